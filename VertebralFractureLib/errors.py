@@ -1,0 +1,32 @@
+"""The few errors that a user can meet, each raised where the fact is known and turned into words at the border.
+
+The message of each is one sentence that says what is wrong and what to do; it never holds a patient identifier.
+"""
+
+
+class VertebralFractureError(Exception):
+    """Base of every error below; anything else that escapes is a defect of the program."""
+
+
+class UnreadableVolume(VertebralFractureError):
+    """The input is missing, damaged, or not a CT volume that can be used (exit code 2)."""
+
+
+class OutputRefused(VertebralFractureError):
+    """The output folder cannot be used without harming something of the user's (exit code 2)."""
+
+
+class NotEvaluable(VertebralFractureError):
+    """The volume is a CT, but it cannot be judged; the report says why (exit code 3)."""
+
+
+class NoSpineFound(NotEvaluable):
+    """No spinal canal, or too little of it, was found with confidence."""
+
+
+class WeightsDamaged(VertebralFractureError):
+    """A weights file is missing or does not have the SHA-256 that its manifest promises."""
+
+
+class Cancelled(VertebralFractureError):
+    """The user asked to stop (exit code 130); nothing half-written stays behind."""

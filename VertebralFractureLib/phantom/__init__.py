@@ -1,0 +1,1 @@
+"""A digital spine phantom with known truth: CT, centerline, vertebrae, levels, heights and grades, by seed."""

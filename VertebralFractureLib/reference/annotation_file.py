@@ -1,0 +1,54 @@
+"""Read a reference annotation (``<id>.json`` beside ``<id>.nii.gz``) as a ``ReferenceSpine``."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from VertebralFractureLib.cord.centerline import Centerline
+from VertebralFractureLib.reference.reference_spine import BodyBox, ReferenceSpine, ReferenceVertebra
+
+
+def read_annotation(path: Path) -> ReferenceSpine:
+    """Read one annotation.
+
+    Raises:
+        OSError: when the file cannot be read.
+        ValueError: when it is not such an annotation.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        points = np.asarray(content["centerline"]["points_ras"], dtype=np.float64)
+        centerline = Centerline(points, np.ones(len(points)))
+        uncertain = tuple((float(u[0]), float(u[1])) for u in content["centerline"].get("uncertain_ranges", ()))
+        vertebrae = tuple(_vertebra(item) for item in content["vertebrae"])
+        return ReferenceSpine(str(content["id"]), centerline, vertebrae, uncertain)
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{Path(path).name} is not a reference annotation: {error}.") from error
+
+
+def _vertebra(item: dict[str, Any]) -> ReferenceVertebra:
+    box = item.get("body_box")
+    fields = ("s_inf", "s_sup", "a_post", "a_ant", "r_left", "r_right")
+    known = box is not None and all(_is_number(box.get(name)) for name in fields)
+    heights = item.get("heights_mm") or {}
+    r, a, s = item["centre_ras"]
+    return ReferenceVertebra(
+        level=item.get("level"),
+        complete=bool(item["complete"]),
+        centre_ras=(float(r), float(a), float(s)),
+        box=BodyBox(**{name: float(box[name]) for name in fields}) if known else None,
+        heights_mm=(heights.get("ant"), heights.get("mid"), heights.get("post")),
+        grade=item.get("genant_visual"),
+        shape=item.get("shape"),
+        flags=tuple(item.get("flags", ())),
+        level_certain=item.get("level_confidence") == "certain",
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

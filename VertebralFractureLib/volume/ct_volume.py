@@ -1,0 +1,65 @@
+"""``CTVolume``: Hounsfield units that are never separated from their geometry.
+
+World coordinates are RAS millimetres. Arrays are ``[k, j, i]`` (slice, row, column); index points are ``(i, j, k)``,
+the order that a 4x4 IJK-to-RAS matrix multiplies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CTVolume:
+    """A CT volume.
+
+    Attributes:
+        hu: Hounsfield units ``[k, j, i]``, int16 or float32.
+        ijk_to_ras: 4x4 matrix from voxel centre indices ``(i, j, k, 1)`` to RAS mm.
+        name: what the user calls it; no patient identifier.
+        source: identifiers of where it came from (for example ``series_instance_uid``, ``modality``).
+
+    Raises:
+        ValueError: when the array is not 3D, or the matrix is not 4x4, finite and invertible.
+    """
+
+    hu: NDArray[np.generic]
+    ijk_to_ras: FloatArray
+    name: str = "CT"
+    source: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.hu.ndim != 3:
+            raise ValueError(f"A CT volume has three axes [k, j, i]; this array has {self.hu.ndim}.")
+        matrix = np.asarray(self.ijk_to_ras, dtype=np.float64)
+        if matrix.shape != (4, 4) or not np.all(np.isfinite(matrix)) or abs(np.linalg.det(matrix)) < 1e-9:
+            raise ValueError("The IJK-to-RAS matrix must be 4x4, finite and invertible.")
+        object.__setattr__(self, "ijk_to_ras", matrix)
+
+    @property
+    def shape_kji(self) -> tuple[int, int, int]:
+        k, j, i = self.hu.shape
+        return k, j, i
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between neighbouring voxel centres along i, j and k."""
+        i, j, k = np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0)
+        return float(i), float(j), float(k)
+
+    def ijk_to_ras_points(self, points_ijk: FloatArray) -> FloatArray:
+        """Map ``(n, 3)`` index points ``(i, j, k)`` to RAS mm."""
+        points = np.asarray(points_ijk, dtype=np.float64)
+        return np.asarray(points @ self.ijk_to_ras[:3, :3].T + self.ijk_to_ras[:3, 3])
+
+    def ras_to_ijk_points(self, points_ras: FloatArray) -> FloatArray:
+        """Map ``(n, 3)`` RAS mm points to continuous indices ``(i, j, k)``."""
+        inverse = np.linalg.inv(self.ijk_to_ras)
+        points = np.asarray(points_ras, dtype=np.float64)
+        return np.asarray(points @ inverse[:3, :3].T + inverse[:3, 3])

@@ -1,0 +1,132 @@
+"""Weights that ship: read and written as safetensors without pickle, and checked by SHA-256 before use.
+
+Slicer's users install nothing but PyTorch, so the format's few lines are here instead of the ``safetensors`` package;
+a test proves that both read each other's files. Format: https://huggingface.co/docs/safetensors
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralFractureLib.errors import WeightsDamaged
+
+_DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "I64": np.dtype("<i8"), "I32": np.dtype("<i4")}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+MANIFEST = "VertebralFractureWeights.json"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One model's tensors, its architecture and training record (``config``) and its file's SHA-256."""
+
+    tensors: Mapping[str, NDArray[np.generic]]
+    config: Mapping[str, Any]
+    sha256: str
+
+
+def weights_folder() -> Path:
+    """The folder of the weights that ship with this package or extension.
+
+    Raises:
+        WeightsDamaged: when it is not there.
+    """
+    package = Path(__file__).resolve().parent
+    for base in (package, package.parent):
+        folder = base / "Resources" / "Weights"
+        if (folder / MANIFEST).is_file():
+            return folder
+    raise WeightsDamaged("The weights folder Resources/Weights is missing; install VertebralFracture again.")
+
+
+def weights_names(prefix: str, folder: Path | None = None) -> list[str]:
+    """Names in the manifest that start with ``prefix`` (for example ``"fracture-"``), sorted."""
+    folder = folder or weights_folder()
+    return sorted(name for name in _read_manifest(folder) if name.startswith(prefix))
+
+
+def load_weights(name: str, folder: Path | None = None) -> Weights:
+    """Load the weights called ``name`` in the manifest of ``folder``.
+
+    Raises:
+        WeightsDamaged: when the file is missing, is not safetensors, or has another SHA-256.
+    """
+    folder = folder or weights_folder()
+    entry = _read_manifest(folder).get(name)
+    if entry is None:
+        raise WeightsDamaged(f"There are no weights called '{name}'; install VertebralFracture again.")
+    try:
+        data = (folder / entry["file"]).read_bytes()
+    except OSError as error:
+        raise WeightsDamaged(f"The weights '{name}' cannot be read; install VertebralFracture again.") from error
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != entry["sha256"]:
+        raise WeightsDamaged(f"The weights '{name}' are damaged (SHA-256 differs); install VertebralFracture again.")
+    tensors, metadata = decode_safetensors(data)
+    return Weights(tensors, json.loads(metadata.get("config", "{}")), sha256)
+
+
+def save_weights(name: str, tensors: Mapping[str, NDArray[np.generic]], config: Mapping[str, Any], folder: Path) -> str:
+    """Write ``VertebralFracture-<name>.safetensors`` into ``folder``, enter it in the manifest, return its SHA-256."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = encode_safetensors(tensors, {"config": json.dumps(config, sort_keys=True)})
+    sha256 = hashlib.sha256(data).hexdigest()
+    file_name = f"VertebralFracture-{name}.safetensors"
+    (folder / file_name).write_bytes(data)
+    manifest = _read_manifest(folder) if (folder / MANIFEST).is_file() else {}
+    manifest[name] = {"file": file_name, "sha256": sha256}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return sha256
+
+
+def encode_safetensors(tensors: Mapping[str, NDArray[np.generic]], metadata: Mapping[str, str]) -> bytes:
+    """Encode arrays; keys in sorted order, so that equal content gives equal bytes."""
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    blocks, offset = [], 0
+    for key in sorted(tensors):
+        array = np.ascontiguousarray(tensors[key])
+        block = array.tobytes()
+        header[key] = {
+            "dtype": _NAMES[array.dtype.newbyteorder("<")],
+            "shape": list(array.shape),
+            "data_offsets": [offset, offset + len(block)],
+        }
+        blocks.append(block)
+        offset += len(block)
+    text = json.dumps(header).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + b"".join(blocks)
+
+
+def decode_safetensors(data: bytes) -> tuple[dict[str, NDArray[np.generic]], dict[str, str]]:
+    """Decode to arrays and metadata.
+
+    Raises:
+        WeightsDamaged: when the bytes are not safetensors of the types float32, float16, int64 or int32.
+    """
+    try:
+        (length,) = struct.unpack("<Q", data[:8])
+        header = json.loads(data[8 : 8 + length])
+        body = memoryview(data)[8 + length :]
+        metadata = header.pop("__metadata__", {})
+        tensors: dict[str, NDArray[np.generic]] = {}
+        for key, entry in header.items():
+            start, end = entry["data_offsets"]
+            flat = np.frombuffer(body[start:end], dtype=_DTYPES[entry["dtype"]])
+            tensors[key] = flat.reshape(entry["shape"]).copy()
+        return tensors, metadata
+    except (struct.error, ValueError, KeyError, TypeError) as error:
+        raise WeightsDamaged("A weights file is not valid safetensors; install VertebralFracture again.") from error
+
+
+def _read_manifest(folder: Path) -> dict[str, dict[str, str]]:
+    content: dict[str, dict[str, str]] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return content
