@@ -34,14 +34,14 @@ def read_annotation(path: Path) -> ReferenceSpine:
 def _vertebra(item: dict[str, Any]) -> ReferenceVertebra:
     box = item.get("body_box")
     fields = ("s_inf", "s_sup", "a_post", "a_ant", "r_left", "r_right")
-    known = box is not None and all(_is_number(box.get(name)) for name in fields)
+    known = box if box is not None and all(_is_number(box.get(name)) for name in fields) else None
     heights = item.get("heights_mm") or {}
     r, a, s = item["centre_ras"]
     return ReferenceVertebra(
         level=item.get("level"),
         complete=bool(item["complete"]),
         centre_ras=(float(r), float(a), float(s)),
-        box=BodyBox(**{name: float(box[name]) for name in fields}) if known else None,
+        box=None if known is None else BodyBox(**{name: float(known[name]) for name in fields}),
         heights_mm=(heights.get("ant"), heights.get("mid"), heights.get("post")),
         grade=item.get("genant_visual"),
         shape=item.get("shape"),

@@ -149,7 +149,7 @@ def _virtual_sagittal_frame(centerline: Centerline) -> SpineFrame:
     s = _STEP_MM * np.arange(count)
     z = fine[0, 2] + s
     sideways = smooth_along(np.interp(z, fine[:, 2], fine[:, 0])[:, None], TANGENT_SMOOTHING_MM / _STEP_MM)[:, 0]
-    middle = np.full(count, 0.5 * (fine[:, 1].min() + fine[:, 1].max()))
+    middle = np.full(count, 0.5 * float(fine[:, 1].min() + fine[:, 1].max()))
     axes = np.eye(3)
     return SpineFrame(
         VIRTUAL_SAGITTAL,

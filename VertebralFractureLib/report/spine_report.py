@@ -1,0 +1,141 @@
+"""``SpineReport``: everything that was found, as plain data that JSON, CSV and an MRML scene can hold.
+
+``null`` means unknown and is never left out; a scan or a vertebra is never "normal" by default, it is either scored or
+not evaluable with a reason. Field names follow the schema ``vertebral-fracture-report/1`` (docs/reference).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from VertebralFractureLib.vertebrae import Heights
+
+SCHEMA = "vertebral-fracture-report/1"
+EVALUABLE = "evaluable"
+NOT_EVALUABLE = "not_evaluable"
+
+Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Software:
+    """Which code and which weights made the report."""
+
+    version: str
+    weights_sha256: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class InputIdentity:
+    """Which volume was judged; holds no patient identifier beyond what the file was called."""
+
+    name: str
+    shape_kji: tuple[int, int, int]
+    spacing_mm: Point
+    modality: str = "CT"
+    identifiers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """The answer for the whole scan; ``None`` where the scan is not evaluable."""
+
+    fracture_probability: float | None
+    sdi: int | None
+    fractured_levels: tuple[str, ...]
+    decision_threshold: float
+
+
+@dataclass(frozen=True)
+class ReportedCenterline:
+    """The canal's centerline, caudal to cranial, RAS mm."""
+
+    points_ras: tuple[Point, ...]
+    confidence: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ReportedSequence:
+    """The sequence model's answer along the centerline."""
+
+    positions_mm: tuple[float, ...]
+    probability: tuple[float, ...]
+    uncertainty: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ReaderVerdict:
+    """What the reader says; kept apart from the model's answer."""
+
+    grade: int | None = None
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class ReportedVertebra:
+    """One vertebra, caudal to cranial; the fields are those of ``Vertebra``, in RAS mm."""
+
+    level: str | None
+    level_probability: float
+    label: str
+    centre_ras: Point
+    status: str
+    reason: str | None
+    fracture_probability: float | None
+    uncertainty: float | None
+    grade: int | None
+    shape: str | None
+    severity: float | None
+    heights_mm: Heights | None
+    height_loss: float | None
+    borderline: bool
+    trabecular_hu: float | None
+    complete: bool
+    detection_confidence: float
+    extent_mm: tuple[float, float]
+    """Arc length of the lower and the upper endplate at mid body."""
+    landmarks_ras: tuple[Point, ...] | None
+    """Anterior, middle, posterior of the upper endplate, then of the lower one."""
+    reader: ReaderVerdict = ReaderVerdict()
+
+
+@dataclass(frozen=True)
+class SpineReport:
+    """The whole report."""
+
+    software: Software
+    input: InputIdentity
+    status: str
+    reason: str | None
+    scan: ScanResult
+    centerline: ReportedCenterline
+    sequence: ReportedSequence
+    vertebrae: tuple[ReportedVertebra, ...]
+    timings_s: Mapping[str, float]
+    peak_memory_mb: float | None = None
+
+    @property
+    def suspected(self) -> tuple[ReportedVertebra, ...]:
+        """Scored vertebrae at or above the decision threshold, caudal to cranial."""
+        return tuple(v for v in self.vertebrae if is_suspected(v, self.scan.decision_threshold))
+
+    @property
+    def headline(self) -> str:
+        """One line for a person, for example "2 fractures suspected, T8 and L1; 14 scored, 1 not evaluable"."""
+        if self.status == NOT_EVALUABLE:
+            return f"Not evaluable: {self.reason}"
+        scored = sum(v.status == "scored" for v in self.vertebrae)
+        not_evaluable = sum(v.status == "not_evaluable" for v in self.vertebrae)
+        names = [v.label for v in reversed(self.suspected)]
+        found = "No fracture suspected"
+        if names:
+            listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+            found = f"{len(names)} fracture{'s' if len(names) > 1 else ''} suspected, {listed}"
+        return f"{found}; {scored} vertebrae scored, {not_evaluable} not evaluable"
+
+
+def is_suspected(vertebra: ReportedVertebra, threshold: float) -> bool:
+    """A scored vertebra whose fracture probability reaches the threshold."""
+    probability = vertebra.fracture_probability
+    return vertebra.status == "scored" and probability is not None and probability >= threshold
