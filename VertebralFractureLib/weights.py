@@ -19,7 +19,12 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.errors import WeightsDamaged
 
-_DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "I64": np.dtype("<i8"), "I32": np.dtype("<i4")}
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 MANIFEST = "VertebralFractureWeights.json"
 

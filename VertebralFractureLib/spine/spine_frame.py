@@ -126,7 +126,7 @@ def _straightened_frame(centerline: Centerline) -> SpineFrame:
     count = int(np.floor(centerline.length_mm / _STEP_MM)) + 1
     if count < 10:
         raise NoSpineFound("The centerline is shorter than 10 mm; scan or draw a longer part of the spine.")
-    s = _STEP_MM * np.arange(count)
+    s = _STEP_MM * np.arange(count, dtype=np.float64)
     origin = centerline.positions_ras(s)
     tangent = np.gradient(smooth_along(origin, TANGENT_SMOOTHING_MM / _STEP_MM), axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
@@ -139,14 +139,14 @@ def _straightened_frame(centerline: Centerline) -> SpineFrame:
 
 
 def _virtual_sagittal_frame(centerline: Centerline) -> SpineFrame:
-    fine = centerline.positions_ras(np.arange(0.0, centerline.length_mm, 0.5))
+    fine = centerline.positions_ras(np.arange(0.0, centerline.length_mm, 0.5, dtype=np.float64))
     rising = np.concatenate([[True], fine[1:, 2] > np.maximum.accumulate(fine[:, 2])[:-1] + 1e-6])
     fine = fine[rising]
     height = fine[-1, 2] - fine[0, 2]
     count = int(np.floor(height / _STEP_MM)) + 1
     if count < 10:
         raise NoSpineFound("The centerline rises by less than 10 mm; check the patient orientation in the header.")
-    s = _STEP_MM * np.arange(count)
+    s = _STEP_MM * np.arange(count, dtype=np.float64)
     z = fine[0, 2] + s
     sideways = smooth_along(np.interp(z, fine[:, 2], fine[:, 0])[:, None], TANGENT_SMOOTHING_MM / _STEP_MM)[:, 0]
     middle = np.full(count, 0.5 * float(fine[:, 1].min() + fine[:, 1].max()))

@@ -50,7 +50,10 @@ def straighten(
     grid = grid or SpineGrid()
     anterior = grid.anterior_mm
     if kind == VIRTUAL_SAGITTAL:
-        path = centerline.positions_ras(np.arange(0.0, centerline.length_mm, 2.0))[:, 1] - frame.origin_ras[0, 1]
+        path = (
+            centerline.positions_ras(np.arange(0.0, centerline.length_mm, 2.0, dtype=np.float64))[:, 1]
+            - frame.origin_ras[0, 1]
+        )
         anterior = (anterior[0] + float(path.min()), anterior[1] + float(path.max()))
     first, last = frame.range_mm
     ranges = (grid.right_mm, anterior, (first - grid.margin_mm, last + grid.margin_mm))
@@ -73,9 +76,9 @@ def sample_straight(
     """Sample a straight grid: HU ``[k, j, i]`` float32 and the mask of what lies inside the CT's field of view."""
     import torch
 
-    r = origin_mm[0] + spacing_mm[0] * np.arange(shape_kji[2])
-    a = origin_mm[1] + spacing_mm[1] * np.arange(shape_kji[1])
-    s = origin_mm[2] + spacing_mm[2] * np.arange(shape_kji[0])
+    r = origin_mm[0] + spacing_mm[0] * np.arange(shape_kji[2], dtype=np.float64)
+    a = origin_mm[1] + spacing_mm[1] * np.arange(shape_kji[1], dtype=np.float64)
+    s = origin_mm[2] + spacing_mm[2] * np.arange(shape_kji[0], dtype=np.float64)
     affine = _affine_rows(ct, frame, s)
     hu = np.full(shape_kji, OUTSIDE_HU, dtype=np.float32)
     inside = np.zeros(shape_kji, dtype=np.bool_)
