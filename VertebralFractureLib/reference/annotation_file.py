@@ -1,9 +1,10 @@
-"""Read a reference annotation (``<id>.json`` beside ``<id>.nii.gz``) as a ``ReferenceSpine``."""
+"""A ``ReferenceSpine`` in a JSON file: ``<id>.json`` beside ``<id>.nii.gz``; phantoms write what readers annotate."""
 
 from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,38 @@ def _vertebra(item: dict[str, Any]) -> ReferenceVertebra:
         shape=item.get("shape"),
         flags=tuple(item.get("flags", ())),
         level_certain=item.get("level_confidence") == "certain",
+        landmarks_ras=_points(item.get("landmarks_ras")),
     )
+
+
+def _points(values: list[list[float]] | None) -> tuple[tuple[float, float, float], ...] | None:
+    return None if values is None else tuple((float(r), float(a), float(s)) for r, a, s in values)
+
+
+def reference_to_json(reference: ReferenceSpine) -> dict[str, Any]:
+    """What ``read_annotation`` reads, as plain data; RAS mm."""
+    return {
+        "id": reference.identifier,
+        "centerline": {
+            "points_ras": np.round(reference.centerline.points_ras, 4).tolist(),
+            "uncertain_ranges": [list(extent) for extent in reference.uncertain_mm],
+        },
+        "vertebrae": [
+            {
+                "level": vertebra.level,
+                "level_confidence": "certain" if vertebra.level_certain else "probable",
+                "complete": vertebra.complete,
+                "centre_ras": list(vertebra.centre_ras),
+                "body_box": None if vertebra.box is None else asdict(vertebra.box),
+                "heights_mm": dict(zip(("ant", "mid", "post"), vertebra.heights_mm, strict=True)),
+                "genant_visual": vertebra.grade,
+                "shape": vertebra.shape,
+                "flags": list(vertebra.flags),
+                "landmarks_ras": vertebra.landmarks_ras,
+            }
+            for vertebra in reference.vertebrae
+        ],
+    }
 
 
 def _is_number(value: object) -> bool:

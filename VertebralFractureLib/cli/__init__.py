@@ -1,0 +1,1 @@
+"""The console command ``vertebral-fracture``: detect, phantom, demo, train, evaluate."""

@@ -1,0 +1,82 @@
+"""``vertebral-fracture detect INPUT --out DIR``: a CT in, an annotated scene and its report out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from VertebralFractureLib.cli.exit_codes import DONE, NOT_EVALUABLE_CODE
+from VertebralFractureLib.cli.output_folder import complete_or_absent, refuse_foreign_folder
+from VertebralFractureLib.cli.progress_display import progress_listener
+from VertebralFractureLib.cli.table import report_table
+from VertebralFractureLib.progress import CancelToken, StageProgress
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, help=".nii .nii.gz .nrrd .mha .mhd .mrb, or a DICOM folder")
+    parser.add_argument("--out", type=Path, required=True, help="new or empty folder, or one of an earlier result")
+    parser.add_argument(
+        "--series", help="DICOM: series UID, its beginning, or its description; --list-series shows them"
+    )
+    parser.add_argument("--list-series", action="store_true", help="DICOM: list the series of the folder and stop")
+    parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
+    parser.add_argument("--weights", type=Path, default=None, help="folder of other weights, for example your own")
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: torch's choice)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from VertebralFractureLib.cli.write_results import write_results
+    from VertebralFractureLib.pipeline import DetectionOptions, detect_in_file
+
+    if arguments.list_series:
+        return _list_series(arguments.input)
+    refuse_foreign_folder(arguments.out)
+    listener, token = progress_listener(arguments.progress), CancelToken()
+    options = DetectionOptions(arguments.weights, arguments.threads)
+    with cancel_on_interrupt(token), complete_or_absent(arguments.out) as folder:
+        detection = detect_in_file(
+            arguments.input, series=arguments.series, options=options, listener=listener, token=token
+        )
+        report = write_results(detection, folder, StageProgress("scene", listener, token))
+    code = DONE if report.status == "evaluable" else NOT_EVALUABLE_CODE
+    if arguments.progress == "json":
+        print(json.dumps({"done": True, "status": report.status, "reason": report.reason, "exit_code": code}))
+        return code
+    print(report_table(report))
+    print(f"\nThe files are in {arguments.out}:")
+    for name in sorted(path.name for path in arguments.out.iterdir()):
+        print(f"  {name}")
+    return code
+
+
+def _list_series(folder: Path) -> int:
+    from VertebralFractureLib.volume import list_dicom_series
+
+    for series in list_dicom_series(folder):
+        print(f"{series.uid}  {series.modality:<4} {series.slice_count:>5} slices  {series.description}")
+    return DONE
+
+
+@contextmanager
+def cancel_on_interrupt(token: CancelToken) -> Iterator[None]:
+    """The first Ctrl-C (or a termination request) stops at the next step; a second one interrupts at once."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if token.cancelled:
+            raise KeyboardInterrupt
+        print("\nStopping ...", file=sys.stderr)
+        token.cancel()
+        signal.signal(number, handle)
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

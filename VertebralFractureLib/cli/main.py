@@ -1,0 +1,83 @@
+"""The console command's door: it turns errors into one sentence and an exit code, and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from VertebralFractureLib import RESEARCH_USE_ONLY, __version__
+from VertebralFractureLib.cli.exit_codes import BAD_INPUT, CANCELLED, DEFECT, NOT_EVALUABLE_CODE
+from VertebralFractureLib.errors import Cancelled, NotEvaluable, VertebralFractureError
+
+_COMMANDS = {
+    "detect": "find vertebral fractures on a CT",
+    "phantom": "make a digital spine phantom with known fractures",
+    "demo": "phantom, then detect: the README's first command",
+    "train": "train a model: cord, vertebrae, levels, fracture",
+    "evaluate": "measure the program on scans with known truth",
+}
+_TRAINABLE = ("cord", "vertebrae", "levels", "fracture")
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def run() -> None:
+    """Entry point of the installed command."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        return _dispatch(arguments)
+    except (Cancelled, KeyboardInterrupt):
+        return _say("Cancelled; nothing was written.", CANCELLED)
+    except NotEvaluable as error:
+        return _say(str(error), NOT_EVALUABLE_CODE)
+    except VertebralFractureError as error:
+        return _say(str(error), BAD_INPUT)
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            return _say("The disk is full; free some space or choose another --out. Nothing was written.", BAD_INPUT)
+        return _say(f"A file could not be read or written: {error.strerror or error}.", BAD_INPUT)
+    except Exception:
+        logging.exception("This is a defect of the program; please report it with the lines above.")
+        return DEFECT
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="vertebral-fracture", description=RESEARCH_USE_ONLY)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    chosen = next((item for item in arguments if item in _COMMANDS), None)
+    for name, summary in _COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=f"{summary}. {RESEARCH_USE_ONLY}")
+        if name == chosen:
+            _add_arguments(name, command, arguments)
+    parsed = parser.parse_args(arguments)
+    return int(parsed.run(parsed))
+
+
+def _add_arguments(name: str, parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """Only the chosen command's module is imported: ``--help`` and ``detect`` never load the training code."""
+    if name == "train":
+        models = parser.add_subparsers(dest="model", required=True)
+        for model in _TRAINABLE:
+            model_parser = models.add_parser(model)
+            if model in arguments:
+                module = importlib.import_module(f"VertebralFractureLib.training.train_{model}")
+                module.add_arguments(model_parser)
+                model_parser.set_defaults(run=module.run)
+        return
+    module = importlib.import_module(f"VertebralFractureLib.cli.{name}")
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.run)
+
+
+def _say(sentence: str, code: int) -> int:
+    print(sentence, file=sys.stderr)
+    return code

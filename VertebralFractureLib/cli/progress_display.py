@@ -1,0 +1,70 @@
+"""Progress for a person (one line with the stage's name) or for a program (one JSON object per line)."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TextIO
+
+from VertebralFractureLib.progress import STAGES, ProgressListener
+
+STAGE_TITLES = {
+    "read": "reading the volume",
+    "cord": "finding the spinal canal",
+    "spine": "straightening the spine",
+    "fracture": "scoring patches along the spine",
+    "vertebrae": "finding and measuring vertebrae",
+    "scene": "writing scene, report and pictures",
+}
+_BAR_WIDTH = 24
+
+
+def progress_listener(style: str) -> ProgressListener:
+    """``"bar"`` writes to standard error, ``"json"`` to standard output, ``"none"`` is silent."""
+    if style == "json":
+        return JsonLines(sys.stdout)
+    if style == "bar":
+        return Bar(sys.stderr)
+    return lambda _stage, _fraction: None
+
+
+class JsonLines:
+    """``{"stage": ..., "fraction": ...}`` per line, at most ten per stage and second, ends of stages always."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._last = ("", 0.0)
+
+    def __call__(self, stage: str, fraction: float) -> None:
+        now = time.monotonic()
+        if stage == self._last[0] and 0.0 < fraction < 1.0 and now - self._last[1] < 0.1:
+            return
+        self._last = (stage, now)
+        self.write({"stage": stage, "fraction": round(fraction, 3)})
+
+    def write(self, content: dict[str, object]) -> None:
+        self._stream.write(json.dumps(content) + "\n")
+        self._stream.flush()
+
+
+class Bar:
+    """A bar that is redrawn on a terminal; elsewhere one line per stage."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._interactive = stream.isatty()
+        self._stage = ""
+
+    def __call__(self, stage: str, fraction: float) -> None:
+        title = f"[{STAGES.index(stage) + 1}/{len(STAGES)}] {STAGE_TITLES[stage]}"
+        if not self._interactive:
+            if stage != self._stage:
+                self._stream.write(title + "\n")
+        else:
+            filled = round(_BAR_WIDTH * fraction)
+            bar = "#" * filled + "-" * (_BAR_WIDTH - filled)
+            ended = "\n" if fraction >= 1.0 and stage == STAGES[-1] else ""
+            self._stream.write(f"\r\033[K{title:<46} {bar} {fraction:4.0%}{ended}")
+        self._stage = stage
+        self._stream.flush()

@@ -1,0 +1,52 @@
+"""The result as a table in the terminal, cranial first, words beside every number."""
+
+from __future__ import annotations
+
+from VertebralFractureLib import RESEARCH_USE_ONLY
+from VertebralFractureLib.report import ReportedVertebra, SpineReport, is_suspected
+
+_HEADER = ("level", "probability", "+/-", "grade", "shape", "Ha/Hm/Hp mm", "loss", "status")
+
+
+def report_table(report: SpineReport) -> str:
+    """The report as plain text lines."""
+    lines = [report.headline]
+    if report.vertebrae:
+        threshold = report.scan.decision_threshold
+        rows = [_row(vertebra, threshold) for vertebra in reversed(report.vertebrae)]
+        widths = [max(len(row[column]) for row in [_HEADER, *rows]) for column in range(len(_HEADER))]
+        lines += ["", _line(_HEADER, widths), _line(tuple("-" * width for width in widths), widths)]
+        lines += [_line(row, widths) for row in rows]
+    if report.scan.fracture_probability is not None:
+        sdi = report.scan.sdi
+        lines += [
+            "",
+            f"Scan: fracture probability {report.scan.fracture_probability:.2f}, spinal deformity index {sdi}",
+        ]
+    return "\n".join([*lines, RESEARCH_USE_ONLY])
+
+
+def _row(vertebra: ReportedVertebra, threshold: float) -> tuple[str, ...]:
+    heights, status = vertebra.heights_mm, vertebra.status.replace("_", " ")
+    if is_suspected(vertebra, threshold):
+        status = "SUSPECTED"
+    elif vertebra.reason:
+        status = f"{status}: {vertebra.reason}"
+    return (
+        vertebra.label,
+        _number(vertebra.fracture_probability, ".2f"),
+        _number(vertebra.uncertainty, ".2f"),
+        "-" if vertebra.grade is None else f"{vertebra.grade}{' (borderline)' if vertebra.borderline else ''}",
+        vertebra.shape or "-",
+        "-" if heights is None else f"{heights.anterior:.1f}/{heights.middle:.1f}/{heights.posterior:.1f}",
+        _number(vertebra.height_loss, ".0%"),
+        status,
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()

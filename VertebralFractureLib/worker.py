@@ -1,0 +1,68 @@
+"""Detection in a process of its own: ``python -m VertebralFractureLib.worker request.json``.
+
+Standard output carries one JSON object per line: ``{"stage", "fraction"}`` while it works, then one line with
+``"done"`` or ``"error"``. It imports neither Slicer nor Qt, so that a crash or a cancel costs Slicer nothing.
+
+The request: ``{"input": file or folder, "output": folder, "series": null, "threads": null, "weights_folder": null}``.
+The output folder gets ``report.json``, ``vertebrae.csv`` and, when there is one, ``spine.npz``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from pathlib import Path
+
+from VertebralFractureLib.cli.exit_codes import BAD_INPUT, CANCELLED, DEFECT, DONE, NOT_EVALUABLE_CODE
+from VertebralFractureLib.cli.progress_display import JsonLines
+from VertebralFractureLib.errors import Cancelled, NotEvaluable, VertebralFractureError
+
+
+def main(request_path: Path) -> int:
+    """Do what the request asks and return the exit code that the last line also names."""
+    lines = JsonLines(sys.stdout)
+    try:
+        code, report_path = _work(json.loads(request_path.read_text(encoding="utf-8")), lines)
+        lines.write({"done": True, "report": str(report_path), "exit_code": code})
+        return code
+    except Cancelled as error:
+        return _fail(lines, str(error), CANCELLED)
+    except NotEvaluable as error:
+        return _fail(lines, str(error), NOT_EVALUABLE_CODE)
+    except VertebralFractureError as error:
+        return _fail(lines, str(error), BAD_INPUT)
+    except OSError as error:
+        return _fail(lines, f"A file could not be read or written: {error.strerror or error}.", BAD_INPUT)
+    except Exception as error:
+        traceback.print_exc()
+        return _fail(lines, f"The worker met a defect of the program: {error}.", DEFECT)
+
+
+def _work(request: dict[str, str | int | None], lines: JsonLines) -> tuple[int, Path]:
+    from VertebralFractureLib.pipeline import DetectionOptions, detect_in_file
+    from VertebralFractureLib.report import report_to_csv, report_to_json
+    from VertebralFractureLib.spine.spine_file import save_spine
+
+    weights, threads, series = request.get("weights_folder"), request.get("threads"), request.get("series")
+    options = DetectionOptions(Path(str(weights)) if weights else None, int(threads) if threads else None)
+    detection = detect_in_file(
+        Path(str(request["input"])), series=str(series) if series else None, options=options, listener=lines
+    )
+    folder = Path(str(request["output"]))
+    folder.mkdir(parents=True, exist_ok=True)
+    if detection.spine is not None:
+        save_spine(detection.spine, folder / "spine.npz")
+    (folder / "vertebrae.csv").write_text(report_to_csv(detection.report), encoding="utf-8")
+    report_path = folder / "report.json"
+    report_path.write_text(report_to_json(detection.report), encoding="utf-8")
+    return (DONE if detection.report.status == "evaluable" else NOT_EVALUABLE_CODE), report_path
+
+
+def _fail(lines: JsonLines, sentence: str, code: int) -> int:
+    lines.write({"error": sentence, "exit_code": code})
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
