@@ -51,7 +51,7 @@ def _work(request: dict[str, str | int | None], lines: JsonLines) -> tuple[int, 
     )
     folder = Path(str(request["output"]))
     folder.mkdir(parents=True, exist_ok=True)
-    if detection.spine is not None:
+    if detection.spine is not None and detection.report.status == "evaluable":
         save_spine(detection.spine, folder / "spine.npz")
     (folder / "vertebrae.csv").write_text(report_to_csv(detection.report), encoding="utf-8")
     report_path = folder / "report.json"

@@ -1,4 +1,4 @@
-"""``vertebral-fracture demo --out DIR``: the README's first command; draws a phantom, then detects on it as on any CT."""
+"""``vertebral-fracture demo``: the README's first command; draws a phantom, then detects on it as on any CT."""
 
 from __future__ import annotations
 

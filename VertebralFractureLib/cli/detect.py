@@ -67,12 +67,11 @@ def _list_series(folder: Path) -> int:
 def cancel_on_interrupt(token: CancelToken) -> Iterator[None]:
     """The first Ctrl-C (or a termination request) stops at the next step; a second one interrupts at once."""
 
-    def handle(number: int, _frame: FrameType | None) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
         if token.cancelled:
             raise KeyboardInterrupt
         print("\nStopping ...", file=sys.stderr)
         token.cancel()
-        signal.signal(number, handle)
 
     previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -89,8 +90,6 @@ def _move_in(work: Path, folder: Path) -> None:
 
 
 def _umask() -> int:
-    import os
-
     current = os.umask(0)
     os.umask(current)
     return current
