@@ -10,6 +10,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ENVIRONMENT_VARIABLE = "VERTEBRAL_FRACTURE_DATA"
 
@@ -33,7 +34,7 @@ def reference_scans(folder: Path | None = None) -> list[ReferenceScan]:
         if ENVIRONMENT_VARIABLE not in os.environ:
             raise FileNotFoundError(f"Give the folder of the reference scans, or set {ENVIRONMENT_VARIABLE}.")
         folder = Path(os.environ[ENVIRONMENT_VARIABLE])
-    content = json.loads((Path(__file__).parent / "folds.json").read_text(encoding="utf-8"))
+    content = _folds()
     fold_of: dict[str, int | None] = dict.fromkeys(content["evaluation_only"])
     fold_of.update({name: index for index, names in enumerate(content["folds"]) for name in names})
     scans = [
@@ -47,5 +48,20 @@ def reference_scans(folder: Path | None = None) -> list[ReferenceScan]:
 
 
 def fold_count() -> int:
-    content = json.loads((Path(__file__).parent / "folds.json").read_text(encoding="utf-8"))
-    return len(content["folds"])
+    """How many folds the reference set is split into."""
+    return len(_folds()["folds"])
+
+
+def fold_of_scan(identifier: str) -> int | None:
+    """The fold that holds the scan; None for a scan that only evaluates or is not of the reference set."""
+    return next((index for index, names in enumerate(_folds()["folds"]) if identifier in names), None)
+
+
+def patient_of_scan(identifier: str) -> str:
+    """The patient whom the scan shows: two dates of one patient share the name."""
+    return str(_folds()["same_patient"].get(identifier, identifier))
+
+
+def _folds() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((Path(__file__).parent / "folds.json").read_text(encoding="utf-8"))
+    return content

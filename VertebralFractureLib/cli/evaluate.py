@@ -1,0 +1,45 @@
+"""``vertebral-fracture evaluate``: run detection on scans with known truth and write what was measured."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from VertebralFractureLib.cli.exit_codes import DONE
+from VertebralFractureLib.errors import UnreadableVolume
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, default=None, help="folder of <id>.nii.gz with <id>.json")
+    parser.add_argument("--fold-weights", type=Path, default=None, help="folder with fold0, fold1, ... of weights")
+    parser.add_argument("--phantoms", type=int, default=0, help="how many unseen phantoms to draw and judge")
+    parser.add_argument("--out", type=Path, required=True, help="folder for results.md, results.json and every result")
+    parser.add_argument("--weights", type=Path, default=None, help="other weights than those that ship")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from VertebralFractureLib.evaluation.case_sets import annotated_cases, phantom_cases
+    from VertebralFractureLib.evaluation.run_cases import CaseResult, run_cases
+    from VertebralFractureLib.evaluation.summary import case_record, case_table, set_report
+
+    sets = {}
+    if arguments.data is not None:
+        sets["Real scans"] = annotated_cases(arguments.data, arguments.weights, arguments.fold_weights)
+    if arguments.phantoms:
+        folder = arguments.out / "phantoms"
+        sets["Unseen phantoms (synthetic)"] = phantom_cases(arguments.phantoms, folder, arguments.weights)
+    if not sets:
+        raise UnreadableVolume("There is nothing to evaluate; give --data or --phantoms.")
+    text, records = [], []
+    for title, cases in sets.items():
+        results: list[CaseResult] = []
+        for result in run_cases(cases, arguments.out / "cases"):
+            print(case_table([result])[-1], flush=True)
+            results.append(result)
+        records += [case_record(result) for result in results]
+        text += [f"## {title}", "", *set_report(results), ""]
+    (arguments.out / "results.md").write_text("\n".join(text), encoding="utf-8")
+    (arguments.out / "results.json").write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+    print("\n".join(text))
+    return DONE

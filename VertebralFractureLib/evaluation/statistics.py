@@ -1,0 +1,61 @@
+"""Area under the ROC curve by ranks, and intervals by resampling patients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure, its 95 % bootstrap interval, and how many cases (patients) it rests on."""
+
+    value: float
+    low: float
+    high: float
+    cases: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f}, n = {self.cases})"
+
+
+def area_under_curve(scores: FloatArray, positive: NDArray[np.bool_]) -> float:
+    """Probability that a positive scores above a negative, ties counted half (Mann and Whitney 1947).
+
+    NaN when one of the two is missing.
+    """
+    count = int(positive.sum())
+    others = len(positive) - count
+    if count == 0 or others == 0:
+        return float("nan")
+    ordered, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    ranks = (last - (counts - 1) / 2.0)[inverse] if len(ordered) else np.zeros(0)
+    return float((ranks[positive].sum() - count * (count + 1) / 2.0) / (count * others))
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """95 % score interval of a proportion (Wilson 1927); (0, 1) without trials."""
+    if trials == 0:
+        return 0.0, 1.0
+    z, share = 1.959964, successes / trials
+    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+
+
+def bootstrap(
+    groups: Sequence[object], statistic: Callable[[list[int]], float], repeats: int = 1000, seed: int = 0
+) -> Estimate:
+    """``statistic`` over indices of ``groups`` (one entry per patient), resampled with replacement."""
+    rng = np.random.default_rng(seed)
+    count = len(groups)
+    draws = np.array([statistic(rng.integers(0, count, count).tolist()) for _ in range(repeats)])
+    draws = draws[np.isfinite(draws)]
+    low, high = np.percentile(draws, [2.5, 97.5]) if len(draws) else (float("nan"), float("nan"))
+    return Estimate(statistic(list(range(count))), float(low), float(high), count)
