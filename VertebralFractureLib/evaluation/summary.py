@@ -122,8 +122,9 @@ def summary_lines(results: Sequence[CaseResult]) -> list[str]:
     heights = np.abs(height_errors_mm(compared)) if height_errors_mm(compared) else np.array([np.nan])
     evaluable = sum(r.report is not None and r.report.status == "evaluable" for r in results)
     low, high = wilson_interval(found, len(pairs))
+    patients = len({result.case.patient for result in results})
     lines = [
-        f"- {len(results)} scans of {len({result.case.patient for result in results})} patients; evaluable: {evaluable}.",
+        f"- {len(results)} scans of {patients} patients; evaluable: {evaluable}.",
         f"- Complete vertebrae found: {found} of {len(pairs)} ({_share(found, len(pairs))}, {low:.1%} to {high:.1%}); "
         f"scored where none is annotated: {extra}.",
         f"- Levels: {right} of {named} named vertebrae right ({_share(right, named)}); scans shifted: {shifted}, "

@@ -1,0 +1,142 @@
+"""The yardstick itself is right: matching, level shifts, false alarms, areas under curves and their intervals."""
+
+import numpy as np
+import pytest
+
+from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.evaluation.compare import compare
+from VertebralFractureLib.evaluation.statistics import area_under_curve, bootstrap, wilson_interval
+from VertebralFractureLib.reference import ReferenceSpine, ReferenceVertebra
+from VertebralFractureLib.report.spine_report import (
+    InputIdentity,
+    ReportedCenterline,
+    ReportedSequence,
+    ReportedVertebra,
+    ScanResult,
+    Software,
+    SpineReport,
+)
+from VertebralFractureLib.training.reference_set import fold_of_scan, patient_of_scan
+
+
+def a_truth(levels=("L1", "T12", "T11", "T10"), fractured=()):
+    points = np.stack([np.zeros(31), np.zeros(31), np.linspace(0.0, 150.0, 31)], axis=1)
+    vertebrae = tuple(
+        ReferenceVertebra(
+            level, True, (0.0, 25.0, 30.0 * index + 20.0), None, (None,) * 3, 2 if level in fractured else 0, None
+        )
+        for index, level in enumerate(levels)
+    )
+    return ReferenceSpine("case", Centerline(points, np.ones(31)), vertebrae)
+
+
+def a_report(centres, levels, probabilities, shift_mm=0.0):
+    points = tuple((shift_mm, 0.0, float(z)) for z in range(0, 151, 5))
+    vertebrae = tuple(
+        ReportedVertebra(
+            level=level,
+            level_probability=0.9,
+            label=level or "V1",
+            centre_ras=(0.0, 25.0, centre),
+            status="scored",
+            reason=None,
+            fracture_probability=probability,
+            uncertainty=0.0,
+            grade=None,
+            shape=None,
+            severity=None,
+            heights_mm=None,
+            height_loss=None,
+            borderline=False,
+            trabecular_hu=None,
+            complete=True,
+            detection_confidence=1.0,
+            extent_mm=(centre - 10, centre + 10),
+            landmarks_ras=None,
+        )
+        for centre, level, probability in zip(centres, levels, probabilities, strict=True)
+    )
+    return SpineReport(
+        Software("0", {}),
+        InputIdentity("case", (1, 1, 1), (1.0, 1.0, 1.0)),
+        "evaluable",
+        None,
+        ScanResult(0.5, 0, (), 0.5),
+        ReportedCenterline(points, (1.0,) * len(points)),
+        ReportedSequence((), (), ()),
+        vertebrae,
+        {},
+    )
+
+
+def test_a_perfect_report_has_nothing_missed_shifted_or_extra():
+    result = compare(a_report([20, 50, 80, 110], ["L1", "T12", "T11", "T10"], [0.1] * 4), a_truth())
+
+    assert all(pair.found is not None for pair in result.pairs)
+    assert (result.level_shift, result.levels_right, result.levels_named) == (0, 4, 4)
+    assert (result.extra, result.false_alarms) == ((), ())
+    assert result.centerline.mean_mm == pytest.approx(0.0, abs=0.3)
+    assert result.centerline.coverage == 1.0
+
+
+def test_a_missed_and_an_invented_vertebra_are_counted():
+    result = compare(a_report([20, 35.5, 80, 110], ["L1", "T12", "T11", "T10"], [0.1] * 4), a_truth())
+
+    assert [pair.truth.level for pair in result.pairs if pair.found is None] == ["T12"]
+    assert len(result.extra) == 1
+
+
+def test_a_report_that_names_everything_one_level_too_low_is_shifted_by_one():
+    result = compare(a_report([20, 50, 80, 110], ["L2", "L1", "T12", "T11"], [0.1] * 4), a_truth())
+
+    assert (result.level_shift, result.levels_right) == (1, 0)
+
+
+def test_calls_on_unfractured_vertebrae_are_false_alarms_and_on_fractured_ones_are_not():
+    report = a_report([20, 50, 80, 110], ["L1", "T12", "T11", "T10"], [0.9, 0.1, 0.9, 0.1])
+
+    result = compare(report, a_truth(fractured=("T11",)))
+
+    assert result.false_alarms == ("L1",)
+
+
+def test_a_shifted_centerline_shows_its_shift_and_loses_coverage_beyond_five_millimetres():
+    near = compare(a_report([20], ["L1"], [0.1], shift_mm=3.0), a_truth()).centerline
+    far = compare(a_report([20], ["L1"], [0.1], shift_mm=6.0), a_truth()).centerline
+
+    assert near.mean_mm == pytest.approx(3.0, abs=0.05)
+    assert (near.coverage, far.coverage) == (1.0, 0.0)
+
+
+def test_area_under_curve_counts_ordered_pairs_and_half_of_ties():
+    scores = np.array([0.1, 0.4, 0.4, 0.9])
+    positive = np.array([False, False, True, True])
+
+    assert area_under_curve(scores, positive) == pytest.approx(3.5 / 4)
+    assert np.isnan(area_under_curve(scores, np.zeros(4, bool)))
+
+
+def test_a_bootstrap_interval_holds_its_estimate_and_is_reproducible():
+    values = np.random.default_rng(0).normal(5.0, 1.0, 50)
+
+    first, second = (bootstrap(values, lambda chosen: float(values[chosen].mean())) for _ in range(2))
+
+    assert first == second
+    assert first.low < first.value < first.high
+    assert first.high - first.low == pytest.approx(2 * 1.96 / np.sqrt(50), rel=0.3)
+
+
+def test_wilson_interval_matches_the_published_example():
+    low, high = wilson_interval(81, 263)
+
+    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
+
+
+def test_both_dates_of_one_patient_are_in_one_fold():
+    for first, second in (("hcc-007a", "hcc-007b"), ("hcc-009a", "hcc-009b")):
+        assert fold_of_scan(first) == fold_of_scan(second)
+        assert patient_of_scan(first) == patient_of_scan(second)
+
+
+def test_scans_with_a_non_commercial_licence_are_in_no_fold():
+    assert [fold_of_scan(name) for name in ("lung1-001", "lung1-002", "lung1-141")] == [None] * 3
