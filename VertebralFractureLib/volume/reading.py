@@ -1,0 +1,71 @@
+"""``read_volume``: whatever the user points at becomes a checked ``CTVolume``.
+
+The kind of input is decided by what the path is and by the first bytes of the file, not by its ending alone, because
+DICOM files often have none.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from VertebralFractureLib.errors import UnreadableVolume
+from VertebralFractureLib.volume.ct_volume import CTVolume
+from VertebralFractureLib.volume.dicom_series import is_dicom_file, list_dicom_series, select_series
+from VertebralFractureLib.volume.image_file import read_image_file
+from VertebralFractureLib.volume.plausibility import check_ct
+
+
+def read_volume(path: Path, *, series: str | None = None) -> CTVolume:
+    """Read a CT from an image file, a DICOM folder or file, or a Slicer scene (.mrb, .mrml).
+
+    Args:
+        path: the file or folder.
+        series: which one, when there are several. DICOM: the series' UID, the beginning of it, its number, or its
+            description; without it, the CT series with the most slices. Scene: the volume's name; without it, the
+            scalar volume with the most slices.
+
+    Returns:
+        A volume that ``check_ct`` accepted: Hounsfield units and a 4x4 IJK-to-RAS matrix in mm.
+
+    Raises:
+        UnreadableVolume: with one sentence that says what is wrong and what to do.
+    """
+    path = Path(path)
+    try:
+        return check_ct(_read_any(path, series))
+    except OSError as error:
+        raise UnreadableVolume(
+            f"'{path.name}' could not be opened ({error.strerror or 'input/output error'}); check that the path is "
+            "right and that you may read it."
+        ) from error
+    except MemoryError as error:
+        raise UnreadableVolume(
+            f"'{path.name}' needs more memory than this computer has free; crop it to the spine or close programs."
+        ) from error
+
+
+def _read_any(path: Path, series: str | None) -> CTVolume:
+    if not path.exists():
+        raise UnreadableVolume(f"There is no file or folder '{path}'; check the path.")
+    if path.is_dir():
+        return _read_dicom_folder(path, series)
+    if path.stat().st_size == 0:
+        raise UnreadableVolume(f"'{path.name}' is an empty file; copy or export it again.")
+    if path.suffix.lower() in (".mrb", ".mrml"):
+        from VertebralFractureLib.volume.scene_file import read_scene_file
+
+        return read_scene_file(path, series)
+    if is_dicom_file(path):
+        return _read_dicom_folder(path.parent, series, file=path)
+    return read_image_file(path)
+
+
+def _read_dicom_folder(folder: Path, series: str | None, file: Path | None = None) -> CTVolume:
+    from VertebralFractureLib.volume.dicom_volume import read_dicom_series
+
+    stacks = list_dicom_series(folder)
+    if file is not None and series is None:
+        stacks = [stack for stack in stacks if file in stack.files]
+        if not stacks:
+            raise UnreadableVolume(f"'{file.name}' is a DICOM file without an image; choose the folder of the series.")
+    return read_dicom_series(select_series(stacks, series))

@@ -1,0 +1,111 @@
+"""The border to SimpleITK: images with LPS geometry become a ``CTVolume`` with RAS geometry, and back.
+
+This is the one place where LPS turns into RAS. Integer voxels become int16 and all others float32, so that a volume is
+copied once and never widened.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralFractureLib.errors import UnreadableVolume
+from VertebralFractureLib.volume.ct_volume import CTVolume, FloatArray
+
+if TYPE_CHECKING:
+    import SimpleITK
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""Its own inverse; multiplies 4x4 matrices from the left."""
+
+
+def ct_from_sitk(image: SimpleITK.Image, name: str = "CT", source: Mapping[str, str] | None = None) -> CTVolume:
+    """Turn a scalar 3D image (or a 4D one with a single time point) into a ``CTVolume``; values are not judged here.
+
+    Args:
+        image: any SimpleITK image; its origin, spacing and direction are LPS mm.
+        name: the name of the result.
+        source: the identifiers of the result.
+
+    Raises:
+        UnreadableVolume: when the image is 2D, holds several time points, or has several components per voxel.
+    """
+    import SimpleITK as sitk
+
+    components = image.GetNumberOfComponentsPerPixel()
+    if components > 1:
+        raise UnreadableVolume(
+            f"The image has {components} values per voxel (a colour or vector image), not one Hounsfield unit; "
+            "choose the original CT series."
+        )
+    if image.GetDimension() == 4:
+        if image.GetSize()[3] != 1:
+            raise UnreadableVolume(
+                f"The image is 4D with {image.GetSize()[3]} time points; choose one time point and save it as 3D."
+            )
+        image = image[:, :, :, 0]
+    if image.GetDimension() != 3 or min(image.GetSize()) < 2:
+        size = " x ".join(str(n) for n in image.GetSize())
+        raise UnreadableVolume(f"The image is 2D ({size} voxels), not a CT volume; choose the whole series.")
+    matrix = index_to_lps(image)
+    if not np.all(np.isfinite(matrix)) or abs(np.linalg.det(matrix)) < 1e-9:
+        raise UnreadableVolume("The image's geometry (spacing or orientation) is not valid; export the series again.")
+    hu = compact_hu(sitk.GetArrayViewFromImage(image))
+    return CTVolume(hu, LPS_TO_RAS @ matrix, name, source if source is not None else {})
+
+
+def index_to_lps(image: SimpleITK.Image) -> FloatArray:
+    """The 4x4 matrix from the indices ``(i, j, k, 1)`` of a 3D image to LPS mm."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
+    matrix[:3, 3] = image.GetOrigin()
+    return matrix
+
+
+def compact_hu(values: NDArray[Any]) -> NDArray[np.generic]:
+    """A copy as int16 where the values are integers (held to the range of int16), otherwise as float32."""
+    if not np.issubdtype(values.dtype, np.integer):
+        return values.astype(np.float32)
+    limits = np.iinfo(np.int16)
+    if np.can_cast(values.dtype, np.int16):
+        return values.astype(np.int16)
+    held: NDArray[np.generic] = np.clip(values, max(limits.min, np.iinfo(values.dtype).min), limits.max)
+    return held.astype(np.int16)
+
+
+def ct_to_sitk(ct: CTVolume) -> SimpleITK.Image:
+    """The inverse of ``ct_from_sitk``; a sheared grid keeps its shear in the direction matrix."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(ct.hu)
+    matrix = LPS_TO_RAS @ ct.ijk_to_ras
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(matrix[:3, 3].tolist())
+    image.SetDirection((matrix[:3, :3] / spacing).ravel().tolist())
+    return image
+
+
+def write_volume(ct: CTVolume, path: Path) -> None:
+    """Write a volume as .nii, .nii.gz, .nrrd, .mha or .mhd, compressed; the file appears whole or not at all.
+
+    Raises:
+        ValueError: for a sheared grid and a NIfTI name, because SimpleITK's NIfTI writer drops the shear silently.
+        OSError: when the folder cannot be written.
+    """
+    import SimpleITK as sitk
+
+    path = Path(path)
+    axes = ct.ijk_to_ras[:3, :3] / np.asarray(ct.spacing_mm)
+    if ".nii" in path.suffixes and np.max(np.abs(axes.T @ axes - np.eye(3))) > 1e-3:
+        raise ValueError("A sheared grid cannot be written as NIfTI without losing its shear; use .nrrd.")
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".vertebral-fracture-") as folder:
+        sitk.WriteImage(ct_to_sitk(ct), str(Path(folder) / path.name), useCompression=True)
+        # An .mhd comes with a second file that holds the voxels: it is moved first, so that the header never lies.
+        for written in sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name):
+            written.replace(path.parent / written.name)
