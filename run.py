@@ -102,7 +102,7 @@ def ensure_environment(groups: Sequence[str]) -> None:
         venv.create(ENVIRONMENT, clear=True, with_pip=True)
         install_torch()
     print(f"Installing VertebralFracture with {', '.join(wanted)} ...", flush=True)
-    pip("install", "--quiet", "--constraint", str(PINS), "--editable", f"{ROOT}[{','.join(wanted)}]")
+    pip("install", "-qq", "--constraint", str(PINS), "--editable", f"{ROOT}[{','.join(wanted)}]")
     STAMP.write_text(json.dumps({"fingerprint": fingerprint, "groups": wanted}) + "\n", encoding="utf-8")
 
 
@@ -151,14 +151,14 @@ def install_torch() -> None:
         "torch",
     )
     if sys.platform == "linux":
-        if pip_succeeds("install", "--quiet", f"{version}+cpu"):
+        if pip_succeeds("install", "-qq", f"{version}+cpu"):
             return
         uv = ENVIRONMENT / "bin" / "uv"
-        command = (str(uv), "pip", "install", "--quiet", "--python", str(environment_python()), "--torch-backend=cpu")
-        if pip_succeeds("install", "--quiet", "uv") and subprocess.call([*command, version]) == 0:
+        command = (str(uv), "pip", "install", "-qq", "--python", str(environment_python()), "--torch-backend=cpu")
+        if pip_succeeds("install", "-qq", "uv") and subprocess.call([*command, version]) == 0:
             return
         print("No CPU-only build of PyTorch was found: the ordinary one is taken, a download of 2 to 3 GB.", flush=True)
-    pip("install", "--quiet", "--constraint", str(PINS), "torch")
+    pip("install", "-qq", "--constraint", str(PINS), "torch")
 
 
 def pip(*arguments: str) -> None:

@@ -133,5 +133,15 @@ def decode_safetensors(data: bytes) -> tuple[dict[str, NDArray[np.generic]], dic
 
 
 def _read_manifest(folder: Path) -> dict[str, dict[str, str]]:
-    content: dict[str, dict[str, str]] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return content
+    """The manifest: for each name the ``file`` and its ``sha256``.
+
+    Raises:
+        WeightsDamaged: when it is missing or says anything else.
+    """
+    try:
+        content: dict[str, dict[str, str]] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return {name: {"file": entry["file"], "sha256": entry["sha256"]} for name, entry in content.items()}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise WeightsDamaged(
+            "The list of the weights is missing or damaged; install VertebralFracture again."
+        ) from error

@@ -1,6 +1,7 @@
 """One training loop for every model: seeded, resumable, on CPU or GPU, in bfloat16 where the machine is fast at it.
 
-A batch is a pure function of ``(seed, step)``, so a resumed run sees exactly the batches that an unbroken one would.
+A batch is a pure function of ``(seed, step)`` and each step seeds the random state that dropout draws from, so a
+resumed run takes exactly the steps that an unbroken one would.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def training_device() -> torch.device:
 
 def _bfloat16_is_fast(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     flags = Path("/proc/cpuinfo")
     return flags.is_file() and "amx_bf16" in flags.read_text(encoding="utf-8", errors="replace")
 
@@ -69,6 +70,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint_path = folder / "checkpoint.pt"
     first_step, log, spent_s, averaging = 0, [], 0.0, False
+    running, seen = 0.0, 0
     if checkpoint_path.is_file():
         saved = torch.load(checkpoint_path, map_location=device, weights_only=True)
         model.load_state_dict(saved["model"])
@@ -76,7 +78,8 @@ def train(
         average, first_step, spent_s = saved["average"], int(saved["step"]), float(saved["spent_s"])
         averaging = bool(saved["averaging"])
         log = json.loads(saved["log"])
-    started, running, seen = time.monotonic() - spent_s, 0.0, 0
+        running, seen = float(saved["running"]), int(saved["seen"])
+    started = time.monotonic() - spent_s
     use_bfloat16 = _bfloat16_is_fast(device)
     step = first_step
     while step < options.steps:
@@ -88,7 +91,9 @@ def train(
                 break
         for group in optimizer.param_groups:
             group["lr"] = options.learning_rate * _schedule(share)
-        batch = make_batch(options.seed * 1_000_003 + step)
+        step_seed = options.seed * 1_000_003 + step
+        batch = make_batch(step_seed)
+        torch.manual_seed(step_seed)
         with torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16):
             loss = loss_of(model, batch, device)
         optimizer.zero_grad(set_to_none=True)
@@ -105,7 +110,15 @@ def train(
             logger.info("step %d of %d, loss %.4f, %.0f s", step, options.steps, running / seen, log[-1]["elapsed_s"])
             running, seen = 0.0, 0
         if step % options.checkpoint_every == 0:
-            _save_checkpoint(checkpoint_path, model, optimizer, average, averaging, step, log, started)
+            progress = {
+                "step": step,
+                "averaging": averaging,
+                "running": running,
+                "seen": seen,
+                "log": json.dumps(log),
+                "spent_s": time.monotonic() - started,
+            }
+            _save_checkpoint(checkpoint_path, model, optimizer, average, progress)
     if averaging:
         model.load_state_dict(average)
     (folder / "log.json").write_text(
@@ -135,22 +148,10 @@ def _save_checkpoint(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     average: dict[str, torch.Tensor],
-    averaging: bool,
-    step: int,
-    log: list[dict[str, float]],
-    started: float,
+    progress: dict[str, Any],
 ) -> None:
+    """Written beside and moved into place, so that a break while writing leaves the checkpoint before it."""
     partial = path.with_suffix(".partial")
-    torch.save(
-        {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "average": average,
-            "averaging": averaging,
-            "step": step,
-            "log": json.dumps(log),
-            "spent_s": time.monotonic() - started,
-        },
-        partial,
-    )
+    states = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
+    torch.save({**states, **progress}, partial)
     partial.replace(path)

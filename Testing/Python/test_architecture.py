@@ -1,0 +1,168 @@
+"""The borders between the parts hold: each is imported in a fresh interpreter, and the sources are read for imports."""
+
+import ast
+import re
+import sys
+
+import pytest
+
+PACKAGE = "VertebralFractureLib"
+MODEL_FREE = ("volume", "cord", "spine", "fracture", "vertebrae", "report", "pipeline", "worker", "cli.main")
+HEAVY = {"torch", "slicer", "qt", "vtk", "matplotlib", "scipy", f"{PACKAGE}.training", f"{PACKAGE}.phantom"}
+
+# The one direction of the data: a part may import from the parts on its right, and from nothing else of ours.
+SHARED = {"errors", "progress", "weights", "__init__"}
+MAY_IMPORT = {
+    "errors": set(),
+    "progress": {"errors"},
+    "weights": {"errors"},
+    "volume": SHARED,
+    "cord": SHARED | {"volume"},
+    "spine": SHARED | {"volume", "cord"},
+    "fracture": SHARED | {"volume", "cord", "spine"},
+    "vertebrae": SHARED | {"volume", "cord", "spine", "fracture"},
+    "report": SHARED | {"volume", "cord", "spine", "fracture", "vertebrae"},
+    "scene": SHARED | {"volume", "cord", "spine", "fracture", "vertebrae", "report"},
+    "pipeline": SHARED | {"volume", "cord", "spine", "fracture", "vertebrae", "report"},
+    "reference": SHARED | {"volume", "cord", "spine", "vertebrae"},
+}
+SLICER_SIDE = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK"}
+
+
+def imported_names(path):
+    """Every absolute module name that a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} has a relative import"
+            if node.module == PACKAGE:
+                yield from (f"{PACKAGE}.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def imported_at_file_scope(path):
+    """As above, but only what importing the file runs."""
+    pending = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+        pending.extend(ast.iter_child_nodes(node))
+
+
+def part_of(path, package_folder):
+    relative = path.relative_to(package_folder)
+    return relative.parts[0].removesuffix(".py")
+
+
+def sources(project_folder):
+    return sorted((project_folder / PACKAGE).rglob("*.py"))
+
+
+@pytest.mark.parametrize("part", MODEL_FREE)
+def test_importing_a_step_loads_no_model_library_and_no_slicer(modules_after, part):
+    loaded = modules_after(f"import {PACKAGE}.{part}")
+
+    assert sorted(HEAVY & loaded) == []
+
+
+def test_importing_the_package_loads_nothing_but_itself(modules_after):
+    loaded = modules_after(f"import {PACKAGE}")
+
+    assert {name for name in loaded if name.startswith(PACKAGE)} == {PACKAGE}
+    assert "numpy" not in loaded
+
+
+def test_only_the_scene_imports_slicer_and_nothing_in_the_library_imports_qt(project_folder):
+    package = project_folder / PACKAGE
+    users = {"slicer": set(), "qt": set(), "ctk": set()}
+
+    for path in sources(project_folder):
+        for name in imported_names(path):
+            if name.split(".")[0] in users:
+                users[name.split(".")[0]].add(part_of(path, package))
+
+    assert users["slicer"] <= {"scene"}
+    assert users["qt"] == users["ctk"] == set()
+
+
+def test_data_flows_in_one_direction(project_folder):
+    package = project_folder / PACKAGE
+    against = []
+
+    for path in sources(project_folder):
+        part = part_of(path, package)
+        if part not in MAY_IMPORT:
+            continue
+        for name in imported_names(path):
+            other = name.removeprefix(f"{PACKAGE}.").split(".")[0]
+            is_ours = name.startswith(f"{PACKAGE}.") and (package / other).with_suffix("").exists()
+            is_ours = is_ours or (name.startswith(f"{PACKAGE}.") and (package / f"{other}.py").exists())
+            if is_ours and other != part and other not in MAY_IMPORT[part]:
+                against.append(f"{path.relative_to(project_folder)} imports {name}")
+
+    assert against == []
+
+
+def test_training_and_phantom_are_reached_only_by_the_command_line(project_folder):
+    package = project_folder / PACKAGE
+    allowed = {"training", "phantom", "cli", "evaluation"}
+
+    users = {
+        part_of(path, package)
+        for path in sources(project_folder)
+        for name in imported_names(path)
+        if name.startswith((f"{PACKAGE}.training", f"{PACKAGE}.phantom"))
+    }
+
+    assert users <= allowed
+
+
+def test_the_slicer_module_imports_only_what_slicer_brings(project_folder):
+    for path in (project_folder / "VertebralFracture").rglob("*.py"):
+        at_top = {name.split(".")[0] for name in imported_at_file_scope(path)}
+        foreign = at_top - set(sys.stdlib_module_names) - SLICER_SIDE
+        assert [name for name in foreign if not name.startswith("VertebralFracture")] == [], path.name
+        assert "torch" not in {name.split(".")[0] for name in imported_names(path)}, path.name
+
+
+def tracked_texts(project_folder):
+    """Every file of ours that is text: sources, documents, lists, scripts."""
+    own = {".py", ".md", ".txt", ".toml", ".json", ".ui", ".cff", ".cmake"}
+    for path in sorted(project_folder.rglob("*")):
+        parts = path.relative_to(project_folder).parts
+        hidden = any(part.startswith(".") and part != ".ci" for part in parts)
+        if hidden or parts[0] in {"demo-output", "build", "dist", "runs"} or not path.is_file():
+            continue
+        if path.suffix in own or parts[0] == ".ci":
+            yield path
+
+
+def test_every_source_can_be_read_in_one_sitting(project_folder):
+    long = {
+        str(path.relative_to(project_folder)): count
+        for path in tracked_texts(project_folder)
+        if path.suffix == ".py" and (count := len(path.read_text(encoding="utf-8").splitlines())) > 400
+    }
+
+    assert long == {}
+
+
+def test_no_path_of_a_machine_and_no_package_index_is_in_the_tree(project_folder):
+    machine_path = re.compile(
+        r"(?<![\w.])/(?:work|opt|root|farm|home/\w+|Users/\w+)/|[A-Z]:\\\\Users|/tmp/\w|index-url"
+    )
+    found = [
+        f"{path.relative_to(project_folder)}: {match.group(0)}"
+        for path in tracked_texts(project_folder)
+        if path.name != "test_architecture.py"
+        for match in machine_path.finditer(path.read_text(encoding="utf-8"))
+    ]
+
+    assert found == []
