@@ -1,0 +1,91 @@
+"""Color tables and the chart: how the result is shown, nothing that is read back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from VertebralFractureLib.report.palette import GROUPS, probability_color
+
+_STEPS = 101
+_CURVE_COLOR = (0.84, 0.19, 0.15)
+
+
+def add_grade_colors(scene: Any, name: str) -> Any:
+    """``vtkMRMLColorTableNode`` with the legend's colors and words, in the order of ``palette.GROUPS``."""
+    return _add_color_table(scene, name, [(group.name, group.color) for group in GROUPS])
+
+
+def add_probability_colors(scene: Any, name: str) -> Any:
+    """``vtkMRMLColorTableNode`` over probabilities 0 to 1 in steps of a hundredth."""
+    shares = [index / (_STEPS - 1) for index in range(_STEPS)]
+    return _add_color_table(scene, name, [(f"{share:.2f}", probability_color(share)) for share in shares])
+
+
+def _add_color_table(scene: Any, name: str, entries: list[tuple[str, tuple[float, float, float]]]) -> Any:
+    node = scene.AddNewNodeByClass("vtkMRMLColorTableNode", name)
+    node.SetTypeToUser()
+    node.SetNumberOfColors(len(entries))
+    for index, (words, color) in enumerate(entries):
+        node.SetColor(index, words, *color, 1.0)
+    node.GetLookupTable().SetTableRange(0, len(entries) - 1)
+    return node
+
+
+def add_chart(scene: Any, sequence_table: Any, name: str) -> tuple[Any, Any]:
+    """The plot series and the chart of probability over the position along the spine."""
+    import slicer
+
+    series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
+    series.SetAndObserveTableNodeID(sequence_table.GetID())
+    series.SetXColumnName("position_mm")
+    series.SetYColumnName("probability")
+    series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+    series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
+    series.SetLineWidth(2)
+    series.SetColor(*_CURVE_COLOR)
+    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{name} chart")
+    chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    chart.SetTitle("Probability of a fracture along the spine")
+    chart.SetXAxisTitle("position along the canal from the lower end (mm)")
+    chart.SetYAxisTitle("probability")
+    chart.SetYAxisRangeAuto(False)
+    chart.SetYAxisRange(0.0, 1.0)
+    chart.SetLegendVisibility(False)
+    return series, chart
+
+
+def add_folder(scene: Any, input_node: Any, nodes: dict[str, Any], name: str) -> None:
+    """Put ``nodes`` into one subject hierarchy folder beside the input; the input itself stays where it is."""
+    import slicer
+
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    parent = hierarchy.GetSceneItemID()
+    input_item = hierarchy.GetItemByDataNode(input_node)
+    if input_item:
+        parent = hierarchy.GetItemParent(input_item)
+    else:
+        _own(hierarchy, hierarchy.CreateItem(parent, input_node), input_node)
+    folder = hierarchy.CreateFolderItem(parent, name)
+    hierarchy.SetItemOwnerPluginName(folder, "Folder")
+    for node in nodes.values():
+        item = hierarchy.GetItemByDataNode(node)
+        if item:
+            hierarchy.SetItemParent(item, folder)
+        else:
+            item = hierarchy.CreateItem(folder, node)
+        _own(hierarchy, item, node)
+
+
+def _own(hierarchy: Any, item: int, node: Any) -> None:
+    """Name the plugin that Slicer would choose, which a scene written without the application would lack."""
+    owners = (
+        ("vtkMRMLMarkupsNode", "Markups"),
+        ("vtkMRMLTableNode", "Tables"),
+        ("vtkMRMLTransformNode", "Transforms"),
+        ("vtkMRMLPlotChartNode", "Charts"),
+        ("vtkMRMLPlotSeriesNode", "PlotSeries"),
+        ("vtkMRMLScalarVolumeNode", "Volumes"),
+    )
+    for class_name, plugin in owners:
+        if node.IsA(class_name) and not hierarchy.GetItemOwnerPluginName(item):
+            hierarchy.SetItemOwnerPluginName(item, plugin)

@@ -1,0 +1,168 @@
+"""The centerline and the vertebrae as markups, and back.
+
+Markups have no color per point: there is one point list per vertebra group, and the curve is colored by a static
+measurement. Control points keep double precision through a saved scene, so points are read back from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import vtk
+
+from VertebralFractureLib.report.palette import VertebraGroup, group_of
+from VertebralFractureLib.report.spine_report import Point, ReportedCenterline, ReportedVertebra, SpineReport
+from VertebralFractureLib.spine import SpineFrame
+
+PROBABILITY_MEASUREMENT = "fracture probability"
+CONFIDENCE_MEASUREMENT = "canal confidence"
+LANDMARK_NAMES = (
+    "upper anterior",
+    "upper middle",
+    "upper posterior",
+    "lower anterior",
+    "lower middle",
+    "lower posterior",
+)
+_LANDMARK_COLOR = (0.75, 0.95, 0.75)
+
+
+def point_label(vertebra: ReportedVertebra) -> str:
+    """What stands beside a vertebra, for example "T12 · 0.93" or "L4 · not evaluable"."""
+    if vertebra.fracture_probability is None or vertebra.status != "scored":
+        return f"{vertebra.label} · {vertebra.status.replace('_', ' ')}"
+    return f"{vertebra.label} · {vertebra.fracture_probability:.2f}"
+
+
+def add_centerline_node(scene: Any, report: SpineReport, name: str, colors: Any) -> Any:
+    """The centerline as a locked ``vtkMRMLMarkupsCurveNode``, colored by probability when there is a sequence."""
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsCurveNode", name)
+    node.CreateDefaultDisplayNodes()
+    points = report.centerline.points_ras
+    for index, point in enumerate(points):
+        node.AddControlPoint(vtk.vtkVector3d(*point), f"{index + 1}")
+    _measure(node, CONFIDENCE_MEASUREMENT, report.centerline.confidence)
+    display = node.GetDisplayNode()
+    display.SetPointLabelsVisibility(False)
+    display.SetPropertiesLabelVisibility(False)
+    display.SetGlyphScale(0.6)
+    if report.sequence.positions_mm and colors is not None:
+        chords = np.linalg.norm(np.diff(np.array(points), axis=0), axis=1)
+        along = np.concatenate([[0.0], np.cumsum(chords)])
+        values = np.interp(along, report.sequence.positions_mm, report.sequence.probability)
+        _measure(node, PROBABILITY_MEASUREMENT, values.tolist())
+        display.SetAndObserveColorNodeID(colors.GetID())
+        display.SetActiveScalar(PROBABILITY_MEASUREMENT, vtk.vtkAssignAttribute.POINT_DATA)
+        display.SetScalarRangeFlag(display.UseManualScalarRange)
+        display.SetScalarRange(0.0, 1.0)
+        display.SetScalarVisibility(True)
+    node.SetLocked(True)
+    return node
+
+
+def read_centerline(node: Any) -> ReportedCenterline:
+    """The curve's control points and their confidence; a point that a person added counts as certain."""
+    points = control_points(node)
+    confidence = [1.0] * len(points)
+    for index in range(node.GetNumberOfMeasurements()):
+        measurement = node.GetNthMeasurement(index)
+        values = measurement.GetControlPointValues()
+        if measurement.GetName() == CONFIDENCE_MEASUREMENT and values is not None:
+            known = min(len(points), values.GetNumberOfValues())
+            confidence[:known] = [values.GetValue(place) for place in range(known)]
+    return ReportedCenterline(points, tuple(confidence))
+
+
+def add_group_node(scene: Any, group: VertebraGroup, vertebrae: Sequence[ReportedVertebra], name: str) -> Any:
+    """The vertebrae of one group as a locked ``vtkMRMLMarkupsFiducialNode`` in RAS."""
+    members = [vertebra for vertebra in vertebrae if group_of(vertebra) is group]
+    node = _add_points_node(scene, name, group.color)
+    for vertebra in members:
+        _add_point(node, vertebra.centre_ras, point_label(vertebra), describe(vertebra))
+    return node
+
+
+def add_straight_points_node(
+    scene: Any, frame: SpineFrame, vertebrae: Sequence[ReportedVertebra], name: str, color: tuple[float, float, float]
+) -> Any:
+    """All vertebrae in straight space, hidden at first because they would lie beside the patient's anatomy."""
+    node = _add_points_node(scene, name, color)
+    straight = frame.ras_to_straight(np.array([vertebra.centre_ras for vertebra in vertebrae]).reshape(-1, 3))
+    for vertebra, (r, a, s) in zip(vertebrae, straight.tolist(), strict=True):
+        _add_point(node, (r, a, s), point_label(vertebra), describe(vertebra))
+    node.GetDisplayNode().SetVisibility(False)
+    return node
+
+
+def add_landmarks_node(scene: Any, vertebrae: Sequence[ReportedVertebra], name: str) -> Any:
+    """Six endplate points per measured vertebra in RAS, hidden at first; the description holds the vertebra's place."""
+    node = _add_points_node(scene, name, _LANDMARK_COLOR)
+    for index, vertebra in enumerate(vertebrae):
+        for point, place in zip(vertebra.landmarks_ras or (), LANDMARK_NAMES, strict=False):
+            _add_point(node, point, f"{vertebra.label} {place}", str(index))
+    node.GetDisplayNode().SetVisibility(False)
+    node.GetDisplayNode().SetPointLabelsVisibility(False)
+    return node
+
+
+def read_landmarks(node: Any) -> dict[int, tuple[Point, ...]]:
+    """Landmarks by the vertebra's place; a vertebra that lost one of its points is left out."""
+    found: dict[int, list[Point]] = {}
+    for place, point in enumerate(control_points(node)):
+        found.setdefault(int(node.GetNthControlPointDescription(place)), []).append(point)
+    return {index: tuple(points) for index, points in found.items() if len(points) == len(LANDMARK_NAMES)}
+
+
+def control_points(node: Any) -> tuple[Point, ...]:
+    """A markup's control points in world mm."""
+    points = []
+    for place in range(node.GetNumberOfControlPoints()):
+        r, a, s = node.GetNthControlPointPositionWorld(place)
+        points.append((float(r), float(a), float(s)))
+    return tuple(points)
+
+
+def describe(vertebra: ReportedVertebra) -> str:
+    """One line about a vertebra, for example "grade 2 wedge, height loss 31 %"."""
+    if vertebra.status != "scored":
+        return vertebra.reason or vertebra.status.replace("_", " ")
+    if vertebra.grade is None:
+        return "scored, grade not measured"
+    words = f"grade {vertebra.grade}" + (f" {vertebra.shape}" if vertebra.shape else "")
+    if vertebra.height_loss is not None:
+        words += f", height loss {100.0 * vertebra.height_loss:.0f} %"
+    return words + (", borderline" if vertebra.borderline else "")
+
+
+def _add_points_node(scene: Any, name: str, color: tuple[float, float, float]) -> Any:
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetColor(*color)
+    display.SetSelectedColor(*color)
+    display.SetGlyphScale(2.0)
+    display.SetTextScale(2.8)
+    node.SetLocked(True)
+    return node
+
+
+def _add_point(node: Any, point: Point, label: str, description: str) -> None:
+    place = node.AddControlPoint(vtk.vtkVector3d(*point), label)
+    node.SetNthControlPointDescription(place, description)
+    node.SetNthControlPointLocked(place, True)
+
+
+def _measure(curve: Any, name: str, values: Sequence[float]) -> None:
+    import slicer
+
+    array = vtk.vtkDoubleArray()
+    array.SetName(name)
+    for value in values:
+        array.InsertNextValue(value)
+    measurement = slicer.vtkMRMLStaticMeasurement()
+    measurement.SetName(name)
+    measurement.SetControlPointValues(array)
+    measurement.SetEnabled(True)
+    curve.AddMeasurement(measurement)

@@ -1,0 +1,102 @@
+"""Which MRML nodes hold one result, and how they are found again after a scene was saved and loaded.
+
+The vertebra table is the anchor: it carries the run's attributes and a node reference to every other node, so that
+several results can live in one scene, and a node that the user renames or moves is still found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from VertebralFractureLib import RESEARCH_USE_ONLY
+from VertebralFractureLib.report.palette import GROUPS
+
+ATTRIBUTE_PREFIX = "VertebralFracture."
+ROLE_ATTRIBUTE = ATTRIBUTE_PREFIX + "role"
+NOTICE_ATTRIBUTE = ATTRIBUTE_PREFIX + "notice"
+
+TABLE = "vertebra_table"
+INPUT = "input"
+CENTERLINE = "centerline"
+STRAIGHTENED = "straightened"
+TRANSFORM = "straightening_transform"
+STRAIGHT_POINTS = "vertebrae_straight"
+LANDMARKS = "landmarks"
+SEQUENCE = "sequence_table"
+GRADE_COLORS = "grade_colors"
+PROBABILITY_COLORS = "probability_colors"
+SERIES = "probability_series"
+CHART = "probability_chart"
+POINTS_PREFIX = "vertebrae_"
+
+
+@dataclass(frozen=True)
+class SceneNodes:
+    """The nodes of one result; ``None`` where the result has no such node (or the user deleted it).
+
+    Attributes:
+        table: ``vtkMRMLTableNode``, one row per vertebra, cranial first.
+        input_volume: the CT, ``vtkMRMLScalarVolumeNode``.
+        centerline: ``vtkMRMLMarkupsCurveNode`` in RAS, locked.
+        straightened: the spine volume, ``vtkMRMLScalarVolumeNode`` in straight space.
+        transform: ``vtkMRMLGridTransformNode``; from its parent it maps straight space to RAS.
+        points: ``vtkMRMLMarkupsFiducialNode`` per vertebra group (``grade_0`` ... ``not_evaluable``), in RAS.
+        straight_points: all vertebrae in straight space, hidden at first.
+        landmarks: six endplate points per measured vertebra in RAS, hidden at first.
+        sequence: ``vtkMRMLTableNode``, probability along the centerline.
+        grade_colors, probability_colors: ``vtkMRMLColorTableNode``.
+        chart: ``vtkMRMLPlotChartNode`` of the probability along the spine.
+    """
+
+    table: Any
+    input_volume: Any = None
+    centerline: Any = None
+    straightened: Any = None
+    transform: Any = None
+    points: Mapping[str, Any] = field(default_factory=dict)
+    straight_points: Any = None
+    landmarks: Any = None
+    sequence: Any = None
+    grade_colors: Any = None
+    probability_colors: Any = None
+    chart: Any = None
+
+
+def find_results(scene: Any) -> tuple[SceneNodes, ...]:
+    """Every result in a ``vtkMRMLScene``, oldest first."""
+    tables = (
+        scene.GetNthNodeByClass(index, "vtkMRMLTableNode")
+        for index in range(scene.GetNumberOfNodesByClass("vtkMRMLTableNode"))
+    )
+    return tuple(nodes_of(table) for table in tables if table.GetAttribute(ROLE_ATTRIBUTE) == TABLE)
+
+
+def nodes_of(table: Any) -> SceneNodes:
+    """The result that a vertebra table anchors."""
+
+    def node(role: str) -> Any:
+        return table.GetNodeReference(ATTRIBUTE_PREFIX + role)
+
+    points = {group.key: node(POINTS_PREFIX + group.key) for group in GROUPS}
+    return SceneNodes(
+        table=table,
+        input_volume=node(INPUT),
+        centerline=node(CENTERLINE),
+        straightened=node(STRAIGHTENED),
+        transform=node(TRANSFORM),
+        points={key: value for key, value in points.items() if value is not None},
+        straight_points=node(STRAIGHT_POINTS),
+        landmarks=node(LANDMARKS),
+        sequence=node(SEQUENCE),
+        grade_colors=node(GRADE_COLORS),
+        probability_colors=node(PROBABILITY_COLORS),
+        chart=node(CHART),
+    )
+
+
+def mark(node: Any, role: str) -> None:
+    """Write on a node of ours what it is and that it is for research only."""
+    node.SetAttribute(ROLE_ATTRIBUTE, role)
+    node.SetAttribute(NOTICE_ATTRIBUTE, RESEARCH_USE_ONLY)

@@ -1,0 +1,160 @@
+"""The vertebrae and the probability along the spine as MRML tables with typed columns, and back.
+
+Slicer stores tables as text with six significant digits, without quoting, and loses empty cells at a row's start: the
+first column is a number (1 is the most cranial vertebra; 0 stands for the scan itself), a missing number is NaN or -1
+for a whole number, a missing text is empty, and quotes and line breaks become apostrophes and spaces.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import vtk
+
+from VertebralFractureLib.report.spine_report import Point, ReaderVerdict, ReportedSequence, ReportedVertebra
+from VertebralFractureLib.vertebrae import Heights
+
+_TEXT, _NUMBER, _WHOLE = "string", "double", "int"
+VERTEBRA_COLUMNS: tuple[tuple[str, str], ...] = (
+    ("order", _WHOLE),
+    ("label", _TEXT),
+    ("level", _TEXT),
+    ("level_probability", _NUMBER),
+    ("status", _TEXT),
+    ("reason", _TEXT),
+    ("fracture_probability", _NUMBER),
+    ("uncertainty", _NUMBER),
+    ("grade", _WHOLE),
+    ("shape", _TEXT),
+    ("severity", _NUMBER),
+    ("height_anterior_mm", _NUMBER),
+    ("height_middle_mm", _NUMBER),
+    ("height_posterior_mm", _NUMBER),
+    ("height_loss", _NUMBER),
+    ("borderline", _WHOLE),
+    ("trabecular_hu", _NUMBER),
+    ("centre_r_mm", _NUMBER),
+    ("centre_a_mm", _NUMBER),
+    ("centre_s_mm", _NUMBER),
+    ("lower_endplate_mm", _NUMBER),
+    ("upper_endplate_mm", _NUMBER),
+    ("complete", _WHOLE),
+    ("detection_confidence", _NUMBER),
+    ("reader_grade", _WHOLE),
+    ("reader_comment", _TEXT),
+)
+SEQUENCE_COLUMNS: tuple[tuple[str, str], ...] = (
+    ("position_mm", _NUMBER),
+    ("probability", _NUMBER),
+    ("uncertainty", _NUMBER),
+)
+_ARRAYS = {_TEXT: vtk.vtkStringArray, _NUMBER: vtk.vtkDoubleArray, _WHOLE: vtk.vtkIntArray}
+_MISSING_WHOLE = -1
+_THE_SCAN = 0
+
+Cells = dict[str, Any]
+
+
+def fill_vertebra_table(node: Any, vertebrae: Sequence[ReportedVertebra], reason: str | None) -> None:
+    """One row per vertebra, cranial first; a scan without any gets one row that says why."""
+    rows = [{**_cells(vertebra), "order": place} for place, vertebra in enumerate(reversed(vertebrae), start=1)]
+    if not rows and reason is not None:
+        rows = [{"order": _THE_SCAN, "status": "not_evaluable", "reason": reason}]
+    _fill(node, VERTEBRA_COLUMNS, rows)
+
+
+def fill_sequence_table(node: Any, sequence: ReportedSequence) -> None:
+    """One row per position along the centerline, caudal first."""
+    values = zip(sequence.positions_mm, sequence.probability, sequence.uncertainty, strict=True)
+    names = [name for name, _ in SEQUENCE_COLUMNS]
+    _fill(node, SEQUENCE_COLUMNS, [dict(zip(names, row, strict=True)) for row in values])
+
+
+def read_sequence_table(node: Any) -> ReportedSequence:
+    """What ``fill_sequence_table`` wrote."""
+    rows = _rows(node, SEQUENCE_COLUMNS)
+    positions, probability, uncertainty = (tuple(row[name] for row in rows) for name, _ in SEQUENCE_COLUMNS)
+    return ReportedSequence(positions, probability, uncertainty)
+
+
+def read_vertebra_table(node: Any, landmarks: dict[int, tuple[Point, ...]]) -> tuple[ReportedVertebra, ...]:
+    """The vertebrae, caudal first; ``landmarks`` by the vertebra's place in that order.
+
+    Raises:
+        ValueError: when a column is missing.
+    """
+    rows = [row for row in reversed(_rows(node, VERTEBRA_COLUMNS)) if row["order"] != _THE_SCAN]
+    return tuple(_vertebra(row, landmarks.get(index)) for index, row in enumerate(rows))
+
+
+def _cells(vertebra: ReportedVertebra) -> Cells:
+    heights = vertebra.heights_mm
+    cells: Cells = {name: getattr(vertebra, name, None) for name, _ in VERTEBRA_COLUMNS}
+    if heights is not None:
+        cells["height_anterior_mm"] = heights.anterior
+        cells["height_middle_mm"] = heights.middle
+        cells["height_posterior_mm"] = heights.posterior
+    cells["centre_r_mm"], cells["centre_a_mm"], cells["centre_s_mm"] = vertebra.centre_ras
+    cells["lower_endplate_mm"], cells["upper_endplate_mm"] = vertebra.extent_mm
+    cells["reader_grade"], cells["reader_comment"] = vertebra.reader.grade, vertebra.reader.comment
+    return cells
+
+
+def _vertebra(row: Cells, landmarks: tuple[Point, ...] | None) -> ReportedVertebra:
+    heights = (row["height_anterior_mm"], row["height_middle_mm"], row["height_posterior_mm"])
+    direct = {name: row[name] for name, _ in VERTEBRA_COLUMNS if name in ReportedVertebra.__dataclass_fields__}
+    return ReportedVertebra(
+        **{
+            **direct,
+            "label": row["label"] or "",
+            "borderline": row["borderline"] == 1,
+            "complete": row["complete"] == 1,
+            "centre_ras": (row["centre_r_mm"], row["centre_a_mm"], row["centre_s_mm"]),
+            "heights_mm": None if None in heights else Heights(*heights),
+            "extent_mm": (row["lower_endplate_mm"], row["upper_endplate_mm"]),
+            "landmarks_ras": landmarks,
+            "reader": ReaderVerdict(row["reader_grade"], row["reader_comment"] or ""),
+        }
+    )
+
+
+def _fill(node: Any, columns: tuple[tuple[str, str], ...], rows: Sequence[Cells]) -> None:
+    node.SetUseColumnTitleAsColumnHeader(True)
+    for name, kind in columns:
+        array = _ARRAYS[kind]()
+        array.SetName(name)
+        for row in rows:
+            array.InsertNextValue(_cell(row.get(name), kind))
+        node.AddColumn(array)
+        node.SetColumnTitle(name, name.replace("_", " "))
+        if kind == _WHOLE:
+            node.SetColumnNullValue(name, str(_MISSING_WHOLE))
+
+
+def _cell(value: Any, kind: str) -> Any:
+    if kind == _TEXT:
+        return "" if value is None else " ".join(str(value).replace('"', "'").split())
+    if kind == _WHOLE:
+        return _MISSING_WHOLE if value is None else int(value)
+    return math.nan if value is None else float(value)
+
+
+def _rows(node: Any, columns: tuple[tuple[str, str], ...]) -> list[Cells]:
+    table = node.GetTable()
+    values: dict[str, list[Any]] = {}
+    for name, kind in columns:
+        array = table.GetColumnByName(name)
+        if array is None:
+            raise ValueError(f"The table '{node.GetName()}' has no column '{name}'.")
+        values[name] = [_value(array.GetValue(row), kind) for row in range(table.GetNumberOfRows())]
+    return [{name: values[name][row] for name, _ in columns} for row in range(table.GetNumberOfRows())]
+
+
+def _value(stored: Any, kind: str) -> Any:
+    if kind == _TEXT:
+        return stored or None
+    if kind == _WHOLE:
+        return None if stored == _MISSING_WHOLE else int(stored)
+    return None if math.isnan(stored) else float(stored)

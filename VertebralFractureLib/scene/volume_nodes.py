@@ -1,0 +1,94 @@
+"""Volumes as MRML nodes, and the straightening as a grid transform that Slicer applies to any node.
+
+The grid has four columns across and as many rows along the spine as the frame: across a cross section the map is
+linear, so four columns reproduce it even after Slicer read the grid back with cubic interpolation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import vtk
+from numpy.typing import NDArray
+from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk
+
+from VertebralFractureLib.spine import SpineFrame, SpineVolume
+from VertebralFractureLib.volume import CTVolume
+
+BONE_WINDOW_HU = 1000.0
+BONE_LEVEL_HU = 400.0
+"""Window and level of Slicer's "CT-Bone" preset."""
+_GRID_HALF_WIDTH_MM = 120.0
+_GRID_COLUMNS = 4
+_GRID_MARGIN_MM = 40.0
+"""Beyond the grid its border's displacement goes on; the margins keep that away from anything that is looked at."""
+
+
+def add_ct_node(scene: Any, ct: CTVolume) -> Any:
+    """The CT as ``vtkMRMLScalarVolumeNode`` with its exact IJK-to-RAS matrix, int16."""
+    return _add_volume_node(scene, ct.name, ct.hu, ct.ijk_to_ras)
+
+
+def add_straightened_node(scene: Any, spine: SpineVolume, name: str) -> Any:
+    """The spine volume as ``vtkMRMLScalarVolumeNode``; its world is straight space (r, a, s) in mm."""
+    return _add_volume_node(scene, name, spine.hu, spine.ijk_to_straight)
+
+
+def _add_volume_node(scene: Any, name: str, hu: NDArray[np.generic], ijk_to_world: NDArray[np.float64]) -> Any:
+    voxels = hu
+    if voxels.dtype != np.int16:
+        voxels = np.round(np.nan_to_num(hu.astype(np.float32), nan=-1024.0)).clip(-32768, 32767).astype(np.int16)
+    image = vtk.vtkImageData()
+    image.SetDimensions(*hu.shape[::-1])
+    scalars = numpy_to_vtk(np.ascontiguousarray(voxels).ravel(), deep=True, array_type=get_vtk_array_type(np.int16))
+    scalars.SetName("ImageScalars")
+    image.GetPointData().SetScalars(scalars)
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    node.SetIJKToRASMatrix(_vtk_matrix(ijk_to_world))
+    node.SetAndObserveImageData(image)
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevel(BONE_WINDOW_HU, BONE_LEVEL_HU)
+    return node
+
+
+def add_transform_node(scene: Any, frame: SpineFrame, name: str) -> Any:
+    """The straightening as ``vtkMRMLGridTransformNode``.
+
+    From parent it maps straight mm to RAS mm (``frame.straight_to_ras``), as a transform that resamples images must.
+    A node in patient space that is put under it appears straightened; its inverse brings straight points back.
+    """
+    first, last = frame.range_mm
+    step = float(frame.s_mm[1] - frame.s_mm[0])
+    extra = int(np.ceil(_GRID_MARGIN_MM / step))
+    s = first + step * np.arange(-extra, len(frame.s_mm) + extra)
+    across = np.linspace(-_GRID_HALF_WIDTH_MM, _GRID_HALF_WIDTH_MM, _GRID_COLUMNS)
+    grid_s, grid_a, grid_r = np.meshgrid(s, across, across, indexing="ij")
+    points = np.stack([grid_r, grid_a, grid_s], axis=-1).reshape(-1, 3)
+    image = vtk.vtkImageData()
+    image.SetDimensions(_GRID_COLUMNS, _GRID_COLUMNS, len(s))
+    image.SetOrigin(-_GRID_HALF_WIDTH_MM, -_GRID_HALF_WIDTH_MM, float(s[0]))
+    image.SetSpacing(float(across[1] - across[0]), float(across[1] - across[0]), step)
+    displacement = numpy_to_vtk(frame.straight_to_ras(points) - points, deep=True)
+    displacement.SetName("displacement")
+    image.GetPointData().SetScalars(displacement)
+    import slicer
+
+    transform = slicer.vtkOrientedGridTransform()
+    transform.SetDisplacementGridData(image)
+    transform.SetInterpolationModeToCubic()
+    node = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", name)
+    node.SetAndObserveTransformFromParent(transform)
+    node.SetDescription(f"Straightens the spine: straight space from {first:.0f} to {last:.0f} mm along the canal.")
+    return node
+
+
+def _vtk_matrix(matrix: NDArray[np.float64]) -> Any:
+    result = vtk.vtkMatrix4x4()
+    for row in range(4):
+        for column in range(4):
+            result.SetElement(row, column, float(matrix[row, column]))
+    return result
