@@ -1,0 +1,120 @@
+"""Train the canal network: ``vertebral-fracture train cord``.
+
+The same run serves the fold models and the model that ships; only the scans that are left out differ, so that the
+cross-validated figures speak for the recipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from VertebralFractureLib.cord.canal_network import CanalNetwork, network_config, network_from_weights, network_tensors
+from VertebralFractureLib.reference import read_annotation
+from VertebralFractureLib.training.cord_data import CordCase, CordSampler, canal_loss, cord_case, load_case, save_case
+from VertebralFractureLib.training.loop import TrainingOptions, train
+from VertebralFractureLib.training.reference_set import ReferenceScan, fold_count, reference_scans
+from VertebralFractureLib.weights import load_weights, save_weights
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, help="folder of the reference scans (<id>.nii.gz with <id>.json)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and resampled cases")
+    parser.add_argument("--fold", default="none", help="fold to leave out (0, 1, ...), or none for the final model")
+    parser.add_argument("--phantoms", type=int, default=0, help="number of phantoms to make and train on")
+    parser.add_argument("--minutes", type=float, default=10.0, help="wall time of the training loop")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start-from", type=Path, help="folder of weights to go on from (for example, from phantoms)")
+    parser.add_argument(
+        "--weights-folder", type=Path, required=True, help="where the weights called 'cord' are written"
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train and write the weights; returns 0.
+
+    Raises:
+        FileNotFoundError: when the folder of scans holds none of them.
+        ValueError: when the fold does not exist, or nothing is left to train on.
+    """
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(arguments.seed)
+    fold = _fold_number(arguments.fold)
+    cases_folder = arguments.out / "cases"
+    cases_folder.mkdir(parents=True, exist_ok=True)
+    scans = [] if arguments.data is None else _scans_to_train_on(arguments.data, fold)
+    cases = [_cached(scan.identifier, cases_folder, _reader(scan)) for scan in scans]
+    phantoms = [_cached(f"phantom-{seed}", cases_folder, _phantom_maker(seed)) for seed in range(arguments.phantoms)]
+    network = CanalNetwork()
+    started_from = None
+    if arguments.start_from is not None:
+        weights = load_weights("cord", arguments.start_from)
+        network, started_from = network_from_weights(weights.tensors, weights.config), weights.sha256
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    options = TrainingOptions(
+        steps=1_000_000,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
+        time_limit_s=60.0 * arguments.minutes,
+    )
+    log = train(network, CordSampler(cases, phantoms), canal_loss, options, arguments.out / f"fold-{arguments.fold}")
+    record = {
+        "scans": [scan.identifier for scan in scans],
+        "phantom_seeds": [0, arguments.phantoms],
+        "left_out_fold": fold,
+        "seed": arguments.seed,
+        "steps": int(log[-1]["step"]) if log else 0,
+        "started_from_sha256": started_from,
+    }
+    config = {**network_config(network), "training": record}
+    sha256 = save_weights("cord", network_tensors(network), config, arguments.weights_folder)
+    logger.info("Wrote the weights 'cord', SHA-256 %s.", sha256)
+    return 0
+
+
+def _fold_number(text: str) -> int | None:
+    if text == "none":
+        return None
+    fold = int(text)
+    if not 0 <= fold < fold_count():
+        raise ValueError(f"There is no fold {fold}; choose 0 to {fold_count() - 1} or none.")
+    return fold
+
+
+def _scans_to_train_on(folder: Path, left_out: int | None) -> list[ReferenceScan]:
+    return [scan for scan in reference_scans(folder) if scan.fold is not None and scan.fold != left_out]
+
+
+def _cached(name: str, folder: Path, make: Callable[[], CordCase]) -> CordCase:
+    path = folder / f"{name}.npz"
+    if not path.is_file():
+        save_case(make(), path)
+    return load_case(name, path)
+
+
+def _reader(scan: ReferenceScan) -> Callable[[], CordCase]:
+    def read() -> CordCase:
+        from VertebralFractureLib.volume import read_volume
+
+        return cord_case(scan.identifier, read_volume(scan.volume_path), read_annotation(scan.annotation_path))
+
+    return read
+
+
+def _phantom_maker(seed: int) -> Callable[[], CordCase]:
+    def make() -> CordCase:
+        from VertebralFractureLib.phantom import make_phantom, random_options
+
+        options = random_options(seed, field_of_view="full", spacing_mm=(2.0, 2.0, 4.0))
+        phantom = make_phantom(options)
+        return cord_case(f"phantom-{seed}", phantom.ct, phantom.reference)
+
+    return make
