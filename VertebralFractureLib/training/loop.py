@@ -49,7 +49,10 @@ def _bfloat16_is_fast(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     flags = Path("/proc/cpuinfo")
-    return flags.is_file() and "amx_bf16" in flags.read_text(encoding="utf-8", errors="replace")
+    if not flags.is_file():
+        return False
+    text = flags.read_text(encoding="utf-8", errors="replace")
+    return "amx_bf16" in text or "avx512_bf16" in text
 
 
 def train(
