@@ -20,8 +20,8 @@ from VertebralFractureLib.progress import StageProgress
 FloatArray = NDArray[np.float64]
 
 CANDIDATES_PER_SLICE = 5
-_HALF_WINDOW = 4
-_PEAK_WINDOW = 9
+_HALF_WINDOW = 5
+_PEAK_WINDOW = 5
 _SLICES_PER_BATCH = 8
 
 
@@ -71,12 +71,14 @@ def canal_candidates(
 
 def _peaks(probability: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Positions (i, j) ``(n, c, 2)``, masses ``(n, c)`` and spreads ``(n, c)`` in pixels of the highest peaks."""
-    n, _, width = probability.shape
-    smooth = functional.avg_pool2d(probability[:, None], 5, 1, 2)
-    smooth = functional.avg_pool2d(smooth, 5, 1, 2)
+    n = len(probability)
+    # Peaks are sought on every second pixel, which is far finer than the windows, and a quarter of the work.
+    smooth = functional.avg_pool2d(probability[:, None], 4, 2, 1)
+    smooth = functional.avg_pool2d(smooth, 3, 1, 1)
+    width = smooth.shape[3]
     is_peak = smooth == functional.max_pool2d(smooth, _PEAK_WINDOW, 1, _PEAK_WINDOW // 2)
     _, flat = torch.topk((smooth * is_peak)[:, 0].flatten(1), CANDIDATES_PER_SLICE, dim=1)
-    row, column = flat // width, flat % width
+    row, column = 2 * (flat // width), 2 * (flat % width)
     reach = torch.arange(-_HALF_WINDOW, _HALF_WINDOW + 1)
     padded = functional.pad(probability, (_HALF_WINDOW,) * 4)
     rows = (row[:, :, None, None] + reach[:, None] + _HALF_WINDOW).expand(-1, -1, len(reach), len(reach))

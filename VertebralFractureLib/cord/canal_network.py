@@ -95,7 +95,7 @@ def network_tensors(network: CanalNetwork) -> dict[str, NDArray[np.generic]]:
 
 
 def network_from_weights(tensors: Mapping[str, NDArray[np.generic]], config: Mapping[str, Any]) -> CanalNetwork:
-    """The network in evaluation mode.
+    """The network in evaluation mode, in the memory layout that is fastest on a CPU.
 
     Raises:
         RuntimeError: when tensors and configuration do not fit each other.
@@ -104,4 +104,4 @@ def network_from_weights(tensors: Mapping[str, NDArray[np.generic]], config: Map
     state = network.state_dict()
     state.update({key: torch.from_numpy(np.asarray(value, dtype=np.float32)) for key, value in tensors.items()})
     network.load_state_dict(state)
-    return network.eval()
+    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]

@@ -45,7 +45,7 @@ def cord_case(name: str, ct: CTVolume, reference: ReferenceSpine) -> CordCase:
     """Resample ``ct`` and read the canal's position off the reference at every slice."""
     stack = axial_stack(ct, slice_mm=STACK_MM)
     # Whole numbers halve the memory of a training set, and CT noise is far above half a unit.
-    stack = replace(stack, hu=np.round(stack.hu).clip(-1024, 3071).astype(np.int16))
+    stack = replace(stack, hu=np.rint(stack.hu.astype(np.float32)).clip(-1024, 3071).astype(np.int16))
     line = reference.centerline
     arc = np.arange(0.0, line.length_mm, 0.5)
     points = line.positions_ras(arc)

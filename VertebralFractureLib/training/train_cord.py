@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and resampled cases")
     parser.add_argument("--fold", default="none", help="fold to leave out (0, 1, ...), or none for the final model")
     parser.add_argument("--phantoms", type=int, default=0, help="number of phantoms to make and train on")
-    parser.add_argument("--minutes", type=float, default=10.0, help="wall time of the training loop")
+    parser.add_argument("--steps", type=int, default=1200, help="batches to train on")
+    parser.add_argument("--minutes", type=float, default=60.0, help="stop after this wall time even if steps are left")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start-from", type=Path, help="folder of weights to go on from (for example, from phantoms)")
     parser.add_argument(
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         network, started_from = network_from_weights(weights.tensors, weights.config), weights.sha256
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     options = TrainingOptions(
-        steps=1_000_000,
+        steps=arguments.steps,
         learning_rate=arguments.learning_rate,
         seed=arguments.seed,
         time_limit_s=60.0 * arguments.minutes,
