@@ -1,1 +1,7 @@
 """A digital spine phantom with known truth: CT, centerline, vertebrae, levels, heights and grades, by seed."""
+
+from VertebralFractureLib.phantom.make_phantom import Phantom, make_phantom
+from VertebralFractureLib.phantom.options import FractureOptions, PhantomOptions
+from VertebralFractureLib.phantom.random_options import demo_options, random_options
+
+__all__ = ["FractureOptions", "Phantom", "PhantomOptions", "demo_options", "make_phantom", "random_options"]
