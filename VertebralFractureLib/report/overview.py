@@ -19,6 +19,7 @@ from VertebralFractureLib.report.overview_panel import Box, SagittalPanel, fitte
 from VertebralFractureLib.report.palette import GROUPS, group_of, probability_color
 from VertebralFractureLib.report.spine_report import EVALUABLE, ReportedVertebra, SpineReport, is_suspected
 from VertebralFractureLib.spine import VIRTUAL_SAGITTAL, SpineFrame, SpineVolume, spine_frame
+from VertebralFractureLib.vertebrae.vertebra import STATUS_SCORED
 from VertebralFractureLib.volume import CTVolume
 
 WIDTH, HEIGHT = 1600, 1400
@@ -67,7 +68,7 @@ def _header(canvas: Canvas, report: SpineReport) -> None:
         shortened(headline, 24, 1110, bold=bool(report.suspected)), 40, 92, 24, color, bold=bool(report.suspected)
     )
     if report.scan.fracture_probability is not None:
-        score = f"scan score {report.scan.fracture_probability:.2f}, deformity index {report.scan.sdi}"
+        score = f"scan score {report.scan.fracture_probability:.2f}, spinal deformity index {report.scan.sdi}"
         canvas.text(score, WIDTH - 40, 93, 20, _QUIET, anchor="right")
     canvas.line([(40, 128), (WIDTH - 40, 128)], _FAINT, 1.0)
 
@@ -123,12 +124,12 @@ def _view(canvas: Canvas, panel: SagittalPanel, room: Box, ct: CTVolume, title: 
     box = panel.box
     canvas.image(panel.gray(ct), box.left, box.top)
     canvas.text(title, room.left, room.top - 22, 19, _TEXT, bold=True)
-    middle_x, middle_y = box.left + box.width / 2, box.top + box.height / 2
+    aside, middle_y = box.left + box.width / 4, box.top + box.height / 2
     for letter, x, y in (
         ("A", box.left + 14, middle_y),
         ("P", box.left + box.width - 14, middle_y),
-        ("S", middle_x, box.top + 14),
-        ("I", middle_x, box.top + box.height - 14),
+        ("S", aside, box.top + 14),
+        ("I", aside, box.top + box.height - 14),
     ):
         canvas.text(letter, x, y, 18, _TEXT, anchor="center", halo=True, bold=True)
     bar = 50.0 * panel.pixels_per_mm if box.width > 60.0 * panel.pixels_per_mm else 20.0 * panel.pixels_per_mm
@@ -190,12 +191,13 @@ def _labels(canvas: Canvas, panel: SagittalPanel, report: SpineReport, outlines:
         if suspected:
             canvas.disc((_LABEL_LEFT + 5, y), 6.0, color)
         canvas.text(vertebra.label, _LABEL_LEFT + 18, y, 19, color, bold=True)
-        words = shortened(_words(vertebra), 18, _LABEL_RIGHT - _LABEL_LEFT - 70, bold=suspected)
-        canvas.text(words, _LABEL_LEFT + 70, y, 18, _TEXT if suspected else color, bold=suspected)
+        size = 18 if vertebra.status == STATUS_SCORED else 16
+        words = shortened(_words(vertebra), size, _LABEL_RIGHT - _LABEL_LEFT - 70, bold=suspected)
+        canvas.text(words, _LABEL_LEFT + 70, y, size, _TEXT if suspected else color, bold=suspected)
 
 
 def _words(vertebra: ReportedVertebra) -> str:
-    if vertebra.status != "scored" or vertebra.fracture_probability is None:
+    if vertebra.status != STATUS_SCORED or vertebra.fracture_probability is None:
         state = vertebra.status.replace("_", " ")
         return f"{state}: {vertebra.reason}" if vertebra.reason else state
     words = f"{vertebra.fracture_probability:.2f}  "
@@ -208,7 +210,7 @@ def _strip(canvas: Canvas, panel: SagittalPanel, report: SpineReport) -> None:
     top, height, left = panel.box.top, panel.box.height, _STRIP_LEFT
     threshold = report.scan.decision_threshold
     canvas.rectangle(left, top, _STRIP_WIDTH, height, _PANE)
-    canvas.text("probability", left + _STRIP_WIDTH / 2, _ROOM_STRAIGHT.top - 22, 18, _TEXT, anchor="center", bold=True)
+    canvas.text("probability", left + _STRIP_WIDTH / 2, top - 22, 18, _TEXT, anchor="center", bold=True)
     for value in (0.0, 0.5, 1.0):
         x = left + value * _STRIP_WIDTH
         canvas.line([(x, top), (x, top + height)], _FAINT, 1.0)

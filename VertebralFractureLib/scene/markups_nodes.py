@@ -15,6 +15,7 @@ import vtk
 from VertebralFractureLib.report.palette import VertebraGroup, group_of
 from VertebralFractureLib.report.spine_report import Point, ReportedCenterline, ReportedVertebra, SpineReport
 from VertebralFractureLib.spine import SpineFrame
+from VertebralFractureLib.vertebrae.vertebra import STATUS_SCORED
 
 PROBABILITY_MEASUREMENT = "fracture probability"
 CONFIDENCE_MEASUREMENT = "canal confidence"
@@ -31,7 +32,7 @@ _LANDMARK_COLOR = (0.75, 0.95, 0.75)
 
 def point_label(vertebra: ReportedVertebra) -> str:
     """What stands beside a vertebra, for example "T12 · 0.93" or "L4 · not evaluable"."""
-    if vertebra.fracture_probability is None or vertebra.status != "scored":
+    if vertebra.fracture_probability is None or vertebra.status != STATUS_SCORED:
         return f"{vertebra.label} · {vertebra.status.replace('_', ' ')}"
     return f"{vertebra.label} · {vertebra.fracture_probability:.2f}"
 
@@ -126,7 +127,7 @@ def control_points(node: Any) -> tuple[Point, ...]:
 
 def describe(vertebra: ReportedVertebra) -> str:
     """One line about a vertebra, for example "grade 2 wedge, height loss 31 %"."""
-    if vertebra.status != "scored":
+    if vertebra.status != STATUS_SCORED:
         return vertebra.reason or vertebra.status.replace("_", " ")
     if vertebra.grade is None:
         return "scored, grade not measured"
