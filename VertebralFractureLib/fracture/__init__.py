@@ -1,5 +1,42 @@
 """Step 4: ordered 3D patches, a shared encoder and a convolutional sequence model give p at every position."""
 
-from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
+from __future__ import annotations
 
-__all__ = ["FractureSequence"]
+from collections.abc import Sequence
+from pathlib import Path
+
+from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
+from VertebralFractureLib.progress import StageProgress
+from VertebralFractureLib.spine import SpineVolume
+from VertebralFractureLib.weights import load_weights, weights_names
+
+__all__ = ["FractureSequence", "fracture_weights_sha256", "score_sequence"]
+
+
+def score_sequence(
+    spine: SpineVolume,
+    *,
+    weights_folder: Path | None = None,
+    members: Sequence[str] | None = None,
+    progress: StageProgress | None = None,
+) -> FractureSequence:
+    """The ensemble's fracture probability along a spine; see ``fracture.scoring`` (torch is imported here, not before).
+
+    Raises:
+        NotEvaluable: when too little of the spine lies inside the volume.
+        WeightsDamaged: when a member is missing or damaged.
+        Cancelled: from ``progress``.
+    """
+    from VertebralFractureLib.fracture import scoring
+
+    return scoring.score_sequence(spine, weights_folder=weights_folder, members=members, progress=progress)
+
+
+def fracture_weights_sha256(weights_folder: Path | None = None) -> dict[str, str]:
+    """SHA-256 of every member's weights file, by the weights' name; each file is checked against its manifest.
+
+    Raises:
+        WeightsDamaged: when a file is missing or damaged.
+    """
+    names = weights_names("fracture-", weights_folder)
+    return {name: load_weights(name, weights_folder).sha256 for name in names}

@@ -1,0 +1,127 @@
+"""From a spine volume to the fracture sequence: every member of the ensemble scores the same positions.
+
+A member's logits are calibrated by the line that was fitted on held-out patients before probabilities are averaged, and
+the weights carry their own grid, so that a retrained member needs no change of code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from VertebralFractureLib.errors import NotEvaluable, WeightsDamaged
+from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
+from VertebralFractureLib.fracture.network import FractureNetwork, NetworkOptions
+from VertebralFractureLib.fracture.patches import (
+    PatchGrid,
+    patch_points,
+    patch_positions,
+    position_code,
+    sample_patches,
+)
+from VertebralFractureLib.progress import StageProgress
+from VertebralFractureLib.spine import SpineVolume
+from VertebralFractureLib.weights import Weights, load_weights, weights_names
+
+FloatArray = NDArray[np.float64]
+
+PREFIX = "fracture-"
+LEAST_INSIDE = 0.5
+"""A position counts for the series' score only when this share of its patch lies in the field of view."""
+_LEAST_POSITIONS = 3
+_PATCHES_PER_CHUNK = 32
+
+
+@dataclass(frozen=True)
+class RawScores:
+    """One member's uncalibrated answer: ``logits`` ``(n, 3)`` of grade >= 1, 2, 3, and the logit of the series."""
+
+    positions_mm: FloatArray
+    logits: FloatArray
+    heights_mm: FloatArray
+    inside_fraction: FloatArray
+    series_logit: float
+
+
+def network_from_weights(weights: Weights) -> tuple[FractureNetwork, PatchGrid]:
+    """The network in evaluation mode and the patch grid it was trained on."""
+    network = FractureNetwork(NetworkOptions.from_config(weights.config["network"]))
+    state = {name: torch.from_numpy(np.asarray(tensor, dtype=np.float32)) for name, tensor in weights.tensors.items()}
+    network.load_state_dict(state)
+    return network.eval(), PatchGrid.from_config(weights.config["grid"])
+
+
+def raw_scores(network: FractureNetwork, grid: PatchGrid, spine: SpineVolume) -> RawScores:
+    """Run one member over a whole spine."""
+    positions = patch_positions(spine.frame)
+    patches = sample_patches(spine, patch_points(spine.frame, positions, grid), grid)
+    inside = patches[:, 1].mean(dim=(1, 2, 3))
+    code = torch.from_numpy(position_code(spine.frame, positions))
+    with torch.inference_mode():
+        chunks = [network.encoder(part) for part in patches.split(_PATCHES_PER_CHUNK)]
+        valid = (inside >= LEAST_INSIDE).float()
+        logits, heights, series = network.answer(torch.cat(chunks)[None], code[None], valid[None])
+    return RawScores(
+        positions,
+        logits[0].double().numpy(),
+        20.0 * heights[0].double().numpy(),
+        inside.double().numpy(),
+        float(series[0]),
+    )
+
+
+def score_sequence(
+    spine: SpineVolume,
+    *,
+    weights_folder: Path | None = None,
+    members: Sequence[str] | None = None,
+    progress: StageProgress | None = None,
+) -> FractureSequence:
+    """The ensemble's fracture probability along a ``straightened`` spine volume.
+
+    Args:
+        spine: from ``spine.straighten``.
+        weights_folder: folder with a weights manifest; the weights that ship when None.
+        members: names without the prefix ``fracture-``; all that the folder holds when None.
+        progress: called after each member.
+
+    Raises:
+        NotEvaluable: when fewer than three patches lie inside the field of view.
+        WeightsDamaged: when there is no such member, or its file is damaged.
+        Cancelled: from ``progress``.
+    """
+    names = [PREFIX + name for name in members] if members is not None else weights_names(PREFIX, weights_folder)
+    if not names:
+        raise WeightsDamaged("The weights of the fracture model are missing; install VertebralFracture again.")
+    probability: dict[str, FloatArray] = {}
+    series = []
+    for index, name in enumerate(names):
+        weights = load_weights(name, weights_folder)
+        scores = raw_scores(*network_from_weights(weights), spine)
+        if np.count_nonzero(scores.inside_fraction >= LEAST_INSIDE) < _LEAST_POSITIONS:
+            raise NotEvaluable("Too little of the spine lies inside the volume to look for fractures.")
+        calibration = weights.config["calibration"]
+        probability[name.removeprefix(PREFIX)] = calibrated(scores.logits[:, 0], calibration["vertebra"])
+        series.append(float(calibrated(np.asarray(scores.series_logit), calibration["scan"])))
+        if progress is not None:
+            progress((index + 1) / len(names))
+    stacked = np.stack(list(probability.values()))
+    return FractureSequence(
+        positions_mm=scores.positions_mm,
+        probability=stacked.mean(axis=0),
+        uncertainty=stacked.std(axis=0),
+        inside_fraction=scores.inside_fraction,
+        member_probability=probability,
+        scan_probability=float(np.mean(series)),
+    )
+
+
+def calibrated(logits: FloatArray, line: Sequence[float]) -> FloatArray:
+    """Platt 1999: probability from a logit through a fitted ``(slope, offset)``."""
+    slope, offset = line
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(slope * logits + offset, -30.0, 30.0))))

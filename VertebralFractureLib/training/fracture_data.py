@@ -1,0 +1,306 @@
+"""Training series for the fracture network: sub-sequences of spines, with fractures and mimics simulated on real ones.
+
+The frame is disturbed as a detected centerline would disturb it, and bent where a simulated wedge would bend it; every
+series is a pure function of its seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from VertebralFractureLib.fracture.patches import (
+    PatchGrid,
+    patch_points,
+    patch_positions,
+    position_code,
+    sample_patches,
+)
+from VertebralFractureLib.reference import BodyBox
+from VertebralFractureLib.spine import OUTSIDE_HU, SpineFrame, SpineVolume
+from VertebralFractureLib.training.simulate_fracture import (
+    BICONCAVE,
+    CRUSH,
+    WEDGE,
+    Deformation,
+    random_fracture,
+    random_mimic,
+    simulate,
+)
+from VertebralFractureLib.training.straight_cache import StraightCase
+
+FloatArray = NDArray[np.float64]
+_CROP_R_MM, _CROP_A_MM, _CROP_S_MM = 30.0, (-24.0, 56.0), 44.0
+_LEAST_INSIDE = 0.5
+HEIGHT_UNIT_MM = 20.0
+
+
+@dataclass(frozen=True)
+class LabelledVertebra:
+    """Where a vertebra lies in a (possibly deformed) volume; ``grade`` None where nobody knows.
+
+    ``simulated`` is "" (as scanned or drawn), "fracture" or "mimic".
+    """
+
+    low_mm: float
+    high_mm: float
+    grade: int | None
+    heights_mm: tuple[float | None, float | None, float | None]
+    shape: str | None = None
+    simulated: str = ""
+    level: str | None = None
+
+
+@dataclass(frozen=True)
+class LabelledSpine:
+    volume: SpineVolume
+    vertebrae: tuple[LabelledVertebra, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``b`` series of ``t`` patches; see ``FractureNetwork.forward``. ``weight`` is 0 where the truth is unknown."""
+
+    patches: torch.Tensor
+    code: torch.Tensor
+    valid: torch.Tensor
+    grade: torch.Tensor
+    weight: torch.Tensor
+    heights: torch.Tensor
+    heights_known: torch.Tensor
+
+
+@dataclass(frozen=True)
+class SeriesOptions:
+    """What a training series is made of.
+
+    ``fracture_share``: share of real series that get fractures; ``mimic_share``: chance of every other vertebra to
+    become a mimic.
+    """
+
+    length: int = 22
+    fracture_share: float = 0.6
+    mimic_share: float = 0.2
+
+
+def labelled(case: StraightCase) -> LabelledSpine:
+    """A case as it is."""
+    vertebrae = [
+        LabelledVertebra(v.box.s_inf, v.box.s_sup, v.grade if v.complete else None, v.heights_mm, v.shape, "", v.level)
+        for v in case.reference.vertebrae
+        if v.box is not None
+    ]
+    return LabelledSpine(case.volume, tuple(vertebrae))
+
+
+def simulated(
+    case: StraightCase,
+    plan: dict[int, Deformation],
+    grades: dict[int, int],
+    volume: SpineVolume,
+    rng: np.random.Generator,
+) -> LabelledSpine:
+    """``volume`` (a float32 crop of the case) with the deformations of ``plan``, by index among the boxed vertebrae."""
+    known = [v for v in case.reference.vertebrae if v.box is not None]
+    boxes = [v.box for v in known if v.box is not None]
+    result = simulate(volume.hu, volume.inside, volume.origin_mm, boxes, list(plan.values()), rng)
+    vertebrae = []
+    for index, vertebra in enumerate(known):
+        heights = [
+            None if height is None else height * factor
+            for height, factor in zip(vertebra.heights_mm, result.height_factors[index], strict=True)
+        ]
+        low, high = result.middle_mm[index]
+        grade = grades.get(index, vertebra.grade if vertebra.complete else None)
+        shape = plan[index].shape if grades.get(index, 0) > 0 else vertebra.shape
+        kind = "" if index not in plan else "fracture" if grades.get(index, 0) > 0 else "mimic"
+        trio = (heights[0], heights[1], heights[2])
+        vertebrae.append(LabelledVertebra(low, high, grade, trio, shape, kind, vertebra.level))
+    bends = [(0.5 * (item.box.s_inf + item.box.s_sup), item.bend_angle_rad) for item in plan.values()]
+    frame = bent_frame(volume.frame, [bend for bend in bends if bend[1] > 0.0])
+    return LabelledSpine(replace(volume, hu=result.hu, inside=result.inside, frame=frame), tuple(vertebrae))
+
+
+def eligible(case: StraightCase, low_mm: float, high_mm: float) -> list[int]:
+    """Indices, among the boxed vertebrae, of the complete ones of grade 0 within the range: these may be deformed."""
+    known = [v for v in case.reference.vertebrae if v.box is not None]
+    return [
+        index
+        for index, v in enumerate(known)
+        if v.complete and v.grade == 0 and v.box is not None and v.box.s_inf > low_mm and v.box.s_sup < high_mm
+    ]
+
+
+def random_plan(
+    case: StraightCase, candidates: Sequence[int], fractures: int, mimic_share: float, rng: np.random.Generator
+) -> tuple[dict[int, Deformation], dict[int, int]]:
+    """Deformations by index and the grade that each leads to."""
+    boxes: list[BodyBox] = [v.box for v in case.reference.vertebrae if v.box is not None]
+    broken = {int(i) for i in rng.permutation(np.asarray(candidates, dtype=int))[:fractures]}
+    plan: dict[int, Deformation] = {}
+    grades: dict[int, int] = {}
+    for index in candidates:
+        if index in broken:
+            grades[index] = int(rng.choice([1, 2, 3], p=[0.3, 0.4, 0.3]))
+            shape = str(rng.choice([WEDGE, BICONCAVE, CRUSH], p=[0.5, 0.3, 0.2]))
+            plan[index] = random_fracture(boxes[index], grades[index], shape, rng)
+        elif rng.random() < mimic_share:
+            grades[index] = 0
+            plan[index] = random_mimic(boxes[index], rng)
+    return plan, grades
+
+
+def bent_frame(frame: SpineFrame, bends: Sequence[tuple[float, float]], width_mm: float = 5.0) -> SpineFrame:
+    """The frame after it bends forward by angles (rad) around arc lengths (mm); its own rows keep their order."""
+    if not bends:
+        return frame
+    step = float(frame.s_mm[1] - frame.s_mm[0])
+    rate = sum(
+        (angle * np.exp(-0.5 * ((frame.s_mm - where) / width_mm) ** 2) / (width_mm * np.sqrt(2.0 * np.pi)))
+        for where, angle in bends
+    )
+    turn = np.cumsum(np.asarray(rate) * step)[:, None]
+    middle = len(frame.s_mm) // 2
+    turn = turn - turn[middle]
+    normal, anterior = frame.normal_ras, frame.anterior_ras
+    new_normal = np.cos(turn) * normal + np.sin(turn) * anterior
+    new_anterior = np.cos(turn) * anterior - np.sin(turn) * normal
+    path = np.gradient(frame.origin_ras, step, axis=0)
+    along = np.einsum("nd,nd->n", path, normal)[:, None]
+    forward = np.einsum("nd,nd->n", path, anterior)[:, None]
+    sideways = np.einsum("nd,nd->n", path, frame.right_ras)[:, None]
+    new_path = along * new_normal + forward * new_anterior + sideways * frame.right_ras
+    origin = frame.origin_ras[middle] + np.cumsum(new_path * step, axis=0)
+    origin += frame.origin_ras[middle] - origin[middle]
+    return replace(frame, origin_ras=origin, anterior_ras=new_anterior)
+
+
+def crop(volume: SpineVolume, low_mm: float, high_mm: float) -> SpineVolume:
+    """The part around the bodies between two arc lengths, as float32 arrays of its own."""
+    r, a, s = (volume.axis_mm(axis) for axis in "ras")
+    keep_r = np.flatnonzero(np.abs(r) <= _CROP_R_MM)
+    keep_a = np.flatnonzero((a >= _CROP_A_MM[0]) & (a <= _CROP_A_MM[1]))
+    keep_s = np.flatnonzero((s >= low_mm) & (s <= high_mm))
+    window = tuple(slice(keep[0], keep[-1] + 1) for keep in (keep_s, keep_a, keep_r))
+    origin = (float(r[keep_r[0]]), float(a[keep_a[0]]), float(s[keep_s[0]]))
+    hu = np.array(volume.hu[window], dtype=np.float32)
+    return replace(volume, hu=hu, inside=np.array(volume.inside[window]), origin_mm=origin)
+
+
+def position_labels(
+    vertebrae: Sequence[LabelledVertebra], positions_mm: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Grade ``(n,)``, weight ``(n,)``, heights ``(n, 3)`` in 20 mm and whether they are known ``(n, 3)``.
+
+    Inside a body the weight is 1; in a disc between two of a kind it is 0.3, between a fracture and a normal body 0;
+    beyond the annotated bodies, where nothing was read but no fracture is known, 0.2.
+    """
+    count = len(positions_mm)
+    grade, weight = np.zeros(count), np.full(count, 0.2)
+    heights, known = np.zeros((count, 3)), np.zeros((count, 3))
+    ordered = sorted(vertebrae, key=lambda item: item.low_mm)
+    for lower, upper in pairwise(ordered):
+        between = (positions_mm > lower.high_mm) & (positions_mm < upper.low_mm)
+        alike = lower.grade is not None and upper.grade is not None and (lower.grade > 0) == (upper.grade > 0)
+        weight[between] = 0.3 if alike else 0.0
+        if lower.grade is not None and upper.grade is not None:
+            grade[between] = min(lower.grade, upper.grade)
+    for end, outside in ((ordered[:1], -1), (ordered[-1:], 1)):
+        for vertebra in end:
+            edge = vertebra.low_mm if outside < 0 else vertebra.high_mm
+            near = (np.abs(positions_mm - edge) < 8.0) & ((positions_mm - edge) * outside > 0.0)
+            weight[near] = 0.0
+    for vertebra in ordered:
+        within = (positions_mm >= vertebra.low_mm) & (positions_mm <= vertebra.high_mm)
+        weight[within] = 0.0 if vertebra.grade is None else 1.0
+        grade[within] = vertebra.grade or 0
+        for index, height in enumerate(vertebra.heights_mm):
+            if height is not None:
+                heights[within, index], known[within, index] = height / HEIGHT_UNIT_MM, 1.0
+    return grade, weight, heights, known
+
+
+def make_series(
+    case: StraightCase, grids: Mapping[str, PatchGrid], options: SeriesOptions, seed: int
+) -> dict[str, NDArray[np.float32]]:
+    """One training series of a case, a pure function of ``seed``.
+
+    Returns the columns of a ``Batch`` without the leading axis; in place of ``patches`` there is one
+    ``patches-<name>`` for every grid, all of the same series.
+    """
+    rng = np.random.default_rng(seed)
+    positions = patch_positions(case.volume.frame) + rng.uniform(-3.0, 3.0)
+    start = int(rng.integers(0, max(len(positions) - options.length, 0) + 1))
+    positions = positions[start : start + options.length]
+    volume = crop(case.volume, positions[0] - _CROP_S_MM, positions[-1] + _CROP_S_MM + 16.0)
+    spine = replace(labelled(case), volume=volume)
+    if not case.is_phantom:
+        candidates = eligible(case, positions[0] - 8.0, positions[-1] + 8.0)
+        fractures = int(rng.integers(1, 4)) if rng.random() < options.fracture_share else 0
+        plan, grades = random_plan(case, candidates, fractures, options.mimic_share, rng)
+        if plan:
+            spine = simulated(case, plan, grades, volume, rng)
+    spine = replace(spine, volume=_degraded(spine.volume, case, rng))
+    grade, weight, heights, known = position_labels(spine.vertebrae, positions)
+    disturbance = int(rng.integers(2**32))
+    columns: dict[str, NDArray[np.floating[Any]]] = {}
+    for name, grid in grids.items():
+        points, scale = _disturbed_points(spine.volume.frame, positions, grid, np.random.default_rng(disturbance))
+        columns[f"patches-{name}"] = sample_patches(spine.volume, points, grid).numpy()
+    inside = columns[f"patches-{next(iter(grids))}"][:, 1].mean(axis=(1, 2, 3))
+    weight = np.where(inside >= _LEAST_INSIDE, weight, 0.0)
+    columns |= {
+        "code": position_code(spine.volume.frame, positions),
+        "valid": weight > 0.0,
+        "grade": grade,
+        "weight": weight,
+        "heights": heights / scale,
+        "heights_known": known * (weight > 0.0)[:, None],
+    }
+    missing = options.length - len(positions)
+    return {
+        name: np.pad(values.astype(np.float32), [(0, missing)] + [(0, 0)] * (values.ndim - 1))
+        for name, values in columns.items()
+    }
+
+
+def _disturbed_points(
+    frame: SpineFrame, positions: FloatArray, grid: PatchGrid, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], float]:
+    """Patch points as an imperfect centerline would lay them, mirrored and scaled at random; and that scale."""
+    points = patch_points(frame, positions, grid)
+    centre = positions.astype(np.float32)[:, None, None, None]
+    scale = float(rng.uniform(0.9, 1.1))
+    points[..., 2] = centre + scale * (points[..., 2] - centre)
+    points[..., :2] *= scale
+    if rng.random() < 0.5:
+        points[..., 0] *= -1.0
+    phase, period = rng.uniform(0.0, 2.0 * np.pi, 3), rng.uniform(40.0, 160.0, 3)
+    waves = np.sin(positions[:, None] / period * 2.0 * np.pi + phase) * rng.uniform(0.0, [2.0, 2.0, 0.06])
+    shift = (waves[:, :2] + rng.normal(0.0, 1.0, 2)).astype(np.float32)[:, None, None, None]
+    points[..., 2] += waves[:, 2].astype(np.float32)[:, None, None, None] * points[..., 1]
+    points[..., :2] += shift
+    return points, scale
+
+
+def _degraded(volume: SpineVolume, case: StraightCase, rng: np.random.Generator) -> SpineVolume:
+    """Thicker slices, blur, noise and another calibration."""
+    hu = torch.from_numpy(np.ascontiguousarray(volume.hu, dtype=np.float32))[None, None]
+    thin = max(case.source_spacing_mm) < 2.6
+    if thin and rng.random() < 0.35:
+        width = int(rng.choice([3, 5]))
+        hu = torch.nn.functional.avg_pool3d(hu, (width, 1, 1), 1, (width // 2, 0, 0), count_include_pad=False)
+    elif rng.random() < 0.25:
+        hu = torch.nn.functional.avg_pool3d(hu, 3, 1, 1, count_include_pad=False)
+    values = hu[0, 0].numpy() * np.float32(rng.uniform(0.9, 1.12)) + np.float32(rng.uniform(-20.0, 30.0))
+    if rng.random() < 0.6:
+        noise = rng.standard_normal(values.shape, dtype=np.float32)
+        noise[1:] += noise[:-1]
+        values = values + np.float32(rng.uniform(5.0, 40.0) / 1.4) * noise
+    return replace(volume, hu=np.where(volume.inside, values, np.float32(OUTSIDE_HU)))

@@ -1,0 +1,80 @@
+"""A store of ready training series, made once and shared by every fold, member and variant.
+
+Simulating a series costs several times what training on it does; a fold does not read the series of its patients.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from VertebralFractureLib.fracture.patches import PatchGrid
+from VertebralFractureLib.training.fracture_data import Batch, SeriesOptions, make_series
+from VertebralFractureLib.training.straight_cache import StraightCase
+
+logger = logging.getLogger(__name__)
+_COLUMNS = ("code", "valid", "grade", "weight", "heights", "heights_known")
+
+
+def build_series(
+    folder: Path, cases: Sequence[StraightCase], grids: Mapping[str, PatchGrid], options: SeriesOptions, per_case: int
+) -> list[Path]:
+    """Series files of the cases, ``per_case`` of each on average (more of longer spines), built where missing.
+
+    A case of which no vertebra has a known grade gives none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for case in cases:
+        known = sum(v.complete and v.grade is not None for v in case.reference.vertebrae)
+        count = 0 if known == 0 else max(1, round(per_case * float(np.sqrt(known / 10.0))))
+        for index in range(count):
+            path = folder / f"{case.identifier}--{index:04d}.npz"
+            if not path.is_file():
+                seed = int.from_bytes(path.stem.encode(), "little") % (2**63)
+                columns = make_series(case, grids, options, seed)
+                partial = path.with_suffix(f".{os.getpid()}.partial")
+                with partial.open("wb") as stream:
+                    np.savez(stream, **{name: values.astype(np.float16) for name, values in columns.items()})  # type: ignore[arg-type]
+                partial.replace(path)
+            files.append(path)
+    return files
+
+
+@dataclass(frozen=True)
+class SeriesStore:
+    """Series of one representation in memory, float16."""
+
+    patches: NDArray[np.float16]
+    columns: Mapping[str, NDArray[np.float32]]
+
+    @staticmethod
+    def load(files: Sequence[Path], grid_name: str) -> SeriesStore:
+        patches, columns = [], {name: [] for name in _COLUMNS}  # type: ignore[var-annotated]
+        for path in files:
+            with np.load(path, allow_pickle=False) as content:
+                patches.append(content[f"patches-{grid_name}"])
+                for name in _COLUMNS:
+                    columns[name].append(content[name].astype(np.float32))
+        return SeriesStore(np.stack(patches), {name: np.stack(values) for name, values in columns.items()})
+
+    def batch(self, series: int, seed: int) -> Batch:
+        """``series`` of them at random, mirrored, rescaled in density and with more noise: cheap variation."""
+        rng = np.random.default_rng(seed)
+        chosen = rng.integers(0, len(self.patches), series)
+        patches = torch.from_numpy(self.patches[chosen].astype(np.float32))
+        if rng.random() < 0.5:
+            patches = patches.flip(-1)
+        inside = patches[:, :, 1]
+        gain = torch.from_numpy(rng.uniform(0.92, 1.08, (series, 1, 1, 1, 1)).astype(np.float32))
+        offset = torch.from_numpy(rng.uniform(-0.1, 0.1, (series, 1, 1, 1, 1)).astype(np.float32))
+        patches[:, :, 0] = (patches[:, :, 0] * gain + offset) * (inside > 0.05)
+        columns = [torch.from_numpy(self.columns[name][chosen]) for name in _COLUMNS]
+        return Batch(patches, *columns)

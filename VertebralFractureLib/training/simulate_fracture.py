@@ -1,0 +1,369 @@
+"""Compression fractures, and what only looks like one, simulated on real vertebrae in straight space.
+
+A column-wise, piecewise linear map along s collapses the body; the tilt of its upper endplate is handed on to the
+vertebrae above through their discs alone, so that no neighbour changes its height.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralFractureLib.reference import BodyBox
+
+FloatArray = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+
+WEDGE, BICONCAVE, CRUSH = "wedge", "biconcave", "crush"
+GRADE_LOSS = {0: (0.0, 0.10), 1: (0.20, 0.25), 2: (0.25, 0.40), 3: (0.40, 0.62)}
+"""Genant 1993; losses between 10 and 20 % are not simulated, they are nobody's truth."""
+_ENDPLATE_MM = 1.6
+_REACH_MM = 14.0
+_DISC_SHARES = ((1.0,), (0.6, 0.4), (0.5, 0.3, 0.2))
+
+
+@dataclass(frozen=True)
+class Deformation:
+    """What happens to one body; heights as fractions of its own height, distances in mm, densities in HU.
+
+    Attributes:
+        box: the body before.
+        shape: ``WEDGE``, ``BICONCAVE`` or ``CRUSH``.
+        loss: largest loss of height; negative for growth.
+        upper_share: share of a concavity that dents the upper endplate; the rest dents the lower one.
+        concavity: additional dent of the upper endplate.
+        wedge_power: how the loss of a wedge rises from the back to the front.
+        dents: Schmorl-like pits (a, r as fractions of the box, depth mm, radius mm), in the upper endplate.
+        band_hu: density of the impacted band below the upper endplate; negative for a cleft.
+        band_depth_mm, band_width_mm: where it lies.
+        density_gain: rise of the whole body's density per unit of local loss.
+        retropulsion_mm: of the upper posterior corner into the canal.
+        bulge_mm: of the upper anterior corner.
+        bend_share: share of a wedge that the canal's own kyphosis takes up; the caller bends the frame by it.
+    """
+
+    box: BodyBox
+    shape: str = WEDGE
+    loss: float = 0.0
+    upper_share: float = 0.8
+    concavity: float = 0.0
+    wedge_power: float = 1.0
+    dents: tuple[tuple[float, float, float, float], ...] = ()
+    band_hu: float = 0.0
+    band_depth_mm: float = 2.5
+    band_width_mm: float = 2.0
+    density_gain: float = 0.0
+    retropulsion_mm: float = 0.0
+    bulge_mm: float = 0.0
+    bend_share: float = 0.0
+
+    @property
+    def height_mm(self) -> float:
+        return self.box.s_sup - self.box.s_inf
+
+    @property
+    def bend_angle_rad(self) -> float:
+        """Kyphotic angle that the frame is to be bent by at the body's middle."""
+        return float(np.arctan2(self.bend_share * self.loss * self.height_mm, self.box.a_ant - self.box.a_post))
+
+
+def random_fracture(box: BodyBox, grade: int, shape: str, rng: np.random.Generator) -> Deformation:
+    """A fracture of a Genant grade (1 to 3) and shape.
+
+    Raises:
+        ValueError: for an unknown shape or a grade without a range of losses.
+    """
+    if shape not in (WEDGE, BICONCAVE, CRUSH) or grade not in (1, 2, 3):
+        raise ValueError(f"A fracture has grade 1 to 3 and a known shape, not {grade} and '{shape}'.")
+    loss = float(rng.uniform(*GRADE_LOSS[grade]))
+    acute = rng.random() < 0.6
+    return Deformation(
+        box,
+        shape,
+        loss,
+        upper_share=float(rng.choice([0.5, 0.65, 0.85, 1.0])),
+        concavity=float(rng.uniform(0.0, 0.12)) if shape != BICONCAVE else 0.0,
+        wedge_power=float(rng.uniform(0.7, 1.5)),
+        band_hu=float(rng.uniform(60.0, 260.0)) if acute else float(rng.choice([0.0, 0.0, -60.0])),
+        band_depth_mm=float(rng.uniform(1.5, 4.0)),
+        band_width_mm=float(rng.uniform(1.2, 2.6)),
+        density_gain=float(rng.uniform(0.0, 0.7)),
+        retropulsion_mm=float(rng.uniform(0.0, 1.5 + 6.0 * max(loss - 0.25, 0.0))),
+        bulge_mm=float(rng.uniform(0.0, 3.0)),
+        bend_share=float(rng.uniform(0.0, 0.7)) if shape == WEDGE else 0.0,
+    )
+
+
+def random_mimic(box: BodyBox, rng: np.random.Generator) -> Deformation:
+    """Not a fracture: a height change of at most 10 %, a Schmorl-like pit, or a dense band alone."""
+    shape = str(rng.choice([WEDGE, BICONCAVE, CRUSH]))
+    base = Deformation(
+        box,
+        shape,
+        loss=float(rng.uniform(-0.10, GRADE_LOSS[0][1])),
+        upper_share=float(rng.choice([0.5, 0.65, 0.85, 1.0])),
+        wedge_power=float(rng.uniform(0.7, 1.5)),
+        bulge_mm=float(rng.uniform(0.0, 2.0)),
+    )
+    kind = rng.random()
+    if kind < 0.3:
+        pit = (float(rng.uniform(0.25, 0.7)), float(rng.uniform(-0.5, 0.5)))
+        depth, radius = float(rng.uniform(2.0, 5.0)), float(rng.uniform(3.0, 5.5))
+        return replace(base, dents=((*pit, depth, radius),), band_hu=float(rng.choice([0.0, 120.0])), loss=0.0)
+    if kind < 0.65:
+        band = float(rng.uniform(-80.0, 240.0))
+        return replace(base, band_hu=band, band_depth_mm=float(rng.uniform(1.5, 8.0)), density_gain=0.3)
+    return base
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A deformed volume and where every body went, in the order of the ``boxes`` that were given.
+
+    ``middle_mm``: (lower, upper) endplate at mid body. ``height_factors``: anterior, middle and posterior height
+    after, relative to before.
+    """
+
+    hu: Float32Array
+    inside: NDArray[np.bool_]
+    middle_mm: tuple[tuple[float, float], ...]
+    height_factors: tuple[tuple[float, float, float], ...]
+
+
+def simulate(
+    hu: Float32Array,
+    inside: NDArray[np.bool_],
+    origin_mm: tuple[float, float, float],
+    boxes: Sequence[BodyBox],
+    deformations: Sequence[Deformation],
+    rng: np.random.Generator,
+) -> Simulated:
+    """Apply deformations to a straight volume of 1 mm voxels.
+
+    Args:
+        hu, inside: ``[k, j, i]`` along (s, a, r).
+        origin_mm: straight (r, a, s) of voxel (0, 0, 0).
+        boxes: every annotated body, caudal to cranial.
+        deformations: at most one for each box; they are applied from the cranial to the caudal end, so that each
+            still finds its box where it was annotated.
+        rng: for the grain of the bands.
+    """
+    hu = np.ascontiguousarray(hu, dtype=np.float32)
+    endplates = [[box.s_inf, box.s_sup] for box in boxes]
+    factors = [(1.0, 1.0, 1.0) for _ in boxes]
+    for deformation in sorted(deformations, key=lambda item: -item.box.s_inf):
+        index = list(boxes).index(deformation.box)
+        warp = _ColumnWarp(deformation, boxes[index + 1 :], boxes[index - 1] if index else None, rng)
+        hu, inside = warp.apply(hu, inside, origin_mm, rng)
+        middle = warp.source_shift(np.array([0.5]), np.array([0.0]))
+        for above in range(index + 1, len(boxes)):
+            shift = float(warp.shift_of_above(middle, above - index - 1)[0])
+            endplates[above] = [edge - shift for edge in endplates[above]]
+        endplates[index][0] += float(middle.lower[0])
+        endplates[index][1] -= float(middle.upper[0])
+        at = warp.source_shift(np.array([0.88, 0.5, 0.12]), np.zeros(3))
+        lost = (at.upper + at.lower) / deformation.height_mm
+        factors[index] = (1.0 - float(lost[0]), 1.0 - float(lost[1]), 1.0 - float(lost[2]))
+    return Simulated(hu, inside, tuple((low, high) for low, high in endplates), tuple(factors))
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Per column: mm that the upper endplate sinks, of that the rigid part, and mm that the lower endplate rises."""
+
+    upper: FloatArray
+    rigid: FloatArray
+    lower: FloatArray
+
+
+class _ColumnWarp:
+    """The map of one deformation, from a target voxel to where its content comes from."""
+
+    def __init__(
+        self, deformation: Deformation, above: Sequence[BodyBox], below: BodyBox | None, rng: np.random.Generator
+    ) -> None:
+        self.deformation, self.below = deformation, below
+        shares = _DISC_SHARES[int(rng.integers(len(_DISC_SHARES)))]
+        self.above = list(above)[: len(shares)]
+        kept = 1.0 - np.cumsum(shares)
+        self.kept = [1.0, *kept[: len(self.above) - 1]] if self.above else []
+        posterior = deformation.loss * deformation.height_mm if deformation.shape == CRUSH else 0.0
+        self.sink_mm = 0.85 * posterior
+
+    def source_shift(self, t: FloatArray, q: FloatArray) -> _Columns:
+        """``t``: 0 at the posterior, 1 at the anterior wall; ``q``: -1 to 1 from wall to wall."""
+        item = self.deformation
+        lost = item.loss * item.height_mm
+        depth = np.clip(t, 0.0, 1.0)
+        width = np.clip(q, -1.0, 1.0)
+        bowl = (1.0 - np.abs(2.0 * depth - 1.0) ** 2.5) * (1.0 - 0.85 * np.abs(width) ** 4)
+        rigid, upper, lower = np.zeros_like(depth), np.zeros_like(depth), np.zeros_like(depth)
+        if item.shape == WEDGE:
+            front = (1.0 - item.bend_share) * lost * np.clip(depth / 0.9, 0.0, 1.0) ** item.wedge_power
+            upper, lower = item.upper_share * front, (1.0 - item.upper_share) * front
+            rigid = (1.0 - item.bend_share) * lost * item.upper_share * depth
+        elif item.shape == CRUSH:
+            rigid = self.sink_mm + (lost - self.sink_mm) * depth
+            upper = rigid.copy()
+        else:
+            upper, lower = item.upper_share * lost * bowl, (1.0 - item.upper_share) * lost * bowl
+        upper = upper + item.concavity * item.height_mm * bowl
+        for dent_t, dent_q, dent_mm, radius_mm in item.dents:
+            dt = (depth - dent_t) * (item.box.a_ant - item.box.a_post)
+            dq = (width - dent_q) * 0.5 * (item.box.r_right - item.box.r_left)
+            upper = upper + dent_mm * np.exp(-0.5 * (dt**2 + dq**2) / (0.6 * radius_mm) ** 2)
+        return _Columns(upper, rigid, lower)
+
+    def shift_of_above(self, columns: _Columns, order: int) -> FloatArray:
+        """mm that the ``order``-th body above sinks in each column (0 = the next one)."""
+        kept = self.kept[order] if order < len(self.kept) else 0.0
+        return self.sink_mm + kept * (columns.rigid - self.sink_mm)
+
+    def _knots(self, columns: _Columns) -> tuple[list[float], list[FloatArray]]:
+        """Source arc lengths and, per column, how far content above its target they come from."""
+        box = self.deformation.box
+        height = self.deformation.height_mm
+        floor = self.below.s_sup if self.below is not None and self.below.s_sup < box.s_inf - 1.0 else box.s_inf - 4.0
+        low, high = box.s_inf + 0.3 * height, box.s_sup - 0.4 * height
+        upper_in = np.minimum(0.75 * columns.upper, 0.24 * height)
+        lower_in = np.minimum(0.75 * columns.lower, 0.18 * height)
+        zero = np.zeros_like(columns.upper)
+        source = [floor, box.s_inf, box.s_inf + _ENDPLATE_MM, low, high, box.s_sup - _ENDPLATE_MM, box.s_sup]
+        shift = [zero, -columns.lower, -columns.lower]
+        shift += [lower_in - columns.lower, columns.upper - upper_in, columns.upper, columns.upper]
+        last = box.s_sup
+        for order, above in enumerate(self.above):
+            here = self.shift_of_above(columns, order)
+            floor_above = max(above.s_inf, last + 1.0)
+            rim = 0.3 * (floor_above - last)
+            source += [last + rim, floor_above - rim, floor_above, max(above.s_sup, floor_above + 4.0)]
+            shift += [shift[-1], here, here, here]
+            last = source[-1]
+        source.append(last + 6.0)
+        shift.append(zero + self.sink_mm)
+        return source, shift
+
+    def apply(
+        self,
+        hu: Float32Array,
+        inside: NDArray[np.bool_],
+        origin_mm: tuple[float, float, float],
+        rng: np.random.Generator,
+    ) -> tuple[Float32Array, NDArray[np.bool_]]:
+        box, item = self.deformation.box, self.deformation
+        size_s, size_a, size_r = hu.shape
+        a = origin_mm[1] + np.arange(size_a, dtype=np.float64)[:, None]
+        r = origin_mm[0] + np.arange(size_r, dtype=np.float64)[None, :]
+        t = (a - box.a_post) / (box.a_ant - box.a_post) + 0.0 * r
+        q = (2.0 * r - box.r_left - box.r_right) / (box.r_right - box.r_left) + 0.0 * a
+        columns = self.source_shift(t, q)
+        source, shift = self._knots(columns)
+        fade = _fade(-np.minimum(a - box.a_post, 0.0), 5.0) * _fade(np.maximum(a - box.a_ant, 0.0), 25.0)
+        fade = fade * _fade(
+            np.maximum(np.abs(r - 0.5 * (box.r_left + box.r_right)) - 0.5 * (box.r_right - box.r_left), 0.0), _REACH_MM
+        )
+        far = [self._far_shift(knot) for knot in source]
+        shift = [fade * inner + (1.0 - fade) * outer for inner, outer in zip(shift, far, strict=True)]
+        first = max(int(np.floor(source[0] - origin_mm[2])) - 2, 0)
+        last = size_s if self.sink_mm else min(int(np.ceil(source[-1] - origin_mm[2])) + 2, size_s)
+        if first >= last:
+            return hu, inside
+        s = (origin_mm[2] + np.arange(first, last, dtype=np.float64))[:, None, None]
+        u = _piecewise(s, source, shift)
+        a_source = a[None] + self._push(a[None], r[None], u)
+        values, within = _sample(hu, inside, u - origin_mm[2], a_source - origin_mm[1])
+        lost = np.clip((columns.upper + columns.lower) / item.height_mm, 0.0, 1.0)
+        values = values + self._density(values, u, t, q, lost, rng)
+        result, mask = hu.copy(), inside.copy()
+        result[first:last], mask[first:last] = values, within
+        return result, mask
+
+    def _far_shift(self, knot: float) -> float:
+        """Away from the body the stack sinks evenly over the body's own length, which telescopes the laminae."""
+        box = self.deformation.box
+        return self.sink_mm * float(np.clip((knot - box.s_inf + 4.0) / (box.s_sup - box.s_inf + 8.0), 0.0, 1.0))
+
+    def _push(self, a: FloatArray, r: FloatArray, u: FloatArray) -> FloatArray:
+        """mm to add to a: the upper corners move outward, into the canal and forward."""
+        box, item = self.deformation.box, self.deformation
+        corner = np.exp(-0.5 * ((u - box.s_sup + 4.0) / 4.5) ** 2)
+        side = np.exp(-0.5 * ((r - 0.5 * (box.r_left + box.r_right)) / 9.0) ** 2)
+        back = item.retropulsion_mm * np.exp(-0.5 * ((a - box.a_post) / 4.0) ** 2)
+        front = item.bulge_mm * np.exp(-0.5 * ((a - box.a_ant) / 4.5) ** 2)
+        return np.asarray(corner * side * (back - front))
+
+    def _density(
+        self,
+        values: Float32Array,
+        u: FloatArray,
+        t: FloatArray,
+        q: FloatArray,
+        lost: FloatArray,
+        rng: np.random.Generator,
+    ) -> Float32Array:
+        box, item = self.deformation.box, self.deformation
+        if item.band_hu == 0.0 and item.density_gain == 0.0:
+            return np.zeros_like(values)
+        body = _edge(t, 0.06) * _edge(1.0 - t, 0.06) * _edge(1.0 - np.abs(q), 0.12)
+        body = body * _edge(u - box.s_inf, 1.5) * _edge(box.s_sup - u, 1.5)
+        band = np.exp(-0.5 * ((box.s_sup - item.band_depth_mm - u) / item.band_width_mm) ** 2)
+        where = 0.35 + 0.65 * lost / max(float(lost.max()), 1e-6) if item.loss > 0.1 else np.ones_like(lost)
+        grain = _grain(values.shape, rng)
+        bone = np.clip(values, 0.0, 400.0)
+        gain = item.density_gain * lost * bone
+        return np.asarray(body * (item.band_hu * band * where * grain + gain), dtype=np.float32)
+
+
+def _fade(distance: FloatArray, reach: float) -> FloatArray:
+    """1 at distance 0, 0 from ``reach`` on, smooth."""
+    share = np.clip(1.0 - distance / reach, 0.0, 1.0)
+    return np.asarray(share * share * (3.0 - 2.0 * share))
+
+
+def _edge(value: FloatArray, width: float) -> FloatArray:
+    return np.asarray(np.clip(value / width, 0.0, 1.0))
+
+
+def _grain(shape: tuple[int, ...], rng: np.random.Generator) -> Float32Array:
+    """Random factors around 1 that vary over about 4 mm."""
+    coarse = rng.normal(1.0, 0.35, [n // 4 + 2 for n in shape]).astype(np.float32)
+    for axis, count in enumerate(shape):
+        where = np.arange(count, dtype=np.float32) / 4.0
+        low = where.astype(int)
+        weight = (where - low).reshape([-1 if d == axis else 1 for d in range(3)])
+        coarse = np.take(coarse, low, axis) * (1.0 - weight) + np.take(coarse, low + 1, axis) * weight
+    return coarse
+
+
+def _piecewise(s: FloatArray, source: list[float], shift: list[FloatArray]) -> FloatArray:
+    """Source arc length of every target; each column's knots are made strictly ascending first."""
+    targets = [knot - moved for knot, moved in zip(source, shift, strict=True)]
+    for index in range(1, len(targets)):
+        targets[index] = np.maximum(targets[index], targets[index - 1] + 0.15)
+    u = s + (source[0] - targets[0])
+    for low in range(len(source) - 1):
+        share = (s - targets[low]) / (targets[low + 1] - targets[low])
+        u = np.where(share > 0.0, source[low] + share * (source[low + 1] - source[low]), u)
+    return np.where(s > targets[-1], s + (source[-1] - targets[-1]), u)
+
+
+def _sample(
+    hu: Float32Array, inside: NDArray[np.bool_], k: FloatArray, j: FloatArray
+) -> tuple[Float32Array, NDArray[np.bool_]]:
+    """Linear interpolation at rows ``k`` and columns ``j`` (broadcast to ``[k, j, i]``); i stays."""
+    size_s, size_a, size_r = hu.shape
+    k, j = np.broadcast_arrays(k, j)
+    within = (k > -0.5) & (k < size_s - 0.5)
+    k, j = np.clip(k, 0.0, size_s - 1.001), np.clip(j, 0.0, size_a - 1.001)
+    k0, j0 = k.astype(np.int64), j.astype(np.int64)
+    wk, wj = (k - k0).astype(np.float32), (j - j0).astype(np.float32)
+    i = np.arange(size_r)[None, None, :]
+    flat = (k0 * size_a + j0) * size_r + i
+    pixels, row = hu.ravel(), size_a * size_r
+    lower = pixels[flat] * (1.0 - wj) + pixels[flat + size_r] * wj
+    upper = pixels[flat + row] * (1.0 - wj) + pixels[flat + row + size_r] * wj
+    nearest = (np.rint(k).astype(np.int64) * size_a + np.rint(j).astype(np.int64)) * size_r + i
+    return lower * (1.0 - wk) + upper * wk, inside.ravel()[nearest] & within
