@@ -7,7 +7,7 @@ localizer beside the slices): a ``DicomSeries`` here is a stack of one size and 
 from __future__ import annotations
 
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,15 +80,15 @@ class DicomSeries:
         return f"{self.number or '?'}: {words}, {self.modality}, {self.slice_count} images ({self.kind})"
 
 
-def is_dicom_file(path: Path) -> bool:
-    """Whether the file carries the mark of DICOM Part 10 (the letters DICM after 128 bytes)."""
+def could_be_dicom(path: Path) -> bool:
+    """Whether the file has the mark of DICOM Part 10 (DICM after 128 bytes), or a name like an unmarked one's."""
     with path.open("rb") as reader:
         head = reader.read(132)
-    return head[128:] == b"DICM"
+    return head[128:] == b"DICM" or path.suffix.lower() in _DICOM_SUFFIXES or path.suffix[1:].isdigit()
 
 
-def list_dicom_series(folder: Path) -> list[DicomSeries]:
-    """All stacks of images below a folder, the CT with the most slices first.
+def list_dicom_series(folder: Path, *, subfolders: bool = True) -> list[DicomSeries]:
+    """All stacks of images in a folder (and below it), the CT with the most slices first.
 
     Files that are not DICOM, hold no image, or cannot be read are passed over.
 
@@ -97,21 +97,25 @@ def list_dicom_series(folder: Path) -> list[DicomSeries]:
         OSError: when the folder cannot be read.
     """
     folder = Path(folder)
-    groups: dict[tuple[object, ...], list[tuple[DicomSlice, dict[str, str]]]] = defaultdict(list)
-    for path in _candidates(folder):
+    groups: dict[tuple[object, ...], list[list[tuple[DicomSlice, dict[str, str]]]]] = defaultdict(list)
+    for path in _candidates(folder, subfolders):
         header = _header(path)
         if header is None:
             continue
         one, tags = header
-        orientation = tuple(np.round(one.axes_lps.ravel(), 2)) if np.all(np.isfinite(one.axes_lps)) else ()
-        key = (tags["uid"], tags["modality"], tags["kind"], one.size_ij, orientation, one.frames)
-        groups[key].append((one, tags))
+        alike = groups[(tags["uid"], tags["modality"], tags["kind"], one.size_ij, one.frames > 1)]
+        for members in alike:
+            if np.allclose(members[0][0].axes_lps, one.axes_lps, rtol=0.0, atol=0.01, equal_nan=True):
+                members.append((one, tags))
+                break
+        else:
+            alike.append([(one, tags)])
     if not groups:
         raise UnreadableVolume(
             f"The folder '{folder.name}' holds no DICOM image; choose the folder of a CT series, or an image file."
         )
     stacks = []
-    for members in groups.values():
+    for members in (members for alike in groups.values() for members in alike):
         slices, tags = tuple(one for one, _ in members), members[0][1]
         facts = tuple((name, tags[name]) for name in _FACTS if tags[name])
         count = sum(one.frames for one in slices)
@@ -169,16 +173,16 @@ def _titles(stacks: Sequence[DicomSeries]) -> str:
     return "; ".join(shown) + (f"; and {len(stacks) - 6} more" if len(stacks) > 6 else "")
 
 
-def _candidates(folder: Path) -> list[Path]:
-    """Files that carry the DICOM mark, and unmarked ones whose name could be an old DICOM file's, in a fixed order."""
+def _candidates(folder: Path, subfolders: bool) -> list[Path]:
+    """The files that could be DICOM, hidden ones and DICOMDIR left out, in a fixed order."""
     found = []
     for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if subfolders and not name.startswith("."))
         for name in sorted(names):
             path = Path(root) / name
             if name.startswith(".") or name.upper() == "DICOMDIR" or not path.is_file():
                 continue
-            if is_dicom_file(path) or path.suffix.lower() in _DICOM_SUFFIXES or path.suffix[1:].isdigit():
+            if could_be_dicom(path):
                 found.append(path)
     return found
 
@@ -267,9 +271,3 @@ def _kind(one: DicomSlice, tags: dict[str, str]) -> str:
     cosines = normal / length
     # More than 0.8 (37 degrees) keeps a slice from a tilted gantry "axial".
     return ("sagittal", "coronal", "axial")[int(np.argmax(cosines))] if cosines.max() > 0.8 else "oblique"
-
-
-def most_common_acquisition(slices: Sequence[DicomSlice]) -> list[DicomSlice]:
-    """The slices of the AcquisitionNumber that has the most of them."""
-    most, _ = Counter(one.acquisition for one in slices).most_common(1)[0]
-    return [one for one in slices if one.acquisition == most]

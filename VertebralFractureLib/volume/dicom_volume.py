@@ -6,6 +6,8 @@ needs no resampling. GDCM applies each slice's own rescale slope and intercept w
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +15,9 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.volume.ct_volume import CTVolume, FloatArray
-from VertebralFractureLib.volume.dicom_series import DicomSeries, DicomSlice, most_common_acquisition
-from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS, compact_hu, ct_from_sitk
+from VertebralFractureLib.volume.dicom_multiframe import frames_of
+from VertebralFractureLib.volume.dicom_series import DicomSeries, DicomSlice
+from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS, compact_hu
 
 MAX_MISSING_SLICES = 2
 MAX_GAP_MM = 6.0
@@ -36,12 +39,9 @@ def read_dicom_series(stack: DicomSeries) -> CTVolume:
     if stack.kind == "multi-frame":
         return _read_multi_frame(stack, name, source)
     slices = _one_per_place(stack.slices)
-    if len(slices) < 2:
-        raise UnreadableVolume(f"The series '{name}' is a single image (2D), not a CT volume; choose the whole series.")
     grid = _fit_grid(name, slices)
-    if grid.missing:
-        source["interpolated_slices"] = str(grid.missing)
-    return CTVolume(_read_slices(slices, grid), grid.ijk_to_ras, name, source)
+    hu = _stack((_read_image(one)[0] for one in slices), grid, slices[0].size_ij)
+    return _volume(hu, grid, name, source)
 
 
 @dataclass(frozen=True)
@@ -59,26 +59,25 @@ def _normal(one: DicomSlice) -> FloatArray:
 
 
 def _one_per_place(slices: tuple[DicomSlice, ...]) -> list[DicomSlice]:
-    """The slices sorted along their normal, without copies of the same image and without a second pass."""
-    unique = list({(one.sop_instance_uid or str(one.path)): one for one in reversed(slices)}.values())
-    places = {tuple(np.round(one.position_lps, 2)) for one in unique}
-    if len(places) < len(unique):
-        unique = most_common_acquisition(unique)
+    """The slices sorted along their normal; where several lie at one place, that of the longest acquisition stays."""
+    unique = list({(one.sop_instance_uid or str(one.path)): one for one in slices}.values())
     normal = _normal(unique[0])
-    unique.sort(key=lambda one: float(one.position_lps @ normal))
+    lengths = Counter(one.acquisition for one in unique)
+    unique.sort(
+        key=lambda one: (round(float(one.position_lps @ normal), 2), -lengths[one.acquisition], one.acquisition)
+    )
     kept = [unique[0]]
     for one in unique[1:]:
-        if np.linalg.norm(one.position_lps - kept[-1].position_lps) >= 0.01:
+        if np.linalg.norm(one.position_lps - kept[-1].position_lps) >= 0.02:
             kept.append(one)
-        elif not np.array_equal(_read_slice(one), _read_slice(kept[-1])):
-            raise UnreadableVolume(
-                "The series holds different images at the same place (several phases or reconstructions in one); "
-                "export the phase to be judged as a series of its own."
-            )
+        elif one.acquisition == kept[-1].acquisition and not np.array_equal(_read_image(one), _read_image(kept[-1])):
+            raise _two_at_one_place()
     return kept
 
 
 def _fit_grid(name: str, slices: list[DicomSlice]) -> _Grid:
+    if len(slices) < 2:
+        raise UnreadableVolume(f"The series '{name}' is a single image (2D), not a CT volume; choose the whole series.")
     positions = np.array([one.position_lps for one in slices])
     along = (positions - positions[0]) @ _normal(slices[0])
     gaps = np.diff(along)
@@ -109,12 +108,11 @@ def _fit_grid(name: str, slices: list[DicomSlice]) -> _Grid:
     return _Grid(tuple(int(row) for row in rows), missing, LPS_TO_RAS @ lps)
 
 
-def _read_slices(slices: list[DicomSlice], grid: _Grid) -> NDArray[np.generic]:
-    """All slices in one array ``[k, j, i]``, int16 unless a slice has fractions."""
-    columns, rows = slices[0].size_ij
+def _stack(planes: Iterable[NDArray[np.generic]], grid: _Grid, size_ij: tuple[int, int]) -> NDArray[np.generic]:
+    """The planes ``[j, i]`` in one array ``[k, j, i]``, int16 unless one has fractions; missing ones are filled."""
+    columns, rows = size_ij
     hu: NDArray[np.generic] = np.empty((grid.rows[-1] + 1, rows, columns), dtype=np.int16)
-    for k, one in zip(grid.rows, slices, strict=True):
-        values = _read_slice(one)
+    for k, values in zip(grid.rows, planes, strict=True):
         if values.dtype == np.float32 and hu.dtype != np.float32:
             hu = hu.astype(np.float32)
         hu[k] = values
@@ -126,36 +124,48 @@ def _read_slices(slices: list[DicomSlice], grid: _Grid) -> NDArray[np.generic]:
     return hu
 
 
-def _read_slice(one: DicomSlice) -> NDArray[np.generic]:
-    """One slice ``[j, i]`` in Hounsfield units."""
+def _volume(hu: NDArray[np.generic], grid: _Grid, name: str, source: dict[str, str]) -> CTVolume:
+    if grid.missing:
+        source = {**source, "interpolated_slices": str(grid.missing)}
+    return CTVolume(hu, grid.ijk_to_ras, name, source)
+
+
+def _two_at_one_place() -> UnreadableVolume:
+    return UnreadableVolume(
+        "The series holds different images at the same place (several phases or reconstructions in one); "
+        "export the phase to be judged as a series of its own."
+    )
+
+
+def _read_image(one: DicomSlice) -> NDArray[np.generic]:
+    """The image or images of one file, ``[frame, j, i]`` in Hounsfield units."""
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(one.path))
     try:
-        values = sitk.GetArrayViewFromImage(reader.Execute())
+        image = reader.Execute()
     except RuntimeError as error:
         raise UnreadableVolume(f"The DICOM file '{one.path.name}' is damaged; transfer the series again.") from error
-    return compact_hu(values.reshape(values.shape[-2:]))
+    columns, rows = one.size_ij
+    # The view borrows the image's memory: both must live until the copy is made.
+    return compact_hu(sitk.GetArrayViewFromImage(image).reshape(-1, rows, columns))
 
 
 def _read_multi_frame(stack: DicomSeries, name: str, source: dict[str, str]) -> CTVolume:
-    """An enhanced CT in one file: GDCM knows its geometry only when the frames are even and in order."""
-    import SimpleITK as sitk
-
+    """An enhanced CT in one file, its frames sorted by place."""
     if len(stack.slices) > 1:
         raise UnreadableVolume(
             f"The series '{name}' consists of {len(stack.slices)} multi-frame files, which cannot be put in order; "
             "export it as one image per slice."
         )
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(stack.slices[0].path))
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise UnreadableVolume(
-            f"The multi-frame DICOM file '{stack.slices[0].path.name}' cannot be read; export it as one image a slice."
-        ) from error
-    return ct_from_sitk(image, name, source)
+    frames = frames_of(stack.slices[0])
+    normal = _normal(frames[0])
+    along = [float(frame.position_lps @ normal) for frame in frames]
+    order = np.argsort(along)
+    if len(frames) > 1 and np.min(np.diff(np.sort(along))) < 0.01:
+        raise _two_at_one_place()
+    grid = _fit_grid(name, [frames[n] for n in order])
+    values = _read_image(stack.slices[0])
+    return _volume(_stack((values[n] for n in order), grid, frames[0].size_ij), grid, name, source)

@@ -129,7 +129,8 @@ def _nifti_header(path: Path, shown_name: str) -> _NiftiHeader:
         raise _damaged(shown_name)
     voxels = int(np.prod([int(n) for n in dims[1 : dims[0] + 1]], dtype=object))
     sheared: FloatArray | None = None
-    if sform_code > 0 and np.all(np.isfinite(rows)):
+    # Codes 3 and 4 are fits to an atlas, whose shear is not the scanner's.
+    if sform_code in (1, 2) and np.all(np.isfinite(rows)):
         matrix = np.vstack([np.reshape(rows, (3, 4)), [0.0, 0.0, 0.0, 1.0]])
         lengths = np.linalg.norm(matrix[:3, :3], axis=0)
         if np.all(lengths > 0):

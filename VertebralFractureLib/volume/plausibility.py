@@ -122,7 +122,7 @@ def _check_values(name: str, values: FloatArray) -> None:
         if tissue > 0.02 and tissue > 0.6 * between:
             raise UnreadableVolume(
                 f"The values of '{name}' start at {values.min():.0f} and soft tissue lies near 1000 instead of 0, so "
-                "the rescale intercept (usually -1024) seems to be missing; export the series again in Hounsfield units."
+                "the rescale intercept (usually -1024) seems to be missing; export the series again with it."
             )
         if np.unique(values[:: max(1, values.size // 50_000)]).size <= 40 and np.all(values == np.round(values)):
             raise UnreadableVolume(

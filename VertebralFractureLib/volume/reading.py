@@ -10,8 +10,8 @@ from pathlib import Path
 
 from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.volume.ct_volume import CTVolume
-from VertebralFractureLib.volume.dicom_series import is_dicom_file, list_dicom_series, select_series
-from VertebralFractureLib.volume.image_file import read_image_file
+from VertebralFractureLib.volume.dicom_series import could_be_dicom, list_dicom_series, select_series
+from VertebralFractureLib.volume.image_file import image_suffix, read_image_file
 from VertebralFractureLib.volume.plausibility import check_ct
 
 
@@ -55,7 +55,7 @@ def _read_any(path: Path, series: str | None) -> CTVolume:
         from VertebralFractureLib.volume.scene_file import read_scene_file
 
         return read_scene_file(path, series)
-    if is_dicom_file(path):
+    if image_suffix(path) is None and could_be_dicom(path):
         return _read_dicom_folder(path.parent, series, file=path)
     return read_image_file(path)
 
@@ -63,9 +63,9 @@ def _read_any(path: Path, series: str | None) -> CTVolume:
 def _read_dicom_folder(folder: Path, series: str | None, file: Path | None = None) -> CTVolume:
     from VertebralFractureLib.volume.dicom_volume import read_dicom_series
 
-    stacks = list_dicom_series(folder)
+    stacks = list_dicom_series(folder, subfolders=file is None)
     if file is not None and series is None:
         stacks = [stack for stack in stacks if file in stack.files]
         if not stacks:
-            raise UnreadableVolume(f"'{file.name}' is a DICOM file without an image; choose the folder of the series.")
+            raise UnreadableVolume(f"'{file.name}' holds no DICOM image; choose the folder of the CT series.")
     return read_dicom_series(select_series(stacks, series))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -41,7 +42,7 @@ def read_scene_file(path: Path, volume_name: str | None) -> CTVolume:
             with zipfile.ZipFile(path) as bundle:
                 # ZipFile.extractall keeps every member inside the folder, whatever its name says.
                 bundle.extractall(folder)
-        except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
             raise UnreadableVolume(f"'{path.name}' is damaged or cut off; save or copy the scene again.") from error
         scenes = sorted(Path(folder).rglob("*.mrml"), key=lambda file: len(file.parts))
         if not scenes:
@@ -67,7 +68,8 @@ def _read_scene(scene: Path, shown_name: str, volume_name: str | None) -> CTVolu
     present = [(node, file) for node, file in files if file is not None]
     if not present:
         raise UnreadableVolume(
-            f"The file of the volume '{volumes[0].get('name', '')}' is not in '{shown_name}'; save the scene again as .mrb."
+            f"The file of the volume '{volumes[0].get('name', '')}' is not in '{shown_name}'; "
+            "save the scene again as .mrb."
         )
     node, file = max(present, key=lambda pair: _slice_count(pair[1]))
     ct = read_image_file(file)
@@ -140,7 +142,7 @@ def _to_parent(scene: Path, nodes: Mapping[str, Node], transform: Node) -> Float
     matrix = _linear_matrix(file) if file is not None else None
     if matrix is None:
         raise UnreadableVolume(
-            f"The volume lies under the transform '{transform.get('name', '')}', which is not linear or cannot be read; "
+            f"The volume lies under the transform '{transform.get('name', '')}', which is not linear or not readable; "
             "harden it in Slicer and save again."
         )
     return matrix
