@@ -3,14 +3,18 @@
 Standard output carries one JSON object per line: ``{"stage", "fraction"}`` while it works, then one line with
 ``"done"`` or ``"error"``. It imports neither Slicer nor Qt, so that a crash or a cancel costs Slicer nothing.
 
-The request: ``{"input": file or folder, "output": folder, "series": null, "threads": null, "weights_folder": null}``.
+The request: ``{"input": file or folder, "output": folder, "series": null, "threads": null, "weights_folder": null,
+"stop_when_input_closes": false}``. With the last one true, the worker ends at once when its standard input is closed,
+which is how it is cancelled through a launcher, and how it never outlives the program that started it.
 The output folder gets ``report.json``, ``vertebrae.csv`` and, when there is one, ``spine.npz``.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -23,7 +27,10 @@ def main(request_path: Path) -> int:
     """Do what the request asks and return the exit code that the last line also names."""
     lines = JsonLines(sys.stdout)
     try:
-        code, report_path = _work(json.loads(request_path.read_text(encoding="utf-8")), lines)
+        request = json.loads(request_path.read_text(encoding="utf-8"))
+        if request.get("stop_when_input_closes"):
+            threading.Thread(target=_end_with_standard_input, daemon=True).start()
+        code, report_path = _work(request, lines)
         lines.write({"done": True, "report": str(report_path), "exit_code": code})
         return code
     except Cancelled as error:
@@ -37,6 +44,11 @@ def main(request_path: Path) -> int:
     except Exception as error:
         traceback.print_exc()
         return _fail(lines, f"The worker met a defect of the program: {error}.", DEFECT)
+
+
+def _end_with_standard_input() -> None:
+    sys.stdin.buffer.read()
+    os._exit(CANCELLED)
 
 
 def _work(request: dict[str, str | int | None], lines: JsonLines) -> tuple[int, Path]:

@@ -1,0 +1,159 @@
+"""A scene with a CT, a report, and a worker that answers at once, for the tests of the Slicer module.
+
+The widgets are PySide6 (``slicer_stand_ins``), installed before any test file imports the module.
+"""
+
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import slicer
+import slicer_stand_ins
+
+from VertebralFractureLib.report import report_to_json
+from VertebralFractureLib.report.spine_report import (
+    InputIdentity,
+    ReportedCenterline,
+    ReportedSequence,
+    ReportedVertebra,
+    ScanResult,
+    Software,
+    SpineReport,
+)
+from VertebralFractureLib.scene import new_scene
+from VertebralFractureLib.vertebrae import Heights
+
+slicer_stand_ins.install()
+
+RAS_FROM_IJK = np.array([[0.0, -0.7, 0.0, 30.0], [0.0, 0.0, -0.8, 60.0], [2.0, 0.0, 0.0, -50.0], [0, 0, 0, 1]])
+
+
+def vertebra(label, s_mm, probability, grade, status="scored", reason=None):
+    scored = status == "scored"
+    return ReportedVertebra(
+        level=label,
+        level_probability=0.9,
+        label=label,
+        centre_ras=(1.0, 20.0, s_mm),
+        status=status,
+        reason=reason,
+        fracture_probability=probability if scored else None,
+        uncertainty=0.05 if scored else None,
+        grade=grade if scored else None,
+        shape="wedge" if grade else None,
+        severity=0.3 if grade else None,
+        heights_mm=Heights(18.0, 20.0, 26.0) if scored else None,
+        height_loss=0.31 if scored else None,
+        borderline=False,
+        trabecular_hu=None,
+        complete=True,
+        detection_confidence=0.9,
+        extent_mm=(s_mm - 12.0, s_mm + 12.0),
+        landmarks_ras=None,
+    )
+
+
+@pytest.fixture
+def a_report():
+    return SpineReport(
+        software=Software("0.1.0", {"cord": "00"}),
+        input=InputIdentity("input", (10, 12, 14), (2.0, 0.7, 0.8)),
+        status="evaluable",
+        reason=None,
+        scan=ScanResult(0.93, 2, ("T12",), 0.5),
+        centerline=ReportedCenterline(((0.0, 0.0, 0.0), (0.0, 1.0, 40.0), (0.0, 0.0, 80.0)), (0.9, 0.9, 0.9)),
+        sequence=ReportedSequence((0.0, 40.0, 80.0), (0.1, 0.9, 0.1), (0.0, 0.1, 0.0)),
+        vertebrae=(
+            vertebra("L1", 10.0, 0.1, 0),
+            vertebra("T12", 40.0, 0.93, 2),
+            vertebra("T11", 70.0, None, None, "not_evaluable", "cut by the field of view"),
+        ),
+        timings_s={"total": 1.0},
+    )
+
+
+@pytest.fixture
+def scene(monkeypatch):
+    scene = new_scene()
+    monkeypatch.setattr(slicer, "mrmlScene", scene, raising=False)
+    yield scene
+    scene.RemoveAllObservers()
+
+
+@pytest.fixture
+def add_volume(scene):
+    def add(name):
+        node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+        voxels = np.arange(10 * 12 * 14, dtype=np.int16).reshape(10, 12, 14)
+        slicer.util.updateVolumeFromArray(node, voxels)
+        node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(RAS_FROM_IJK))
+        return node
+
+    return add
+
+
+@pytest.fixture
+def ct_ras_from_ijk():
+    return RAS_FROM_IJK
+
+
+@pytest.fixture
+def a_ct(add_volume):
+    return add_volume("Chest CT")
+
+
+@pytest.fixture
+def a_worker(tmp_path, monkeypatch):
+    """Give the source of a worker that runs in place of the real one, with ``request`` and ``say`` at hand."""
+    from VertebralFracturePanel import detection_job
+
+    head = """
+        import json, os, sys, threading, time
+        from pathlib import Path
+        request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+        folder = Path(request["output"])
+        def say(**message):
+            print(json.dumps(message), flush=True)
+        def end():
+            sys.stdin.buffer.read()
+            os._exit(130)
+        threading.Thread(target=end, daemon=True).start()
+    """
+
+    def install(body):
+        source = textwrap.dedent(head) + textwrap.dedent(body)
+        (tmp_path / "fast_worker.py").write_text(source, encoding="utf-8")
+        monkeypatch.setattr(detection_job, "WORKER_MODULE", "fast_worker")
+        monkeypatch.setattr(detection_job, "LIBRARY_FOLDER", tmp_path)
+
+    return install
+
+
+@pytest.fixture
+def a_successful_worker(a_worker, a_report, tmp_path):
+    (tmp_path / "answer.json").write_text(report_to_json(a_report), encoding="utf-8")
+    a_worker("""
+        say(stage="read", fraction=1.0)
+        say(stage="fracture", fraction=0.5)
+        folder.mkdir()
+        (folder / "report.json").write_bytes(Path("answer.json").read_bytes())
+        say(done=True, report=str(folder / "report.json"), exit_code=0)
+    """)
+
+
+@pytest.fixture
+def logic():
+    """The module's logic with nothing to install and this Python for the worker."""
+    from VertebralFracture import VertebralFractureLogic
+    from VertebralFracturePanel.detection_job import DetectionJob
+    from VertebralFracturePanel.torch_installer import TorchInstaller
+    from VertebralFracturePanel.worker_process import WorkerProcess
+
+    class NoInstallation(TorchInstaller):
+        def ensureTorch(self):
+            pass
+
+    return VertebralFractureLogic(
+        createJob=lambda ct: DetectionJob(ct, lambda: WorkerProcess(sys.executable)), torchInstaller=NoInstallation()
+    )

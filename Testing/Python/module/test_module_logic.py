@@ -1,0 +1,136 @@
+"""The module's logic on a real scene and with a real worker process that is fast.
+
+The worker answers with a made-up report, because what is tested is the way there and back, not the detection.
+"""
+
+import tempfile
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer
+import vtk
+
+import VertebralFracture as module
+from VertebralFractureLib.scene import read_report
+from VertebralFractureLib.volume import ct_from_sitk
+from VertebralFracturePanel.detection_job import DetectionJob
+from VertebralFracturePanel.volume_export import UnusableVolume, ctFromVolumeNode
+from VertebralFracturePanel.worker_process import WorkerProcess
+
+
+def test_a_volume_is_exported_with_its_geometry(a_ct, ct_ras_from_ijk):
+    ct = ctFromVolumeNode(a_ct)
+
+    np.testing.assert_allclose(ct.ijk_to_ras, ct_ras_from_ijk)
+    assert ct.hu.shape == (10, 12, 14)
+    assert ct.hu[9, 11, 13] == 10 * 12 * 14 - 1
+
+
+def test_a_linear_parent_transform_is_honoured(scene, a_ct, ct_ras_from_ijk):
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    turned = np.array([[0.0, -1.0, 0.0, 5.0], [1.0, 0.0, 0.0, -7.0], [0.0, 0.0, 1.0, 11.0], [0, 0, 0, 1]])
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(turned))
+    a_ct.SetAndObserveTransformNodeID(transform.GetID())
+
+    ct = ctFromVolumeNode(a_ct)
+
+    np.testing.assert_allclose(ct.ijk_to_ras, turned @ ct_ras_from_ijk)
+
+
+def test_a_warping_parent_transform_is_honoured_and_leaves_no_copy_behind(scene, a_ct, ct_ras_from_ijk):
+    shift = vtk.vtkThinPlateSplineTransform()
+    source, target = vtk.vtkPoints(), vtk.vtkPoints()
+    for point in ((0, 0, 0), (50, 0, 0), (0, 50, 0), (0, 0, 50), (40, 40, 40)):
+        source.InsertNextPoint(point)
+        target.InsertNextPoint(point[0] + 100.0, point[1], point[2])
+    shift.SetSourceLandmarks(source)
+    shift.SetTargetLandmarks(target)
+    shift.SetBasisToR()
+    transform = scene.AddNewNodeByClass("vtkMRMLTransformNode")
+    transform.SetAndObserveTransformToParent(shift)
+    a_ct.SetAndObserveTransformNodeID(transform.GetID())
+    before = scene.GetNumberOfNodes()
+
+    ct = ctFromVolumeNode(a_ct)
+
+    center = ct.ijk_to_ras_points((np.array([ct.shape_kji[::-1]]) - 1) / 2)
+    expected = ct_ras_from_ijk @ np.array([6.5, 5.5, 4.5, 1.0]) + np.array([100.0, 0.0, 0.0, 0.0])
+    np.testing.assert_allclose(center[0], expected[:3], atol=2.0)
+    assert scene.GetNumberOfNodes() == before
+
+
+def test_what_is_not_a_volume_is_refused_in_words(scene):
+    empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Empty")
+
+    with pytest.raises(UnusableVolume, match="Choose a CT"):
+        ctFromVolumeNode(None)
+    with pytest.raises(UnusableVolume, match="'Empty' holds no image"):
+        ctFromVolumeNode(empty)
+
+
+@pytest.mark.usefixtures("a_successful_worker")
+def test_a_script_detects_in_one_call(scene, a_ct, logic, a_report):
+    nodes = logic.detectFractures(a_ct)
+
+    assert nodes.input_volume is a_ct
+    found = read_report(scene, nodes)
+    assert found.headline == a_report.headline
+    assert found.input.name == "Chest CT"
+
+
+@pytest.mark.usefixtures("a_successful_worker")
+def test_each_volume_has_its_own_newest_result(a_ct, add_volume, logic):
+    other = add_volume("Other")
+    first = logic.detectFractures(a_ct)
+    second = logic.detectFractures(a_ct)
+
+    assert logic.newestResult(a_ct).table is second.table is not first.table
+    assert logic.newestResult(other) is None
+
+
+def test_a_worker_that_explains_itself_is_quoted(a_ct, logic, a_worker):
+    a_worker('say(error="This is not a CT.", exit_code=2); sys.exit(2)')
+
+    with pytest.raises(module.DetectionFailed, match="This is not a CT"):
+        logic.detectFractures(a_ct)
+
+
+def test_a_worker_that_crashes_leaves_its_last_lines(a_ct, logic, a_worker):
+    a_worker('raise RuntimeError("out of luck")')
+
+    with pytest.raises(module.DetectionFailed, match=r"(?s)without an answer.*out of luck"):
+        logic.detectFractures(a_ct)
+
+
+def test_a_python_that_cannot_be_started_is_an_error_and_not_a_hang(a_ct, logic):
+    logic.createJob = lambda ct: DetectionJob(ct, lambda: WorkerProcess("no-such-python"))
+
+    with pytest.raises(module.DetectionFailed, match="could not be started"):
+        logic.detectFractures(a_ct)
+
+
+def test_the_worker_gets_the_volume_as_it_lies_in_the_world(a_ct, logic, a_worker, tmp_path, ct_ras_from_ijk):
+    copy = tmp_path / "seen.nrrd"
+    a_worker(f"""
+        Path({str(copy)!r}).write_bytes(Path(request["input"]).read_bytes())
+        say(error="enough seen", exit_code=2)
+    """)
+
+    with pytest.raises(module.DetectionFailed, match="enough seen"):
+        logic.detectFractures(a_ct)
+
+    seen = ct_from_sitk(sitk.ReadImage(str(copy)))
+    np.testing.assert_allclose(seen.ijk_to_ras, ct_ras_from_ijk, atol=1e-9)
+    np.testing.assert_array_equal(seen.hu, slicer.util.arrayFromVolume(a_ct))
+
+
+def test_nothing_stays_in_the_temporary_folder(a_ct, logic, a_worker, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    a_worker('say(error="no", exit_code=2)')
+
+    with pytest.raises(module.DetectionFailed):
+        logic.detectFractures(a_ct)
+
+    assert list((tmp_path / "temporary").iterdir()) == []

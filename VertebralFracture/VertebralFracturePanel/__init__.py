@@ -1,0 +1,1 @@
+"""What the VertebralFracture module is made of beside its widget: the only Python here that knows Qt."""
