@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.phantom.options import PhantomOptions
+from VertebralFractureLib.phantom.raster import mix_along
 
 Field = NDArray[np.float32]
 _METAL_HU = 2600.0
@@ -56,29 +57,16 @@ def _average_slices(drawn: Field, options: PhantomOptions, per_slice: int) -> Fi
 
 def _blur(values: Field, axis: int, sigma: float) -> Field:
     """Gaussian along one axis, edges repeated; sigma in voxels."""
-    radius = int(np.ceil(3.0 * sigma))
-    if sigma < 0.15 or values.shape[axis] <= radius:
+    count = values.shape[axis]
+    if sigma < 0.15:
         return values
+    radius = int(np.ceil(3.0 * sigma))
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     kernel /= kernel.sum()
-    result = values * np.float32(kernel[radius])
-    for offset in range(1, radius + 1):
-        weight = np.float32(kernel[radius + offset])
-        ahead: list[slice] = [slice(None)] * 3
-        behind: list[slice] = [slice(None)] * 3
-        ahead[axis], behind[axis] = slice(offset, None), slice(None, -offset)
-        result[tuple(behind)] += weight * values[tuple(ahead)]
-        result[tuple(ahead)] += weight * values[tuple(behind)]
-        for edge in range(offset):
-            first: list[slice] = [slice(None)] * 3
-            last: list[slice] = [slice(None)] * 3
-            low: list[slice] = [slice(None)] * 3
-            high: list[slice] = [slice(None)] * 3
-            first[axis], low[axis] = slice(edge, edge + 1), slice(0, 1)
-            last[axis], high[axis] = slice(values.shape[axis] - 1 - edge, values.shape[axis] - edge), slice(-1, None)
-            result[tuple(first)] += weight * values[tuple(low)]
-            result[tuple(last)] += weight * values[tuple(high)]
-    return result
+    matrix = np.zeros((count, count), dtype=np.float32)
+    for offset, weight in zip(range(-radius, radius + 1), kernel, strict=True):
+        np.add.at(matrix, (np.arange(count), np.clip(np.arange(count) + offset, 0, count - 1)), np.float32(weight))
+    return mix_along(values, axis, matrix)
 
 
 def _noise(shape: tuple[int, ...], options: PhantomOptions, rng: np.random.Generator) -> Field:

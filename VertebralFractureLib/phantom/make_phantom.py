@@ -15,7 +15,7 @@ from VertebralFractureLib.phantom.acquisition import scan, sub_slices
 from VertebralFractureLib.phantom.bones import draw_spine
 from VertebralFractureLib.phantom.options import PhantomOptions
 from VertebralFractureLib.phantom.raster import Raster
-from VertebralFractureLib.phantom.ribs_pelvis import draw_metal, draw_pelvis, draw_ribs
+from VertebralFractureLib.phantom.ribs_pelvis import draw_girdle, draw_metal, draw_pelvis, draw_ribs
 from VertebralFractureLib.phantom.skeleton import Skeleton, build_skeleton, crop_centerline
 from VertebralFractureLib.phantom.torso import Torso, draw_torso, torso_of
 from VertebralFractureLib.phantom.truth import draw_labels, reference_vertebra
@@ -59,8 +59,9 @@ def make_phantom(options: PhantomOptions) -> Phantom:
     fine[:3, 2] /= per_slice
     fine[:3, 3] -= fine[:3, 2] * (per_slice // 2)
     raster = Raster(np.empty((shape[0] * per_slice, shape[1], shape[2]), dtype=np.float32), fine)
-    draw_torso(raster, skeleton, torso, options, rng)
+    draw_torso(raster, torso, options, rng)
     draw_ribs(raster, skeleton, torso, options, rng)
+    draw_girdle(raster, torso, options)
     draw_pelvis(raster, skeleton, options)
     draw_spine(raster, skeleton, options, rng)
     if options.screw_levels or options.cement_levels:

@@ -110,6 +110,8 @@ class PhantomOptions:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> PhantomOptions:
         """The options that ``to_dict`` gave, also after a trip through JSON (where tuples become lists)."""
-        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
+        }
         plain["fractures"] = tuple(FractureOptions(**item) for item in plain.get("fractures", ()))
         return cls(**plain)

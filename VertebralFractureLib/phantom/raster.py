@@ -74,6 +74,35 @@ class Raster:
         part += cover * (hu - part)
 
 
+def mix_along(values: Field, axis: int, matrix: Field) -> Field:
+    """Replace one axis of a 3D array by linear combinations of itself: ``matrix`` is (new, old)."""
+    if axis == 2:
+        return np.asarray(values @ matrix.T, dtype=np.float32)
+    if axis == 1:
+        return np.asarray(np.matmul(matrix, values), dtype=np.float32)
+    flat = matrix @ values.reshape(len(values), -1)
+    return np.asarray(flat.reshape(len(matrix), *values.shape[1:]), dtype=np.float32)
+
+
+def stretch(values: Field, axis: int, positions: FloatArray, count: int) -> Field:
+    """Linear interpolation along one axis, from samples at ``positions`` to the positions 0 ... count - 1."""
+    where = np.interp(np.arange(count), positions, np.arange(len(positions)))
+    low = np.minimum(where.astype(int), len(positions) - 2)
+    matrix = np.zeros((count, len(positions)), dtype=np.float32)
+    matrix[np.arange(count), low] = 1.0 - (where - low)
+    matrix[np.arange(count), low + 1] = where - low
+    return mix_along(values, axis, matrix)
+
+
+def grain(shape: tuple[int, ...], cells: tuple[float, float, float], rng: np.random.Generator) -> Field:
+    """Smooth noise of standard deviation near 1 on a grid; ``cells`` is the grain's size in voxels along each axis."""
+    counts = [max(int(np.ceil(n / cell)) + 1, 2) for n, cell in zip(shape, cells, strict=True)]
+    values = rng.standard_normal(counts, dtype=np.float32) * np.float32(1.8)
+    for axis in (2, 1, 0):
+        values = stretch(values, axis, np.linspace(-0.5, shape[axis] - 0.5, counts[axis]), shape[axis])
+    return np.asarray(values, dtype=np.float32)
+
+
 def shells(raster: Raster, distance: Field, thickness: Field | float) -> tuple[Field, Field]:
     """Cover of the whole shape, and of what lies deeper than its shell."""
     return raster.cover(distance), raster.cover(distance + thickness)
@@ -81,9 +110,14 @@ def shells(raster: Raster, distance: Field, thickness: Field | float) -> tuple[F
 
 def capsule(x: Field, y: Field, z: Field, start: FloatArray, end: FloatArray, radius: float) -> Field:
     """Signed distance to a round rod from ``start`` to ``end``."""
-    axis = end - start
-    length2 = float(axis @ axis)
-    t = ((x - start[0]) * axis[0] + (y - start[1]) * axis[1] + (z - start[2]) * axis[2]) / max(length2, 1e-9)
-    t = np.clip(t, 0.0, 1.0)
-    dx, dy, dz = x - start[0] - t * axis[0], y - start[1] - t * axis[1], z - start[2] - t * axis[2]
+    x0, y0, z0 = start.tolist()
+    u, v, w = (end - start).tolist()
+    x, y, z = x - x0, y - y0, z - z0
+    t = np.clip((x * u + y * v + z * w) / max(u * u + v * v + w * w, 1e-9), 0.0, 1.0)
+    dx, dy, dz = x - t * u, y - t * v, z - t * w
     return np.asarray(np.sqrt(dx * dx + dy * dy + dz * dz) - radius, dtype=np.float32)
+
+
+def oval(x: Field, y: Field) -> Field:
+    """Length of (x, y); much faster than ``np.hypot``, whose care about overflow nothing here needs."""
+    return np.asarray(np.sqrt(x * x + y * y), dtype=np.float32)

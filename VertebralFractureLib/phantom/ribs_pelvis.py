@@ -6,6 +6,8 @@ boxes around the rods are ever computed.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,7 +36,8 @@ def draw_ribs(
         if vertebra.level == last:
             length = rng.uniform(35.0, 110.0)
         for side in (-1.0, 1.0):
-            draw_rib(raster, rib_curve(vertebra, side, length * rng.uniform(0.95, 1.05), torso, options), options)
+            points = rib_curve(vertebra, side, length * rng.uniform(0.95, 1.05), torso, options)
+            draw_rod(raster, points, 4.8 * options.size_factor / 1.12, options)
 
 
 def rib_curve(
@@ -77,25 +80,39 @@ def rib_curve(
     return curve.positions_ras(np.arange(0.0, min(length_mm, curve.length_mm), _ROD_MM))
 
 
-def draw_rib(raster: Raster, points: FloatArray, options: PhantomOptions) -> None:
-    """A rod with a thin dense wall and marrow inside."""
-    radius = 4.6 * options.size_factor / 1.12
-    for start, end in zip(points[:-1], points[1:], strict=True):
+def draw_rod(raster: Raster, points: FloatArray, radius: float, options: PhantomOptions) -> None:
+    """A bent rod along ``(n, 3)`` RAS mm points: a dense wall with marrow inside."""
+    pieces = []
+    for start, end in pairwise(points):
         around = radius + 2.0
         window = raster.window(np.array([np.minimum(start, end) - around, np.maximum(start, end) + around]))
-        if window is None:
-            continue
-        x, y, z = raster.coordinates(window, start, _UNIT)
-        distance = capsule(x, y, z, np.zeros(3), end - start, radius)
-        part = raster.hu[window]
-        shell = raster.cover(distance) * options.cortical_hu * 0.95
-        core = raster.cover(distance + 1.4)
-        wanted = shell + core * (options.trabecular_hu + 30.0 - options.cortical_hu * 0.95)
-        cover = raster.cover(distance)
-        np.copyto(
-            part,
-            np.where(cover > 0.0, np.where(core > 0.0, wanted, np.maximum(part * (1 - cover) + shell, part)), part),
-        )
+        if window is not None:
+            x, y, z = raster.coordinates(window, start, _UNIT)
+            pieces.append((window, capsule(x, y, z, np.zeros(3), end - start, radius)))
+    for window, distance in pieces:
+        raster.paint(window, raster.cover(distance), options.cortical_hu * 1.1)
+    for window, distance in pieces:
+        raster.paint(window, raster.cover(distance + 1.4), options.trabecular_hu + 40.0)
+
+
+def draw_girdle(raster: Raster, torso: Torso, options: PhantomOptions) -> None:
+    """Sternum, collar bones, shoulder blades and the heads of the upper arms, each as a few rods."""
+    top, low = torso.level_z["T2"], torso.level_z["T9"]
+    heights = np.array([top, torso.level_z["T5"], low, torso.level_z["T1"], torso.level_z["T7"]])
+    middle = np.stack([np.interp(heights, torso.z, axis) for axis in torso.middle()], axis=1)
+    front = np.interp(heights, torso.z, torso.chest()[1]) + 6.0
+    sternum = np.array([[middle[n, 0], middle[n, 1] + front[n], heights[n]] for n in range(3)])
+    for side in (-1.0, 1.0):
+        draw_rod(raster, sternum + np.array([side * 8.0, 0.0, 0.0]), 6.5, options)
+        x, y, z = float(middle[3, 0]), float(middle[3, 1]), float(heights[3])
+        inner = np.array([x + side * 18.0, sternum[0, 1], top + 4.0])
+        outer = np.array([x + side * 135.0, y - 8.0, z + 14.0])
+        draw_rod(raster, np.stack([inner, 0.5 * (inner + outer) + np.array([0.0, 9.0, 2.0]), outer]), 5.5, options)
+        head = np.array([x + side * 158.0, y - 12.0, z - 14.0])
+        draw_rod(raster, np.stack([head, head + np.array([0.0, 0.0, -6.0])]), 22.0, options)
+        for tip_x, tip_z in ((88.0, 0.15), (84.0, 0.55), (92.0, 1.0)):
+            tip = np.array([x + side * tip_x, y - 66.0, z + (heights[4] - z) * tip_z])
+            draw_rod(raster, np.stack([outer + np.array([-side * 8.0, -16.0, -24.0]), tip]), 3.4, options)
 
 
 def draw_pelvis(raster: Raster, skeleton: Skeleton, options: PhantomOptions) -> None:

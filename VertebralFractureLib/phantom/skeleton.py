@@ -204,6 +204,6 @@ def crop_centerline(centerline: Centerline, low_ras: FloatArray, high_ras: Float
     points = centerline.positions_ras(s)
     inside = np.all((points >= low_ras) & (points <= high_ras), axis=1)
     first, last = s[inside][0], s[inside][-1]
-    steps = max(int(round((last - first) / 5.0)), 2)
+    steps = max(round((last - first) / 5.0), 2)
     cut = centerline.positions_ras(np.linspace(first, last, steps + 1))
     return Centerline(cut, np.ones(len(cut)))

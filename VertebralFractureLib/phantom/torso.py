@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.phantom.options import PhantomOptions
-from VertebralFractureLib.phantom.raster import Raster
+from VertebralFractureLib.phantom.raster import Raster, grain, stretch
 from VertebralFractureLib.phantom.skeleton import Skeleton
 
 Field = NDArray[np.float32]
@@ -69,9 +69,7 @@ def torso_of(skeleton: Skeleton, options: PhantomOptions) -> Torso:
     return Torso(z, canal_x, canal_y, back, half_width, half_depth, level_z)
 
 
-def draw_torso(
-    raster: Raster, skeleton: Skeleton, torso: Torso, options: PhantomOptions, rng: np.random.Generator
-) -> None:
+def draw_torso(raster: Raster, torso: Torso, options: PhantomOptions, rng: np.random.Generator) -> None:
     """Fill the whole grid."""
     spacing = np.linalg.norm(raster.ijk_to_ras[:3, :3], axis=0)
     counts = np.array(raster.hu.shape[::-1])
@@ -84,20 +82,10 @@ def draw_torso(
     x, y, z = (
         (matrix[n, 0] * i + matrix[n, 1] * j + matrix[n, 2] * k + matrix[n, 3]).astype(np.float32) for n in range(3)
     )
-    values = _soft_tissue(x, y, z, torso, skeleton, options, rng)
+    values = _soft_tissue(x, y, z, torso, options, rng)
     for axis, positions in ((2, coarse[0]), (1, coarse[1]), (0, coarse[2])):
-        values = _stretch(values, axis, positions, raster.hu.shape[axis])
+        values = stretch(values, axis, positions, raster.hu.shape[axis])
     raster.hu[:] = values
-
-
-def _stretch(values: Field, axis: int, positions: FloatArray, count: int) -> Field:
-    where = np.interp(np.arange(count), positions, np.arange(len(positions)))
-    low = np.minimum(where.astype(int), len(positions) - 2)
-    share = (where - low).astype(np.float32)
-    shape = [1, 1, 1]
-    shape[axis] = count
-    below, above = np.take(values, low, axis), np.take(values, low + 1, axis)
-    return np.asarray(below + (above - below) * share.reshape(shape), dtype=np.float32)
 
 
 def _blend(hu: Field, distance: Field, value: float | Field) -> None:
@@ -112,7 +100,7 @@ def _oval(x: Field, y: Field, half_x: Field | float, half_y: Field | float, powe
 
 
 def _soft_tissue(
-    x: Field, y: Field, z: Field, torso: Torso, skeleton: Skeleton, options: PhantomOptions, rng: np.random.Generator
+    x: Field, y: Field, z: Field, torso: Torso, options: PhantomOptions, rng: np.random.Generator
 ) -> Field:
     def at(values: FloatArray) -> Field:
         return np.interp(z, torso.z, values).astype(np.float32)
@@ -145,11 +133,12 @@ def _soft_tissue(
     heart = np.sqrt((cx + 22.0) ** 2 + (cy - 95.0) ** 2 + (z - zl["T8"]) ** 2) - 52.0
     mediastinum = np.minimum(mediastinum, heart)
     lung = np.maximum(np.maximum(inside, -mediastinum), np.maximum(dome - z, -cy - 32.0))
-    _blend(hu, lung, rng.uniform(-890.0, -800.0) + 40.0 * _cloud((x, y, z), 14.0, rng))
+    vessels = np.clip(grain(hu.shape, (9.0 / _COARSE_MM,) * 3, rng) - 1.9, 0.0, 1.0) * 700.0
+    _blend(hu, lung, vessels + rng.uniform(-890.0, -800.0) + 40.0 * grain(hu.shape, (14.0 / _COARSE_MM,) * 3, rng))
     _blend(
         hu,
         np.maximum(np.maximum(_oval(cx + 3.0, cy - 52.0, 22.0, 24.0), dome - z), z - zl["T1"]),
-        -60.0 + 60.0 * _cloud((x, y, z), 20.0, rng),
+        -60.0 + 60.0 * grain(hu.shape, (20.0 / _COARSE_MM,) * 3, rng),
     )
     _blend(hu, np.maximum(np.maximum(_oval(cx - 2.0, cy - 50.0, 9.0, 8.0), zl["T5"] - z), z - zl["C3"]), -990.0)
     aorta_y = 44.0 + 2.0 * np.clip((z - zl["L3"]) / 100.0, -1.0, 1.0)
@@ -160,8 +149,8 @@ def _soft_tissue(
     _blend(hu, cava, 45.0 + 0.9 * enhance)
     back = np.maximum(_oval(np.abs(cx) - 24.0, cy + 30.0, 25.0, 21.0, 2.4), skin + 0.7 * fat)
     infiltration = (0.15 + 0.006 * max(options.age_years - 40.0, 0.0)) * 150.0
-    _blend(hu, back, muscle - infiltration * np.clip(_cloud((x, y, z), 9.0, rng) - 0.2, 0.0, 1.2))
-    hu += np.where(hu > -300.0, 7.0, 0.0) * _cloud((x, y, z), 12.0, rng)
+    _blend(hu, back, muscle - infiltration * np.clip(grain(hu.shape, (9.0 / _COARSE_MM,) * 3, rng) - 0.2, 0.0, 1.2))
+    hu += np.where(hu > -300.0, 7.0, 0.0) * grain(hu.shape, (12.0 / _COARSE_MM,) * 3, rng)
     return hu
 
 
@@ -197,13 +186,3 @@ def _abdomen(
         _blend(hu, loop, rng.uniform(15.0, 45.0) + 0.5 * enhance)
         if rng.random() < 0.4:
             _blend(hu, np.maximum(loop + 3.5, centre[1] + rng.uniform(-5.0, 8.0) - y), -920.0)
-
-
-def _cloud(point: tuple[Field, Field, Field], grain_mm: float, rng: np.random.Generator) -> Field:
-    """Smooth noise of standard deviation near 1 and the given grain."""
-    total = np.zeros(np.broadcast(*point).shape, dtype=np.float32)
-    for _ in range(5):
-        direction = rng.normal(size=3)
-        wave = direction / np.linalg.norm(direction) * (2.0 * np.pi / (grain_mm * rng.uniform(0.6, 2.0)))
-        total += np.sin(sum(np.float32(w) * part for w, part in zip(wave, point, strict=True)) + rng.uniform(0.0, 6.28))
-    return total * np.float32(0.63)
