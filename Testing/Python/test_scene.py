@@ -323,6 +323,32 @@ def test_the_centerline_is_locked_and_colored_by_probability(a_saved_scene) -> N
     assert centerline.GetDisplayNode().GetActiveScalarName() == "fracture probability"
 
 
+def test_the_file_opens_with_the_ct_at_the_most_suspicious_vertebra(a_saved_scene, a_report) -> None:
+    scene = load_mrb(a_saved_scene)
+
+    nodes = find_results(scene)[0]
+    centre = np.array(next(v for v in a_report.vertebrae if v.label == "T12").centre_ras)
+    for name, axis in (("Red", 2), ("Yellow", 0), ("Green", 1)):
+        composite = scene.GetNodeByID(f"vtkMRMLSliceCompositeNode{name}")
+        to_ras = scene.GetNodeByID(f"vtkMRMLSliceNode{name}").GetSliceToRAS()
+        assert composite.GetBackgroundVolumeID() == nodes.input_volume.GetID()
+        assert to_ras.GetElement(axis, 3) == pytest.approx(centre[axis], abs=0.01)
+        assert abs(to_ras.GetElement(axis, 2)) == pytest.approx(1.0)
+
+
+def test_the_views_of_a_scene_that_has_views_stay_as_the_user_left_them(a_report, a_ct, a_spine) -> None:
+    scene = new_scene()
+    view = slicer.vtkMRMLSliceCompositeNode()
+    view.SetSingletonTag("Red")
+    view.SetLayoutName("Red")
+    scene.AddNode(view)
+
+    write_scene(a_report, a_ct, a_spine, scene)
+
+    assert view.GetBackgroundVolumeID() is None
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode") == 1
+
+
 def test_the_file_names_no_folder_of_the_machine_it_was_written_on(a_saved_scene) -> None:
     folders = {part for part in a_saved_scene.parts[1:-1] if len(part) > 3}
 

@@ -15,6 +15,7 @@ from VertebralFractureLib.report.palette import GROUPS, group_of
 from VertebralFractureLib.report.spine_report import EVALUABLE, SCHEMA
 from VertebralFractureLib.scene import scene_nodes as roles
 from VertebralFractureLib.scene.display_nodes import add_chart, add_folder, add_grade_colors, add_probability_colors
+from VertebralFractureLib.scene.first_view import add_first_view
 from VertebralFractureLib.scene.markups_nodes import (
     add_centerline_node,
     add_group_node,
@@ -78,6 +79,7 @@ def write_scene(
         made[roles.STRAIGHT_POINTS] = add_straight_points_node(
             scene, spine.frame, report.vertebrae, "Vertebrae in straight space", _STRAIGHT_POINT_COLOR
         )
+    add_first_view(scene, report, volume)
     _connect(made, volume)
     add_folder(scene, volume, made, f"VertebralFracture: {report.input.name}")
     return roles.nodes_of(made[roles.TABLE])
