@@ -131,6 +131,20 @@ def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str, share: float) 
         read_volume(path)
 
 
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha", ".mhd"])
+def test_a_single_wrong_bit_is_noticed(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"ct{suffix}"
+    noise = np.random.default_rng(0).normal(0.0, 20.0, (24, 20, 22)).astype(np.int16)
+    write_volume(replace(a_ct(), hu=a_ct().hu + noise), path)
+    voxels = next(file for file in (tmp_path / "ct.zraw", path) if file.exists())
+    content = bytearray(voxels.read_bytes())
+    content[len(content) // 2] ^= 4
+    voxels.write_bytes(content)
+
+    with pytest.raises(UnreadableVolume, match="damaged"):
+        read_volume(path)
+
+
 def test_a_gzip_stream_that_ends_early_but_whole_is_refused(tmp_path: Path) -> None:
     write_volume(a_ct(), tmp_path / "ct.nii")
     content = (tmp_path / "ct.nii").read_bytes()

@@ -7,7 +7,7 @@ copied once and never widened.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,37 +33,55 @@ def ct_from_sitk(image: SimpleITK.Image, name: str = "CT", source: Mapping[str, 
         source: the identifiers of the result.
 
     Raises:
-        UnreadableVolume: when the image is 2D, holds several time points, or has several components per voxel.
+        UnreadableVolume: when the image is 2D, holds several time points, or has several components per voxel, or when
+            its geometry is not valid.
     """
     import SimpleITK as sitk
 
-    components = image.GetNumberOfComponentsPerPixel()
-    if components > 1:
-        raise UnreadableVolume(
-            f"The image has {components} values per voxel (a colour or vector image), not one Hounsfield unit; "
-            "choose the original CT series."
-        )
+    require_scalar_volume(image.GetSize(), image.GetNumberOfComponentsPerPixel())
     if image.GetDimension() == 4:
-        if image.GetSize()[3] != 1:
-            raise UnreadableVolume(
-                f"The image is 4D with {image.GetSize()[3]} time points; choose one time point and save it as 3D."
-            )
         image = image[:, :, :, 0]
-    if image.GetDimension() != 3 or min(image.GetSize()) < 2:
-        size = " x ".join(str(n) for n in image.GetSize())
-        raise UnreadableVolume(f"The image is 2D ({size} voxels), not a CT volume; choose the whole series.")
-    matrix = index_to_lps(image)
-    if not np.all(np.isfinite(matrix)) or abs(np.linalg.det(matrix)) < 1e-9:
-        raise UnreadableVolume("The image's geometry (spacing or orientation) is not valid; export the series again.")
+    matrix = geometry_in_lps(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
     hu = compact_hu(sitk.GetArrayViewFromImage(image))
     return CTVolume(hu, LPS_TO_RAS @ matrix, name, source if source is not None else {})
 
 
-def index_to_lps(image: SimpleITK.Image) -> FloatArray:
-    """The 4x4 matrix from the indices ``(i, j, k, 1)`` of a 3D image to LPS mm."""
+def require_scalar_volume(size: Sequence[int], components: int) -> None:
+    """Refuse what is not one value at each place of three axes.
+
+    Args:
+        size: voxels along i, j, k and perhaps time.
+        components: values per voxel.
+
+    Raises:
+        UnreadableVolume: for a color or vector image, several time points, and a 2D image.
+    """
+    if components > 1:
+        raise UnreadableVolume(
+            f"The image has {components} values per voxel (a color or vector image), not one Hounsfield unit; "
+            "choose the original CT series."
+        )
+    if len(size) == 4 and size[3] != 1:
+        raise UnreadableVolume(
+            f"The image is 4D with {size[3]} time points; choose one time point and save it as a 3D volume."
+        )
+    if len(size) < 3 or min(size[:3]) < 2:
+        shown = " x ".join(str(n) for n in size)
+        raise UnreadableVolume(f"The image is 2D ({shown} voxels), not a CT volume; choose the whole series.")
+
+
+def geometry_in_lps(origin: Sequence[float], spacing: Sequence[float], direction: Sequence[float]) -> FloatArray:
+    """The 4x4 matrix from the indices ``(i, j, k, 1)`` to LPS mm of a 3D geometry, or of the first three axes of more.
+
+    Raises:
+        UnreadableVolume: when the geometry is not finite and invertible.
+    """
+    axes = len(origin)
     matrix = np.eye(4)
-    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
-    matrix[:3, 3] = image.GetOrigin()
+    matrix[:3, :3] = np.reshape(direction, (axes, axes))[:3, :3] * np.asarray(spacing)[:3]
+    matrix[:3, 3] = origin[:3]
+    if not np.all(np.isfinite(matrix)) or abs(np.linalg.det(matrix)) < 1e-9:
+        raise UnreadableVolume("The image's geometry (spacing or orientation) is not valid; export the series again.")
     return matrix
 
 
