@@ -47,7 +47,9 @@ def main(request_path: Path) -> int:
 
 
 def _end_with_standard_input() -> None:
-    sys.stdin.buffer.read()
+    # Not sys.stdin.read(): its lock would be held by this thread when the interpreter shuts down, which is fatal.
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
     os._exit(CANCELLED)
 
 

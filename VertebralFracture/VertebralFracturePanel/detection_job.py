@@ -86,9 +86,8 @@ class DetectionJob:
     def _readResult(self, exitCode: int) -> None:
         self.state = FAILED
         if "done" not in self._answer:
-            self.error = self._answer.get("error") or f"The detection ended without an answer (exit code {exitCode})."
-            if self._process.log:
-                self.error += f"\n\n{self._process.log}"
+            unexplained = f"The detection ended without an answer (exit code {exitCode}).\n\n{self._process.log}"
+            self.error = self._answer.get("error") or unexplained.strip()
             return
         try:
             reportPath = Path(self._answer["report"])

@@ -116,7 +116,8 @@ def a_worker(tmp_path, monkeypatch):
         def say(**message):
             print(json.dumps(message), flush=True)
         def end():
-            sys.stdin.buffer.read()
+            while os.read(0, 4096):
+                pass
             os._exit(130)
         threading.Thread(target=end, daemon=True).start()
     """
