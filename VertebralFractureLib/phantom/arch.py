@@ -68,7 +68,7 @@ def draw_arch(raster: Raster, vertebra: PlacedVertebra, scale: float, cortical: 
     rear = shape.canal_a - shape.canal_half_depth - 2.8
 
     def pedicles(r: Field, a: Field, s: Field) -> Field:
-        rod = (oval((np.abs(r) - pedicle_x) / wide, (s - high) / tall) - 1.0) * min(wide, tall)
+        rod = (np.sqrt(((np.abs(r) - pedicle_x) / wide) ** 2 + ((s - high) / tall) ** 2) - 1.0) * min(wide, tall)
         return np.asarray(np.maximum(rod, shape.canal_a - 4.0 - a), dtype=np.float32)
 
     side = pedicle_x + wide + 2.0
@@ -85,12 +85,8 @@ def draw_arch(raster: Raster, vertebra: PlacedVertebra, scale: float, cortical: 
     def laminae(r: Field, a: Field, s: Field) -> Field:
         x = np.abs(r)
         t = np.clip(((x - corner[0]) * along[0] + (a - corner[1]) * along[1]) / length2, 0.0, 1.0)
-        plate: Field = (
-            oval(
-                (x - (corner[0] + t * along[0])).astype(np.float32), (a - (corner[1] + t * along[1])).astype(np.float32)
-            )
-            - thick
-        )
+        across, behind = x - corner[0] - t * along[0], a - corner[1] - t * along[1]
+        plate = np.sqrt(across * across + behind * behind) - thick
         return np.asarray(np.maximum(plate, np.maximum(low_s - s, s - high_s)), dtype=np.float32)
 
     side = corner[0] + thick + 2.0

@@ -14,6 +14,9 @@ from VertebralFractureLib.phantom.raster import Raster, grain, oval, shells
 from VertebralFractureLib.phantom.skeleton import PlacedVertebra, Skeleton
 
 Field = NDArray[np.float32]
+_BLOOM = 0.3
+"""A cortical plate thinner than a voxel looks as if it began further out, by this share of the voxel at half its
+height; the bone is drawn smaller by as much, so that the true surface is the one that a reader sees."""
 _CONUS_LEVELS = ("L2", "L3", "L4", "L5", "L6", "S1", "S2", "S3")
 
 
@@ -40,12 +43,12 @@ class _Bone:
         self.trabecular = options.trabecular_hu * regional * rng.normal(1.0, 0.06)
         self.cortical = options.cortical_hu * rng.normal(1.0, 0.05)
         self.wall_mm = rng.uniform(0.7, 1.0)
-        self.plate_mm = rng.uniform(0.7, 1.05)
+        self.plate_mm = rng.uniform(0.5, 0.95)
         self.texture_seed = int(rng.integers(2**31))
         self.texture = options.trabecular_hu * rng.uniform(0.12, 0.22) + 8.0
         self.scale = options.size_factor
         self.gas = rng.random() < 0.25 * options.degeneration and level[0] == "L"
-        self.sclerosis = rng.uniform(40.0, 220.0) if vertebra.shape.fracture else 0.0
+        self.sclerosis = rng.uniform(15.0, 130.0) if vertebra.shape.fracture else 0.0
         self.degeneration = options.degeneration
 
 
@@ -91,6 +94,7 @@ def _draw_body(raster: Raster, bone: _Bone) -> None:
         return
     window, r, a, s = found
     distance, plates = shape.body_distance(r, a, s)
+    distance += min(_BLOOM * raster.edge_mm, 0.4)
     k_mm, j_mm, i_mm = np.linalg.norm(raster.ijk_to_ras[:3, :3], axis=0)[::-1].tolist()
     rng = np.random.default_rng(bone.texture_seed)
     texture = grain(r.shape, (4.0 / k_mm, 2.0 / j_mm, 2.0 / i_mm), rng)

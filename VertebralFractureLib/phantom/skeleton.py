@@ -18,8 +18,9 @@ from VertebralFractureLib.phantom.vertebra_shape import Pit, VertebraShape, brok
 from VertebralFractureLib.spine.spine_frame import smooth_along
 
 FloatArray = NDArray[np.float64]
-_SMALLEST_GAP_MM = 1.0
+_SMALLEST_GAP_MM = 0.7
 _CANAL_SMOOTHING_MM = 7.0
+_CHEST = tuple(f"T{n}" for n in range(5, 14))
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,11 @@ def _with_schmorl_nodes(
 
 
 def _disc_mm(level: str, options: PhantomOptions, rng: np.random.Generator) -> float:
-    """Height of the disc below this level at its middle."""
+    """Distance of the rims at the disc below this level."""
     normal = LEVEL_SIZES[level].disc_below_mm * options.size_factor
     if level in ("S1", "S2", "S3"):
         return normal
-    return float(max(normal * (1.0 - 0.65 * options.degeneration * rng.uniform(0.0, 1.0)), 1.8))
+    return float(max(normal * (1.0 - 0.65 * options.degeneration * rng.uniform(0.0, 1.0)), 1.3))
 
 
 def _rim_s(shape: VertebraShape) -> tuple[float, float]:
@@ -133,7 +134,7 @@ def _sagittal_tilts(
     options: PhantomOptions,
     rng: np.random.Generator,
 ) -> list[float]:
-    """Forward lean of each vertebra's s axis, radians."""
+    """Forward lean of each vertebra's s axis, radians; chest and pelvis lie about equally deep on the table."""
     thoracic = sum(level.startswith("T") for level in levels)
     tilt = [np.radians(options.sacral_slope_deg - 26.0)]
     for n in range(1, len(levels)):
@@ -156,7 +157,9 @@ def _sagittal_tilts(
         most = max(discs[n] - _SMALLEST_GAP_MM, 0.2) / shapes[n].half_depth
         disc = float(np.clip(disc, -most, most))
         tilt.append(tilt[-1] - _rim_slopes(shapes[n - 1])[0] + disc + _rim_slopes(shapes[n])[1])
-    return tilt
+    trunk = [angle for level, angle in zip(levels, tilt, strict=True) if level[0] == "L" or level in _CHEST]
+    lean = float(np.mean(trunk)) - np.radians(rng.normal(0.0, 2.0))
+    return [angle - lean for angle in tilt]
 
 
 def _coronal_angles(

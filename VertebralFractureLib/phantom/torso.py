@@ -126,7 +126,7 @@ def _soft_tissue(
     dome = zl["T12"] + (zl["T9"] - zl["T12"]) * (0.5 + 0.5 * front) + 12.0 * np.cos((x - mx) / 45.0)
     belly_wall = skin + fat + 13.0
     _blend(hu, np.maximum(np.maximum(belly_wall, z - dome), -cy - 12.0 + 22.0 * (np.abs(cx) < 60.0)), -104.0)
-    _abdomen(hu, x - mx, y - my, z, cx, cy, dome, zl, muscle, enhance, rng)
+    _abdomen(hu, x - mx, y - my, z, cx, cy, dome, belly_wall, zl, muscle, enhance, rng)
     mediastinum = np.minimum(
         _oval(cx, cy - 16.0, 31.0, 38.0), np.abs(cx + 4.0) - (26.0 + 0.12 * np.maximum(cy - 40.0, 0.0))
     )
@@ -155,15 +155,15 @@ def _soft_tissue(
 
 
 def _abdomen(
-    hu: Field, x: Field, y: Field, z: Field, cx: Field, cy: Field, dome: Field,
+    hu: Field, x: Field, y: Field, z: Field, cx: Field, cy: Field, dome: Field, wall: Field,
     zl: dict[str, float], muscle: float, enhance: float, rng: np.random.Generator,
 ) -> None:  # fmt: skip
     """Liver, spleen, kidneys, psoas and bowel; x and y from the body's middle, cx and cy from the canal."""
     below = z - dome
     liver = np.sqrt(((x - 68.0) / 78.0) ** 2 + ((y - 8.0) / 88.0) ** 2 + ((z - zl["T12"]) / 82.0) ** 2)
-    _blend(hu, np.maximum((liver - 1.0) * 75.0, below + 3.0), 58.0 + enhance)
+    _blend(hu, np.maximum((liver - 1.0) * 75.0, np.maximum(below + 3.0, wall)), 58.0 + enhance)
     spleen = np.sqrt(((x + 98.0) / 36.0) ** 2 + ((y + 30.0) / 46.0) ** 2 + ((z - zl["T12"]) / 52.0) ** 2)
-    _blend(hu, np.maximum((spleen - 1.0) * 36.0, below + 3.0), 50.0 + 1.1 * enhance)
+    _blend(hu, np.maximum((spleen - 1.0) * 36.0, np.maximum(below + 3.0, wall)), 50.0 + 1.1 * enhance)
     for side in (-1.0, 1.0):
         kidney = np.sqrt(
             ((cx - side * 58.0) / 27.0) ** 2 + ((cy - 22.0) / 27.0) ** 2 + ((z - zl["L2"] - 8.0) / 54.0) ** 2
@@ -182,7 +182,7 @@ def _abdomen(
         size = rng.uniform(13.0, 27.0)
         long = rng.uniform(0.7, 1.6, 3)
         loop = np.sqrt(sum(((part - c) * f) ** 2 for part, c, f in zip((x, y, z), centre, long, strict=True))) - size
-        loop = np.maximum(loop, 34.0 - cy)
+        loop = np.maximum(loop, np.maximum(34.0 - cy, wall))
         _blend(hu, loop, rng.uniform(15.0, 45.0) + 0.5 * enhance)
         if rng.random() < 0.4:
             _blend(hu, np.maximum(loop + 3.5, centre[1] + rng.uniform(-5.0, 8.0) - y), -920.0)

@@ -150,7 +150,7 @@ def intact_shape(
     """
     posterior = size.posterior_height_mm * scale * rng.normal(1.0, 0.025)
     anterior = posterior * (size.anterior_ratio + rng.normal(0.0, 0.04))
-    middle = min(posterior * (size.middle_ratio + rng.normal(0.02, 0.035)), 0.5 * (anterior + posterior) - 0.3)
+    middle = min(posterior * (size.middle_ratio + rng.normal(0.03, 0.035)), 0.5 * (anterior + posterior) - 0.3)
     spur = rng.random()
     shape = VertebraShape(
         level=level,
