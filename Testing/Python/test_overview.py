@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,27 @@ def test_a_scan_that_is_not_evaluable_shows_no_grade_at_all(a_report, a_ct_with_
 
     pixels = _pixels(tmp_path / "overview.png")
     assert [group.key for group in GRADE_GROUPS if _count(pixels, group.color)] == []
+
+
+def test_a_canal_that_does_not_rise_is_still_drawn(a_report, a_ct_with_a_bright_ball, a_spine, tmp_path: Path) -> None:
+    along = np.linspace(-30.0, 30.0, 13)
+    level = tuple((0.0, float(place), 0.05 * float(place)) for place in along)
+    report = dataclasses.replace(a_report, centerline=ReportedCenterline(level, (1.0,) * len(level)))
+
+    write_overview(report, a_ct_with_a_bright_ball, a_spine, tmp_path / "overview.png")
+
+    assert _count(_pixels(tmp_path / "overview.png")[160:1300], GRADE_GROUPS[3].color) > 500
+
+
+def test_a_ct_with_unknown_values_is_drawn_without_holes(a_ct_with_a_bright_ball) -> None:
+    ct = a_ct_with_a_bright_ball
+    hu = ct.hu.astype(np.float32)
+    hu[:20] = np.nan
+    panel = fitted_panel(*middle_frame(ct), Box(0, 0, 200, 200))
+
+    gray = panel.gray(CTVolume(hu, ct.ijk_to_ras))
+
+    assert np.isfinite(gray).all()
 
 
 @pytest.mark.parametrize("kind", ["straightened", VIRTUAL_SAGITTAL])

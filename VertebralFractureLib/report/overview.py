@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.report.overview_canvas import Canvas, Color, shortened, spread, wrapped
 from VertebralFractureLib.report.overview_panel import Box, SagittalPanel, fitted_panel, middle_frame
 from VertebralFractureLib.report.palette import GROUPS, group_of, probability_color
@@ -38,6 +39,7 @@ _STRAIGHT_ANTERIOR_MM = (-38.0, 58.0)
 _MARGIN_MM = 10.0
 _USUAL_DEPTH_MM = 28.0
 _LABEL_GAP = 25.0
+_REASON_LINES = 24
 
 FloatArray = NDArray[np.float64]
 
@@ -78,7 +80,7 @@ def _evaluable(canvas: Canvas, report: SpineReport, ct: CTVolume, spine: SpineVo
     outlines = _outlines_ras(report.vertebrae, spine.frame)
     low, high = spine.frame.range_mm
     straight = fitted_panel(spine.frame, _STRAIGHT_ANTERIOR_MM, (low - _MARGIN_MM, high + _MARGIN_MM), _ROOM_STRAIGHT)
-    natural = _natural_panel(line, outlines)
+    natural = _natural_panel(ct, line, outlines)
     for panel, room, title in ((natural, _ROOM_LEFT, "sagittal"), (straight, _ROOM_STRAIGHT, "straightened")):
         canvas.rectangle(room.left, room.top, room.width, room.height, _PANE)
         _view(canvas, panel, room, ct, title)
@@ -91,9 +93,13 @@ def _evaluable(canvas: Canvas, report: SpineReport, ct: CTVolume, spine: SpineVo
     _legend(canvas, report)
 
 
-def _natural_panel(line: Centerline, outlines: list[FloatArray]) -> SagittalPanel:
+def _natural_panel(ct: CTVolume, line: Centerline, outlines: list[FloatArray]) -> SagittalPanel:
     """The view that keeps kyphosis and lordosis, just large enough for the canal and all bodies."""
-    frame = spine_frame(line, VIRTUAL_SAGITTAL)
+    try:
+        frame = spine_frame(line, VIRTUAL_SAGITTAL)
+    except NoSpineFound:
+        # A canal that does not rise, as when the header gives a wrong orientation: show the patient's plane as it is.
+        return fitted_panel(*middle_frame(ct, float(line.points_ras[:, 0].mean())), _ROOM_LEFT)
     shown = frame.ras_to_straight(np.concatenate([line.points_ras, *outlines]))
     anterior = (float(shown[:, 1].min()) - 48.0, float(shown[:, 1].max()) + 26.0)
     low, high = frame.range_mm
@@ -266,7 +272,7 @@ def _not_evaluable(canvas: Canvas, report: SpineReport, ct: CTVolume) -> None:
         canvas.line(panel.ras_to_pixel(path), _CANAL, 1.5)
     y = 240
     canvas.text("This scan could not be judged.", 980, y, 28, _NOTICE, bold=True)
-    for line in wrapped(report.reason or "No reason was recorded.", 22, WIDTH - 1020):
+    for line in wrapped(report.reason or "No reason was recorded.", 22, WIDTH - 1020)[:_REASON_LINES]:
         y += 34
         canvas.text(line, 980, y + 20, 22, _TEXT)
     for line in wrapped("No vertebra was scored. This does not mean that no fracture is present.", 20, WIDTH - 1020):

@@ -70,7 +70,7 @@ class SagittalPanel:
         shape = (self.box.height, self.box.width, len(_SLAB_MM))
         hu, inside = sample_straight(ct, self.frame, origin, (_SLAB_MM[1] - _SLAB_MM[0], step, step), shape)
         gray = ((hu.mean(axis=2) - LEVEL_HU) / WINDOW_HU + 0.5).clip(0.0, 1.0)
-        gray[~inside.any(axis=2)] = _OUTSIDE_GRAY
+        gray[~inside.any(axis=2) | np.isnan(gray)] = _OUTSIDE_GRAY
         return np.ascontiguousarray(gray[::-1, ::-1])
 
 
