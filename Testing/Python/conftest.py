@@ -1,4 +1,4 @@
-"""What several test files need: the folder of the project, and imports in a fresh interpreter."""
+"""What several test files need: the project's folder, imports in a fresh interpreter, and one phantom CT."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from VertebralFractureLib.phantom import FractureOptions, PhantomOptions, make_phantom
+from VertebralFractureLib.volume import write_volume
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,3 +35,25 @@ def modules_after():
         return set(json.loads(done.stdout.splitlines()[-1]))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def a_phantom():
+    """T8 to L4 with a severe fracture of T12, cropped to the spine; drawn once for all tests."""
+    options = PhantomOptions(
+        seed=77,
+        caudal_level="L4",
+        cranial_level="T8",
+        field_of_view="spine",
+        spacing_mm=(1.3, 1.3, 2.0),
+        slice_thickness_mm=2.0,
+        fractures=(FractureOptions("T12", "wedge", 0.5),),
+    )
+    return make_phantom(options)
+
+
+@pytest.fixture(scope="session")
+def a_phantom_file(a_phantom, tmp_path_factory):
+    path = tmp_path_factory.mktemp("phantom") / "phantom.nii.gz"
+    write_volume(a_phantom.ct, path)
+    return path

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     volume = arguments.out / "phantom.nii.gz"
     print("Drawing a digital phantom CT with known fractures ...", flush=True)
-    phantom.run(argparse.Namespace(out=volume, seed=0, demo=True, fractures=None))
+    phantom.run(argparse.Namespace(out=volume, seed=0, demo=True, fractures=None, field_of_view=None))
     parser = argparse.ArgumentParser()
     detect.add_arguments(parser)
     return detect.run(parser.parse_args([str(volume), "--out", str(arguments.out / "result")]))

@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--demo", action="store_true", help="the README's phantom: three known fractures")
     parser.add_argument("--fractures", type=int, default=None, help="how many (default: random)")
+    parser.add_argument("--field-of-view", choices=("full", "spine"), default=None, help="default: random")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -21,8 +22,8 @@ def run(arguments: argparse.Namespace) -> int:
     from VertebralFractureLib.reference import reference_to_json
     from VertebralFractureLib.volume import write_volume
 
-    options = demo_options() if arguments.demo else random_options(arguments.seed, fractures=arguments.fractures)
-    phantom = make_phantom(options)
+    options = random_options(arguments.seed, fractures=arguments.fractures, field_of_view=arguments.field_of_view)
+    phantom = make_phantom(demo_options() if arguments.demo else options)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     write_volume(phantom.ct, arguments.out)
     truth = arguments.out.with_name(arguments.out.name.split(".")[0] + ".json")
