@@ -144,7 +144,8 @@ def _ijk_to_ras(path: Path, damaged: UnreadableVolume) -> FloatArray:
 def _scaled(values: NDArray[np.generic], slope: float, intercept: float) -> NDArray[np.generic]:
     """Apply scl_slope and scl_inter; a slope of 0 means that there is none (nifti1.h)."""
     if slope == 0.0 or (slope == 1.0 and intercept == 0.0):
-        return compact_hu(values)
+        # The buffer belongs to nobody else: voxels that are right already need no copy.
+        return values if values.dtype in (np.int16, np.float32) else compact_hu(values)
     scaled = values.astype(np.float32)
     scaled *= np.float32(slope)
     scaled += np.float32(intercept)
