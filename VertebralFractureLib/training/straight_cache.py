@@ -28,6 +28,10 @@ logger = logging.getLogger(__name__)
 RESERVED_SEEDS_FROM = 900_000
 """Phantoms from this seed on are for the final test only and never enter a training cache."""
 
+_IN_PLANE_MM = (1.1, 1.1)
+_SLICE_MM = (2.5, 1.5, 3.0, 2.0, 5.0, 1.25, 4.0)
+"""Grids of the cached phantoms, by seed: no finer than the 1 mm straight volume can use, as thick as clinics scan."""
+
 
 @dataclass(frozen=True)
 class StraightCase:
@@ -95,7 +99,8 @@ def _phantom_case(cache: Path, seed: int) -> StraightCase:
         from VertebralFractureLib.phantom import make_phantom, random_options
 
         logger.info("Drawing and straightening %s", name)
-        phantom = make_phantom(random_options(seed, field_of_view="spine"))
+        spacing = (*_IN_PLANE_MM, _SLICE_MM[seed % len(_SLICE_MM)])
+        phantom = make_phantom(random_options(seed, field_of_view="spine", spacing_mm=spacing))
         _write(folder, phantom.ct, phantom.reference, phantom.body_labels)
     return _load(folder, name, None, is_phantom=True, may_train=True)
 

@@ -1,5 +1,28 @@
 """Step 5: every vertebra: found, named, measured, and given the score of its positions."""
 
-from VertebralFractureLib.vertebrae.vertebra import Heights, Vertebra
+from __future__ import annotations
 
-__all__ = ["Heights", "Vertebra"]
+from pathlib import Path
+
+from VertebralFractureLib.vertebrae.assembly import find_vertebrae, score_vertebrae
+from VertebralFractureLib.vertebrae.grading import spinal_deformity_index
+from VertebralFractureLib.vertebrae.vertebra import Heights, Vertebra
+from VertebralFractureLib.weights import load_weights
+
+__all__ = [
+    "Heights",
+    "Vertebra",
+    "find_vertebrae",
+    "score_vertebrae",
+    "spinal_deformity_index",
+    "vertebrae_weights_sha256",
+]
+
+
+def vertebrae_weights_sha256(weights_folder: Path | None = None) -> dict[str, str]:
+    """SHA-256 by name of the two models of this step.
+
+    Raises:
+        WeightsDamaged: when one is missing or damaged.
+    """
+    return {name: load_weights(name, weights_folder).sha256 for name in ("vertebrae", "levels")}

@@ -1,0 +1,193 @@
+"""Step 5 as a whole: bodies found, named and measured become ``Vertebra`` objects; then the sequence's scores.
+
+A vertebra that cannot be judged keeps its place in the list with a reason; nothing is normal by default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
+from VertebralFractureLib.progress import StageProgress
+from VertebralFractureLib.spine.spine_volume import SpineVolume
+from VertebralFractureLib.vertebrae import naming
+from VertebralFractureLib.vertebrae.finding import FoundBody, body_maps, find_bodies
+from VertebralFractureLib.vertebrae.grading import (
+    grade_from_loss,
+    height_loss,
+    is_borderline,
+    is_graded,
+    measure_heights,
+    predicted_posterior,
+    shape_of,
+)
+from VertebralFractureLib.vertebrae.level_assignment import LevelName
+from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, STATUS_SCORED, Heights, Vertebra
+
+FloatArray = NDArray[np.float64]
+
+REASON_CUT = "cut by the field of view"
+REASON_LEVEL = "outside the levels that are scored"
+REASON_CONFIDENCE = "low confidence"
+REASON_METAL = "implant or cement"
+REASON_NO_POSITION = "no position of the sequence lies inside it"
+
+LOWEST_CONFIDENCE = 0.35
+THICKEST_MEASURED_MM = 4.0
+"""Beyond this slice thickness a height is a guess: partial volume alone moves an endplate by a tenth of the height."""
+_METAL_HU, _METAL_SHARE = 1000.0, 0.08
+_INSIDE_SHARE = 0.5
+_TRABECULAR_R_MM = 8.0
+
+
+def find_vertebrae(
+    spine: SpineVolume,
+    *,
+    weights_folder: Path | None = None,
+    slice_thickness_mm: float | None = None,
+    progress: StageProgress | None = None,
+) -> list[Vertebra]:
+    """Every vertebra of the spine volume, caudal to cranial: found, named, measured; not scored yet.
+
+    Args:
+        spine: the ``straightened`` volume at 1 mm.
+        slice_thickness_mm: the largest spacing of the CT; heights are left out beyond 4 mm. None: measure always.
+
+    Raises:
+        WeightsDamaged: when the weights are missing or damaged.
+        Cancelled: from ``progress``.
+    """
+    tell = progress or StageProgress("vertebrae")
+    tell(0.0)
+    maps, s_from = body_maps(spine, weights_folder)
+    tell(0.4)
+    bodies = find_bodies(spine, maps, s_from)
+    tell(0.6)
+    rows, log_p = naming.level_log_probability(spine, weights_folder)
+    names = naming.name_spans([body.span for body in bodies], rows, log_p)
+    tell(0.9)
+    kept = [(body, name) for body, name in zip(bodies, names, strict=True) if name.level != "S1"]
+    found = [_vertebra(spine, body, name, rank) for rank, (body, name) in enumerate(kept, start=1)]
+    if slice_thickness_mm is None or slice_thickness_mm <= THICKEST_MEASURED_MM:
+        found = grade_vertebrae(found, [_heights(spine, body) for body, _ in kept])
+    tell(1.0)
+    return found
+
+
+def _vertebra(spine: SpineVolume, body: FoundBody, name: LevelName, rank: int) -> Vertebra:
+    span, shape = body.span, body.shape
+    middle = body.middle_mm if shape is None else 0.5 * (shape.a_posterior + shape.a_anterior)
+    centre = (0.0, middle, 0.5 * (span.s_inferior_mm + span.s_superior_mm))
+    r, a, s = spine.frame.straight_to_ras(np.array([centre]))[0]
+    landmarks = None
+    if shape is not None and body.complete:
+        landmarks = tuple((0.0, float(at_a), float(at_s)) for at_a, at_s in shape.landmarks)
+    core, metal = _body_hu(spine, body)
+    reason = None
+    if not body.complete:
+        reason = REASON_CUT
+    elif not is_graded(name.level):
+        reason = REASON_LEVEL
+    elif span.confidence < LOWEST_CONFIDENCE:
+        reason = REASON_CONFIDENCE
+    elif metal > _METAL_SHARE:
+        reason = REASON_METAL
+    return Vertebra(
+        s_inferior_mm=span.s_inferior_mm,
+        s_superior_mm=span.s_superior_mm,
+        centre_straight=centre,
+        centre_ras=(float(r), float(a), float(s)),
+        complete=body.complete,
+        detection_confidence=span.confidence,
+        landmarks_straight=landmarks,
+        level=name.level,
+        level_probability=name.probability,
+        label=name.level or f"V{rank}",
+        status=STATUS_NOT_EVALUABLE,
+        reason=reason,
+        trabecular_hu=core if reason in (None, REASON_LEVEL) else None,
+    )
+
+
+def _heights(spine: SpineVolume, body: FoundBody) -> Heights | None:
+    if body.shape is None or not body.complete:
+        return None
+    points = np.column_stack([np.zeros(6), body.shape.landmarks])
+    return measure_heights(spine.frame.straight_to_ras(points))
+
+
+def grade_vertebrae(vertebrae: Sequence[Vertebra], heights: Sequence[Heights | None]) -> list[Vertebra]:
+    """The vertebrae with heights, losses and grades; those that cannot be judged get heights at most."""
+    usable = [h if v.reason is None else None for v, h in zip(vertebrae, heights, strict=True)]
+    levels = [v.level for v in vertebrae]
+    graded = []
+    for index, (vertebra, own) in enumerate(zip(vertebrae, heights, strict=True)):
+        if own is None or vertebra.reason is not None:
+            graded.append(replace(vertebra, heights_mm=own))
+            continue
+        loss = height_loss(own, vertebra.level, predicted_posterior(index, usable, levels))
+        severity = float(np.clip(loss.largest, 0.0, 1.0))
+        grade = grade_from_loss(severity)
+        graded.append(
+            replace(
+                vertebra,
+                heights_mm=own,
+                grade=grade,
+                shape=shape_of(loss) if grade else None,
+                severity=severity,
+                height_loss=severity,
+                borderline=is_borderline(severity),
+            )
+        )
+    return graded
+
+
+def _body_hu(spine: SpineVolume, body: FoundBody) -> tuple[float | None, float]:
+    """Median HU of the body's inside (the middle half of depth and height, 16 mm wide), and its share of metal."""
+    span, shape = body.span, body.shape
+    if shape is None:
+        return None, 0.0
+    r, a, s = spine.axis_mm("r"), spine.axis_mm("a"), spine.axis_mm("s")
+    height, depth = span.s_superior_mm - span.s_inferior_mm, shape.a_anterior - shape.a_posterior
+    k = np.flatnonzero(np.abs(s - 0.5 * (span.s_superior_mm + span.s_inferior_mm)) <= 0.25 * height)
+    j = np.flatnonzero(np.abs(a - 0.5 * (shape.a_anterior + shape.a_posterior)) <= 0.25 * depth)
+    i = np.flatnonzero(np.abs(r) <= _TRABECULAR_R_MM)
+    box = np.ix_(k, j, i)
+    values = np.asarray(spine.hu[box], dtype=np.float64)[np.asarray(spine.inside[box])]
+    if len(values) == 0:
+        return None, 0.0
+    return float(np.median(values)), float((values > _METAL_HU).mean())
+
+
+def score_vertebrae(vertebrae: Sequence[Vertebra], sequence: FractureSequence) -> list[Vertebra]:
+    """The vertebrae with the sequence's probability and status.
+
+    Pooling: the mean of p over the positions between the endplates, each weighted by how near it is to mid height
+    (triangle, zero at half a height beyond an endplate). A maximum or a noisy-or would grow with the number of
+    positions, and a neighbour's fracture would leak in.
+    """
+    return [_scored(vertebra, sequence) for vertebra in vertebrae]
+
+
+def _scored(vertebra: Vertebra, sequence: FractureSequence) -> Vertebra:
+    if vertebra.reason is not None:
+        return replace(vertebra, status=STATUS_NOT_EVALUABLE)
+    middle = 0.5 * (vertebra.s_inferior_mm + vertebra.s_superior_mm)
+    height = vertebra.s_superior_mm - vertebra.s_inferior_mm
+    weight = np.clip(1.0 - np.abs(sequence.positions_mm - middle) / height, 0.0, 1.0)
+    weight = np.where(np.abs(sequence.positions_mm - middle) <= 0.5 * height, weight, 0.0)
+    weight = weight * (sequence.inside_fraction >= _INSIDE_SHARE)
+    if weight.sum() <= 0.0:
+        return replace(vertebra, status=STATUS_NOT_EVALUABLE, reason=REASON_NO_POSITION)
+    weight = weight / weight.sum()
+    return replace(
+        vertebra,
+        status=STATUS_SCORED,
+        fracture_probability=float(weight @ sequence.probability),
+        uncertainty=float(weight @ sequence.uncertainty),
+    )

@@ -1,0 +1,165 @@
+"""From the maps of the body network to six landmarks and the walls of each body, below the size of a pixel.
+
+The endplate is traced column by column as one smooth path (a tilted or cupped endplate is no straight line), and the
+landmarks follow the vertebra's own tilt, so that a height is the distance between endplates and not along the canal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS
+from VertebralFractureLib.vertebrae.sequence_search import Span
+
+FloatArray = NDArray[np.float64]
+
+POSTERIOR_INSET_MM, ANTERIOR_INSET_MM = 3.0, 3.5
+"""Where heights are read: inside the walls, clear of osteophytes and of the rounded rim."""
+_SEARCH_MM = 9.0
+_STEP_COST = 0.6
+_REFINE_ROWS = 3
+_LOCAL_MM = 1.5
+_STRIP_MM = 4.0
+_WINDOW_MM = 12.0
+_MINIMUM_DEPTH_MM = 10.0
+_STEEPEST = 0.6
+
+
+@dataclass(frozen=True)
+class BodyShape:
+    """A body on the plane r = 0, mm.
+
+    Attributes:
+        a_posterior, a_anterior: the walls at mid height.
+        landmarks: ``(6, 2)`` of (a, s): anterior, middle, posterior of the upper endplate, then of the lower one.
+    """
+
+    a_posterior: float
+    a_anterior: float
+    landmarks: FloatArray
+
+
+def column_positions() -> FloatArray:
+    """a in mm of the maps' columns."""
+    return ANTERIOR_FROM_MM + np.arange(COLUMNS, dtype=np.float64)
+
+
+def mid_depth(body: FloatArray) -> FloatArray:
+    """a of the bodies' middle for every row ``(n,)``, from the body map ``(n, 96)``, smooth along s."""
+    a = column_positions()
+    weight = np.where((a > 2.0) & (body > 0.3), body, 0.0)
+    mass, moment = _running_sum(weight.sum(axis=1)), _running_sum((weight * a).sum(axis=1))
+    known = mass > 20.0
+    if not known.any():
+        return np.full(len(body), 22.0)
+    rows = np.arange(len(body))
+    return np.asarray(np.interp(rows, rows[known], moment[known] / mass[known]))
+
+
+def _running_sum(values: FloatArray) -> FloatArray:
+    return np.convolve(values, np.ones(2 * int(_WINDOW_MM) + 1), mode="same")
+
+
+def strip_mean(values: FloatArray, middle: FloatArray) -> FloatArray:
+    """Mean of a map ``(n, 96)`` over the columns within 4 mm of ``middle`` ``(n,)``."""
+    near = np.abs(column_positions()[None] - middle[:, None]) <= _STRIP_MM
+    return np.asarray((values * near).sum(axis=1) / near.sum(axis=1))
+
+
+def measure_shape(maps: FloatArray, s_from_mm: float, span: Span, middle: float) -> BodyShape | None:
+    """Walls and landmarks of one body; None when its depth is implausible.
+
+    Args:
+        maps: ``(3, rows, 96)`` probabilities: body, upper edge, lower edge.
+        s_from_mm: arc length of row 0.
+        span: where the body begins and ends at mid depth.
+        middle: a of the body's middle.
+    """
+    a = column_positions()
+    height = span.s_superior_mm - span.s_inferior_mm
+    centre = 0.5 * (span.s_superior_mm + span.s_inferior_mm)
+    rows = s_from_mm + np.arange(maps.shape[1], dtype=np.float64)
+    band = np.abs(rows - centre) <= max(0.2 * height, 1.0)
+    walls = _walls(maps[0][band].mean(axis=0), a, middle)
+    if walls is None:
+        return None
+    a_post, a_ant = walls
+    if a_ant - a_post < _MINIMUM_DEPTH_MM:
+        return None
+    columns = np.flatnonzero((a >= a_post) & (a <= a_ant))
+    reach = (centre + 1.5, span.s_superior_mm + _SEARCH_MM)
+    upper = _trace(maps[1], rows, columns, (max(reach[0], span.s_superior_mm - _SEARCH_MM), reach[1]), middle - a[0])
+    reach = (span.s_inferior_mm - _SEARCH_MM, centre - 1.5)
+    lower = _trace(maps[2], rows, columns, (reach[0], min(reach[1], span.s_inferior_mm + _SEARCH_MM)), middle - a[0])
+    x = a[columns]
+    tilt = 0.5 * float(np.polyfit(x, upper, 1)[0] + np.polyfit(x, lower, 1)[0])
+    lean = float(np.clip(tilt, -_STEEPEST, _STEEPEST)) * 0.5 * height
+    places = np.array([a_ant - ANTERIOR_INSET_MM, 0.5 * (a_ant + a_post), a_post + POSTERIOR_INSET_MM])
+    top, bottom = places - lean, places + lean
+    points = [(at, _local(x, upper, at)) for at in top] + [(at, _local(x, lower, at)) for at in bottom]
+    return BodyShape(a_post, a_ant, np.array(points))
+
+
+def _walls(profile: FloatArray, a: FloatArray, middle: float) -> tuple[float, float] | None:
+    """Half-maximum crossings of the body's profile over a, outward from the middle."""
+    level = 0.5
+    seed = int(np.clip(round(middle - a[0]), 1, len(a) - 2))
+    if profile[seed] < level:
+        near = np.arange(max(seed - 6, 1), min(seed + 7, len(a) - 1))
+        seed = int(near[profile[near].argmax()])
+        if profile[seed] < level:
+            return None
+    back, front = seed, seed
+    while back > 0 and profile[back - 1] >= level:
+        back -= 1
+    while front < len(a) - 1 and profile[front + 1] >= level:
+        front += 1
+    a_post, a_ant = float(a[back]), float(a[front])
+    if back > 0:
+        a_post -= float((profile[back] - level) / max(profile[back] - profile[back - 1], 1e-6))
+    if front < len(a) - 1:
+        a_ant += float((profile[front] - level) / max(profile[front] - profile[front + 1], 1e-6))
+    return a_post, a_ant
+
+
+def _trace(
+    edge: FloatArray, rows: FloatArray, columns: NDArray[np.intp], reach: tuple[float, float], middle: float
+) -> FloatArray:
+    """s of the endplate in every column: the best path that moves by at most one row a column, then refined."""
+    near = np.flatnonzero((rows >= reach[0]) & (rows <= reach[1]))
+    if len(near) < 2:
+        return np.full(len(columns), 0.5 * (reach[0] + reach[1]))
+    gain = np.log(np.clip(edge[np.ix_(near, columns)], 0.02, 1.0))
+    gain = gain * np.where(np.abs(columns - middle) <= _STRIP_MM, 2.0, 1.0)[None]
+    score = gain[:, 0].copy()
+    came = np.zeros(gain.shape, dtype=np.intp)
+    index = np.arange(len(near))
+    for column in range(1, len(columns)):
+        options = np.stack([np.roll(score, 1) - _STEP_COST, score, np.roll(score, -1) - _STEP_COST])
+        options[0, 0], options[2, -1] = -np.inf, -np.inf
+        choice = options.argmax(axis=0)
+        came[:, column] = np.clip(index + choice - 1, 0, len(near) - 1)
+        score = options[choice, index] + gain[:, column]
+    path = np.empty(len(columns), dtype=np.intp)
+    path[-1] = int(score.argmax())
+    for column in range(len(columns) - 1, 0, -1):
+        path[column - 1] = came[path[column], column]
+    return np.array([_refine(edge[:, c], rows, int(near[p])) for c, p in zip(columns, path, strict=True)])
+
+
+def _refine(profile: FloatArray, rows: FloatArray, at: int) -> float:
+    """Centre of mass of the squared edge probability within 3 rows."""
+    part = slice(max(at - _REFINE_ROWS, 0), at + _REFINE_ROWS + 1)
+    weight = profile[part] ** 2 + 1e-9
+    return float((weight * rows[part]).sum() / weight.sum())
+
+
+def _local(x: FloatArray, s: FloatArray, at: float) -> float:
+    """Mean of the path near ``at``; the nearest columns when the landmark lies beyond the traced ones."""
+    near = np.abs(x - at) <= _LOCAL_MM
+    if not near.any():
+        near = np.abs(x - at) <= np.abs(x - at).min() + _LOCAL_MM
+    return float(s[near].mean())

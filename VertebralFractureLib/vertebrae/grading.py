@@ -1,0 +1,124 @@
+"""From six landmarks to heights, and from heights to a Genant grade against what is normal for the level.
+
+Raw ratios call a healthy T7 a wedge, so every ratio is divided by its level's norm first; and because a crushed body
+has normal ratios, its posterior height is also held against the one that its neighbours predict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralFractureLib.vertebrae.levels import SCORED_LEVELS, SPINAL_DEFORMITY_INDEX_LEVELS
+from VertebralFractureLib.vertebrae.norms import (
+    GENANT_CUT_OFFS,
+    LEVEL_NORMS,
+    POSTERIOR_PREDICTION_SPREAD,
+    READER_DIFFERENCE,
+    STAND_IN_LEVELS,
+    UNKNOWN_LEVEL_NORM,
+    level_norm,
+)
+from VertebralFractureLib.vertebrae.vertebra import Heights, Vertebra
+
+FloatArray = NDArray[np.float64]
+
+_NEIGHBOURS = 3
+"""Vertebrae to each side that predict a posterior height."""
+_CRUSH_FROM = 3.0 * POSTERIOR_PREDICTION_SPREAD
+"""A posterior wall is taken as low, not as small by nature, from three standard deviations of the prediction."""
+
+
+@dataclass(frozen=True)
+class HeightLoss:
+    """Loss of each height as a fraction of what is expected, 0 where it is not lower; ``posterior`` None: unknown."""
+
+    anterior: float
+    middle: float
+    posterior: float | None
+
+    @property
+    def largest(self) -> float:
+        return max(self.anterior, self.middle, self.posterior or 0.0)
+
+
+def measure_heights(landmarks_ras: FloatArray) -> Heights:
+    """Straight 3D distances in mm between the paired landmarks ``(6, 3)`` RAS: anterior, middle, posterior."""
+    anterior, middle, posterior = np.linalg.norm(landmarks_ras[:3] - landmarks_ras[3:], axis=1)
+    return Heights(float(anterior), float(middle), float(posterior))
+
+
+def grade_from_loss(loss: float) -> int:
+    """Genant grade 0 to 3 of a height loss (fraction)."""
+    return sum(loss >= cut_off for cut_off in GENANT_CUT_OFFS)
+
+
+def is_borderline(loss: float) -> bool:
+    """Whether the loss is nearer to a cut-off than two expert readers are to each other."""
+    return any(abs(loss - cut_off) < READER_DIFFERENCE for cut_off in GENANT_CUT_OFFS)
+
+
+def posterior_profile(level: str | None) -> float | None:
+    """Posterior height of a level relative to T1, by the chain of the norms; None without a level of the table."""
+    level = STAND_IN_LEVELS.get(level, level) if level else None
+    if level not in LEVEL_NORMS:
+        return None
+    size = 1.0
+    for name, norm in LEVEL_NORMS.items():
+        size *= norm.posterior_over_above or 1.0
+        if name == level:
+            break
+    return size
+
+
+def predicted_posterior(index: int, heights: Sequence[Heights | None], levels: Sequence[str | None]) -> float | None:
+    """Posterior height that the neighbours predict for vertebra ``index`` (sequence caudal to cranial), mm.
+
+    The median over up to three neighbours a side, each scaled by the norms' profile; without levels by the mean step of
+    the table. None with fewer than two neighbours.
+    """
+    own = posterior_profile(levels[index])
+    predictions = []
+    for direction in (-1, 1):
+        found = 0
+        at = index + direction
+        while 0 <= at < len(heights) and found < _NEIGHBOURS:
+            neighbour = heights[at]
+            if neighbour is not None:
+                other = posterior_profile(levels[at])
+                by_step = (UNKNOWN_LEVEL_NORM.posterior_over_above or 1.0) ** (at - index)
+                predictions.append(neighbour.posterior * (own / other if own and other else by_step))
+                found += 1
+            at += direction
+    return float(np.median(predictions)) if len(predictions) >= 2 else None
+
+
+def height_loss(heights: Heights, level: str | None, predicted: float | None) -> HeightLoss:
+    """Loss of each height; against the predicted posterior height where the vertebra's own is low itself."""
+    norm = level_norm(level)
+    crush = None if predicted is None else 1.0 - heights.posterior / predicted
+    whole = predicted if predicted is not None and crush is not None and crush > _CRUSH_FROM else heights.posterior
+    anterior = 1.0 - heights.anterior / (norm.anterior * whole)
+    middle = 1.0 - heights.middle / (norm.middle * whole)
+    return HeightLoss(max(anterior, 0.0), max(middle, 0.0), None if crush is None else max(crush, 0.0))
+
+
+def shape_of(loss: HeightLoss) -> str:
+    """The Genant shape of a fractured body: crush where the posterior wall is lost too, else the larger of the two."""
+    if loss.posterior is not None and loss.posterior >= GENANT_CUT_OFFS[0]:
+        return "crush"
+    return "wedge" if loss.anterior >= loss.middle else "biconcave"
+
+
+def is_graded(level: str | None) -> bool:
+    """Whether grades mean something there: thoracic, lumbar, or unknown; not the cervical spine or the sacrum."""
+    return level is None or level in SCORED_LEVELS
+
+
+def spinal_deformity_index(vertebrae: Sequence[Vertebra]) -> int | None:
+    """Sum of the grades over T4 to L4 (Genant 1993, 0 to 39); None when no vertebra there is graded."""
+    grades = [v.grade for v in vertebrae if v.level in SPINAL_DEFORMITY_INDEX_LEVELS and v.grade is not None]
+    return sum(grades) if grades else None

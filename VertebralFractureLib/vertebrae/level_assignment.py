@@ -1,0 +1,129 @@
+"""Names for a column of vertebrae: one consistent run of levels, with the probability that each name is right.
+
+The network looks at every vertebra, the anatomy says that names follow one another; forward-backward over that chain
+gives posteriors, so that one clear anchor names the whole column and no anchor names nothing. T13, L6 and a missing T12
+or L5 are allowed at a price.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
+
+FloatArray = NDArray[np.float64]
+
+STATES: tuple[str, ...] = (
+    *[f"C{n}" for n in range(1, 8)],
+    *[f"T{n}" for n in range(1, 14)],
+    *[f"L{n}" for n in range(1, 7)],
+    "S1",
+)
+"""Cranial to caudal, with the supernumerary T13 and L6."""
+KNOWN_FROM = 0.5
+"""A name below this posterior is not told."""
+_EVIDENCE_WEIGHT = 0.45
+"""Neighbouring vertebrae share most of what the network sees: their evidence is tempered before it is added up."""
+_SUPERNUMERARY, _MISSING = 0.02, 0.02
+"""Prior of a T13 or L6, and of a missing T12 or L5; a few percent each in the literature on numbering variants."""
+_COUNT_SLIP = 1e-4
+"""Probability that the search joined two vertebrae or split one."""
+_EXTRA_PENALTY = 1.0
+"""In log: a T13 looks like a T12 or an L1, an L6 like an L5, but rarely exactly so."""
+
+
+@dataclass(frozen=True)
+class LevelName:
+    """A level and its posterior; level None where the posterior is below ``KNOWN_FROM``."""
+
+    level: str | None
+    probability: float
+
+
+def name_levels(log_probability: FloatArray, steps: Sequence[int]) -> list[LevelName]:
+    """Names for vertebrae ordered caudal to cranial.
+
+    Args:
+        log_probability: ``(n, 25)`` log of the network's probability of ``LEVEL_CLASSES`` at each vertebra.
+        steps: ``(n - 1)`` how many levels up the next vertebra is: 1, or more where the search left a hole.
+
+    Raises:
+        ValueError: when the two do not belong together.
+    """
+    count = len(log_probability)
+    if len(steps) != max(count - 1, 0):
+        raise ValueError(f"{count} vertebrae have {max(count - 1, 0)} steps between them, not {len(steps)}.")
+    if count == 0:
+        return []
+    emission = _state_evidence(log_probability) * _EVIDENCE_WEIGHT
+    transitions = [_log_transition(step) for step in steps]
+    forward = np.empty_like(emission)
+    backward = np.zeros_like(emission)
+    forward[0] = emission[0] + _log_prior()
+    for i in range(1, count):
+        forward[i] = emission[i] + _log_sum(forward[i - 1][:, None] + transitions[i - 1], axis=0)
+    for i in range(count - 2, -1, -1):
+        backward[i] = _log_sum(transitions[i] + (emission[i + 1] + backward[i + 1])[None], axis=1)
+    joint = forward + backward
+    posterior = np.exp(joint - _log_sum(joint, axis=1)[:, None])
+    best = _most_probable_run(emission, transitions)
+    names = []
+    for i, state in enumerate(best):
+        probability = float(posterior[i, state])
+        names.append(LevelName(STATES[state] if probability >= KNOWN_FROM else None, probability))
+    return names
+
+
+def _state_evidence(log_probability: FloatArray) -> FloatArray:
+    """``(n, 27)``: the network's classes, and for the supernumerary ones their lookalikes at a price."""
+    column = {name: log_probability[:, i] for i, name in enumerate(LEVEL_CLASSES)}
+    column["T13"] = np.maximum(column["T12"], column["L1"]) - _EXTRA_PENALTY
+    column["L6"] = column["L5"] - _EXTRA_PENALTY
+    return np.stack([column[name] for name in STATES], axis=1)
+
+
+def _log_prior() -> FloatArray:
+    prior = np.zeros(len(STATES))
+    prior[STATES.index("T13")] = np.log(_SUPERNUMERARY)
+    prior[STATES.index("L6")] = np.log(_SUPERNUMERARY)
+    return prior
+
+
+def _log_transition(step: int) -> FloatArray:
+    """``[from, to]`` for ``step`` levels up; rows are the lower vertebra."""
+    one = np.full((len(STATES), len(STATES)), _COUNT_SLIP / len(STATES))
+    at = {name: i for i, name in enumerate(STATES)}
+    regular = [name for name in STATES if name not in ("T13", "L6")]
+    for upper, lower in itertools.pairwise(regular):
+        one[at[lower], at[upper]] = 1.0
+    one[at["L1"], at["T12"]], one[at["L1"], at["T13"]] = 1.0 - _SUPERNUMERARY - _MISSING, _SUPERNUMERARY
+    one[at["L1"], at["T11"]] = _MISSING
+    one[at["T13"], at["T12"]] = 1.0
+    one[at["S1"], at["L5"]], one[at["S1"], at["L6"]] = 1.0 - _SUPERNUMERARY - _MISSING, _SUPERNUMERARY
+    one[at["S1"], at["L4"]] = _MISSING
+    one[at["L6"], at["L5"]] = 1.0
+    matrix = np.linalg.matrix_power(one, max(int(step), 1))
+    return np.asarray(np.log(matrix + 1e-12))
+
+
+def _most_probable_run(emission: FloatArray, transitions: Sequence[FloatArray]) -> list[int]:
+    score = emission[0] + _log_prior()
+    came: list[NDArray[np.intp]] = []
+    for i, transition in enumerate(transitions):
+        options = score[:, None] + transition
+        came.append(options.argmax(axis=0))
+        score = emission[i + 1] + options.max(axis=0)
+    run = [int(score.argmax())]
+    for back in reversed(came):
+        run.append(int(back[run[-1]]))
+    return run[::-1]
+
+
+def _log_sum(values: FloatArray, axis: int) -> FloatArray:
+    top = values.max(axis=axis, keepdims=True)
+    return np.asarray(np.log(np.exp(values - top).sum(axis=axis)) + np.squeeze(top, axis=axis))

@@ -1,0 +1,70 @@
+"""Run the level network on a straightened spine and name the bodies that were found.
+
+A body's evidence is the network's mean log-probability over the rows of its core. Imports torch inside its functions
+only.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralFractureLib.spine.spine_volume import SpineVolume
+from VertebralFractureLib.vertebrae.level_assignment import LevelName, name_levels
+from VertebralFractureLib.vertebrae.level_input import STEP_MM, level_input
+from VertebralFractureLib.vertebrae.sequence_search import Span
+from VertebralFractureLib.weights import load_weights
+
+FloatArray = NDArray[np.float64]
+
+WEIGHTS_NAME = "levels"
+_HOLE_FROM_MM = 14.0
+
+
+def level_log_probability(spine: SpineVolume, weights_folder: Path | None = None) -> tuple[FloatArray, FloatArray]:
+    """Arc length of the rows ``(n,)`` and log-probability of every level class ``(n, 25)`` there.
+
+    Raises:
+        WeightsDamaged: when the weights are missing or damaged.
+    """
+    import torch
+
+    from VertebralFractureLib.vertebrae.level_network import LevelNetwork
+
+    weights = load_weights(WEIGHTS_NAME, weights_folder)
+    network = LevelNetwork(int(weights.config["width"]))
+    network.load_state_dict({key: torch.from_numpy(value).float() for key, value in weights.tensors.items()})
+    network.eval()
+    picture = level_input(spine)
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(picture)[None])[0]
+    log_p = torch.log_softmax(logits.double(), dim=0).T.numpy()
+    rows = spine.origin_mm[2] + 0.5 * (STEP_MM - 1.0) + STEP_MM * np.arange(len(log_p), dtype=np.float64)
+    return rows, log_p
+
+
+def name_spans(spans: Sequence[Span], rows: FloatArray, log_p: FloatArray) -> list[LevelName]:
+    """One name for each span, caudal to cranial; a hole in the column counts the levels that fit into it."""
+    evidence = [_evidence(span, rows, log_p) for span in spans]
+    steps = [_levels_up(below, above) for below, above in itertools.pairwise(spans)]
+    return name_levels(np.array(evidence).reshape(len(spans), log_p.shape[1]), steps)
+
+
+def _evidence(span: Span, rows: FloatArray, log_p: FloatArray) -> FloatArray:
+    middle = 0.5 * (span.s_inferior_mm + span.s_superior_mm)
+    near = np.abs(rows - middle) <= max(0.35 * (span.s_superior_mm - span.s_inferior_mm), STEP_MM / 2)
+    if not near.any():
+        near = np.abs(rows - middle) == np.abs(rows - middle).min()
+    return np.asarray(log_p[near].mean(axis=0))
+
+
+def _levels_up(below: Span, above: Span) -> int:
+    gap = above.s_inferior_mm - below.s_superior_mm
+    if gap < _HOLE_FROM_MM:
+        return 1
+    pitch = 0.5 * (above.s_superior_mm - above.s_inferior_mm + below.s_superior_mm - below.s_inferior_mm) + 5.0
+    return 1 + round((gap - 5.0) / pitch)
