@@ -50,6 +50,7 @@ def showReport(table: Any, report: SpineReport | None) -> None:
 
 def _item(words: str, colored: ReportedVertebra | None) -> Any:
     item = qt.QTableWidgetItem(words)
+    item.setToolTip(words)
     item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
     if colored is not None:
         red, green, blue = (round(255 * share) for share in group_of(colored).color)

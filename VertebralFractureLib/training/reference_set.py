@@ -1,13 +1,15 @@
-"""The real scans with reference annotations: where they are, which may train, and in which fold each patient is.
+"""The real scans with annotations: where they are, which may train, and in which fold each patient is.
 
 ``folds.json`` beside this file lists scan identifiers. Both dates of one patient are in one fold; the scans under
-``evaluation_only`` have a licence that keeps them out of weights that ship.
+``evaluation_only`` have a licence that keeps them out of weights that ship. A scan that the file does not name is a
+user's own and may train; its fold follows from its patient's name, so that it is the same in every run.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,22 +30,19 @@ def reference_scans(folder: Path | None = None) -> list[ReferenceScan]:
     """The scans found in ``folder`` (or in ``$VERTEBRAL_FRACTURE_DATA``), sorted by identifier.
 
     Raises:
-        FileNotFoundError: when no folder is given or it holds none of the scans.
+        FileNotFoundError: when no folder is given or it holds no annotated scan.
     """
     if folder is None:
         if ENVIRONMENT_VARIABLE not in os.environ:
-            raise FileNotFoundError(f"Give the folder of the reference scans, or set {ENVIRONMENT_VARIABLE}.")
+            raise FileNotFoundError(f"Give the folder of the annotated scans, or set {ENVIRONMENT_VARIABLE}.")
         folder = Path(os.environ[ENVIRONMENT_VARIABLE])
-    content = _folds()
-    fold_of: dict[str, int | None] = dict.fromkeys(content["evaluation_only"])
-    fold_of.update({name: index for index, names in enumerate(content["folds"]) for name in names})
     scans = [
-        ReferenceScan(name, folder / f"{name}.nii.gz", folder / f"{name}.json", fold)
-        for name, fold in sorted(fold_of.items())
-        if (folder / f"{name}.nii.gz").is_file() and (folder / f"{name}.json").is_file()
+        ReferenceScan(path.stem, path.with_name(f"{path.stem}.nii.gz"), path, fold_of_scan(path.stem))
+        for path in sorted(folder.glob("*.json"))
+        if path.with_name(f"{path.stem}.nii.gz").is_file()
     ]
     if not scans:
-        raise FileNotFoundError(f"The folder '{folder.name}' holds none of the reference scans.")
+        raise FileNotFoundError(f"The folder '{folder.name}' holds no <id>.nii.gz with <id>.json.")
     return scans
 
 
@@ -53,13 +52,17 @@ def fold_count() -> int:
 
 
 def fold_of_scan(identifier: str) -> int | None:
-    """The fold that holds the scan; None for a scan that only evaluates or is not of the reference set."""
-    return next((index for index, names in enumerate(_folds()["folds"]) if identifier in names), None)
+    """The fold that holds the scan; None for a scan that only evaluates."""
+    content = _folds()
+    if identifier in content["evaluation_only"]:
+        return None
+    named = (index for index, names in enumerate(content["folds"]) if identifier in names)
+    return next(named, zlib.crc32(patient_of_scan(identifier).encode()) % len(content["folds"]))
 
 
 def patient_of_scan(identifier: str) -> str:
-    """The patient whom the scan shows: two dates of one patient share the name."""
-    return str(_folds()["same_patient"].get(identifier, identifier))
+    """The patient whom the scan shows; of a user's own scan, the name before the first underscore."""
+    return str(_folds()["same_patient"].get(identifier, identifier.split("_")[0]))
 
 
 def _folds() -> dict[str, Any]:
