@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.volume.ct_volume import CTVolume
 from VertebralFractureLib.volume.dicom_series import could_be_dicom, list_dicom_series, select_series
 from VertebralFractureLib.volume.image_file import image_suffix, read_image_file
-from VertebralFractureLib.volume.plausibility import check_ct
+from VertebralFractureLib.volume.plausibility import AIR_HU, check_ct
 
 
 def read_volume(path: Path, *, series: str | None = None) -> CTVolume:
@@ -32,7 +34,10 @@ def read_volume(path: Path, *, series: str | None = None) -> CTVolume:
     """
     path = Path(path)
     try:
-        return check_ct(_read_any(path, series))
+        ct = _read_any(path, series)
+        # The voxels were read just now and belong to nobody else: padding is raised to air without another copy.
+        np.maximum(ct.hu, AIR_HU, out=ct.hu)
+        return check_ct(ct)
     except OSError as error:
         raise UnreadableVolume(
             f"'{path.name}' could not be opened ({error.strerror or 'input/output error'}); check that the path is "
