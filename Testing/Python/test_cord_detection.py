@@ -1,0 +1,133 @@
+"""From a CT to its centerline with the weights that ship: phantoms, any orientation, and volumes without a spine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from VertebralFractureLib.cord import cord_weights_sha256, detect_centerline
+from VertebralFractureLib.cord.axial_stack import axial_stack
+from VertebralFractureLib.errors import Cancelled, NoSpineFound
+from VertebralFractureLib.phantom import PhantomOptions, make_phantom
+from VertebralFractureLib.progress import CancelToken, StageProgress
+from VertebralFractureLib.training.evaluate_cord import centerline_errors
+from VertebralFractureLib.volume import CTVolume
+
+
+@pytest.fixture(scope="module")
+def a_phantom():
+    options = PhantomOptions(
+        seed=3,
+        field_of_view="spine",
+        caudal_level="L2",
+        cranial_level="T8",
+        spacing_mm=(2.0, 2.0, 4.0),
+        slice_thickness_mm=4.0,
+    )
+    return make_phantom(options)
+
+
+@pytest.fixture(scope="module")
+def its_centerline(a_phantom):
+    return detect_centerline(a_phantom.ct)
+
+
+def in_another_orientation(ct: CTVolume) -> CTVolume:
+    """The same voxels, stored sagittally, with the rows upside down."""
+    hu = np.ascontiguousarray(np.moveaxis(ct.hu, 2, 0)[:, ::-1])
+    matrix = ct.ijk_to_ras[:, [1, 2, 0, 3]].copy()
+    matrix[:3, 3] += matrix[:3, 1] * (hu.shape[1] - 1)
+    matrix[:3, 1] *= -1.0
+    return CTVolume(hu, matrix)
+
+
+def volume_of(hu: np.ndarray) -> CTVolume:
+    return CTVolume(hu.astype(np.float32), np.diag([2.0, 2.0, 4.0, 1.0]))
+
+
+def test_the_canal_of_a_phantom_is_found_to_within_a_few_millimetres(a_phantom, its_centerline):
+    errors = centerline_errors(its_centerline, a_phantom.reference)
+
+    assert errors.median_mm < 2.0
+    assert errors.coverage > 0.9
+
+
+def test_the_curve_runs_upward_with_a_confident_point_every_five_millimetres(its_centerline):
+    assert np.all(np.diff(its_centerline.points_ras[:, 2]) > 0.0)
+    assert np.diff(its_centerline.point_arc_lengths_mm).max() < 5.5
+    assert its_centerline.confidence.min() >= 0.0
+    assert 0.7 < its_centerline.confidence.mean() <= 1.0
+
+
+def test_the_same_scan_stored_in_another_orientation_gives_the_same_curve(a_phantom, its_centerline):
+    other = detect_centerline(in_another_orientation(a_phantom.ct))
+
+    assert np.abs(other.positions_ras(np.array([20.0, 80.0])) - its_centerline.positions_ras([20.0, 80.0])).max() < 0.5
+    assert other.length_mm == pytest.approx(its_centerline.length_mm, abs=2.0)
+
+
+def test_a_scan_on_an_oblique_grid_is_read_by_its_geometry():
+    hu = np.zeros((24, 40, 40), np.float32) - 1000.0
+    hu[:, 18:22, 28:32] = 500.0
+    turn = np.deg2rad(30.0)
+    matrix = np.eye(4)
+    matrix[:2, :2] = 2.0 * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    matrix[2, 2] = 4.0
+    rod = CTVolume(hu, matrix).ijk_to_ras_points(np.array([[29.5, 19.5, 0.0]]))[0]
+
+    stack = axial_stack(CTVolume(hu, matrix))
+
+    bright = np.argwhere(stack.hu[len(stack.hu) // 2] > 200.0).mean(axis=0)
+    assert np.array(stack.origin_ras[:2]) + bright[::-1] * stack.spacing_mm[0] == pytest.approx(rod[:2], abs=0.5)
+
+
+@pytest.mark.parametrize("kind", ["air", "water", "noise", "disk"])
+def test_a_volume_without_a_spine_is_refused(kind):
+    random = np.random.default_rng(1)
+    shape = (40, 96, 96)
+    j, i = np.mgrid[:96, :96] - 48
+    hu = {
+        "air": np.full(shape, -1000.0),
+        "water": np.zeros(shape),
+        "noise": random.normal(0.0, 400.0, shape),
+        "disk": np.broadcast_to(np.where(i**2 + j**2 < 900, 40.0, -1000.0), shape),
+    }[kind]
+
+    with pytest.raises(NoSpineFound):
+        detect_centerline(volume_of(hu))
+
+
+def test_a_scan_that_is_too_short_is_refused_with_its_length():
+    with pytest.raises(NoSpineFound, match="covers only 40 mm"):
+        detect_centerline(volume_of(np.zeros((10, 32, 32))))
+
+
+def test_what_lies_beside_the_spine_is_no_spine(a_phantom):
+    ct = a_phantom.ct
+    canal = ct.ras_to_ijk_points(a_phantom.reference.centerline.points_ras)
+    beside = replace(ct, hu=ct.hu.copy())
+    beside.hu[:, :, int(canal[:, 0].min()) - 20 :] = -1000
+
+    with pytest.raises(NoSpineFound):
+        detect_centerline(beside)
+
+
+def test_a_cancelled_detection_stops(a_phantom):
+    token = CancelToken()
+    token.cancel()
+
+    with pytest.raises(Cancelled):
+        detect_centerline(a_phantom.ct, progress=StageProgress("cord", token=token))
+
+
+def test_the_weights_are_named_by_their_sha256():
+    sha256 = cord_weights_sha256()
+
+    assert len(sha256) == 64
+    assert set(sha256) <= set("0123456789abcdef")
+
+
+def test_the_step_is_imported_without_pytorch(modules_after):
+    assert "torch" not in modules_after("import VertebralFractureLib.cord")
