@@ -259,6 +259,16 @@ def test_the_volume_with_most_slices_or_the_named_one_is_taken(tmp_path: Path) -
         read_volume(scene, series="PET")
 
 
+def test_the_straightened_spine_of_an_earlier_result_is_not_taken_for_the_ct(tmp_path: Path) -> None:
+    write_volume(a_ct(shape_kji=(60, 20, 22)), tmp_path / "straight.nrrd")
+    more = """<Volume id="v2" name="My CT straightened" references="storage:s3;"
+        attributes="VertebralFracture.notice:Research;VertebralFracture.role:straightened"></Volume>
+        <VolumeArchetypeStorage id="s3" fileName="../straight.nrrd"></VolumeArchetypeStorage>"""
+    a_scene(tmp_path / "scene", more_nodes=more)
+
+    assert read_volume(tmp_path / "scene" / "scene.mrml").name == "My CT"
+
+
 def test_a_damaged_or_empty_scene_is_refused(tmp_path: Path) -> None:
     bundle = a_scene(tmp_path / "scene")
     (tmp_path / "cut.mrb").write_bytes(bundle.read_bytes()[:-300])

@@ -24,13 +24,17 @@ from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS
 
 Node = ElementTree.Element
 
+_STRAIGHTENED = "VertebralFracture.role:straightened"
+"""The mark of a result's own volume in straight space, which is no CT to be read again."""
+
 
 def read_scene_file(path: Path, volume_name: str | None) -> CTVolume:
     """Read a scalar volume of a scene, hardened by its parent transforms.
 
     Args:
         path: an .mrb (a zip that holds an .mrml and its files) or an .mrml whose files lie beside it.
-        volume_name: the name or node ID of the volume; None for the scalar volume with the most slices.
+        volume_name: the name or node ID of the volume; None for the scalar volume with the most slices that is not
+            a straightened spine of an earlier result.
 
     Raises:
         UnreadableVolume: when the scene is damaged, or the volume, its file or its transform cannot be used.
@@ -62,6 +66,8 @@ def _read_scene(scene: Path, shown_name: str, volume_name: str | None) -> CTVolu
             names = ", ".join(f"'{node.get('name', '')}'" for node in volumes) or "none"
             raise UnreadableVolume(f"'{shown_name}' has no volume named '{volume_name}'; it has: {names}.")
         volumes = named
+    else:
+        volumes = [node for node in volumes if _STRAIGHTENED not in node.get("attributes", "")]
     if not volumes:
         raise UnreadableVolume(f"'{shown_name}' holds no scalar volume; save the scene together with its CT.")
     files = [(node, _stored_file(scene, nodes, node)) for node in volumes]
