@@ -22,7 +22,7 @@ _CONUS_LEVELS = ("L2", "L3", "L4", "L5", "L6", "S1", "S2", "S3")
 
 def draw_spine(raster: Raster, skeleton: Skeleton, options: PhantomOptions, rng: np.random.Generator) -> None:
     """Draw every vertebra that meets the grid."""
-    disc_hu = rng.uniform(65.0, 100.0)
+    disc_hu = rng.uniform(70.0, 112.0)
     contrast = {"none": 0.0, "arterial": 6.0, "portal": 14.0}[options.contrast]
     factors = [_Bone(vertebra, options, rng) for vertebra in skeleton.vertebrae]
     for bone in factors:

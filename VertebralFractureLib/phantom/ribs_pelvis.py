@@ -111,7 +111,7 @@ def draw_girdle(raster: Raster, torso: Torso, options: PhantomOptions) -> None:
         head = np.array([x + side * 158.0, y - 12.0, z - 14.0])
         draw_rod(raster, np.stack([head, head + np.array([0.0, 0.0, -6.0])]), 22.0, options)
         for tip_x, tip_z in ((88.0, 0.15), (84.0, 0.55), (92.0, 1.0)):
-            tip = np.array([x + side * tip_x, y - 66.0, z + (heights[4] - z) * tip_z])
+            tip = np.array([x + side * tip_x, y - 88.0, z + (heights[4] - z) * tip_z])
             draw_rod(raster, np.stack([outer + np.array([-side * 8.0, -16.0, -24.0]), tip]), 3.4, options)
 
 

@@ -122,6 +122,7 @@ def _soft_tissue(
     zl = torso.level_z
     chest = [at(values) for values in torso.chest()]
     inside = np.maximum(_oval(x - mx, y - my - 4.0, chest[0], chest[1], 2.2), z - (zl["T1"] + 8.0))
+    _blend(hu, np.maximum(inside - 15.0, skin + 4.0), muscle - 8.0)
     front = np.clip((y - my) / 90.0, -1.0, 1.0)
     dome = zl["T12"] + (zl["T9"] - zl["T12"]) * (0.5 + 0.5 * front) + 12.0 * np.cos((x - mx) / 45.0)
     belly_wall = skin + fat + 13.0
