@@ -1,7 +1,7 @@
 """Sizes of each vertebral level, before the patient's scale, and the curvature of an average spine lying down.
 
-Posterior height, endplate width and depth of T1 to L5 are the anatomical table of docs/method.md (Panjabi et al. 1991,
-1992); the rest are rounded textbook values that only have to look right, because truth is read from what was drawn.
+Posterior height, endplate width and depth of T1 to L5 follow Panjabi et al. (Spine 1991 and
+1992), Ha/Hp and Hm/Hp of T1 to L2 the medians of public height readings; the rest are rounded textbook values that only have to look right, because truth is read from what was drawn.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ FRACTURE_PREVALENCE: dict[str, float] = {
     "T3": 0.5, "T4": 1.5, "T5": 3.0, "T6": 5.0, "T7": 9.0, "T8": 10.0, "T9": 6.0, "T10": 5.0, "T11": 8.0,
     "T12": 16.0, "T13": 12.0, "L1": 17.0, "L2": 9.0, "L3": 6.0, "L4": 4.0, "L5": 2.0, "L6": 1.0,
 }  # fmt: skip
-"""Relative frequency of osteoporotic fractures, two peaks at T7-T8 and T12-L1 (Nevitt et al. 1999, shape only)."""
+"""Relative frequency of osteoporotic fractures, two peaks at T7-T8 and T12-L1 (shape only, rounded by hand)."""
 
 LORDOSIS_SHARE: dict[str, float] = {"S1": 0.32, "L5": 0.26, "L4": 0.19, "L3": 0.14, "L2": 0.09}
 """Share of the lordosis in the joint above each level."""

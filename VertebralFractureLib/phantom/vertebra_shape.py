@@ -146,7 +146,8 @@ def intact_shape(
 ) -> VertebraShape:
     """A vertebra without fracture: the level's sizes with this vertebra's own small differences.
 
-    The spread of Ha/Hp and Hm/Hp is that of readings of healthy spines (0.05 and 0.04, see docs/method.md).
+    The spread of Ha/Hp and Hm/Hp is about that of public height readings (0.05 and 0.04); Hm/Hp is drawn 0.03 higher,
+    because those readings go to the deepest point of the endplate and these to its middle.
     """
     posterior = size.posterior_height_mm * scale * rng.normal(1.0, 0.025)
     anterior = posterior * (size.anterior_ratio + rng.normal(0.0, 0.04))
