@@ -2,7 +2,16 @@
 
 from VertebralFractureLib.scene.read_report import read_report
 from VertebralFractureLib.scene.scene_file import load_mrb, new_scene, save_mrb
-from VertebralFractureLib.scene.scene_nodes import SceneNodes, find_results
+from VertebralFractureLib.scene.scene_nodes import SceneNodes, find_results, refresh_colors
 from VertebralFractureLib.scene.write_scene import write_scene
 
-__all__ = ["SceneNodes", "find_results", "load_mrb", "new_scene", "read_report", "save_mrb", "write_scene"]
+__all__ = [
+    "SceneNodes",
+    "find_results",
+    "load_mrb",
+    "new_scene",
+    "read_report",
+    "refresh_colors",
+    "save_mrb",
+    "write_scene",
+]

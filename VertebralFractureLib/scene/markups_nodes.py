@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import vtk
 
+from VertebralFractureLib.cord import Centerline
 from VertebralFractureLib.report.palette import VertebraGroup, group_of
 from VertebralFractureLib.report.spine_report import Point, ReportedCenterline, ReportedVertebra, SpineReport
 from VertebralFractureLib.spine import SpineFrame
@@ -27,6 +28,8 @@ LANDMARK_NAMES = (
     "lower middle",
     "lower posterior",
 )
+_CENTERLINE_COLOR = (0.45, 0.85, 0.75)
+_CENTERLINE_DIAMETER_MM = 2.0
 _LANDMARK_COLOR = (0.75, 0.95, 0.75)
 
 
@@ -48,10 +51,13 @@ def add_centerline_node(scene: Any, report: SpineReport, name: str, colors: Any)
     display = node.GetDisplayNode()
     display.SetPointLabelsVisibility(False)
     display.SetPropertiesLabelVisibility(False)
-    display.SetGlyphScale(0.6)
+    display.SetGlyphScale(0.5)
+    display.SetCurveLineSizeMode(display.UseLineDiameter)
+    display.SetLineDiameter(_CENTERLINE_DIAMETER_MM)
+    display.SetColor(*_CENTERLINE_COLOR)
+    display.SetSelectedColor(*_CENTERLINE_COLOR)
     if report.sequence.positions_mm and colors is not None:
-        chords = np.linalg.norm(np.diff(np.array(points), axis=0), axis=1)
-        along = np.concatenate([[0.0], np.cumsum(chords)])
+        along = Centerline(np.array(points), np.array(report.centerline.confidence)).point_arc_lengths_mm
         values = np.interp(along, report.sequence.positions_mm, report.sequence.probability)
         _measure(node, PROBABILITY_MEASUREMENT, values.tolist())
         display.SetAndObserveColorNodeID(colors.GetID())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from VertebralFractureLib.errors import OutputRefused, UnreadableVolume
+from VertebralFractureLib.scene.scene_nodes import find_results, refresh_colors
 
 _LOGICS = (
     "vtkMRMLColorLogic",
@@ -82,4 +83,6 @@ def load_mrb(path: Path) -> Any:
         if not scene.ReadFromMRB(str(path), True):
             raise UnreadableVolume(f"'{path.name}' is not a scene that can be read.")
         remote.RemoveDataIOFromScene()
+    for nodes in find_results(scene):
+        refresh_colors(nodes)
     return scene

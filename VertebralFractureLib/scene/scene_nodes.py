@@ -96,6 +96,12 @@ def nodes_of(table: Any) -> SceneNodes:
     )
 
 
+def refresh_colors(nodes: SceneNodes) -> None:
+    """Color the centerline again after a scene was loaded: Slicer reads the display before the points it applies to."""
+    if nodes.centerline is not None and nodes.centerline.GetDisplayNode() is not None:
+        nodes.centerline.GetDisplayNode().UpdateAssignedAttribute()
+
+
 def mark(node: Any, role: str) -> None:
     """Write on a node of ours what it is and that it is for research only."""
     node.SetAttribute(ROLE_ATTRIBUTE, role)
