@@ -320,7 +320,8 @@ def test_the_centerline_is_locked_and_colored_by_probability(a_saved_scene) -> N
     centerline = find_results(scene)[0].centerline
     assert centerline.GetLocked()
     assert centerline.GetDisplayNode().GetScalarVisibility()
-    assert centerline.GetDisplayNode().GetActiveScalarName() == "fracture probability"
+    assert centerline.GetDisplayNode().GetColorNode().GetName() == "Fracture probability"
+    assert centerline.GetCurveWorld().GetPointData().GetScalars().GetName() == "fracture probability"
 
 
 def test_the_file_opens_with_the_ct_at_the_most_suspicious_vertebra(a_saved_scene, a_report) -> None:
