@@ -100,7 +100,7 @@ def a_report(a_ct: CTVolume, a_bent_centerline: Centerline, a_spine: SpineVolume
     positions = np.arange(0.0, 100.0, 5.0)
     return SpineReport(
         software=Software("0.1.0", {"member": "ab" * 32}),
-        input=InputIdentity(a_ct.name, a_ct.shape_kji, a_ct.spacing_mm),
+        input=InputIdentity(a_ct.name, a_ct.shape_kji, (1.923538, 1.923538, 2.009975)),
         status="evaluable",
         reason=None,
         scan=ScanResult(0.93, 2, ("T12",), 0.5),

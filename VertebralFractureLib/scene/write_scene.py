@@ -10,9 +10,9 @@ import json
 from datetime import datetime, timezone
 from typing import Any
 
-from VertebralFractureLib.report import SpineReport
+from VertebralFractureLib.report import SpineReport, report_to_json
 from VertebralFractureLib.report.palette import GROUPS, group_of
-from VertebralFractureLib.report.spine_report import EVALUABLE, SCHEMA
+from VertebralFractureLib.report.spine_report import EVALUABLE
 from VertebralFractureLib.scene import scene_nodes as roles
 from VertebralFractureLib.scene.display_nodes import add_chart, add_folder, add_grade_colors, add_probability_colors
 from VertebralFractureLib.scene.first_view import add_first_view
@@ -95,29 +95,19 @@ def _connect(made: dict[str, Any], volume: Any) -> None:
 
 
 def _write_attributes(table: Any, report: SpineReport) -> None:
-    """Whatever belongs to the run and not to one vertebra; text that only we read is JSON."""
+    """Whatever belongs to the run and not to one vertebra, with the very numbers of ``report.json``."""
+    content = json.loads(report_to_json(report))
     values: dict[str, Any] = {
-        "schema": SCHEMA,
-        "softwareVersion": report.software.version,
-        "weightsSha256": dict(report.software.weights_sha256),
-        "input": {
-            "name": report.input.name,
-            "shape_kji": report.input.shape_kji,
-            "spacing_mm": report.input.spacing_mm,
-            "modality": report.input.modality,
-            "identifiers": dict(report.input.identifiers),
-        },
-        "status": report.status,
-        "reason": report.reason or "",
+        "schema": content["schema"],
+        "softwareVersion": content["software"]["version"],
+        "weightsSha256": content["software"]["weights_sha256"],
+        "input": content["input"],
+        "status": content["status"],
+        "reason": content["reason"] or "",
         "headline": report.headline,
-        "scan": {
-            "fracture_probability": report.scan.fracture_probability,
-            "sdi": report.scan.sdi,
-            "fractured_levels": report.scan.fractured_levels,
-            "decision_threshold": report.scan.decision_threshold,
-        },
-        "timingsS": dict(report.timings_s),
-        "peakMemoryMb": report.peak_memory_mb,
+        "scan": content["scan"],
+        "timingsS": content["timings_s"],
+        "peakMemoryMb": content["peak_memory_mb"],
         "writtenAt": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     for name, value in values.items():
