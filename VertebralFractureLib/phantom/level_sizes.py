@@ -1,7 +1,8 @@
 """Sizes of each vertebral level, before the patient's scale, and the curvature of an average spine lying down.
 
-Posterior height, endplate width and depth of T1 to L5 follow Panjabi et al. (Spine 1991 and
-1992), Ha/Hp and Hm/Hp of T1 to L2 the medians of public height readings; the rest are rounded textbook values that only have to look right, because truth is read from what was drawn.
+Posterior height, endplate width and depth of T1 to L5 follow Panjabi et al. (Spine 1991 and 1992), Ha/Hp and Hm/Hp of
+T1 to L2 the medians of public height readings; the rest are rounded textbook values that only have to look right,
+because truth is read from what was drawn.
 """
 
 from __future__ import annotations

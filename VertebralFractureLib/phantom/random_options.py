@@ -58,7 +58,7 @@ def random_options(
         sacral_slope_deg=round(float(np.clip(rng.normal(34.0, 7.0), 15.0, 52.0)), 1),
         scoliosis_deg=round(float(rng.normal(0.0, 5.0) if rng.random() < 0.8 else rng.normal(0.0, 18.0)), 1),
         trabecular_hu=round(density, 1),
-        cortical_hu=round(float(np.clip(rng.normal(295.0 + 0.75 * density, 65.0), 220.0, 700.0)), 1),
+        cortical_hu=round(float(np.clip(rng.normal(295.0 + 0.75 * density, 65.0), 270.0, 700.0)), 1),
         degeneration=round(float(np.clip(rng.beta(1.6, 2.4) * (0.5 + age / 120.0), 0.0, 1.0)), 3),
         schmorl_nodes=int(rng.choice([0, 1, 2, 3, 5], p=[0.62, 0.16, 0.11, 0.07, 0.04])),
         fractures=drawn,

@@ -146,12 +146,12 @@ def intact_shape(
 ) -> VertebraShape:
     """A vertebra without fracture: the level's sizes with this vertebra's own small differences.
 
-    The spread of Ha/Hp and Hm/Hp is about that of public height readings (0.05 and 0.04); Hm/Hp is drawn 0.03 higher,
-    because those readings go to the deepest point of the endplate and these to its middle.
+    The spread of Ha/Hp and Hm/Hp is about that of public height readings (0.05 and 0.04). Both are drawn a little higher
+    than their medians, towards the reference scans (thoracic means 0.95 and 0.95), whose endplates are flatter.
     """
     posterior = size.posterior_height_mm * scale * rng.normal(1.0, 0.025)
-    anterior = posterior * (size.anterior_ratio + rng.normal(0.0, 0.04))
-    middle = min(posterior * (size.middle_ratio + rng.normal(0.03, 0.035)), 0.5 * (anterior + posterior) - 0.3)
+    anterior = posterior * (size.anterior_ratio + rng.normal(0.015, 0.045))
+    middle = min(posterior * (size.middle_ratio + rng.normal(0.05, 0.04)), 0.5 * (anterior + posterior) - 0.3)
     spur = rng.random()
     shape = VertebraShape(
         level=level,
