@@ -1,0 +1,125 @@
+"""Heights, losses, grades and the deformity index, on vertebrae whose sizes are written down here."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from VertebralFractureLib.vertebrae import Heights, Vertebra, spinal_deformity_index
+from VertebralFractureLib.vertebrae.grading import (
+    grade_from_loss,
+    height_loss,
+    is_borderline,
+    measure_heights,
+    posterior_profile,
+    predicted_posterior,
+    shape_of,
+)
+from VertebralFractureLib.vertebrae.norms import LEVEL_NORMS, level_norm
+
+LEVELS = tuple(reversed(LEVEL_NORMS))
+
+
+def a_normal_vertebra(level: str, size: float = 15.0) -> Heights:
+    norm = LEVEL_NORMS[level]
+    posterior = size * (posterior_profile(level) or 0.0)
+    return Heights(norm.anterior * posterior, norm.middle * posterior, posterior)
+
+
+def a_vertebra(level: str | None, grade: int | None) -> Vertebra:
+    return Vertebra(0.0, 20.0, (0.0, 20.0, 10.0), (0.0, 20.0, 10.0), True, 1.0, level=level, grade=grade)
+
+
+def test_a_height_is_the_straight_distance_between_tilted_endplates() -> None:
+    upper = np.array([[0.0, 30.0, 24.0], [0.0, 20.0, 20.0], [0.0, 10.0, 18.0]])
+    lower = np.array([[0.0, 33.0, 0.0], [0.0, 20.0, 0.0], [0.0, 7.0, -4.0]])
+
+    heights = measure_heights(np.concatenate([upper, lower]))
+
+    assert heights.anterior == pytest.approx(np.hypot(3.0, 24.0))
+    assert heights.middle == pytest.approx(20.0)
+    assert heights.posterior == pytest.approx(np.hypot(3.0, 22.0))
+
+
+@pytest.mark.parametrize("size", [12.0, 19.0])
+def test_normal_vertebrae_lose_nothing_at_any_level_and_body_size(size: float) -> None:
+    heights = [a_normal_vertebra(level, size) for level in LEVELS]
+
+    for index, level in enumerate(LEVELS):
+        loss = height_loss(heights[index], level, predicted_posterior(index, heights, LEVELS))
+        assert loss.largest < 0.01, level
+
+
+@pytest.mark.parametrize(("loss", "grade"), [(0.19, 0), (0.20, 1), (0.249, 1), (0.25, 2), (0.399, 2), (0.40, 3)])
+def test_grades_follow_the_cut_offs_of_genant(loss: float, grade: int) -> None:
+    assert grade_from_loss(loss) == grade
+
+
+@pytest.mark.parametrize(("loss", "expected"), [(0.10, False), (0.18, True), (0.22, True), (0.32, False), (0.41, True)])
+def test_a_loss_near_a_cut_off_is_borderline(loss: float, expected: bool) -> None:
+    assert is_borderline(loss) is expected
+
+
+def test_physiological_wedging_of_t7_is_no_fracture_but_the_same_shape_at_t2_is_a_larger_loss() -> None:
+    wedged = Heights(0.86 * 20.0, 0.845 * 20.0, 20.0)
+
+    at_t7 = height_loss(wedged, "T7", 20.0)
+    at_t2 = height_loss(wedged, "T2", 20.0)
+
+    assert at_t7.anterior < 0.02
+    assert at_t2.anterior > 0.11
+
+
+def test_a_wedge_keeps_its_posterior_height() -> None:
+    normal = a_normal_vertebra("L1")
+    wedge = Heights(0.7 * normal.anterior, 0.85 * normal.middle, normal.posterior)
+
+    loss = height_loss(wedge, "L1", normal.posterior)
+
+    assert loss.largest == pytest.approx(0.30, abs=0.01)
+    assert shape_of(loss) == "wedge"
+
+
+def test_a_biconcave_vertebra_loses_its_middle() -> None:
+    normal = a_normal_vertebra("L2")
+    cupped = Heights(0.95 * normal.anterior, 0.55 * normal.middle, normal.posterior)
+
+    loss = height_loss(cupped, "L2", normal.posterior)
+
+    assert grade_from_loss(loss.largest) == 3
+    assert shape_of(loss) == "biconcave"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_crush_is_seen_by_its_neighbours_although_its_own_ratios_are_normal(named: bool) -> None:
+    heights: list[Heights | None] = [a_normal_vertebra(level) for level in LEVELS]
+    index = LEVELS.index("T9")
+    normal = heights[index]
+    assert normal is not None
+    crushed = Heights(0.65 * normal.anterior, 0.65 * normal.middle, 0.65 * normal.posterior)
+    heights[index] = crushed
+    levels = LEVELS if named else tuple(None for _ in LEVELS)
+
+    loss = height_loss(crushed, levels[index], predicted_posterior(index, heights, levels))
+
+    assert loss.posterior == pytest.approx(0.35, abs=0.04)
+    assert shape_of(loss) == "crush"
+    assert grade_from_loss(loss.largest) == 2
+
+
+def test_nothing_predicts_a_posterior_height_without_neighbours() -> None:
+    lonely = [None, a_normal_vertebra("T9"), None]
+
+    assert predicted_posterior(1, lonely, ["T10", "T9", "T8"]) is None
+
+
+def test_a_vertebra_without_a_name_is_judged_by_the_mean_norm() -> None:
+    assert level_norm(None).measured is False
+    assert level_norm("T13") == LEVEL_NORMS["T12"]
+
+
+def test_the_deformity_index_sums_t4_to_l4_and_is_unknown_when_nothing_is_graded() -> None:
+    vertebrae = [a_vertebra("L5", 3), a_vertebra("L1", 2), a_vertebra("T8", 1), a_vertebra("T3", 3)]
+
+    assert spinal_deformity_index(vertebrae) == 3
+    assert spinal_deformity_index([a_vertebra("L1", None), a_vertebra(None, 2)]) is None

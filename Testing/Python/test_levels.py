@@ -1,0 +1,74 @@
+"""Naming a column of vertebrae from what a network thinks of each one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from VertebralFractureLib.vertebrae.level_assignment import name_levels
+from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
+
+UNIFORM = np.full(len(LEVEL_CLASSES), -np.log(len(LEVEL_CLASSES)))
+
+
+def thinks(level: str, share: float) -> NDArray[np.float64]:
+    """Log-probabilities with ``share`` on one level and the rest spread evenly."""
+    p = np.full(len(LEVEL_CLASSES), (1.0 - share) / (len(LEVEL_CLASSES) - 1))
+    p[LEVEL_CLASSES.index(level)] = share
+    return np.log(p)
+
+
+def test_one_clear_anchor_names_the_whole_column() -> None:
+    evidence = np.stack([UNIFORM, UNIFORM, thinks("T12", 0.999999), UNIFORM])
+
+    names = name_levels(evidence, [1, 1, 1])
+
+    assert [name.level for name in names] == ["L2", "L1", "T12", "T11"]
+    assert all(name.probability > 0.9 for name in names)
+
+
+def test_without_an_anchor_nothing_is_named() -> None:
+    names = name_levels(np.stack([UNIFORM] * 4), [1, 1, 1])
+
+    assert all(name.level is None and name.probability < 0.5 for name in names)
+
+
+def test_a_wrong_opinion_of_one_vertebra_is_outvoted_by_its_neighbours() -> None:
+    evidence = np.stack([thinks(level, 0.8) for level in ("L4", "L3", "L1", "L1", "T12", "T11")])
+
+    names = name_levels(evidence, [1] * 5)
+
+    assert [name.level for name in names] == ["L4", "L3", "L2", "L1", "T12", "T11"]
+
+
+def test_a_hole_in_the_column_takes_its_levels_with_it() -> None:
+    evidence = np.stack([thinks("L3", 0.9), thinks("L2", 0.9), thinks("T11", 0.9), thinks("T10", 0.9)])
+
+    names = name_levels(evidence, [1, 3, 1])
+
+    assert [name.level for name in names] == ["L3", "L2", "T11", "T10"]
+
+
+def test_six_lumbar_vertebrae_over_a_clear_sacrum_and_under_a_clear_rib_give_a_supernumerary_one() -> None:
+    sure = 0.9999999
+    opinions = [
+        ("S1", sure),
+        ("L5", 0.9),
+        ("L5", 0.9),
+        *((name, sure) for name in ("L4", "L3", "L2", "L1", "T12", "T11")),
+    ]
+    evidence = np.stack([thinks(level, share) for level, share in opinions])
+
+    names = name_levels(evidence, [1] * 8)
+
+    assert [name.level for name in names] == ["S1", "L6", "L5", "L4", "L3", "L2", "L1", "T12", "T11"]
+
+
+def test_an_empty_column_has_no_names() -> None:
+    assert name_levels(np.zeros((0, len(LEVEL_CLASSES))), []) == []
+
+
+def test_steps_that_do_not_belong_to_the_column_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 vertebrae have 2 steps"):
+        name_levels(np.stack([UNIFORM] * 3), [1])

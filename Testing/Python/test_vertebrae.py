@@ -1,0 +1,132 @@
+"""Finding and measuring bodies on maps drawn here, pooling of scores, and the whole step on a phantom."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from VertebralFractureLib.fracture import FractureSequence
+from VertebralFractureLib.vertebrae import Vertebra, score_vertebrae
+from VertebralFractureLib.vertebrae.endplates import column_positions, measure_shape
+from VertebralFractureLib.vertebrae.sequence_search import Profiles, Span, search_spans
+
+FloatArray = NDArray[np.float64]
+
+
+def a_column(edges: list[tuple[float, float]], length: int = 200, faint: tuple[int, ...] = ()) -> Profiles:
+    """Profiles of bodies between the given edges; the upper edge of those in ``faint`` and the next lower one fade."""
+    s = np.arange(length, dtype=np.float64)
+    body, upper, lower = np.full(length, 0.02), np.full(length, 0.01), np.full(length, 0.01)
+    for number, (below, above) in enumerate(edges):
+        body[(s >= below) & (s <= above)] = 0.97
+        upper += (0.3 if number in faint else 0.85) * np.exp(-0.5 * ((s - above) / 1.3) ** 2)
+        lower += (0.3 if number - 1 in faint else 0.85) * np.exp(-0.5 * ((s - below) / 1.3) ** 2)
+    for number in faint:
+        body[(s >= edges[number][1]) & (s <= edges[number + 1][0])] = 0.9
+    inside = np.ones(length, dtype=np.bool_)
+    return Profiles(s, body, upper.clip(0, 1), lower.clip(0, 1), inside)
+
+
+def limits(spans: list[Span]) -> list[tuple[float, float]]:
+    return [(span.s_inferior_mm, span.s_superior_mm) for span in spans]
+
+
+def test_a_regular_column_is_found_from_bottom_to_top() -> None:
+    edges = [(20.0, 44.0), (52.0, 75.0), (82.0, 104.0), (110.0, 131.0)]
+
+    spans = search_spans(a_column(edges))
+
+    assert limits(spans) == edges
+    assert not any(span.cut for span in spans)
+    assert min(span.confidence for span in spans) > 0.8
+
+
+def test_a_collapsed_vertebra_survives_among_tall_ones() -> None:
+    edges = [(10.0, 36.0), (44.0, 70.0), (77.0, 87.0), (94.0, 120.0), (128.0, 154.0)]
+
+    assert limits(search_spans(a_column(edges))) == edges
+
+
+def test_a_fused_disc_with_faint_endplates_does_not_join_two_bodies() -> None:
+    edges = [(10.0, 30.0), (34.0, 54.0), (57.0, 77.0), (81.0, 101.0), (105.0, 125.0)]
+
+    np.testing.assert_allclose(limits(search_spans(a_column(edges, faint=(2,)))), edges, atol=1.0)
+
+
+def test_a_vertebra_that_the_field_of_view_cuts_is_found_and_marked() -> None:
+    profiles = a_column([(20.0, 44.0), (52.0, 75.0), (82.0, 104.0), (110.0, 131.0)], length=120)
+
+    spans = search_spans(profiles)
+
+    assert [span.cut for span in spans] == [False, False, False, True]
+
+
+def test_noise_without_a_spine_gives_no_vertebra() -> None:
+    rng = np.random.default_rng(0)
+    quiet = Profiles(
+        np.arange(150.0),
+        rng.uniform(0.0, 0.2, 150),
+        rng.uniform(0.0, 0.2, 150),
+        rng.uniform(0.0, 0.2, 150),
+        np.ones(150, dtype=np.bool_),
+    )
+
+    assert search_spans(quiet) == []
+
+
+def test_landmarks_follow_tilted_endplates_below_the_size_of_a_pixel() -> None:
+    a, s = column_positions(), np.arange(80, dtype=np.float64)[:, None]
+    upper_s, lower_s = 50.3 + 0.15 * (a - 22.0), 26.6 + 0.15 * (a - 22.0)
+    within = (a >= 8.0) & (a <= 36.0)
+    body = ((s <= upper_s) & (s >= lower_s) & within).astype(np.float64)
+    upper = np.exp(-0.5 * ((s - upper_s) / 1.3) ** 2) * within
+    lower = np.exp(-0.5 * ((s - lower_s) / 1.3) ** 2) * within
+
+    shape = measure_shape(np.stack([body, upper, lower]), 0.0, Span(27.0, 50.0, 1.0), 22.0)
+
+    assert shape is not None
+    assert (shape.a_posterior, shape.a_anterior) == pytest.approx((7.5, 36.5), abs=0.6)
+    np.testing.assert_allclose(shape.landmarks[:3, 1], 50.3 + 0.15 * (shape.landmarks[:3, 0] - 22.0), atol=0.2)
+    np.testing.assert_allclose(shape.landmarks[3:, 1], 26.6 + 0.15 * (shape.landmarks[3:, 0] - 22.0), atol=0.2)
+    assert np.all(shape.landmarks[:3, 0] < shape.landmarks[3:, 0]), "the body leans back where its endplates rise"
+
+
+def a_sequence(probability: FloatArray) -> FractureSequence:
+    positions = 6.0 * np.arange(len(probability), dtype=np.float64)
+    ones = np.ones(len(probability))
+    return FractureSequence(positions, probability, 0.1 * ones, ones, {"only": probability}, 0.5)
+
+
+def a_found_vertebra(below: float, above: float) -> Vertebra:
+    middle = 0.5 * (below + above)
+    return Vertebra(below, above, (0.0, 22.0, middle), (0.0, 22.0, middle), True, 0.9, level="T9", label="T9")
+
+
+def test_a_vertebra_is_scored_by_the_positions_inside_it_and_not_by_its_neighbours() -> None:
+    probability = np.array([0.0, 0.0, 0.0, 0.9, 0.9, 0.9, 0.9, 0.0, 0.0, 0.0])
+    vertebrae = [a_found_vertebra(0.0, 14.0), a_found_vertebra(17.0, 37.0), a_found_vertebra(41.0, 55.0)]
+
+    scored = score_vertebrae(vertebrae, a_sequence(probability))
+
+    assert [v.status for v in scored] == ["scored"] * 3
+    assert [v.fracture_probability for v in scored] == pytest.approx([0.0, 0.9, 0.0])
+    assert scored[1].uncertainty == pytest.approx(0.1)
+
+
+def test_a_vertebra_with_a_reason_is_not_evaluable_and_has_no_probability() -> None:
+    cut = replace(a_found_vertebra(0.0, 20.0), complete=False, reason="cut by the field of view")
+
+    scored = score_vertebrae([cut], a_sequence(np.full(10, 0.9)))[0]
+
+    assert (scored.status, scored.fracture_probability) == ("not_evaluable", None)
+    assert scored.reason == "cut by the field of view"
+
+
+def test_a_vertebra_beyond_the_sequence_is_not_evaluable() -> None:
+    scored = score_vertebrae([a_found_vertebra(500.0, 520.0)], a_sequence(np.full(10, 0.9)))[0]
+
+    assert scored.status == "not_evaluable"
+    assert scored.reason

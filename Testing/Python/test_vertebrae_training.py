@@ -1,0 +1,161 @@
+"""Training data of the vertebra models and their figures, on a block spine whose truth is plain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.reference import BodyBox, ReferenceSpine, ReferenceVertebra
+from VertebralFractureLib.spine import SpineVolume, spine_frame
+from VertebralFractureLib.training.evaluate_vertebrae import compare, summarise
+from VertebralFractureLib.training.straight_cache import (
+    RESERVED_SEEDS_FROM,
+    StraightCase,
+    load_or_build_cases,
+    training_cases,
+)
+from VertebralFractureLib.vertebrae import Heights, Vertebra
+
+torch = pytest.importorskip("torch")
+
+LEVELS = ("L3", "L2", "L1", "T12", "T11", "T10")
+HEIGHT, PITCH, FIRST = 22.0, 28.0, 10.0
+
+
+def a_block_spine(
+    identifier: str = "block", *, fold: int | None = 0, may_train: bool = True, is_phantom: bool = False
+) -> StraightCase:
+    """Six bodies of 600 HU in soft tissue around a straight canal; straight space equals RAS, shifted by 12 mm in s."""
+    centerline = Centerline(np.column_stack([np.zeros(38), np.zeros(38), 5.0 * np.arange(38)]), np.ones(38))
+    frame = spine_frame(centerline)
+    hu = np.full((209, 113, 129), 40, dtype=np.int16)
+    s = -12.0 + np.arange(209)
+    vertebrae = []
+    for number, level in enumerate(LEVELS):
+        low = FIRST + PITCH * number
+        high = low + HEIGHT
+        hu[(s >= low) & (s <= high), 48 + 8 : 48 + 37, 64 - 18 : 64 + 19] = 600
+        points = tuple((0.0, a, at) for at in (high, low) for a in (32.5, 22.0, 11.0))
+        vertebrae.append(
+            ReferenceVertebra(
+                level,
+                True,
+                (0.0, 22.0, 0.5 * (low + high)),
+                BodyBox(low, high, 8.0, 36.0, -18.0, 18.0),
+                (HEIGHT, HEIGHT, HEIGHT),
+                0,
+                None,
+                landmarks_ras=points if is_phantom else None,
+            )
+        )
+    reference = ReferenceSpine(identifier, centerline, tuple(vertebrae))
+    volume = SpineVolume(hu, np.ones(hu.shape, dtype=np.bool_), (-64.0, -48.0, -12.0), (1.0, 1.0, 1.0), frame)
+    return StraightCase(identifier, fold, is_phantom, may_train, volume, reference, None, (1.0, 1.0, 1.0))
+
+
+def what_a_perfect_reader_finds(case: StraightCase, *, shift: int = 0) -> list[Vertebra]:
+    names = ["L4", *LEVELS, "T9"]
+    found = []
+    for number, vertebra in enumerate(case.reference.vertebrae):
+        box, level = vertebra.box, names[number + 1 + shift]
+        assert box is not None
+        middle = (0.0, 22.0, 0.5 * (box.s_inf + box.s_sup))
+        found.append(
+            Vertebra(
+                box.s_inf,
+                box.s_sup,
+                middle,
+                vertebra.centre_ras,
+                True,
+                0.9,
+                level=level,
+                grade=0,
+                heights_mm=Heights(HEIGHT, HEIGHT - 1.0, HEIGHT),
+            )
+        )
+    return found
+
+
+@pytest.mark.parametrize("is_phantom", [False, True])
+def test_targets_lie_on_the_bodies_after_every_bend(is_phantom: bool) -> None:
+    from VertebralFractureLib.training.vertebra_batches import sample_crop
+    from VertebralFractureLib.training.vertebra_targets import body_targets
+
+    case = a_block_spine(is_phantom=is_phantom)
+    targets = body_targets(case)
+
+    for seed in range(4):
+        picture, target, weight = sample_crop(case, targets, np.random.default_rng(seed))
+        known = weight[0] > 0.5
+        body = target[0] > 0.9
+        bright = picture[3] > 0.7
+        assert bool((known & body).any())
+        assert float(bright[known & body].float().mean()) > 0.97
+        assert float(bright[known & (target[0] < 0.05)].float().mean()) < 0.05
+
+
+def test_a_readers_box_supervises_edges_at_mid_depth_only() -> None:
+    from VertebralFractureLib.training.vertebra_targets import body_targets
+
+    case = a_block_spine()
+
+    targets = body_targets(case)
+
+    row = round(FIRST + HEIGHT + 12.0)
+    assert targets.value[1, row, 31 + 22] == pytest.approx(1.0)
+    assert targets.weight[1, row, 31 + 22] == 1.0
+    assert targets.weight[1, row, 31 + 12] == 0.0
+
+
+def test_level_batches_put_every_name_on_its_rows() -> None:
+    from VertebralFractureLib.training.level_batches import UNKNOWN, row_classes
+    from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
+
+    classes = row_classes(a_block_spine())
+
+    assert LEVEL_CLASSES[classes[round(FIRST + 5 + 12)]] == "L3"
+    assert LEVEL_CLASSES[classes[round(FIRST + 5 * PITCH + 5 + 12)]] == "T10"
+    assert classes[round(FIRST + HEIGHT + 3 + 12)] == UNKNOWN
+
+
+def test_the_fold_that_is_left_out_and_the_scans_that_only_evaluate_never_train() -> None:
+    cases = [
+        a_block_spine("fold0", fold=0),
+        a_block_spine("fold1", fold=1),
+        a_block_spine("only-evaluates", fold=None, may_train=False),
+        a_block_spine("phantom-3", fold=None, is_phantom=True),
+    ]
+
+    assert [case.identifier for case in training_cases(cases, 0)] == ["fold1", "phantom-3"]
+    assert [case.identifier for case in training_cases(cases, None)] == ["fold0", "fold1", "phantom-3"]
+
+
+def test_seeds_of_the_final_test_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="reserved"):
+        load_or_build_cases(tmp_path, None, [3, RESERVED_SEEDS_FROM])
+
+
+def test_perfect_vertebrae_give_perfect_figures_and_their_height_error() -> None:
+    case = a_block_spine()
+
+    figures = summarise([compare(case, what_a_perfect_reader_finds(case))])
+
+    assert (figures.recall, figures.precision) == (1.0, 1.0)
+    assert figures.scans_levels_right == 1
+    assert figures.height_bias_mm == pytest.approx({"anterior": 0.0, "middle": -1.0, "posterior": 0.0})
+    assert (figures.graded_healthy, figures.false_alarms) == (6, 0)
+
+
+def test_a_missed_a_doubled_and_a_misnamed_vertebra_are_counted() -> None:
+    case = a_block_spine()
+    found = what_a_perfect_reader_finds(case, shift=1)
+    extra = Vertebra(61.0, 66.0, (0.0, 22.0, 63.5), (20.0, 22.0, 63.5), True, 0.4, level="L1")
+
+    figures = summarise([compare(case, [*found[:2], extra, *found[3:]])])
+
+    assert figures.recall == pytest.approx(5 / 6)
+    assert figures.precision == pytest.approx(5 / 6)
+    assert (figures.scans_levels_right, figures.scans_levels_shifted) == (0, 1)
