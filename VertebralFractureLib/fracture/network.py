@@ -63,14 +63,14 @@ class PatchEncoder(nn.Module):
         super().__init__()
         self.dimensions = options.dimensions
         convolution: Any = nn.Conv3d if options.dimensions == 3 else nn.Conv2d
-        slabs = options.patch_shape[2]
-        inputs, size = (2, options.patch_shape) if options.dimensions == 3 else (slabs + 1, options.patch_shape[:2])
+        size = list(options.patch_shape[: options.dimensions])
+        inputs = 2 if options.dimensions == 3 else options.patch_shape[2] + 1
         layers: list[nn.Module] = []
         for index, outputs in enumerate(options.channels):
             layers += [convolution(inputs, outputs, 3, 2, 1), nn.GroupNorm(4, outputs), nn.ReLU()]
             if index > 0:
                 layers += [convolution(outputs, outputs, 3, 1, 1), nn.GroupNorm(4, outputs), nn.ReLU()]
-            inputs, size = outputs, tuple((n + 1) // 2 for n in size)
+            inputs, size = outputs, [(n + 1) // 2 for n in size]
         flat = inputs
         for n in size:
             flat *= n

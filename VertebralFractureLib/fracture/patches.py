@@ -27,9 +27,10 @@ _LOW_HU, _HIGH_HU = -150.0, 850.0
 _CENTRE_HU, _SCALE_HU = 150.0, 250.0
 _OUTSIDE_VALUE = 0.0
 _LATTICE = (7, 4, 3)
-_CODE_PERIODS_MM = (24.0, 48.0, 96.0, 192.0, 384.0, 768.0)
+CODE_PERIODS_MM = (192.0, 384.0, 768.0)
+"""Not shorter: a code that tells single millimetres apart lets a small training set be learned by heart."""
 _BEND_BASE_MM = 14.0
-CODE_LENGTH = 4 * len(_CODE_PERIODS_MM) + 2
+CODE_LENGTH = 4 * len(CODE_PERIODS_MM) + 2
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,9 @@ class PatchGrid:
     def axes_mm(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Coordinates (s relative to the centre, a, r) of the samples."""
         (count_s, count_a, count_r), (step_s, step_a, step_r) = self.shape, self.spacing_mm
-        along = step_s * (np.arange(count_s) - 0.5 * (count_s - 1))
-        right = step_r * (np.arange(count_r) - 0.5 * (count_r - 1))
-        return along, self.first_anterior_mm + step_a * np.arange(count_a), right
+        along = step_s * (np.arange(count_s, dtype=np.float64) - 0.5 * (count_s - 1))
+        right = step_r * (np.arange(count_r, dtype=np.float64) - 0.5 * (count_r - 1))
+        return along, self.first_anterior_mm + step_a * np.arange(count_a, dtype=np.float64), right
 
     def to_config(self) -> dict[str, Any]:
         return {
@@ -85,7 +86,7 @@ def patch_positions(frame: SpineFrame) -> FloatArray:
     """Arc lengths ``(n,)`` of the patch centres: every ``STRIDE_MM``, centred on the frame's range."""
     first, last = frame.range_mm
     count = int((last - first) // STRIDE_MM) + 1
-    return first + 0.5 * (last - first - STRIDE_MM * (count - 1)) + STRIDE_MM * np.arange(count)
+    return first + 0.5 * (last - first - STRIDE_MM * (count - 1)) + STRIDE_MM * np.arange(count, dtype=np.float64)
 
 
 def patch_points(frame: SpineFrame, positions_mm: FloatArray, grid: PatchGrid) -> NDArray[np.float32]:
@@ -139,9 +140,8 @@ def sample_patches(spine: SpineVolume, points: NDArray[np.float32], grid: PatchG
     inside = torch.from_numpy(spine.inside.astype(np.float32))
     scaled = (hu - _CENTRE_HU) / _SCALE_HU
     volume = torch.stack([scaled * inside, inside])[None]
-    if grid.smoothing != (1, 1, 1):
-        padding = tuple(width // 2 for width in grid.smoothing)
-        volume = torch.nn.functional.avg_pool3d(volume, grid.smoothing, 1, padding)
+    for axis, width in enumerate(grid.smoothing):
+        volume = _running_mean(volume, axis + 2, width)
     spacing = np.asarray(spine.spacing_mm, dtype=np.float32)
     extent = np.maximum(np.asarray(spine.hu.shape[::-1], dtype=np.float32) - 1.0, 1.0)
     where = (points - np.asarray(spine.origin_mm, dtype=np.float32)) / spacing * (2.0 / extent) - 1.0
@@ -153,16 +153,26 @@ def sample_patches(spine: SpineVolume, points: NDArray[np.float32], grid: PatchG
     return patches
 
 
+def _running_mean(volume: torch.Tensor, axis: int, width: int) -> torch.Tensor:
+    """Mean of ``width`` (odd) neighbours along an axis, zeros beyond the ends; sums of slices beat 3D pooling here."""
+    count, reach = volume.shape[axis], width // 2
+    total = volume.clone() if reach else volume
+    for shift in range(1, reach + 1):
+        total.narrow(axis, 0, count - shift).add_(volume.narrow(axis, shift, count - shift))
+        total.narrow(axis, shift, count - shift).add_(volume.narrow(axis, 0, count - shift))
+    return total.div_(width) if reach else total
+
+
 def position_code(frame: SpineFrame, positions_mm: FloatArray) -> NDArray[np.float32]:
     """The paper's ``L_i``, ``(n, CODE_LENGTH)``: where each patch lies and how the canal bends there.
 
-    Sines and cosines of the distance in mm from the caudal and from the cranial end (periods 24 to 768 mm, as in
-    Vaswani et al. 2017), the share of the way, and the kyphotic angle in radians over 28 mm, divided by 0.3.
+    Sines and cosines of the distance in mm from the caudal and from the cranial end (periods 192 to 768 mm, the
+    form of Vaswani et al. 2017), the share of the way, and the kyphotic angle in radians over 28 mm, divided by 0.3.
     """
     first, last = frame.range_mm
     columns = []
     for distance in (positions_mm - first, last - positions_mm):
-        for period in _CODE_PERIODS_MM:
+        for period in CODE_PERIODS_MM:
             columns += [np.sin(2.0 * np.pi * distance / period), np.cos(2.0 * np.pi * distance / period)]
     columns.append(2.0 * (positions_mm - first) / max(last - first, 1.0) - 1.0)
     columns.append(kyphotic_angle(frame, positions_mm) / 0.3)
@@ -178,4 +188,4 @@ def kyphotic_angle(frame: SpineFrame, positions_mm: FloatArray) -> FloatArray:
     )
     upper = np.einsum("nd,nd->n", normal[above], anterior[here])
     lower = np.einsum("nd,nd->n", normal[below], anterior[here])
-    return np.arcsin(np.clip(upper, -1.0, 1.0)) - np.arcsin(np.clip(lower, -1.0, 1.0))
+    return np.asarray(np.arcsin(np.clip(upper, -1.0, 1.0)) - np.arcsin(np.clip(lower, -1.0, 1.0)))

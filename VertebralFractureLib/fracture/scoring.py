@@ -63,7 +63,7 @@ def raw_scores(network: FractureNetwork, grid: PatchGrid, spine: SpineVolume) ->
     inside = patches[:, 1].mean(dim=(1, 2, 3))
     code = torch.from_numpy(position_code(spine.frame, positions))
     with torch.inference_mode():
-        chunks = [network.encoder(part) for part in patches.split(_PATCHES_PER_CHUNK)]
+        chunks = [network.encoder(part) for part in torch.split(patches, _PATCHES_PER_CHUNK)]
         valid = (inside >= LEAST_INSIDE).float()
         logits, heights, series = network.answer(torch.cat(chunks)[None], code[None], valid[None])
     return RawScores(

@@ -38,7 +38,7 @@ from VertebralFractureLib.weights import load_weights
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
-VARIANTS = 5
+VARIANTS = 2
 """Versions of each real scan with fractures, and as many with mimics alone."""
 VALIDATION_PHANTOMS = range(500_000, 500_030)
 

@@ -249,7 +249,7 @@ def make_series(
     spine = replace(spine, volume=_degraded(spine.volume, case, rng))
     grade, weight, heights, known = position_labels(spine.vertebrae, positions)
     disturbance = int(rng.integers(2**32))
-    columns: dict[str, NDArray[np.floating[Any]]] = {}
+    columns: dict[str, NDArray[Any]] = {}
     for name, grid in grids.items():
         points, scale = _disturbed_points(spine.volume.frame, positions, grid, np.random.default_rng(disturbance))
         columns[f"patches-{name}"] = sample_patches(spine.volume, points, grid).numpy()

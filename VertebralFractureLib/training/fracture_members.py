@@ -32,7 +32,8 @@ class Member:
 def _member(grid_name: str, *, uses_sequence: bool = True) -> Member:
     grid = GRIDS[grid_name]
     dimensions = 3 if grid_name.startswith("3d") else 2
-    return Member(grid_name, NetworkOptions(dimensions, grid.shape, channels=(16, 32, 64), uses_sequence=uses_sequence))
+    channels = (12, 24, 48) if dimensions == 3 else (16, 32, 64)
+    return Member(grid_name, NetworkOptions(dimensions, grid.shape, channels, uses_sequence=uses_sequence))
 
 
 MEMBERS: dict[str, Member] = {

@@ -5,6 +5,7 @@ Simulating a series costs several times what training on it does; a fold does no
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from VertebralFractureLib.fracture.patches import PatchGrid
+from VertebralFractureLib.fracture.patches import CODE_PERIODS_MM, PatchGrid
 from VertebralFractureLib.training.fracture_data import Batch, SeriesOptions, make_series
 from VertebralFractureLib.training.straight_cache import StraightCase
 
 logger = logging.getLogger(__name__)
+_CODE_SHIFT_MM = 30.0
 _COLUMNS = ("code", "valid", "grade", "weight", "heights", "heights_known")
 
 
@@ -38,7 +40,7 @@ def build_series(
         for index in range(count):
             path = folder / f"{case.identifier}--{index:04d}.npz"
             if not path.is_file():
-                seed = int.from_bytes(path.stem.encode(), "little") % (2**63)
+                seed = int.from_bytes(hashlib.sha256(path.stem.encode()).digest()[:7], "little")
                 columns = make_series(case, grids, options, seed)
                 partial = path.with_suffix(f".{os.getpid()}.partial")
                 with partial.open("wb") as stream:
@@ -76,5 +78,23 @@ class SeriesStore:
         gain = torch.from_numpy(rng.uniform(0.92, 1.08, (series, 1, 1, 1, 1)).astype(np.float32))
         offset = torch.from_numpy(rng.uniform(-0.1, 0.1, (series, 1, 1, 1, 1)).astype(np.float32))
         patches[:, :, 0] = (patches[:, :, 0] * gain + offset) * (inside > 0.05)
-        columns = [torch.from_numpy(self.columns[name][chosen]) for name in _COLUMNS]
-        return Batch(patches, *columns)
+        columns = {name: torch.from_numpy(self.columns[name][chosen]) for name in _COLUMNS}
+        columns["code"] = _shifted_code(columns["code"], rng)
+        return Batch(patches, *columns.values())
+
+
+def _shifted_code(code: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """The position code as if the centerline began and ended elsewhere, so that no series is known by its place."""
+    code = code.clone()
+    column = 0
+    for _ in range(2):
+        shift = rng.normal(0.0, _CODE_SHIFT_MM, len(code))
+        for period in CODE_PERIODS_MM:
+            angle = torch.from_numpy(2.0 * np.pi * shift / period).float()[:, None]
+            sine, cosine = code[..., column].clone(), code[..., column + 1].clone()
+            code[..., column] = sine * angle.cos() + cosine * angle.sin()
+            code[..., column + 1] = cosine * angle.cos() - sine * angle.sin()
+            column += 2
+    noise = rng.normal(0.0, 0.15, (len(code), 1, code.shape[-1] - column))
+    code[..., column:] += torch.from_numpy(noise).float()
+    return code

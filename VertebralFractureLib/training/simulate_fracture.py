@@ -343,11 +343,13 @@ def _piecewise(s: FloatArray, source: list[float], shift: list[FloatArray]) -> F
     targets = [knot - moved for knot, moved in zip(source, shift, strict=True)]
     for index in range(1, len(targets)):
         targets[index] = np.maximum(targets[index], targets[index - 1] + 0.15)
-    u = s + (source[0] - targets[0])
+    s = s.astype(np.float32)
+    targets = [target.astype(np.float32) for target in targets]
+    u = s + (np.float32(source[0]) - targets[0])
     for low in range(len(source) - 1):
         share = (s - targets[low]) / (targets[low + 1] - targets[low])
-        u = np.where(share > 0.0, source[low] + share * (source[low + 1] - source[low]), u)
-    return np.where(s > targets[-1], s + (source[-1] - targets[-1]), u)
+        u = np.where(share > 0.0, np.float32(source[low]) + share * np.float32(source[low + 1] - source[low]), u)
+    return np.asarray(np.where(s > targets[-1], s + (np.float32(source[-1]) - targets[-1]), u))
 
 
 def _sample(

@@ -23,8 +23,8 @@ from VertebralFractureLib.training.straight_cache import load_or_build_cases, tr
 from VertebralFractureLib.weights import save_weights
 
 logger = logging.getLogger(__name__)
-SERIES_PER_BATCH = 6
-SERIES_PER_SCAN, SERIES_PER_PHANTOM = 45, 4
+SERIES_PER_BATCH = 4
+SERIES_PER_SCAN, SERIES_PER_PHANTOM = 36, 4
 SERIES_FOLDER = "fracture-series"
 _POSITIVE_WEIGHT, _SERIES_WEIGHT, _HEIGHT_WEIGHT = 2.0, 0.3, 1.0
 _GRADE_WEIGHTS = (1.0, 0.5, 0.5)
@@ -53,8 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.cache / SERIES_FOLDER
     real = [case for case in cases if not case.is_phantom]
     drawn = [case for case in cases if case.is_phantom]
-    files = build_series(folder, real, GRIDS, options, SERIES_PER_SCAN)
-    files += build_series(folder, drawn, GRIDS, options, SERIES_PER_PHANTOM)
+    grids = {name: GRIDS[name] for name in SHIPPED}
+    files = build_series(folder, real, grids, options, SERIES_PER_SCAN)
+    files += build_series(folder, drawn, grids, options, SERIES_PER_PHANTOM)
     store = SeriesStore.load(files, member.grid_name)
     torch.manual_seed(arguments.seed)
     network = FractureNetwork(member.network)
@@ -100,4 +101,5 @@ def loss_of(model: torch.nn.Module, batch: Batch, device: torch.device) -> torch
     broken = ((grade > 0) & (weight >= 1.0)).any(dim=1).float()
     series_loss = torch.nn.functional.binary_cross_entropy_with_logits(series.float(), broken)
     height_loss = ((predicted - heights).abs() * known).sum() / known.sum().clamp_min(1.0)
-    return position_loss + _SERIES_WEIGHT * series_loss + _HEIGHT_WEIGHT * height_loss
+    total: torch.Tensor = position_loss + _SERIES_WEIGHT * series_loss + _HEIGHT_WEIGHT * height_loss
+    return total

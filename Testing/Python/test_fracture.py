@@ -1,0 +1,226 @@
+"""The fracture step: patches, position code, network, ensemble."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.errors import NotEvaluable, WeightsDamaged
+from VertebralFractureLib.fracture import FractureSequence, fracture_weights_sha256, score_sequence
+from VertebralFractureLib.fracture.network import FractureNetwork, NetworkOptions
+from VertebralFractureLib.fracture.patches import (
+    CODE_LENGTH,
+    SAGITTAL,
+    STRAIGHTENED,
+    PatchGrid,
+    kyphotic_angle,
+    patch_points,
+    patch_positions,
+    position_code,
+    sample_patches,
+)
+from VertebralFractureLib.fracture.scoring import calibrated
+from VertebralFractureLib.spine import SpineVolume, spine_frame
+from VertebralFractureLib.weights import save_weights
+
+SMALL = {
+    "straight": PatchGrid(STRAIGHTENED, (12, 12, 8), (3.0, 4.0, 4.0), -14.0, (1, 3, 3)),
+    "sagittal": PatchGrid(SAGITTAL, (12, 12, 5), (3.0, 4.0, 5.0), -14.0, (1, 1, 5)),
+}
+
+
+def a_bent_spine(radius_mm: float = 150.0, angle_rad: float = 1.0) -> SpineVolume:
+    """A kyphotic arc in the sagittal plane; HU is the anterior coordinate, so that a sample says where it was taken."""
+    angles = np.linspace(-0.5 * angle_rad, 0.5 * angle_rad, 40)
+    points = np.stack([0.0 * angles, radius_mm - radius_mm * np.cos(angles), radius_mm * np.sin(angles)], axis=1)
+    frame = spine_frame(Centerline(points, np.ones(len(points))))
+    count = len(frame.s_mm) + 24
+    a = np.arange(-48.0, 65.0)
+    hu = np.broadcast_to(a[None, :, None], (count, len(a), 81)).astype(np.float32)
+    return SpineVolume(hu.copy(), np.ones(hu.shape, dtype=bool), (-40.0, -48.0, -12.0), (1.0, 1.0, 1.0), frame)
+
+
+def a_weights_folder(folder: Path, members: tuple[str, ...] = ("straight", "sagittal")) -> Path:
+    for index, name in enumerate(members):
+        torch.manual_seed(index)
+        grid = SMALL[name]
+        options = NetworkOptions(3 if name == "straight" else 2, grid.shape, (4, 4, 8), 8)
+        tensors = {key: value.numpy() for key, value in FractureNetwork(options).state_dict().items()}
+        config = {
+            "network": options.to_config(),
+            "grid": grid.to_config(),
+            "calibration": {"vertebra": [1.0, 0.0], "scan": [1.0, 0.0]},
+        }
+        save_weights(f"fracture-{name}", tensors, config, folder)
+    return folder
+
+
+def test_positions_cover_the_centerline_in_order_and_6_mm_apart() -> None:
+    frame = a_bent_spine().frame
+
+    positions = patch_positions(frame)
+
+    assert np.allclose(np.diff(positions), 6.0)
+    assert 0.0 <= positions[0] - frame.range_mm[0] < 6.0
+    assert 0.0 <= frame.range_mm[1] - positions[-1] < 6.0
+
+
+def test_a_straightened_patch_follows_the_canal() -> None:
+    spine = a_bent_spine()
+    grid = SMALL["straight"]
+
+    points = patch_points(spine.frame, np.array([60.0]), grid)
+
+    along, anterior, right = grid.axes_mm
+    assert np.allclose(points[0, :, 3, 2, 2], 60.0 + along)
+    assert np.allclose(points[0, 2, :, 2, 1], anterior)
+    assert np.allclose(points[0, 2, 3, :, 0], right)
+
+
+def test_a_sagittal_patch_is_rigid_in_the_patient() -> None:
+    spine = a_bent_spine()
+    grid = SMALL["sagittal"]
+
+    points = patch_points(spine.frame, np.array([70.0]), grid)
+    ras = spine.frame.straight_to_ras(points.reshape(-1, 3).astype(np.float64)).reshape(points.shape)
+
+    for axis, step in enumerate(grid.spacing_mm):
+        lengths = np.linalg.norm(np.diff(ras, axis=axis + 1), axis=-1)
+        assert np.abs(lengths - step).max() < 0.1
+
+
+def test_a_patch_holds_the_density_of_where_it_was_taken_and_knows_the_field_of_view() -> None:
+    spine = a_bent_spine()
+    half = replace(spine, inside=spine.inside & (np.arange(spine.hu.shape[2]) < 40)[None, None, :])
+    grid = SMALL["straight"]
+
+    patches = sample_patches(half, patch_points(half.frame, np.array([70.0]), grid), grid).numpy()
+
+    _, anterior, right = grid.axes_mm
+    seen = right < -2.0
+    assert np.allclose(patches[0, 0, 5][:, seen], ((anterior - 150.0) / 250.0)[:, None], atol=1e-4)
+    assert np.all(patches[0, 1, 5][:, seen] == 1.0)
+    assert np.all(patches[0, :, :, :, right > 3.0] == 0.0)
+
+
+def test_the_position_code_knows_the_bend_of_the_canal() -> None:
+    spine = a_bent_spine(radius_mm=150.0)
+
+    positions = np.array([60.0, 75.0, 90.0])
+
+    assert np.allclose(kyphotic_angle(spine.frame, positions), 28.0 / 150.0, atol=0.02)
+    assert position_code(spine.frame, positions).shape == (3, CODE_LENGTH)
+
+
+def test_the_sequence_model_lets_neighbours_speak_and_the_patchwise_variant_does_not() -> None:
+    for uses_sequence in (True, False):
+        torch.manual_seed(0)
+        network = FractureNetwork(NetworkOptions(3, (12, 12, 8), (4, 4, 8), 8, uses_sequence)).eval()
+        patches, code, valid = torch.randn(1, 9, 2, 12, 12, 8), torch.zeros(1, 9, CODE_LENGTH), torch.ones(1, 9)
+        changed = patches.clone()
+        changed[0, 3] += 1.0
+
+        with torch.inference_mode():
+            before, after = network(patches, code, valid)[0], network(changed, code, valid)[0]
+
+        assert not torch.equal(before[0, 3], after[0, 3])
+        assert torch.equal(before[0, 4], after[0, 4]) is not uses_sequence
+
+
+def test_one_high_position_raises_the_series_and_an_invalid_one_does_not() -> None:
+    network = FractureNetwork(NetworkOptions(3, (12, 12, 8), (4, 4, 8), 8))
+    low = torch.full((1, 20), -6.0)
+    high = low.clone()
+    high[0, 7] = 5.0
+    valid = torch.ones(1, 20)
+    without = valid.clone()
+    without[0, 7] = 0.0
+
+    assert float(network.aggregate(high, valid)) > float(network.aggregate(low, valid)) + 5.0
+    assert float(network.aggregate(high, without)) < float(network.aggregate(low, valid)) + 0.1
+
+
+def test_the_series_loss_reaches_the_encoder() -> None:
+    network = FractureNetwork(NetworkOptions(2, (12, 12, 5), (4, 4, 8), 8))
+
+    network(torch.randn(2, 6, 2, 12, 12, 5), torch.zeros(2, 6, CODE_LENGTH), torch.ones(2, 6))[2].sum().backward()
+
+    first = next(network.encoder.parameters())
+    assert first.grad is not None
+    assert float(first.grad.abs().sum()) > 0.0
+
+
+def test_an_ensemble_averages_its_members_and_says_where_they_differ(tmp_path: Path) -> None:
+    spine = a_bent_spine()
+    folder = a_weights_folder(tmp_path)
+    seen: list[float] = []
+
+    class Progress:
+        def __call__(self, fraction: float) -> None:
+            seen.append(fraction)
+
+    sequence = score_sequence(spine, weights_folder=folder, progress=Progress())  # type: ignore[arg-type]
+
+    assert isinstance(sequence, FractureSequence)
+    members = np.stack([sequence.member_probability["straight"], sequence.member_probability["sagittal"]])
+    assert np.allclose(sequence.probability, members.mean(axis=0))
+    assert np.allclose(sequence.uncertainty, np.abs(members[0] - members[1]) / 2.0)
+    assert sequence.positions_mm.shape == sequence.inside_fraction.shape == sequence.probability.shape
+    assert 0.0 <= sequence.scan_probability <= 1.0
+    assert seen == [0.5, 1.0]
+    assert set(fracture_weights_sha256(folder)) == {"fracture-straight", "fracture-sagittal"}
+
+
+def test_the_answer_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
+    spine = a_bent_spine()
+    folder = a_weights_folder(tmp_path)
+    before = torch.get_num_threads()
+
+    try:
+        answers = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            answers.append(score_sequence(spine, weights_folder=folder).probability)
+    finally:
+        torch.set_num_threads(before)
+
+    assert np.abs(answers[0] - answers[1]).max() < 1e-3
+
+
+def test_a_single_member_can_be_asked_and_a_missing_one_is_refused(tmp_path: Path) -> None:
+    spine = a_bent_spine()
+    folder = a_weights_folder(tmp_path)
+
+    alone = score_sequence(spine, weights_folder=folder, members=["sagittal"])
+
+    assert list(alone.member_probability) == ["sagittal"]
+    with pytest.raises(WeightsDamaged, match="fracture-nothing"):
+        score_sequence(spine, weights_folder=folder, members=["nothing"])
+
+
+def test_a_spine_outside_the_field_of_view_is_not_called_normal(tmp_path: Path) -> None:
+    spine = a_bent_spine()
+    outside = replace(spine, inside=np.zeros_like(spine.inside))
+
+    with pytest.raises(NotEvaluable):
+        score_sequence(outside, weights_folder=a_weights_folder(tmp_path))
+
+
+def test_calibration_moves_a_logit_along_a_line() -> None:
+    logits = np.array([-2.0, 0.0, 2.0])
+
+    assert np.allclose(calibrated(logits, (1.0, 0.0)), 1.0 / (1.0 + np.exp(-logits)))
+    assert np.allclose(calibrated(logits, (0.5, -1.0))[1], 1.0 / (1.0 + np.e))
+
+
+def test_importing_the_step_does_not_import_torch() -> None:
+    code = "import sys, VertebralFractureLib.fracture; sys.exit('torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

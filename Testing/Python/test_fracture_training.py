@@ -1,0 +1,218 @@
+"""How the fracture network's training data is made and how its figures are counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.fracture.network import FractureNetwork, NetworkOptions
+from VertebralFractureLib.fracture.patches import SAGITTAL, STRAIGHTENED, PatchGrid, kyphotic_angle
+from VertebralFractureLib.reference import BodyBox, ReferenceSpine, ReferenceVertebra
+from VertebralFractureLib.spine import SpineVolume, spine_frame
+from VertebralFractureLib.training.fracture_data import (
+    LabelledVertebra,
+    SeriesOptions,
+    bent_frame,
+    make_series,
+    position_labels,
+)
+from VertebralFractureLib.training.fracture_metrics import auc, auc_interval, calibration_error, platt_line
+from VertebralFractureLib.training.fracture_series import SeriesStore, build_series
+from VertebralFractureLib.training.simulate_fracture import (
+    BICONCAVE,
+    CRUSH,
+    WEDGE,
+    Deformation,
+    random_fracture,
+    random_mimic,
+    simulate,
+)
+from VertebralFractureLib.training.straight_cache import StraightCase
+from VertebralFractureLib.training.train_fracture import loss_of
+
+ORIGIN = (-24.0, -20.0, -10.0)
+BOXES = [BodyBox(10.0 + 26.0 * n, 30.0 + 26.0 * n, 8.0, 38.0, -16.0, 16.0) for n in range(4)]
+GRIDS = {
+    "straight": PatchGrid(STRAIGHTENED, (12, 12, 8), (3.0, 4.0, 4.0), -14.0, (1, 1, 1)),
+    "sagittal": PatchGrid(SAGITTAL, (12, 12, 5), (3.0, 4.0, 5.0), -14.0, (1, 1, 1)),
+}
+
+
+def a_stack_of_blocks() -> tuple[np.ndarray, np.ndarray]:
+    """Four bodies of 300 HU, 20 mm high with discs of 6 mm, in a background of 0."""
+    s, a, r = (np.arange(n) + o for n, o in zip((140, 76, 49), ORIGIN[::-1], strict=True))
+    hu = np.zeros((140, 76, 49), dtype=np.float32)
+    for box in BOXES:
+        rows = (s >= box.s_inf) & (s <= box.s_sup)
+        columns = (a >= box.a_post) & (a <= box.a_ant)
+        hu[np.ix_(rows, columns, (r >= box.r_left) & (r <= box.r_right))] = 300.0
+    return hu, np.ones(hu.shape, dtype=bool)
+
+
+def heights_mm(hu: np.ndarray, box: BodyBox, share: float, near_mm: float) -> float:
+    """Height of the bone in the column at ``share`` of the body's depth, around arc length ``near_mm``."""
+    a = round(box.a_post + share * (box.a_ant - box.a_post) - ORIGIN[1])
+    column = hu[:, a, round(-ORIGIN[0])]
+    start = round(near_mm - ORIGIN[2])
+    low = high = start
+    while column[low - 1] > 150.0:
+        low -= 1
+    while column[high + 1] > 150.0:
+        high += 1
+    edge_low = (column[low] - 150.0) / (column[low] - column[low - 1])
+    edge_high = (column[high] - 150.0) / (column[high] - column[high + 1])
+    return float(high - low + edge_low + edge_high)
+
+
+def a_case(grade: int = 0) -> StraightCase:
+    hu, inside = a_stack_of_blocks()
+    points = np.stack([np.zeros(25), np.zeros(25), np.linspace(0.0, 120.0, 25)], axis=1)
+    line = Centerline(points, np.ones(25))
+    vertebrae = tuple(
+        ReferenceVertebra(f"T{12 - n}", True, (0.0, 23.0, 20.0 + 26.0 * n), box, (20.0, 20.0, 20.0), grade, None)
+        for n, box in enumerate(BOXES)
+    )
+    volume = SpineVolume(hu, inside, ORIGIN, (1.0, 1.0, 1.0), spine_frame(line))
+    return StraightCase("blocks", 0, False, True, volume, ReferenceSpine("blocks", line, vertebrae), None, (1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "lost"),
+    [(WEDGE, (0.0, None, 0.40)), (BICONCAVE, (0.0, 0.40, 0.0)), (CRUSH, (0.34, None, 0.40))],
+)
+def test_a_simulated_fracture_loses_height_where_its_shape_says(
+    shape: str, lost: tuple[float, float | None, float]
+) -> None:
+    hu, inside = a_stack_of_blocks()
+    box = BOXES[1]
+
+    result = simulate(hu, inside, ORIGIN, BOXES, [Deformation(box, shape, 0.40)], np.random.default_rng(0))
+
+    for share, loss in zip((0.0, 0.5, 0.95), lost, strict=True):
+        if loss is not None:
+            assert heights_mm(result.hu, box, share, 42.0) == pytest.approx(21.0 * (1.0 - loss), abs=1.6)
+
+
+def test_the_truth_that_comes_back_is_what_was_drawn() -> None:
+    hu, inside = a_stack_of_blocks()
+    rng = np.random.default_rng(1)
+
+    for shape in (WEDGE, BICONCAVE, CRUSH):
+        result = simulate(hu, inside, ORIGIN, BOXES, [random_fracture(BOXES[1], 3, shape, rng)], rng)
+        low, high = result.middle_mm[1]
+        assert heights_mm(result.hu, BOXES[1], 0.5, 0.5 * (low + high)) == pytest.approx(high - low + 1.0, abs=1.2)
+        assert high - low == pytest.approx(20.0 * result.height_factors[1][1], abs=1e-6)
+
+
+def test_neighbours_keep_their_height_while_the_stack_sinks() -> None:
+    hu, inside = a_stack_of_blocks()
+
+    result = simulate(hu, inside, ORIGIN, BOXES, [Deformation(BOXES[1], CRUSH, 0.5)], np.random.default_rng(2))
+
+    for n in (0, 2, 3):
+        middle = 0.5 * sum(result.middle_mm[n])
+        assert heights_mm(result.hu, BOXES[n], 0.5, middle) == pytest.approx(21.0, abs=0.6)
+    assert result.middle_mm[3][1] == pytest.approx(BOXES[3].s_sup - 0.85 * 10.0, abs=1.0)
+
+
+def test_what_lies_far_from_the_body_is_not_touched_by_a_wedge() -> None:
+    hu, inside = a_stack_of_blocks()
+    hu += np.random.default_rng(3).normal(0.0, 30.0, hu.shape).astype(np.float32)
+
+    result = simulate(hu, inside, ORIGIN, BOXES, [Deformation(BOXES[1], WEDGE, 0.5)], np.random.default_rng(3))
+
+    assert np.array_equal(result.hu[:20], hu[:20])
+    assert np.array_equal(result.hu[:, :10], hu[:, :10])
+
+
+def test_a_mimic_never_loses_a_fracture_s_height() -> None:
+    rng = np.random.default_rng(4)
+
+    mimics = [random_mimic(BOXES[0], rng) for _ in range(200)]
+
+    assert max(abs(mimic.loss) for mimic in mimics) <= 0.10
+    assert any(mimic.dents for mimic in mimics)
+    assert any(mimic.band_hu > 100.0 for mimic in mimics)
+
+
+def test_a_frame_can_be_bent_where_a_wedge_bends_it() -> None:
+    frame = a_case().volume.frame
+
+    bent = bent_frame(frame, [(60.0, 0.3)])
+
+    angles = kyphotic_angle(bent, np.array([20.0, 60.0, 100.0]))
+    assert angles == pytest.approx([0.0, 0.3, 0.0], abs=0.02)
+    assert np.allclose(np.linalg.norm(np.diff(bent.origin_ras, axis=0), axis=1), 1.0, atol=0.01)
+
+
+def test_positions_take_the_grade_of_their_body_and_doubtful_ones_do_not_count() -> None:
+    vertebrae = [
+        LabelledVertebra(0.0, 20.0, 0, (20.0, 20.0, 20.0)),
+        LabelledVertebra(25.0, 45.0, 2, (12.0, None, 20.0)),
+        LabelledVertebra(50.0, 70.0, None, (None, None, None)),
+    ]
+
+    grade, weight, heights, known = position_labels(vertebrae, np.array([10.0, 22.0, 30.0, 60.0, 100.0]))
+
+    assert list(grade) == [0.0, 0.0, 2.0, 0.0, 0.0]
+    assert list(weight) == [1.0, 0.0, 1.0, 0.0, 0.2]
+    assert heights[2, 0] == pytest.approx(0.6)
+    assert list(known[2]) == [1.0, 0.0, 1.0]
+
+
+def test_series_of_one_scan_differ_but_each_is_repeatable(tmp_path: Path) -> None:
+    options = SeriesOptions(length=10)
+
+    files = build_series(tmp_path, [a_case()], GRIDS, options, 6)
+    store = SeriesStore.load(files, "straight")
+    again = make_series(a_case(), GRIDS, options, 5)
+
+    assert len(files) == round(6 * np.sqrt(0.4))
+    assert not np.array_equal(store.patches[0], store.patches[1])
+    assert np.array_equal(again["patches-straight"], make_series(a_case(), GRIDS, options, 5)["patches-straight"])
+
+
+def test_a_network_learns_from_series(tmp_path: Path) -> None:
+    files = build_series(tmp_path, [a_case()], GRIDS, SeriesOptions(length=10, fracture_share=1.0), 9)
+    store = SeriesStore.load(files, "sagittal")
+    torch.manual_seed(0)
+    network = FractureNetwork(NetworkOptions(2, (12, 12, 5), (4, 8, 8), 16))
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    losses = []
+
+    for step in range(30):
+        loss = loss_of(network, store.batch(4, step), torch.device("cpu"))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:3])
+
+
+def test_auc_counts_pairs() -> None:
+    scores, truth = np.array([0.1, 0.4, 0.35, 0.8, 0.4]), np.array([False, False, True, True, True])
+
+    assert auc(scores, truth) == pytest.approx((1.0 + 2.0 + 0.0 + 1.5) / 6.0)
+    assert np.isnan(auc(scores, np.zeros(5, dtype=bool)))
+    low, high = auc_interval(scores, truth, ["a", "b", "c", "d", "e"])
+    assert low <= auc(scores, truth) <= high
+
+
+def test_platt_s_line_repairs_an_overconfident_model() -> None:
+    rng = np.random.default_rng(5)
+    honest = rng.normal(0.0, 2.0, 4000)
+    truth = rng.random(4000) < 1.0 / (1.0 + np.exp(-honest))
+    overconfident = 3.0 * honest + 2.0
+
+    slope, offset = platt_line(overconfident, truth)
+
+    assert slope == pytest.approx(1.0 / 3.0, abs=0.03)
+    assert offset == pytest.approx(-2.0 / 3.0, abs=0.1)
+    before = calibration_error(1.0 / (1.0 + np.exp(-overconfident)), truth)
+    after = calibration_error(1.0 / (1.0 + np.exp(-slope * overconfident - offset)), truth)
+    assert after < 0.03 < before
