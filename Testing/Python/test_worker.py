@@ -13,7 +13,7 @@ from pathlib import Path
 from VertebralFractureLib import worker
 def slow(request, lines):
     lines("cord", 0.5)
-    time.sleep(60)
+    time.sleep(300)
 worker._work = slow
 sys.exit(worker.main(Path(sys.argv[1])))
 """
@@ -43,7 +43,7 @@ def test_a_closed_standard_input_ends_the_worker_at_once(start):
 
     worker.stdin.close()
 
-    assert worker.wait(timeout=10) == 130
+    assert worker.wait(timeout=60) == 130
     worker.stdout.close()
 
 
@@ -57,7 +57,7 @@ def test_bad_input_is_answered_in_a_sentence_while_the_input_stays_open(start, t
     worker = start(["-m", "VertebralFractureLib.worker"], request)
     *progress, last = (json.loads(line) for line in worker.stdout)
 
-    assert worker.wait(timeout=20) == 2
+    assert worker.wait(timeout=120) == 2
     assert progress[0] == {"stage": "read", "fraction": 0.0}
     assert last["exit_code"] == 2
     assert "missing.nii.gz" in last["error"]

@@ -19,7 +19,7 @@ def widget(scene, logic):  # noqa: ARG001  the widget finds the scene where Slic
     widget.cleanup()
 
 
-def until(condition, seconds=20.0):
+def until(condition, seconds=90.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "this took too long"
@@ -60,7 +60,7 @@ def test_the_result_is_shown_in_words_and_colors(widget):
 
 @pytest.mark.usefixtures("a_ct")
 def test_progress_names_the_step(widget, a_worker):
-    a_worker('say(stage="fracture", fraction=0.5); time.sleep(30)')
+    a_worker('say(stage="fracture", fraction=0.5); time.sleep(300)')
 
     widget.ui.detectButton.click()
     until(lambda: widget.ui.progressBar.value > 0)
@@ -72,7 +72,7 @@ def test_progress_names_the_step(widget, a_worker):
 LONG_WORKER = """
     Path("alive").write_text("yes", encoding="utf-8")
     say(stage="cord", fraction=0.1)
-    time.sleep(60)
+    time.sleep(300)
 """
 
 
@@ -90,7 +90,7 @@ def test_cancel_ends_the_worker_at_once(widget, scene, a_worker):
     widget.ui.detectButton.click()
 
     assert widget.job is None
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 20.0
     assert widget.ui.stageLabel.text == "Cancelled."
     assert widget.ui.detectButton.text == "Detect fractures"
     assert find_results(scene) == ()
