@@ -59,6 +59,8 @@ def torso_of(skeleton: Skeleton, options: PhantomOptions) -> Torso:
     canal_x = np.interp(z, points[order, 2], points[order, 0])
     canal_y = np.interp(z, points[order, 2], points[order, 1])
     level_z = {vertebra.level: float(vertebra.centre_ras[2]) for vertebra in skeleton.vertebrae}
+    level_z.setdefault("T12", level_z["T11"])
+    level_z.setdefault("L5", level_z["L4"])
     knots = np.array([level_z[level] for level in _PROFILE_LEVELS])
     size = options.size_factor / 1.12
     half_width = np.interp(z, knots, np.array(_HALF_WIDTHS_MM)) * size + (options.fat_mm - 18.0) * 0.9

@@ -146,8 +146,8 @@ def intact_shape(
 ) -> VertebraShape:
     """A vertebra without fracture: the level's sizes with this vertebra's own small differences.
 
-    The spread of Ha/Hp and Hm/Hp is about that of public height readings (0.05 and 0.04). Both are drawn a little higher
-    than their medians, towards the reference scans (thoracic means 0.95 and 0.95), whose endplates are flatter.
+    The spread of Ha/Hp and Hm/Hp is about that of public height readings (0.05 and 0.04). Both are drawn a little
+    higher than their medians, towards the reference scans (thoracic means 0.95 and 0.95) with their flatter endplates.
     """
     posterior = size.posterior_height_mm * scale * rng.normal(1.0, 0.025)
     anterior = posterior * (size.anterior_ratio + rng.normal(0.015, 0.045))
