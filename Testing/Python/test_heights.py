@@ -15,7 +15,7 @@ from VertebralFractureLib.vertebrae.grading import (
     predicted_posterior,
     shape_of,
 )
-from VertebralFractureLib.vertebrae.norms import LEVEL_NORMS, level_norm
+from VertebralFractureLib.vertebrae.norms import LEVEL_NORMS, MIDDLE_OVER_FLOOR, level_norm
 
 LEVELS = tuple(reversed(LEVEL_NORMS))
 
@@ -23,7 +23,7 @@ LEVELS = tuple(reversed(LEVEL_NORMS))
 def a_normal_vertebra(level: str, size: float = 15.0) -> Heights:
     norm = LEVEL_NORMS[level]
     posterior = size * (posterior_profile(level) or 0.0)
-    return Heights(norm.anterior * posterior, norm.middle * posterior, posterior)
+    return Heights(norm.anterior * posterior, (norm.middle + MIDDLE_OVER_FLOOR) * posterior, posterior)
 
 
 def a_vertebra(level: str | None, grade: int | None) -> Vertebra:

@@ -16,6 +16,7 @@ from VertebralFractureLib.vertebrae.levels import SCORED_LEVELS, SPINAL_DEFORMIT
 from VertebralFractureLib.vertebrae.norms import (
     GENANT_CUT_OFFS,
     LEVEL_NORMS,
+    MIDDLE_OVER_FLOOR,
     POSTERIOR_PREDICTION_SPREAD,
     READER_DIFFERENCE,
     STAND_IN_LEVELS,
@@ -102,7 +103,7 @@ def height_loss(heights: Heights, level: str | None, predicted: float | None) ->
     crush = None if predicted is None else 1.0 - heights.posterior / predicted
     whole = predicted if predicted is not None and crush is not None and crush > _CRUSH_FROM else heights.posterior
     anterior = 1.0 - heights.anterior / (norm.anterior * whole)
-    middle = 1.0 - heights.middle / (norm.middle * whole)
+    middle = 1.0 - heights.middle / ((norm.middle + MIDDLE_OVER_FLOOR) * whole)
     return HeightLoss(max(anterior, 0.0), max(middle, 0.0), None if crush is None else max(crush, 0.0))
 
 
