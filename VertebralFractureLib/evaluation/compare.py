@@ -9,28 +9,15 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.cord import Centerline
 from VertebralFractureLib.reference import ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.report import ReportedVertebra, SpineReport, is_suspected
+from VertebralFractureLib.training.evaluate_cord import CenterlineErrors, centerline_errors
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
 
-FloatArray = NDArray[np.float64]
-
 MATCH_MM = 10.0
-COVERED_MM = 5.0
 _REGULAR_LEVELS = [name for name in CRANIAL_TO_CAUDAL if name not in ("T13", "L6")]
-
-
-@dataclass(frozen=True)
-class CenterlineError:
-    """Distance of the reference curve's points (every mm, uncertain stretches left out) to the predicted curve, mm."""
-
-    mean_mm: float
-    percentile_95_mm: float
-    coverage: float
-    """Share of the reference's arc length with a predicted point within ``COVERED_MM``."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +42,7 @@ class Comparison:
         false_alarms: labels of suspected vertebrae whose truth is not a fracture.
     """
 
-    centerline: CenterlineError | None
+    centerline: CenterlineErrors | None
     pairs: tuple[VertebraPair, ...]
     extra: tuple[ReportedVertebra, ...]
     level_shift: int | None
@@ -76,7 +63,7 @@ def compare(report: SpineReport, truth: ReferenceSpine) -> Comparison:
     ]
     alarms += [vertebra.label for vertebra in extra if is_suspected(vertebra, threshold)]
     return Comparison(
-        centerline=_centerline_error(report, truth),
+        centerline=_centerline_errors(report, truth),
         pairs=tuple(pair for pair in pairs if pair.truth.complete),
         extra=tuple(extra),
         level_shift=Counter(shifts).most_common(1)[0][0] if shifts else None,
@@ -86,20 +73,11 @@ def compare(report: SpineReport, truth: ReferenceSpine) -> Comparison:
     )
 
 
-def _centerline_error(report: SpineReport, truth: ReferenceSpine) -> CenterlineError | None:
+def _centerline_errors(report: SpineReport, truth: ReferenceSpine) -> CenterlineErrors | None:
     points = np.array(report.centerline.points_ras)
     if len(points) < 2:
         return None
-    predicted = Centerline(points, np.array(report.centerline.confidence))
-    curve = predicted.positions_ras(np.arange(0.0, predicted.length_mm, 0.5, dtype=np.float64))
-    s = np.arange(0.0, truth.centerline.length_mm, 1.0, dtype=np.float64)
-    known = np.ones(len(s), dtype=bool)
-    for start, end in truth.uncertain_mm:
-        known &= (s < start) | (s > end)
-    reference = truth.centerline.positions_ras(s[known])
-    distance = np.sqrt(((reference[:, None, :] - curve[None, :, :]) ** 2).sum(-1).min(1))
-    covered = float((distance <= COVERED_MM).mean())
-    return CenterlineError(float(distance.mean()), float(np.percentile(distance, 95)), covered)
+    return centerline_errors(Centerline(points, np.array(report.centerline.confidence)), truth)
 
 
 def _match(

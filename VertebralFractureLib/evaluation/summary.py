@@ -81,7 +81,7 @@ def _case_row(result: CaseResult) -> str:
         case.identifier,
         " x ".join(f"{value:.2f}" for value in report.input.spacing_mm),
         weights,
-        "-" if error is None else f"{error.mean_mm:.2f} / {error.percentile_95_mm:.2f}",
+        "-" if error is None else f"{error.mean_mm:.2f} / {error.p95_mm:.2f}",
         "-" if error is None else f"{error.coverage:.1%}",
         f"{len(found)} of {len(pairs)}",
         str(len(comparison.extra)),
@@ -134,7 +134,7 @@ def summary_lines(results: Sequence[CaseResult]) -> list[str]:
     ]
     if lines_with_error:
         means = [error.mean_mm for error in lines_with_error]
-        worst = [error.percentile_95_mm for error in lines_with_error]
+        worst = [error.p95_mm for error in lines_with_error]
         covered = [error.coverage for error in lines_with_error]
         lines.insert(
             1,
