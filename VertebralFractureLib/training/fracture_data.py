@@ -22,7 +22,7 @@ from VertebralFractureLib.fracture.patches import (
     position_code,
     sample_patches,
 )
-from VertebralFractureLib.reference import BodyBox
+from VertebralFractureLib.reference import BodyBox, ReferenceVertebra
 from VertebralFractureLib.spine import OUTSIDE_HU, SpineFrame, SpineVolume
 from VertebralFractureLib.training.simulate_fracture import (
     BICONCAVE,
@@ -39,13 +39,15 @@ FloatArray = NDArray[np.float64]
 _CROP_R_MM, _CROP_A_MM, _CROP_S_MM = 30.0, (-24.0, 56.0), 44.0
 _LEAST_INSIDE = 0.5
 HEIGHT_UNIT_MM = 20.0
+_DISC_WEIGHT, _UNREAD_WEIGHT = 0.5, 0.4
 
 
 @dataclass(frozen=True)
 class LabelledVertebra:
     """Where a vertebra lies in a (possibly deformed) volume; ``grade`` None where nobody knows.
 
-    ``simulated`` is "" (as scanned or drawn), "fracture" or "mimic".
+    ``simulated`` is "" (as scanned or drawn), "fracture" or "mimic"; ``is_cut``: the field of view cuts it, and nothing
+    speaks for a fracture.
     """
 
     low_mm: float
@@ -55,6 +57,7 @@ class LabelledVertebra:
     shape: str | None = None
     simulated: str = ""
     level: str | None = None
+    is_cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,22 @@ class SeriesOptions:
     mimic_share: float = 0.2
 
 
+def _is_cut(vertebra: ReferenceVertebra) -> bool:
+    return not vertebra.complete and not vertebra.grade
+
+
 def labelled(case: StraightCase) -> LabelledSpine:
     """A case as it is."""
     vertebrae = [
-        LabelledVertebra(v.box.s_inf, v.box.s_sup, v.grade if v.complete else None, v.heights_mm, v.shape, "", v.level)
+        LabelledVertebra(
+            v.box.s_inf,
+            v.box.s_sup,
+            v.grade if v.complete else None,
+            v.heights_mm,
+            v.shape,
+            level=v.level,
+            is_cut=_is_cut(v),
+        )
         for v in case.reference.vertebrae
         if v.box is not None
     ]
@@ -121,7 +136,7 @@ def simulated(
         shape = plan[index].shape if grades.get(index, 0) > 0 else vertebra.shape
         kind = "" if index not in plan else "fracture" if grades.get(index, 0) > 0 else "mimic"
         trio = (heights[0], heights[1], heights[2])
-        vertebrae.append(LabelledVertebra(low, high, grade, trio, shape, kind, vertebra.level))
+        vertebrae.append(LabelledVertebra(low, high, grade, trio, shape, kind, vertebra.level, _is_cut(vertebra)))
     bends = [(0.5 * (item.box.s_inf + item.box.s_sup), item.bend_angle_rad) for item in plan.values()]
     frame = bent_frame(volume.frame, [bend for bend in bends if bend[1] > 0.0])
     return LabelledSpine(replace(volume, hu=result.hu, inside=result.inside, frame=frame), tuple(vertebrae))
@@ -198,27 +213,24 @@ def position_labels(
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Grade ``(n,)``, weight ``(n,)``, heights ``(n, 3)`` in 20 mm and whether they are known ``(n, 3)``.
 
-    Inside a body the weight is 1; in a disc between two of a kind it is 0.3, between a fracture and a normal body 0;
-    beyond the annotated bodies, where nothing was read but no fracture is known, 0.2.
+    Inside a body the weight is 1, or 0 where its grade is in doubt; in a disc between two of a kind it is 0.5, between
+    a fracture and a normal body 0. Bodies that the field of view cuts, and what lies beyond the annotated ones, were
+    not read, but hold no known fracture: 0.4, so that the series' score learns to be quiet there.
     """
     count = len(positions_mm)
-    grade, weight = np.zeros(count), np.full(count, 0.2)
+    grade, weight = np.zeros(count), np.full(count, _UNREAD_WEIGHT)
     heights, known = np.zeros((count, 3)), np.zeros((count, 3))
     ordered = sorted(vertebrae, key=lambda item: item.low_mm)
     for lower, upper in pairwise(ordered):
         between = (positions_mm > lower.high_mm) & (positions_mm < upper.low_mm)
         alike = lower.grade is not None and upper.grade is not None and (lower.grade > 0) == (upper.grade > 0)
-        weight[between] = 0.3 if alike else 0.0
+        cut = lower.is_cut or upper.is_cut
+        weight[between] = _UNREAD_WEIGHT if cut else _DISC_WEIGHT if alike else 0.0
         if lower.grade is not None and upper.grade is not None:
             grade[between] = min(lower.grade, upper.grade)
-    for end, outside in ((ordered[:1], -1), (ordered[-1:], 1)):
-        for vertebra in end:
-            edge = vertebra.low_mm if outside < 0 else vertebra.high_mm
-            near = (np.abs(positions_mm - edge) < 8.0) & ((positions_mm - edge) * outside > 0.0)
-            weight[near] = 0.0
     for vertebra in ordered:
         within = (positions_mm >= vertebra.low_mm) & (positions_mm <= vertebra.high_mm)
-        weight[within] = 0.0 if vertebra.grade is None else 1.0
+        weight[within] = 1.0 if vertebra.grade is not None else _UNREAD_WEIGHT if vertebra.is_cut else 0.0
         grade[within] = vertebra.grade or 0
         for index, height in enumerate(vertebra.heights_mm):
             if height is not None:
