@@ -25,13 +25,13 @@ def test_one_clear_anchor_names_the_whole_column() -> None:
     names = name_levels(evidence, [1, 1, 1])
 
     assert [name.level for name in names] == ["L2", "L1", "T12", "T11"]
-    assert all(name.probability > 0.9 for name in names)
+    assert all(name.probability > 0.7 for name in names)
 
 
 def test_without_an_anchor_nothing_is_named() -> None:
     names = name_levels(np.stack([UNIFORM] * 4), [1, 1, 1])
 
-    assert all(name.level is None and name.probability < 0.5 for name in names)
+    assert all(name.level is None and name.probability < 0.6 for name in names)
 
 
 def test_a_wrong_opinion_of_one_vertebra_is_outvoted_by_its_neighbours() -> None:

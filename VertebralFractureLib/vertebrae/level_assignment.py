@@ -25,10 +25,12 @@ STATES: tuple[str, ...] = (
     "S1",
 )
 """Cranial to caudal, with the supernumerary T13 and L6."""
-KNOWN_FROM = 0.5
+KNOWN_FROM = 0.6
 """A name below this posterior is not told."""
-_EVIDENCE_WEIGHT = 0.45
-"""Neighbouring vertebrae share most of what the network sees: their evidence is tempered before it is added up."""
+_EVIDENCE_WEIGHT = 0.3
+"""Neighbouring vertebrae share most of what the network sees: their evidence is tempered before it is added up.
+
+Of 0.2, 0.3, 0.45 and 0.7 this gave the smallest Brier score over 25 scans in cross-validation (0.080)."""
 _SUPERNUMERARY, _MISSING = 0.02, 0.02
 """Prior of a T13 or L6, and of a missing T12 or L5; a few percent each in the literature on numbering variants."""
 _COUNT_SLIP = 1e-4
