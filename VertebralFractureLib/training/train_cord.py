@@ -72,7 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         "phantom_seeds": [0, arguments.phantoms],
         "left_out_fold": fold,
         "seed": arguments.seed,
-        "steps": int(log[-1]["step"]) if log else 0,
+        "steps": arguments.steps,
+        "seconds": float(log[-1]["elapsed_s"]) if log else 0.0,
         "started_from_sha256": started_from,
     }
     config = {**network_config(network), "training": record}
