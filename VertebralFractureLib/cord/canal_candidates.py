@@ -23,6 +23,7 @@ CANDIDATES_PER_SLICE = 5
 _HALF_WINDOW = 5
 _PEAK_WINDOW = 5
 _SLICES_PER_BATCH = 8
+_SHARE_OF_RIVALS = 0.05
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ def canal_candidates(
         for start in range(0, count, _SLICES_PER_BATCH):
             rows = torch.arange(start, min(start + _SLICES_PER_BATCH, count))
             neighbours = (rows[:, None] + offsets).clamp(0, count - 1)
-            pixels, _ = log_probabilities(network(slices[neighbours]))
-            found.append(_peaks(pixels.exp()))
+            pixels, none = log_probabilities(network(slices[neighbours]))
+            position, mass, spread_pixels = _peaks(pixels.exp())
+            found.append((position, _against_none(mass, none.exp()[:, None]), spread_pixels))
             if progress is not None:
                 progress((start + len(rows)) / count)
     index, probability, spread = (torch.cat(parts).numpy().astype(np.float64) for parts in zip(*found, strict=True))
@@ -67,6 +69,14 @@ def canal_candidates(
     return CanalCandidates(
         stack.heights_mm, np.array(stack.origin_ras[:2]) + index * spacing, probability, spread * spacing[0]
     )
+
+
+def _against_none(mass: torch.Tensor, none: torch.Tensor) -> torch.Tensor:
+    """Probability of a place against "no canal here", with little regard to other places: the path chooses among those.
+
+    A shoulder or rib that takes half of the softmax must not end the canal's path at the last slices.
+    """
+    return mass / (mass + none + _SHARE_OF_RIVALS * (1.0 - mass) + 1e-9)
 
 
 def _peaks(probability: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

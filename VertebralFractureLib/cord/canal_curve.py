@@ -19,9 +19,9 @@ from VertebralFractureLib.cord.centerline import Centerline
 FloatArray = NDArray[np.float64]
 
 POINT_MM = 5.0
-_STIFFNESS_MM = 12.0
+_STIFFNESS_MM = 9.0
 """Undulations of the canal shorter than about this (standard deviation of the equivalent kernel) are smoothed away."""
-_OUTLIER_MM = 2.0
+_OUTLIER_MM = 4.0
 _ROBUST_STEPS = 6
 
 
@@ -59,7 +59,7 @@ def robust_smooth(places: FloatArray, weights: FloatArray, stiffness: float) -> 
     """Smooth ``places`` ``(n, 2)`` given ``weights`` ``(n,)`` (0 = missing); also the distance of each from the curve.
 
     Minimizes sum w |x - y|^2 + stiffness^4 sum |second difference|^2 (Whittaker 1923; Eilers 2003), with the weights
-    multiplied by 1 / (1 + (distance / 2 mm)^2)^2 and iterated.
+    multiplied by 1 / (1 + (distance / 4 mm)^2)^2 and iterated.
     """
     count = len(places)
     second = np.diff(np.eye(count), n=2, axis=0)
