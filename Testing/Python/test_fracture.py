@@ -13,7 +13,7 @@ import torch
 
 from VertebralFractureLib.cord import Centerline
 from VertebralFractureLib.errors import NotEvaluable, WeightsDamaged
-from VertebralFractureLib.fracture import FractureSequence, fracture_weights_sha256, score_sequence
+from VertebralFractureLib.fracture import FractureSequence, fracture_weights_sha256, score_sequence, score_series
 from VertebralFractureLib.fracture.network import FractureNetwork, NetworkOptions
 from VertebralFractureLib.fracture.patches import (
     CODE_LENGTH,
@@ -26,7 +26,7 @@ from VertebralFractureLib.fracture.patches import (
     position_code,
     sample_patches,
 )
-from VertebralFractureLib.fracture.scoring import calibrated
+from VertebralFractureLib.fracture.scoring import calibrated, series_logit
 from VertebralFractureLib.spine import SpineVolume, spine_frame
 from VertebralFractureLib.weights import save_weights
 
@@ -143,8 +143,18 @@ def test_one_high_position_raises_the_series_and_an_invalid_one_does_not() -> No
     without = valid.clone()
     without[0, 7] = 0.0
 
-    assert float(network.aggregate(high, valid)) > float(network.aggregate(low, valid)) + 5.0
-    assert float(network.aggregate(high, without)) < float(network.aggregate(low, valid)) + 0.1
+    assert float(network.aggregate(high, valid).detach()) > float(network.aggregate(low, valid).detach()) + 5.0
+    assert float(network.aggregate(high, without).detach()) < float(network.aggregate(low, valid).detach()) + 0.1
+
+
+def test_the_series_score_outside_torch_is_the_network_s_own() -> None:
+    network = FractureNetwork(NetworkOptions(3, (12, 12, 8), (4, 4, 8), 8))
+    logits = torch.linspace(-5.0, 4.0, 13)[None]
+
+    expected = float(network.aggregate(logits, torch.ones(1, 13)).detach())
+
+    pooling = network.pooling.detach().double().numpy()
+    assert series_logit(logits[0].double().numpy(), pooling) == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_series_loss_reaches_the_encoder() -> None:
@@ -176,6 +186,21 @@ def test_an_ensemble_averages_its_members_and_says_where_they_differ(tmp_path: P
     assert 0.0 <= sequence.scan_probability <= 1.0
     assert seen == [0.5, 1.0]
     assert set(fracture_weights_sha256(folder)) == {"fracture-straight", "fracture-sagittal"}
+
+
+def test_only_judged_vertebrae_decide_the_scan(tmp_path: Path) -> None:
+    folder = a_weights_folder(tmp_path)
+    sequence = score_sequence(a_bent_spine(), weights_folder=folder, members=["straight"])
+    suspicious = sequence.probability.copy()
+    suspicious[3] = 0.999
+    sequence = replace(sequence, member_probability={"straight": suspicious})
+    at = sequence.positions_mm
+
+    with_it = score_series(sequence, [(at[2], at[5])], weights_folder=folder)
+    without_it = score_series(sequence, [(at[5], at[9])], weights_folder=folder)
+
+    assert with_it.scan_probability > without_it.scan_probability + 0.1
+    assert score_series(sequence, [(900.0, 950.0)], weights_folder=folder) is sequence
 
 
 def test_the_answer_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.spine import SpineVolume
 from VertebralFractureLib.weights import load_weights, weights_names
 
-__all__ = ["FractureSequence", "fracture_weights_sha256", "score_sequence"]
+__all__ = ["FractureSequence", "fracture_weights_sha256", "score_sequence", "score_series"]
 
 
 def score_sequence(
@@ -30,6 +30,19 @@ def score_sequence(
     from VertebralFractureLib.fracture import scoring
 
     return scoring.score_sequence(spine, weights_folder=weights_folder, members=members, progress=progress)
+
+
+def score_series(
+    sequence: FractureSequence, spans_mm: Sequence[tuple[float, float]], *, weights_folder: Path | None = None
+) -> FractureSequence:
+    """The sequence with its scan score taken only over the vertebrae that were judged; see ``fracture.scoring``.
+
+    Raises:
+        WeightsDamaged: when a member is missing or damaged.
+    """
+    from VertebralFractureLib.fracture import scoring
+
+    return scoring.score_series(sequence, spans_mm, weights_folder=weights_folder)
 
 
 def fracture_weights_sha256(weights_folder: Path | None = None) -> dict[str, str]:

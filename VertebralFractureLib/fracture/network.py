@@ -29,6 +29,7 @@ class NetworkOptions:
         channels: of the encoder's stages, each of which halves the patch.
         features: length of a patch's representation.
         uses_sequence: False for the patch-wise variant, which sees no neighbours.
+        halves_right: a 3D stage halves the patch from right to left too; False for a few thick slabs.
     """
 
     dimensions: int
@@ -36,6 +37,7 @@ class NetworkOptions:
     channels: tuple[int, int, int] = (12, 24, 48)
     features: int = 64
     uses_sequence: bool = True
+    halves_right: bool = True
 
     def to_config(self) -> dict[str, Any]:
         return asdict(self)
@@ -50,6 +52,7 @@ class NetworkOptions:
             (int(first), int(second), int(third)),
             int(config["features"]),
             bool(config["uses_sequence"]),
+            bool(config["halves_right"]),
         )
 
 
@@ -63,14 +66,15 @@ class PatchEncoder(nn.Module):
         super().__init__()
         self.dimensions = options.dimensions
         convolution: Any = nn.Conv3d if options.dimensions == 3 else nn.Conv2d
+        halving = [2, 2, 2 if options.halves_right else 1][: options.dimensions]
         size = list(options.patch_shape[: options.dimensions])
         inputs = 2 if options.dimensions == 3 else options.patch_shape[2] + 1
         layers: list[nn.Module] = []
         for index, outputs in enumerate(options.channels):
-            layers += [convolution(inputs, outputs, 3, 2, 1), nn.GroupNorm(4, outputs), nn.ReLU()]
+            layers += [convolution(inputs, outputs, 3, halving, 1), nn.GroupNorm(4, outputs), nn.ReLU()]
             if index > 0:
                 layers += [convolution(outputs, outputs, 3, 1, 1), nn.GroupNorm(4, outputs), nn.ReLU()]
-            inputs, size = outputs, [(n + 1) // 2 for n in size]
+            inputs, size = outputs, [-(-n // step) for n, step in zip(size, halving, strict=True)]
         flat = inputs
         for n in size:
             flat *= n

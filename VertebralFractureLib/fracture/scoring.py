@@ -7,7 +7,7 @@ the weights carry their own grid, so that a retrained member needs no change of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,20 +32,20 @@ FloatArray = NDArray[np.float64]
 
 PREFIX = "fracture-"
 LEAST_INSIDE = 0.5
-"""A position counts for the series' score only when this share of its patch lies in the field of view."""
+"""A position says something about its vertebra when this share of its patch lies in the field of view."""
+_LEAST_INSIDE_FOR_SERIES = 0.9
 _LEAST_POSITIONS = 3
 _PATCHES_PER_CHUNK = 32
 
 
 @dataclass(frozen=True)
 class RawScores:
-    """One member's uncalibrated answer: ``logits`` ``(n, 3)`` of grade >= 1, 2, 3, and the logit of the series."""
+    """One member's uncalibrated answer: ``logits`` ``(n, 3)`` of grade >= 1, 2, 3; heights ``(n, 3)`` in mm."""
 
     positions_mm: FloatArray
     logits: FloatArray
     heights_mm: FloatArray
     inside_fraction: FloatArray
-    series_logit: float
 
 
 def network_from_weights(weights: Weights) -> tuple[FractureNetwork, PatchGrid]:
@@ -64,14 +64,13 @@ def raw_scores(network: FractureNetwork, grid: PatchGrid, spine: SpineVolume) ->
     code = torch.from_numpy(position_code(spine.frame, positions))
     with torch.inference_mode():
         chunks = [network.encoder(part) for part in torch.split(patches, _PATCHES_PER_CHUNK)]
-        valid = (inside >= LEAST_INSIDE).float()
-        logits, heights, series = network.answer(torch.cat(chunks)[None], code[None], valid[None])
+        valid = torch.ones_like(inside)
+        logits, heights, _ = network.answer(torch.cat(chunks)[None], code[None], valid[None])
     return RawScores(
         positions,
         logits[0].double().numpy(),
         20.0 * heights[0].double().numpy(),
         inside.double().numpy(),
-        float(series[0]),
     )
 
 
@@ -83,6 +82,9 @@ def score_sequence(
     progress: StageProgress | None = None,
 ) -> FractureSequence:
     """The ensemble's fracture probability along a ``straightened`` spine volume.
+
+    ``scan_probability`` is taken over all positions whose patch lies inside the field of view; once the vertebrae are
+    known, ``score_series`` takes it over those that were judged.
 
     Args:
         spine: from ``spine.straighten``.
@@ -99,26 +101,62 @@ def score_sequence(
     if not names:
         raise WeightsDamaged("The weights of the fracture model are missing; install VertebralFracture again.")
     probability: dict[str, FloatArray] = {}
-    series = []
     for index, name in enumerate(names):
         weights = load_weights(name, weights_folder)
         scores = raw_scores(*network_from_weights(weights), spine)
         if np.count_nonzero(scores.inside_fraction >= LEAST_INSIDE) < _LEAST_POSITIONS:
             raise NotEvaluable("Too little of the spine lies inside the volume to look for fractures.")
-        calibration = weights.config["calibration"]
-        probability[name.removeprefix(PREFIX)] = calibrated(scores.logits[:, 0], calibration["vertebra"])
-        series.append(float(calibrated(np.asarray(scores.series_logit), calibration["scan"])))
+        line = weights.config["calibration"]["vertebra"]
+        probability[name.removeprefix(PREFIX)] = calibrated(scores.logits[:, 0], line)
         if progress is not None:
             progress((index + 1) / len(names))
     stacked = np.stack(list(probability.values()))
-    return FractureSequence(
+    sequence = FractureSequence(
         positions_mm=scores.positions_mm,
         probability=stacked.mean(axis=0),
         uncertainty=stacked.std(axis=0),
         inside_fraction=scores.inside_fraction,
         member_probability=probability,
-        scan_probability=float(np.mean(series)),
+        scan_probability=float("nan"),
     )
+    counted = scores.inside_fraction >= min(_LEAST_INSIDE_FOR_SERIES, float(scores.inside_fraction.max()))
+    return _with_series_score(sequence, counted, weights_folder)
+
+
+def score_series(
+    sequence: FractureSequence, spans_mm: Sequence[tuple[float, float]], *, weights_folder: Path | None = None
+) -> FractureSequence:
+    """The sequence with ``F_agg`` taken only over positions inside the given spans of arc length.
+
+    The spans are those of the vertebrae that were judged: the cervical spine, the sacrum and what the field of view
+    cuts are outside the model's purpose and must not decide a scan. Unchanged when no position lies in a span.
+    """
+    counted = np.zeros(len(sequence.positions_mm), dtype=np.bool_)
+    for low, high in spans_mm:
+        counted |= (sequence.positions_mm >= low) & (sequence.positions_mm <= high)
+    counted &= sequence.inside_fraction >= LEAST_INSIDE
+    return _with_series_score(sequence, counted, weights_folder) if counted.any() else sequence
+
+
+def _with_series_score(
+    sequence: FractureSequence, counted: NDArray[np.bool_], weights_folder: Path | None
+) -> FractureSequence:
+    scores = []
+    for member, probability in sequence.member_probability.items():
+        weights = load_weights(PREFIX + member, weights_folder)
+        slope, offset = weights.config["calibration"]["vertebra"]
+        bounded = np.clip(probability, 1e-12, 1.0 - 1e-12)
+        logits = (np.log(bounded) - np.log1p(-bounded) - offset) / slope
+        series = series_logit(logits[counted], np.asarray(weights.tensors["pooling"], dtype=np.float64))
+        scores.append(float(calibrated(np.asarray(series), weights.config["calibration"]["scan"])))
+    return replace(sequence, scan_probability=float(np.mean(scores)))
+
+
+def series_logit(logits: FloatArray, pooling: FloatArray) -> float:
+    """``F_agg`` of position logits, as ``FractureNetwork.aggregate`` computes it, from its three parameters."""
+    sharpness = 0.5 + float(np.logaddexp(0.0, pooling[0]))
+    smooth_maximum = float(np.logaddexp.reduce(sharpness * logits)) / sharpness
+    return float(pooling[1]) * smooth_maximum + float(pooling[2])
 
 
 def calibrated(logits: FloatArray, line: Sequence[float]) -> FloatArray:

@@ -15,7 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.fracture.scoring import LEAST_INSIDE, calibrated, network_from_weights, raw_scores
+from VertebralFractureLib.fracture.scoring import (
+    LEAST_INSIDE,
+    calibrated,
+    network_from_weights,
+    raw_scores,
+    series_logit,
+)
 from VertebralFractureLib.training.fracture_data import (
     LabelledSpine,
     crop,
@@ -45,7 +51,7 @@ VALIDATION_PHANTOMS = range(500_000, 500_030)
 
 @dataclass(frozen=True)
 class VertebraScore:
-    """One vertebra: its truth and, by member, the largest logit of the positions inside it."""
+    """One vertebra: its truth and, by member, the mean logit of its positions, weighted as ``score_vertebrae`` does."""
 
     grade: int
     shape: str | None
@@ -119,20 +125,26 @@ def evaluation_spines(case: StraightCase, variants: int = VARIANTS) -> Iterator[
 def score_cases(cases: Sequence[StraightCase], weights_folder: Path, members: Sequence[str]) -> list[SpineScore]:
     """Uncalibrated scores of all evaluation spines of ``cases``."""
     networks = {name: network_from_weights(load_weights(f"fracture-{name}", weights_folder)) for name in members}
+    pooling = {name: network.pooling.detach().double().numpy() for name, (network, _) in networks.items()}
     result = []
     for case in cases:
         for kind, spine in evaluation_spines(case):
             raw = {name: raw_scores(network, grid, spine.volume) for name, (network, grid) in networks.items()}
             first = next(iter(raw.values()))
             vertebrae = []
+            judged = np.zeros(len(first.positions_mm), dtype=np.bool_)
             for item in spine.vertebrae:
                 within = (first.positions_mm >= item.low_mm) & (first.positions_mm <= item.high_mm)
                 within &= first.inside_fraction >= LEAST_INSIDE
                 if item.grade is not None and within.any():
-                    logits = {name: float(scores.logits[within, 0].max()) for name, scores in raw.items()}
+                    judged |= within
+                    middle, height = 0.5 * (item.low_mm + item.high_mm), item.high_mm - item.low_mm
+                    weight = within * (1.0 - np.abs(first.positions_mm - middle) / height)
+                    weight /= weight.sum()
+                    logits = {name: float(weight @ scores.logits[:, 0]) for name, scores in raw.items()}
                     vertebrae.append(VertebraScore(item.grade, item.shape, item.simulated, item.level, logits))
             if vertebrae:
-                series = {name: scores.series_logit for name, scores in raw.items()}
+                series = {name: series_logit(scores.logits[judged, 0], pooling[name]) for name, scores in raw.items()}
                 patient = patient_of(case.identifier)
                 result.append(SpineScore(case.identifier, patient, kind, case.fold, tuple(vertebrae), series))
     return result

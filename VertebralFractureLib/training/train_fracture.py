@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.cache / SERIES_FOLDER
     real = [case for case in cases if not case.is_phantom]
     drawn = [case for case in cases if case.is_phantom]
-    grids = {name: GRIDS[name] for name in SHIPPED}
+    grids = {name: GRIDS[name] for name in {MEMBERS[shipped].grid_name for shipped in SHIPPED} | {member.grid_name}}
     files = build_series(folder, real, grids, options, SERIES_PER_SCAN)
     files += build_series(folder, drawn, grids, options, SERIES_PER_PHANTOM)
     store = SeriesStore.load(files, member.grid_name)
