@@ -130,9 +130,10 @@ def _scanner(block: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
     """Another density, and at times thicker slices: a running mean along s."""
     block = block * np.float32(rng.uniform(0.85, 1.15)) + np.float32(rng.normal(0.0, 25.0))
     if rng.random() < 0.3:
-        width = int(rng.integers(2, 6))
-        padded = np.concatenate([block[:1].repeat(width // 2, 0), block, block[-1:].repeat(width - width // 2, 0)])
+        half = int(rng.integers(1, 3))
+        padded = np.concatenate([block[:1].repeat(half + 1, 0), block, block[-1:].repeat(half, 0)])
         total = np.cumsum(padded, axis=0, dtype=np.float64)
+        width = 2 * half + 1
         block = ((total[width:] - total[:-width]) / width).astype(np.float32)
     return block
 

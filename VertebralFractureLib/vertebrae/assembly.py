@@ -64,9 +64,9 @@ def find_vertebrae(
     """
     tell = progress or StageProgress("vertebrae")
     tell(0.0)
-    maps, s_from = body_maps(spine, weights_folder)
+    maps = body_maps(spine, weights_folder)
     tell(0.4)
-    bodies = find_bodies(spine, maps, s_from)
+    bodies = find_bodies(spine, maps)
     tell(0.6)
     rows, log_p = naming.level_log_probability(spine, weights_folder)
     names = naming.name_spans([body.span for body in bodies], rows, log_p)

@@ -69,7 +69,9 @@ def strip_mean(values: FloatArray, middle: FloatArray) -> FloatArray:
     return np.asarray((values * near).sum(axis=1) / near.sum(axis=1))
 
 
-def measure_shape(maps: FloatArray, s_from_mm: float, span: Span, middle: float) -> BodyShape | None:
+def measure_shape(
+    maps: FloatArray, s_from_mm: float, span: Span, middle: float, edge_outward_mm: float = 0.0
+) -> BodyShape | None:
     """Walls and landmarks of one body; None when its depth is implausible.
 
     Args:
@@ -77,6 +79,7 @@ def measure_shape(maps: FloatArray, s_from_mm: float, span: Span, middle: float)
         s_from_mm: arc length of row 0.
         span: where the body begins and ends at mid depth.
         middle: a of the body's middle.
+        edge_outward_mm: added to both endplates, away from the body.
     """
     a = column_positions()
     height = span.s_superior_mm - span.s_inferior_mm
@@ -94,7 +97,7 @@ def measure_shape(maps: FloatArray, s_from_mm: float, span: Span, middle: float)
     upper = _trace(maps[1], rows, columns, (max(reach[0], span.s_superior_mm - _SEARCH_MM), reach[1]), middle - a[0])
     reach = (span.s_inferior_mm - _SEARCH_MM, centre - 1.5)
     lower = _trace(maps[2], rows, columns, (reach[0], min(reach[1], span.s_inferior_mm + _SEARCH_MM)), middle - a[0])
-    x = a[columns]
+    x, upper, lower = a[columns], upper + edge_outward_mm, lower - edge_outward_mm
     tilt = 0.5 * float(np.polyfit(x, upper, 1)[0] + np.polyfit(x, lower, 1)[0])
     lean = float(np.clip(tilt, -_STEEPEST, _STEEPEST)) * 0.5 * height
     places = np.array([a_ant - ANTERIOR_INSET_MM, 0.5 * (a_ant + a_post), a_post + POSTERIOR_INSET_MM])

@@ -34,8 +34,23 @@ class FoundBody:
     complete: bool
 
 
-def body_maps(spine: SpineVolume, weights_folder: Path | None = None) -> tuple[FloatArray, float]:
-    """Probabilities ``(3, rows, 96)`` of body, upper and lower edge, and the arc length of row 0.
+@dataclass(frozen=True)
+class BodyMaps:
+    """The network's answer.
+
+    Attributes:
+        probability: ``(3, rows, 96)`` of body, upper edge and lower edge.
+        s_from_mm: arc length of row 0.
+        edge_outward_mm: how far inside the reader's endplate these weights mark it, measured on their training scans.
+    """
+
+    probability: FloatArray
+    s_from_mm: float
+    edge_outward_mm: float
+
+
+def body_maps(spine: SpineVolume, weights_folder: Path | None = None) -> BodyMaps:
+    """Run the body network.
 
     Raises:
         WeightsDamaged: when the weights are missing or damaged.
@@ -51,24 +66,26 @@ def body_maps(spine: SpineVolume, weights_folder: Path | None = None) -> tuple[F
     picture = sagittal_input(spine)
     with torch.inference_mode():
         logits = network(torch.from_numpy(picture.channels)[None])[0]
-    return torch.sigmoid(logits)[:, : picture.rows].double().numpy(), picture.s_from_mm
+    probability = torch.sigmoid(logits)[:, : picture.rows].double().numpy()
+    return BodyMaps(probability, picture.s_from_mm, float(weights.config["edge_outward_mm"]))
 
 
-def find_bodies(spine: SpineVolume, maps: FloatArray, s_from_mm: float) -> list[FoundBody]:
+def find_bodies(spine: SpineVolume, maps: BodyMaps) -> list[FoundBody]:
     """The bodies on the maps, caudal to cranial."""
-    s = s_from_mm + np.arange(maps.shape[1], dtype=np.float64)
-    middle = mid_depth(maps[0])
+    probability = maps.probability
+    s = maps.s_from_mm + np.arange(probability.shape[1], dtype=np.float64)
+    middle = mid_depth(probability[0])
     profiles = Profiles(
         s_mm=s,
-        body=strip_mean(maps[0], middle),
-        upper_edge=strip_mean(maps[1], middle),
-        lower_edge=strip_mean(maps[2], middle),
+        body=strip_mean(probability[0], middle),
+        upper_edge=strip_mean(probability[1], middle),
+        lower_edge=strip_mean(probability[2], middle),
         inside=_inside_at(spine, middle),
     )
     bodies = []
     for span in search_spans(profiles):
-        at = float(np.interp(0.5 * (span.s_inferior_mm + span.s_superior_mm), s, middle))
-        shape = measure_shape(maps, s_from_mm, span, at)
+        at = float(np.interp(span.middle_mm, s, middle))
+        shape = measure_shape(probability, maps.s_from_mm, span, at, maps.edge_outward_mm)
         bodies.append(FoundBody(span, at, shape, not span.cut and _is_whole(spine, span, at, shape)))
     return bodies
 

@@ -55,6 +55,10 @@ class Span:
     confidence: float
     cut: bool = False
 
+    @property
+    def middle_mm(self) -> float:
+        return 0.5 * (self.s_inferior_mm + self.s_superior_mm)
+
 
 def search_spans(profiles: Profiles) -> list[Span]:
     """The most probable bodies, caudal to cranial.
