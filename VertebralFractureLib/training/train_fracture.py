@@ -16,7 +16,7 @@ import torch
 
 from VertebralFractureLib.fracture.network import GRADES, FractureNetwork
 from VertebralFractureLib.training.fracture_data import Batch, SeriesOptions
-from VertebralFractureLib.training.fracture_members import GRIDS, MEMBERS, SHIPPED
+from VertebralFractureLib.training.fracture_members import MEMBERS, SHIPPED
 from VertebralFractureLib.training.fracture_series import SeriesStore, build_series
 from VertebralFractureLib.training.loop import TrainingOptions, train
 from VertebralFractureLib.training.straight_cache import load_or_build_cases, training_cases
@@ -50,12 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
     every = load_or_build_cases(arguments.cache, arguments.data, range(arguments.phantoms))
     cases = training_cases(every, fold)
     options = SeriesOptions()
-    folder = arguments.cache / SERIES_FOLDER
+    folder = arguments.cache / SERIES_FOLDER / member.grid_name
     real = [case for case in cases if not case.is_phantom]
     drawn = [case for case in cases if case.is_phantom]
-    grids = {name: GRIDS[name] for name in {MEMBERS[shipped].grid_name for shipped in SHIPPED} | {member.grid_name}}
-    files = build_series(folder, real, grids, options, SERIES_PER_SCAN)
-    files += build_series(folder, drawn, grids, options, SERIES_PER_PHANTOM)
+    grids = {member.grid_name: member.grid}
+    scan_files = build_series(folder, real, grids, options, SERIES_PER_SCAN)
+    files = scan_files + build_series(folder, drawn, grids, options, SERIES_PER_PHANTOM)
     store = SeriesStore.load(files, member.grid_name)
     torch.manual_seed(arguments.seed)
     network = FractureNetwork(member.network)
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         "calibration": IDENTITY_CALIBRATION,
         "training": {
             "fold_left_out": fold,
-            "scans": sorted(case.identifier for case in real),
+            "scans": sorted({path.stem.split("--")[0] for path in scan_files}),
             "phantoms": len(drawn),
             "series": len(files),
             "seed": arguments.seed,
