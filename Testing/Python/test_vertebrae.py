@@ -9,7 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from VertebralFractureLib.fracture import FractureSequence
-from VertebralFractureLib.vertebrae import Vertebra, score_vertebrae
+from VertebralFractureLib.phantom import make_phantom, random_options
+from VertebralFractureLib.spine import straighten
+from VertebralFractureLib.vertebrae import Vertebra, find_vertebrae, score_vertebrae
 from VertebralFractureLib.vertebrae.endplates import column_positions, measure_shape
 from VertebralFractureLib.vertebrae.sequence_search import Profiles, Span, search_spans
 
@@ -130,3 +132,36 @@ def test_a_vertebra_beyond_the_sequence_is_not_evaluable() -> None:
 
     assert scored.status == "not_evaluable"
     assert scored.reason
+
+
+def test_the_whole_step_finds_names_and_measures_the_vertebrae_of_a_phantom() -> None:
+    phantom = make_phantom(random_options(6, field_of_view="spine", spacing_mm=(1.5, 1.5, 2.5), fractures=0))
+    spine = straighten(phantom.ct, phantom.reference.centerline)
+    truth = [v for v in phantom.reference.vertebrae if v.complete and v.level != "S1" and all(v.heights_mm)]
+
+    found = find_vertebrae(spine)
+
+    whole = [v for v in found if v.complete]
+    centres = np.array([v.centre_ras for v in whole])
+    nearest = [np.linalg.norm(centres - np.array(v.centre_ras), axis=1).min() for v in truth]
+    assert len(truth) >= 4
+    assert np.mean(np.array(nearest) < 5.0) > 0.9
+    assert [v.centre_straight[2] for v in found] == sorted(v.centre_straight[2] for v in found)
+    assert all(v.label for v in found)
+    errors = [
+        abs(v.heights_mm.posterior - float(true.heights_mm[2] or 0.0))
+        for true in truth
+        for v in whole
+        if v.heights_mm is not None and np.linalg.norm(np.subtract(v.centre_ras, true.centre_ras)) < 5.0
+    ]
+    assert np.median(errors) < 1.5
+
+
+def test_heights_are_left_out_on_slices_that_are_too_thick_to_measure() -> None:
+    phantom = make_phantom(random_options(6, field_of_view="spine", spacing_mm=(1.5, 1.5, 5.0), fractures=0))
+    spine = straighten(phantom.ct, phantom.reference.centerline)
+
+    found = find_vertebrae(spine, slice_thickness_mm=max(phantom.ct.spacing_mm))
+
+    assert any(v.complete for v in found)
+    assert all(v.heights_mm is None and v.grade is None for v in found)
