@@ -13,7 +13,7 @@ from pathlib import Path
 
 from VertebralFractureLib.cord import Centerline, cord_weights_sha256, detect_centerline
 from VertebralFractureLib.errors import NotEvaluable
-from VertebralFractureLib.fracture import FractureSequence, fracture_weights_sha256, score_sequence
+from VertebralFractureLib.fracture import FractureSequence, fracture_weights_sha256, score_sequence, score_series
 from VertebralFractureLib.pipeline.memory import peak_memory_mb
 from VertebralFractureLib.progress import STAGES, CancelToken, ProgressListener, StageProgress
 from VertebralFractureLib.report import SpineReport
@@ -118,8 +118,11 @@ def detect(
             sequence = score_sequence(spine, weights_folder=weights, progress=progress)
         with watch.stage("vertebrae"):
             progress = StageProgress("vertebrae", listener, token)
-            found = find_vertebrae(spine, weights_folder=weights, progress=progress)
+            thickness = max(ct.spacing_mm)
+            found = find_vertebrae(spine, weights_folder=weights, slice_thickness_mm=thickness, progress=progress)
             vertebrae = score_vertebrae(found, sequence)
+            spans = [(v.s_inferior_mm, v.s_superior_mm) for v in vertebrae if v.status == "scored"]
+            sequence = score_series(sequence, spans, weights_folder=weights)
             report = build_report(ct, centerline, spine, sequence, vertebrae, sha256)
     except NotEvaluable as error:
         report = build_not_evaluable_report(ct, str(error), sha256, centerline)

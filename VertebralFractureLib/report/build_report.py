@@ -43,7 +43,11 @@ def build_report(
     vertebrae: Sequence[Vertebra],
     weights_sha256: Mapping[str, str],
 ) -> SpineReport:
-    """The report of a scan whose steps all ran; not evaluable when too few vertebrae could be scored."""
+    """The report of a scan whose steps all ran; not evaluable when too few vertebrae could be scored.
+
+    The scan's probability is the larger of the series' own and that of its most suspicious vertebra, so that a scan is
+    never called less suspicious than a part of it.
+    """
     reported = tuple(_reported(vertebra, spine) for vertebra in vertebrae)
     scored = [vertebra for vertebra in reported if vertebra.status == "scored"]
     if len(scored) < MINIMUM_SCORED:
@@ -60,7 +64,7 @@ def build_report(
         status=EVALUABLE,
         reason=None,
         scan=ScanResult(
-            fracture_probability=sequence.scan_probability,
+            fracture_probability=max([sequence.scan_probability, *(v.fracture_probability or 0.0 for v in scored)]),
             sdi=spinal_deformity_index([v for v in vertebrae if v.label in suspected_labels]) or 0,
             fractured_levels=tuple(vertebra.label for vertebra in reversed(suspected)),
             decision_threshold=DECISION_THRESHOLD,

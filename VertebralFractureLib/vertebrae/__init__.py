@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from VertebralFractureLib.vertebrae.assembly import find_vertebrae, score_vertebrae
+from VertebralFractureLib.vertebrae.assembly import find_vertebrae
 from VertebralFractureLib.vertebrae.grading import spinal_deformity_index
+from VertebralFractureLib.vertebrae.scoring import score_vertebrae
 from VertebralFractureLib.vertebrae.vertebra import Heights, Vertebra
 from VertebralFractureLib.weights import load_weights
 

@@ -1,4 +1,4 @@
-"""Step 5 as a whole: bodies found, named and measured become ``Vertebra`` objects; then the sequence's scores.
+"""Bodies found, named and measured become ``Vertebra`` objects, not scored yet.
 
 A vertebra that cannot be judged keeps its place in the list with a reason; nothing is normal by default.
 """
@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.spine.spine_volume import SpineVolume
 from VertebralFractureLib.vertebrae import naming
@@ -27,7 +26,7 @@ from VertebralFractureLib.vertebrae.grading import (
     shape_of,
 )
 from VertebralFractureLib.vertebrae.level_assignment import LevelName
-from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, STATUS_SCORED, Heights, Vertebra
+from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, Heights, Vertebra
 
 FloatArray = NDArray[np.float64]
 
@@ -35,13 +34,11 @@ REASON_CUT = "cut by the field of view"
 REASON_LEVEL = "outside the levels that are scored"
 REASON_CONFIDENCE = "low confidence"
 REASON_METAL = "implant or cement"
-REASON_NO_POSITION = "no position of the sequence lies inside it"
 
 LOWEST_CONFIDENCE = 0.35
 THICKEST_MEASURED_MM = 4.0
 """Beyond this slice thickness a height is a guess: partial volume alone moves an endplate by a tenth of the height."""
 _METAL_HU, _METAL_SHARE = 1000.0, 0.08
-_INSIDE_SHARE = 0.5
 _TRABECULAR_R_MM = 8.0
 
 
@@ -162,32 +159,3 @@ def _body_hu(spine: SpineVolume, body: FoundBody) -> tuple[float | None, float]:
     if len(values) == 0:
         return None, 0.0
     return float(np.median(values)), float((values > _METAL_HU).mean())
-
-
-def score_vertebrae(vertebrae: Sequence[Vertebra], sequence: FractureSequence) -> list[Vertebra]:
-    """The vertebrae with the sequence's probability and status.
-
-    Pooling: the mean of p over the positions between the endplates, each weighted by how near it is to mid height
-    (triangle, zero at half a height beyond an endplate). A maximum or a noisy-or would grow with the number of
-    positions, and a neighbour's fracture would leak in.
-    """
-    return [_scored(vertebra, sequence) for vertebra in vertebrae]
-
-
-def _scored(vertebra: Vertebra, sequence: FractureSequence) -> Vertebra:
-    if vertebra.reason is not None:
-        return replace(vertebra, status=STATUS_NOT_EVALUABLE)
-    middle = 0.5 * (vertebra.s_inferior_mm + vertebra.s_superior_mm)
-    height = vertebra.s_superior_mm - vertebra.s_inferior_mm
-    weight = np.clip(1.0 - np.abs(sequence.positions_mm - middle) / height, 0.0, 1.0)
-    weight = np.where(np.abs(sequence.positions_mm - middle) <= 0.5 * height, weight, 0.0)
-    weight = weight * (sequence.inside_fraction >= _INSIDE_SHARE)
-    if weight.sum() <= 0.0:
-        return replace(vertebra, status=STATUS_NOT_EVALUABLE, reason=REASON_NO_POSITION)
-    weight = weight / weight.sum()
-    return replace(
-        vertebra,
-        status=STATUS_SCORED,
-        fracture_probability=float(weight @ sequence.probability),
-        uncertainty=float(weight @ sequence.uncertainty),
-    )
