@@ -110,7 +110,7 @@ def test_too_few_scored_vertebrae_make_the_scan_not_evaluable_and_leave_no_resul
     report = build_report(a_ct, a_centerline, spine, a_sequence, two, {})
 
     assert report.status == "not_evaluable"
-    assert "Only 2 complete" in report.reason
+    assert "Only 2 thoracic or lumbar" in report.reason
     assert report.vertebrae == ()
     assert report.scan.fracture_probability is None
     assert "No fracture" not in report_table(report)

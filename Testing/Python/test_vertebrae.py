@@ -118,6 +118,23 @@ def test_a_vertebra_is_scored_by_the_positions_inside_it_and_not_by_its_neighbou
     assert scored[1].uncertainty == pytest.approx(0.1)
 
 
+def test_a_loss_of_height_beyond_doubt_is_shown_even_where_the_network_is_silent() -> None:
+    collapsed = replace(a_found_vertebra(17.0, 37.0), height_loss=0.45)
+
+    scored = score_vertebrae([collapsed], a_sequence(np.full(10, 0.02)))[0]
+
+    assert scored.fracture_probability == pytest.approx(1.0, abs=1e-3)
+    assert scored.uncertainty == pytest.approx(0.49, abs=0.01), "the two disagree, and the reader is told"
+
+
+def test_a_mild_loss_of_height_is_left_to_the_network() -> None:
+    mild = replace(a_found_vertebra(17.0, 37.0), height_loss=0.15)
+
+    scored = score_vertebrae([mild], a_sequence(np.full(10, 0.3)))[0]
+
+    assert scored.fracture_probability == pytest.approx(0.3)
+
+
 def test_a_vertebra_with_a_reason_is_not_evaluable_and_has_no_probability() -> None:
     cut = replace(a_found_vertebra(0.0, 20.0), complete=False, reason="cut by the field of view")
 

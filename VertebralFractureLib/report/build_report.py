@@ -6,6 +6,7 @@ calling such a scan free of fractures would be harm.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -51,11 +52,7 @@ def build_report(
     reported = tuple(_reported(vertebra, spine) for vertebra in vertebrae)
     scored = [vertebra for vertebra in reported if vertebra.status == "scored"]
     if len(scored) < MINIMUM_SCORED:
-        reason = (
-            f"Only {len(scored)} complete thoracic or lumbar vertebrae could be scored and at least {MINIMUM_SCORED} "
-            "are needed; use a scan that covers more of the spine."
-        )
-        return build_not_evaluable_report(ct, reason, weights_sha256, centerline)
+        return build_not_evaluable_report(ct, _too_few_reason(reported), weights_sha256, centerline)
     suspected = [vertebra for vertebra in reported if is_suspected(vertebra, DECISION_THRESHOLD)]
     suspected_labels = {vertebra.label for vertebra in suspected}
     return SpineReport(
@@ -95,6 +92,16 @@ def build_not_evaluable_report(
         sequence=ReportedSequence((), (), ()),
         vertebrae=(),
         timings_s={},
+    )
+
+
+def _too_few_reason(vertebrae: Sequence[ReportedVertebra]) -> str:
+    scored = sum(vertebra.status == "scored" for vertebra in vertebrae)
+    reasons = Counter(vertebra.reason for vertebra in vertebrae if vertebra.reason)
+    others = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "no other was made out"
+    return (
+        f"Only {scored} thoracic or lumbar vertebrae could be scored ({others}) and at least {MINIMUM_SCORED} are "
+        "needed; use a scan that covers more of the spine, or a series with thinner slices."
     )
 
 
