@@ -5,7 +5,7 @@ import pytest
 
 from VertebralFractureLib.cord import Centerline
 from VertebralFractureLib.evaluation.compare import compare
-from VertebralFractureLib.evaluation.statistics import area_under_curve, bootstrap, wilson_interval
+from VertebralFractureLib.evaluation.statistics import bootstrap, wilson_interval
 from VertebralFractureLib.reference import ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.report.spine_report import (
     InputIdentity,
@@ -106,14 +106,6 @@ def test_a_shifted_centerline_shows_its_shift_and_loses_coverage_beyond_five_mil
 
     assert near.mean_mm == pytest.approx(3.0, abs=0.05)
     assert (near.coverage, far.coverage) == (1.0, 0.0)
-
-
-def test_area_under_curve_counts_ordered_pairs_and_half_of_ties():
-    scores = np.array([0.1, 0.4, 0.4, 0.9])
-    positive = np.array([False, False, True, True])
-
-    assert area_under_curve(scores, positive) == pytest.approx(3.5 / 4)
-    assert np.isnan(area_under_curve(scores, np.zeros(4, bool)))
 
 
 def test_a_bootstrap_interval_holds_its_estimate_and_is_reproducible():

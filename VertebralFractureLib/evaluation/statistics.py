@@ -1,4 +1,4 @@
-"""Area under the ROC curve by ranks, and intervals by resampling patients."""
+"""Figures with their intervals: proportions, and any statistic by resampling patients."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -22,21 +19,6 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f}, n = {self.cases})"
-
-
-def area_under_curve(scores: FloatArray, positive: NDArray[np.bool_]) -> float:
-    """Probability that a positive scores above a negative, ties counted half (Mann and Whitney 1947).
-
-    NaN when one of the two is missing.
-    """
-    count = int(positive.sum())
-    others = len(positive) - count
-    if count == 0 or others == 0:
-        return float("nan")
-    ordered, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks = (last - (counts - 1) / 2.0)[inverse] if len(ordered) else np.zeros(0)
-    return float((ranks[positive].sum() - count * (count + 1) / 2.0) / (count * others))
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:

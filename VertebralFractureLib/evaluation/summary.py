@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from VertebralFractureLib.evaluation.run_cases import CaseResult
-from VertebralFractureLib.evaluation.statistics import Estimate, area_under_curve, bootstrap, wilson_interval
+from VertebralFractureLib.evaluation.statistics import Estimate, bootstrap, wilson_interval
 from VertebralFractureLib.progress import STAGES
+from VertebralFractureLib.training.fracture_metrics import auc
 
 _CASE_HEADER = (
     "| scan | spacing mm | weights | centerline mean / p95 mm | covered | vertebrae found | extra | levels right | "
@@ -162,7 +163,7 @@ def patient_auc(patients: Sequence[Scores]) -> Estimate:
     """AUC of the scan's probability; a scan is positive when any of its vertebrae is fractured."""
     scores = np.array([patient.scan_probability for patient in patients])
     truth = np.array([patient.scan_fractured for patient in patients], dtype=bool)
-    return bootstrap(patients, lambda chosen: area_under_curve(scores[chosen], truth[chosen]))
+    return bootstrap(patients, lambda chosen: auc(scores[chosen], truth[chosen]))
 
 
 def vertebra_auc(patients: Sequence[Scores]) -> Estimate:
@@ -171,7 +172,7 @@ def vertebra_auc(patients: Sequence[Scores]) -> Estimate:
     def statistic(chosen: list[int]) -> float:
         scores = np.concatenate([patients[index].probabilities for index in chosen])
         truth = np.concatenate([np.array(patients[index].fractured, dtype=bool) for index in chosen])
-        return area_under_curve(scores, truth)
+        return auc(scores, truth)
 
     return bootstrap(patients, statistic)
 

@@ -38,7 +38,7 @@ from VertebralFractureLib.training.fracture_metrics import (
     operating_point,
     platt_line,
 )
-from VertebralFractureLib.training.reference_set import fold_count
+from VertebralFractureLib.training.reference_set import fold_count, patient_of_scan
 from VertebralFractureLib.training.straight_cache import StraightCase, load_or_build_cases
 from VertebralFractureLib.weights import load_weights
 
@@ -100,11 +100,6 @@ class Figures:
     false_alarms_per_unmodified_scan: float
 
 
-def patient_of(identifier: str) -> str:
-    """``hcc-007a`` and ``hcc-007b`` are one patient on two dates."""
-    return identifier.rstrip("ab") if identifier.startswith("hcc-") else identifier
-
-
 def evaluation_spines(case: StraightCase, variants: int = VARIANTS) -> Iterator[tuple[str, LabelledSpine]]:
     """The case as it is; for a real one also ``variants`` versions with 1 to 3 fractures and as many with mimics."""
     low, high = case.volume.frame.range_mm
@@ -145,7 +140,7 @@ def score_cases(cases: Sequence[StraightCase], weights_folder: Path, members: Se
                     vertebrae.append(VertebraScore(item.grade, item.shape, item.simulated, item.level, logits))
             if vertebrae:
                 series = {name: series_logit(scores.logits[judged, 0], pooling[name]) for name, scores in raw.items()}
-                patient = patient_of(case.identifier)
+                patient = patient_of_scan(case.identifier)
                 result.append(SpineScore(case.identifier, patient, kind, case.fold, tuple(vertebrae), series))
     return result
 
