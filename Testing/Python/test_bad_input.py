@@ -1,7 +1,6 @@
 """Every bad input gets one clear sentence, its exit code, and nothing on disk that could be taken for a result."""
 
 import json
-import resource
 import signal
 import subprocess
 import sys
@@ -172,17 +171,20 @@ def run_in_process(path, out, **options):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a POSIX facility")
-def test_a_disk_without_space(tmp_path, a_phantom_file):
-    out = tmp_path / "result"
+@pytest.mark.parametrize("room", [20_000, 700_000])
+def test_a_disk_without_space(tmp_path, a_phantom_file, room):
+    """A limit on the size of a file stands for a disk without space: first for the picture, then for the scene."""
+    import resource
 
-    def no_file_beyond_20_kb():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
-    process = run_in_process(a_phantom_file, out, preexec_fn=no_file_beyond_20_kb)
+    process = run_in_process(
+        a_phantom_file,
+        tmp_path / "result",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+    )
     _, said = process.communicate(timeout=120)
 
     assert process.returncode == 2, said
-    assert "disk is full" in said.splitlines()[-1]
+    assert "check free space" in said.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
 
 

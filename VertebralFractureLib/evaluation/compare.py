@@ -35,7 +35,7 @@ class Comparison:
 
     Attributes:
         centerline: None when no centerline was found.
-        pairs: every complete reference vertebra.
+        pairs: every complete reference vertebra; the sacrum is no vertebra that a report lists.
         extra: found, scored vertebrae that match no reference vertebra although they lie within the annotated stretch.
         level_shift: the most frequent difference (found minus true, in levels, caudal positive), None when no level
             was named.
@@ -64,7 +64,7 @@ def compare(report: SpineReport, truth: ReferenceSpine) -> Comparison:
     alarms += [vertebra.label for vertebra in extra if is_suspected(vertebra, threshold)]
     return Comparison(
         centerline=_centerline_errors(report, truth),
-        pairs=tuple(pair for pair in pairs if pair.truth.complete),
+        pairs=tuple(pair for pair in pairs if pair.truth.complete and pair.truth.level != "S1"),
         extra=tuple(extra),
         level_shift=Counter(shifts).most_common(1)[0][0] if shifts else None,
         levels_named=len(shifts),

@@ -46,6 +46,7 @@ def case_record(result: CaseResult) -> dict[str, object]:
         "message": result.message,
         "wall_s": round(result.wall_s, 3),
         "peak_memory_mb": result.peak_memory_mb,
+        "weights_sha256": {} if result.report is None else dict(result.report.software.weights_sha256),
         "timings_s": {} if result.report is None else dict(result.report.timings_s),
         "comparison": None if result.comparison is None else asdict(result.comparison),
     }
@@ -151,11 +152,16 @@ def accuracy_lines(results: Sequence[CaseResult]) -> list[str]:
     patients = [scores for result in results if (scores := _scores(result)) is not None]
     vertebra = vertebra_auc(patients)
     patient = patient_auc(patients)
-    lines = [f"- Patient AUC: {patient}.", f"- Vertebra AUC: {vertebra} patients."]
+    positive = sum(scores.scan_fractured for scores in patients)
+    fractured, total = sum(sum(scores.fractured) for scores in patients), sum(len(s.fractured) for s in patients)
+    lines = [
+        f"- Patient AUC: {patient}; {positive} of them with a fracture.",
+        f"- Vertebra AUC: {vertebra}; {fractured} of {total} vertebrae fractured, intervals by patient.",
+    ]
     for grade in (1, 2, 3):
-        caught, total = _caught(results, grade)
-        low, high = wilson_interval(caught, total)
-        lines.append(f"- Suspected of grade {grade}: {caught} of {total} ({low:.0%} to {high:.0%}).")
+        caught, known = _caught(results, grade)
+        low, high = wilson_interval(caught, known)
+        lines.append(f"- Suspected of grade {grade}: {caught} of {known} ({low:.0%} to {high:.0%}).")
     return lines
 
 

@@ -16,6 +16,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from VertebralFractureLib.errors import OutputRefused
+
 Color = tuple[float, float, float]
 Pixel = tuple[float, float]
 FloatArray = NDArray[np.float64]
@@ -153,12 +155,21 @@ class Canvas:
         return int(columns)
 
     def save(self, path: Path) -> None:
-        """Write a PNG; an older file stays until the new one is complete."""
+        """Write a PNG; an older file stays until the new one is complete.
+
+        Raises:
+            OutputRefused: when the file cannot be written.
+        """
         pixels = np.round(self.rgb.clip(0.0, 1.0) * 255.0).astype(np.uint8)
         path = Path(path)
         with tempfile.TemporaryDirectory(prefix=".vertebral_fracture_", dir=path.absolute().parent) as folder:
             whole = Path(folder) / "overview.png"
-            sitk.WriteImage(sitk.GetImageFromArray(pixels, isVector=True), str(whole), useCompression=True)
+            try:
+                sitk.WriteImage(sitk.GetImageFromArray(pixels, isVector=True), str(whole), useCompression=True)
+            except RuntimeError as error:
+                raise OutputRefused(
+                    f"The picture '{path.name}' could not be written; check free space and permissions."
+                ) from error
             whole.replace(path)
 
     def _blend(self, left: int, top: int, coverage: NDArray[np.floating], color: Color) -> None:

@@ -31,7 +31,7 @@ from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, Height
 FloatArray = NDArray[np.float64]
 
 REASON_CUT = "cut by the field of view"
-REASON_LEVEL = "outside the levels that are scored"
+REASON_LEVEL = "level not scored"
 REASON_CONFIDENCE = "low confidence"
 REASON_METAL = "implant or cement"
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.errors import UnreadableVolume
+from VertebralFractureLib.errors import OutputRefused, UnreadableVolume
 from VertebralFractureLib.volume.ct_volume import CTVolume, FloatArray
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def write_volume(ct: CTVolume, path: Path) -> None:
     Raises:
         ValueError: for a sheared grid and a NIfTI name, because SimpleITK's NIfTI writer drops the shear silently.
         OSError: when the folder cannot be written.
+        OutputRefused: when the file cannot be written, for example for want of space or of a known ending.
     """
     import SimpleITK as sitk
 
@@ -123,7 +124,12 @@ def write_volume(ct: CTVolume, path: Path) -> None:
     if ".nii" in path.suffixes and np.max(np.abs(axes.T @ axes - np.eye(3))) > 1e-3:
         raise ValueError("A sheared grid cannot be written as NIfTI without losing its shear; use .nrrd.")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".vertebral-fracture-") as folder:
-        sitk.WriteImage(ct_to_sitk(ct), str(Path(folder) / path.name), useCompression=True)
+        try:
+            sitk.WriteImage(ct_to_sitk(ct), str(Path(folder) / path.name), useCompression=True)
+        except RuntimeError as error:
+            raise OutputRefused(
+                f"The volume '{path.name}' could not be written; check its ending (for example .nii.gz) and free space."
+            ) from error
         # An .mhd comes with a second file that holds the voxels: it is moved first, so that the header never lies.
         for written in sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name):
             written.replace(path.parent / written.name)
