@@ -123,9 +123,44 @@ def test_a_drawn_phantom_comes_with_its_truth(tmp_path, capsys):
     assert "drawn fractures" in capsys.readouterr().out
 
 
+def test_without_an_output_folder_nothing_runs(a_phantom_file, capsys):
+    code = main(["detect", str(a_phantom_file)])
+
+    assert code == 2
+    assert "--out" in capsys.readouterr().err
+
+
+def test_a_folder_of_several_series_lists_them_and_takes_the_largest_ct(a_phantom, tmp_path, capsys):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    spacing = a_phantom.ct.spacing_mm
+    for series, (name, count) in enumerate([("thorax", len(a_phantom.ct.hu)), ("scout", 12)], start=1):
+        for index in range(count):
+            image = sitk.GetImageFromArray(a_phantom.ct.hu[index])
+            image.SetSpacing(spacing[:2])
+            tags = {"0008|0060": "CT", "0008|103e": name, "0020|000e": f"1.2.{series}"}
+            tags |= {"0008|0018": f"1.2.{series}.{index + 1}", "0020|0037": "1\\0\\0\\0\\1\\0"}
+            tags |= {"0020|0032": f"0\\0\\{index * spacing[2]}", "0028|1052": "0", "0028|1053": "1"}
+            for tag, value in tags.items():
+                image.SetMetaData(tag, value)
+            writer = sitk.ImageFileWriter()
+            writer.KeepOriginalImageUIDOn()
+            writer.SetFileName(str(folder / f"{name}{index}.dcm"))
+            writer.Execute(image)
+
+    code = main(["detect", str(folder), "--out", str(tmp_path / "out")])
+
+    report = report_from_json((tmp_path / "out" / "report.json").read_text())
+    said = capsys.readouterr().err
+    assert code == 0
+    assert "thorax" in said
+    assert "scout" in said
+    assert report.input.identifiers["series_instance_uid"] == "1.2.1"
+
+
 def test_a_misspelt_option_is_a_usage_error(capsys):
     with pytest.raises(SystemExit) as stopped:
-        main(["detect"])
+        main(["detect", "--no-such-option"])
 
     assert stopped.value.code == 2
     assert "usage" in capsys.readouterr().err

@@ -10,17 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from VertebralFractureLib.cli.exit_codes import DONE, NOT_EVALUABLE_CODE
 from VertebralFractureLib.cli.output_folder import complete_or_absent, refuse_foreign_folder
 from VertebralFractureLib.cli.progress_display import progress_listener
 from VertebralFractureLib.cli.table import report_table
+from VertebralFractureLib.errors import OutputRefused
 from VertebralFractureLib.progress import CancelToken, StageProgress
+
+if TYPE_CHECKING:
+    from VertebralFractureLib.volume import DicomSeries
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, help=".nii .nii.gz .nrrd .mha .mhd .mrb, or a DICOM folder")
-    parser.add_argument("--out", type=Path, required=True, help="new or empty folder, or one of an earlier result")
+    parser.add_argument("--out", type=Path, default=None, help="new or empty folder, or one of an earlier result")
     parser.add_argument(
         "--series", help="DICOM: series UID, its beginning, or its description; --list-series shows them"
     )
@@ -36,7 +41,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.list_series:
         return _list_series(arguments.input)
+    if arguments.out is None:
+        raise OutputRefused("Say with --out into which folder the result shall go.")
     refuse_foreign_folder(arguments.out)
+    if arguments.series is None and arguments.progress == "bar":
+        _tell_of_other_series(arguments.input)
     listener, token = progress_listener(arguments.progress), CancelToken()
     options = DetectionOptions(arguments.weights, arguments.threads)
     with cancel_on_interrupt(token), complete_or_absent(arguments.out) as folder:
@@ -59,8 +68,22 @@ def _list_series(folder: Path) -> int:
     from VertebralFractureLib.volume import list_dicom_series
 
     for series in list_dicom_series(folder):
-        print(f"{series.uid}  {series.modality:<4} {series.slice_count:>5} slices  {series.description}")
+        print(_series_line(series))
     return DONE
+
+
+def _tell_of_other_series(path: Path) -> None:
+    """Where a folder holds several series, the user learns of the others before the largest CT is taken."""
+    from VertebralFractureLib.volume import list_dicom_series
+
+    series = list_dicom_series(path) if path.is_dir() else []
+    if len(series) > 1:
+        lines = ["The folder holds several series; the CT with the most slices is taken (--series chooses another):"]
+        print("\n".join([*lines, *(f"  {_series_line(item)}" for item in series)]), file=sys.stderr)
+
+
+def _series_line(series: DicomSeries) -> str:
+    return f"{series.uid}  {series.modality:<4} {series.slice_count:>5} slices  {series.description}"
 
 
 @contextmanager
