@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from VertebralFractureLib.evaluation.compare import Comparison
 from VertebralFractureLib.evaluation.run_cases import CaseResult
 from VertebralFractureLib.evaluation.statistics import Estimate, bootstrap, wilson_interval
 from VertebralFractureLib.progress import STAGES
@@ -16,6 +17,7 @@ _CASE_HEADER = (
     "| scan | spacing mm | weights | centerline mean / p95 mm | covered | vertebrae found | extra | levels right | "
     "shift | centre mm | height mm | false alarms | outcome |"
 )
+_LEAST_FRACTURED = 5
 _TIME_HEADER = "| scan | " + " | ".join(STAGES) + " | whole command | peak MB |"
 
 
@@ -32,8 +34,11 @@ class Scores:
 def set_report(results: Sequence[CaseResult]) -> list[str]:
     """Markdown of one set: its figures, then a table of the cases and one of the time and memory they took."""
     lines = summary_lines(results)
-    if any(vertebra.grade for result in results for vertebra in result.truth.vertebrae):
+    fractured = sum(any(vertebra.grade for vertebra in result.truth.vertebrae) for result in results)
+    if fractured >= _LEAST_FRACTURED:
         lines += accuracy_lines(results)
+    else:
+        lines.append(f"- Scans with a fracture: {fractured}, too few for an area under a curve.")
     return [*lines, "", *case_table(results), "", *time_table(results)]
 
 
@@ -48,7 +53,34 @@ def case_record(result: CaseResult) -> dict[str, object]:
         "peak_memory_mb": result.peak_memory_mb,
         "weights_sha256": {} if result.report is None else dict(result.report.software.weights_sha256),
         "timings_s": {} if result.report is None else dict(result.report.timings_s),
-        "comparison": None if result.comparison is None else asdict(result.comparison),
+        "comparison": None if result.comparison is None else _comparison_record(result.comparison),
+    }
+
+
+def _comparison_record(comparison: Comparison) -> dict[str, object]:
+    return {
+        "centerline": None if comparison.centerline is None else asdict(comparison.centerline),
+        "level_shift": comparison.level_shift,
+        "levels_named": comparison.levels_named,
+        "levels_right": comparison.levels_right,
+        "false_alarms": comparison.false_alarms,
+        "extra": [vertebra.label for vertebra in comparison.extra],
+        "pairs": [
+            {
+                "level": pair.truth.level,
+                "grade": pair.truth.grade,
+                "found": None
+                if pair.found is None
+                else {
+                    "label": pair.found.label,
+                    "status": pair.found.status,
+                    "fracture_probability": pair.found.fracture_probability,
+                    "grade": pair.found.grade,
+                    "distance_mm": pair.distance_mm,
+                },
+            }
+            for pair in comparison.pairs
+        ],
     }
 
 
