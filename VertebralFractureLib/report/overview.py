@@ -208,7 +208,7 @@ def _words(vertebra: ReportedVertebra) -> str:
         return f"{state}: {vertebra.reason}" if vertebra.reason else state
     words = f"{vertebra.fracture_probability:.2f}  "
     words += "grade not measured" if vertebra.grade is None else f"grade {vertebra.grade}"
-    return words + (f" {vertebra.shape}" if vertebra.shape else "") + (", borderline" if vertebra.borderline else "")
+    return words + ("*" if vertebra.borderline else "") + (f" {vertebra.shape}" if vertebra.shape else "")
 
 
 def _strip(canvas: Canvas, panel: SagittalPanel, report: SpineReport) -> None:
@@ -253,7 +253,7 @@ def _legend(canvas: Canvas, report: SpineReport) -> None:
     x = 64.0 + width + 30.0
     canvas.dashed((x, y), (x + 30, y), _TEXT)
     canvas.text("Endplates not measured", x + 40, y, 16, _TEXT)
-    note = "The grade comes from the height loss (Genant), the probability from the model: they may differ."
+    note = "Grade: from the height loss (Genant), * near a cut-off. Probability: the model's, or of a certain loss."
     width = canvas.text(note, 40, 1378, 15, _QUIET)
     weights = ", ".join(f"{name} {value[:8]}" for name, value in report.software.weights_sha256.items())
     if weights:
