@@ -79,6 +79,19 @@ def load_weights(name: str, folder: Path | None = None) -> Weights:
     return Weights(tensors, json.loads(metadata.get("config", "{}")), sha256)
 
 
+def restore(network: Any, weights: Weights) -> None:
+    """Put the tensors, as float32, into a torch module of their architecture and set it to evaluation mode.
+
+    Raises:
+        RuntimeError: from torch, when a tensor is missing, left over or of another shape.
+    """
+    import torch
+
+    state = {key: torch.from_numpy(np.asarray(value, dtype=np.float32)) for key, value in weights.tensors.items()}
+    network.load_state_dict(state)
+    network.eval()
+
+
 def save_weights(name: str, tensors: Mapping[str, NDArray[np.generic]], config: Mapping[str, Any], folder: Path) -> str:
     """Write ``VertebralFracture-<name>.safetensors`` into ``folder``, enter it in the manifest, return its SHA-256."""
     folder.mkdir(parents=True, exist_ok=True)

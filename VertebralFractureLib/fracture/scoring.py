@@ -26,7 +26,7 @@ from VertebralFractureLib.fracture.patches import (
 )
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.spine import SpineVolume
-from VertebralFractureLib.weights import Weights, load_weights, weights_names
+from VertebralFractureLib.weights import Weights, load_weights, restore, weights_names
 
 FloatArray = NDArray[np.float64]
 
@@ -51,9 +51,8 @@ class RawScores:
 def network_from_weights(weights: Weights) -> tuple[FractureNetwork, PatchGrid]:
     """The network in evaluation mode and the patch grid it was trained on."""
     network = FractureNetwork(NetworkOptions.from_config(weights.config["network"]))
-    state = {name: torch.from_numpy(np.asarray(tensor, dtype=np.float32)) for name, tensor in weights.tensors.items()}
-    network.load_state_dict(state)
-    return network.eval(), PatchGrid.from_config(weights.config["grid"])
+    restore(network, weights)
+    return network, PatchGrid.from_config(weights.config["grid"])
 
 
 def raw_scores(network: FractureNetwork, grid: PatchGrid, spine: SpineVolume) -> RawScores:

@@ -30,3 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
         sha256 = save_weights(f"fracture-{member}", weights.tensors, config, arguments.weights_folder)
         logger.info("Saved fracture-%s, SHA-256 %s", member, sha256)
     return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    raise SystemExit(run(parser.parse_args()))

@@ -77,11 +77,6 @@ def training_cases(cases: Sequence[StraightCase], fold: int | None) -> list[Stra
     return [case for case in cases if case.may_train and (case.is_phantom or case.fold != fold or fold is None)]
 
 
-def held_out_cases(cases: Sequence[StraightCase], fold: int) -> list[StraightCase]:
-    """The real cases of ``fold``, and the evaluation-only scans, which no training ever sees."""
-    return [case for case in cases if not case.is_phantom and (case.fold == fold or not case.may_train)]
-
-
 def _real_case(cache: Path, scan: ReferenceScan) -> StraightCase:
     folder = cache / "real" / scan.identifier
     if not folder.is_dir():

@@ -11,9 +11,7 @@ import argparse
 import torch
 
 from VertebralFractureLib.training.level_batches import UNKNOWN, Batch, LevelBatches
-from VertebralFractureLib.training.loop import TrainingOptions, train
-from VertebralFractureLib.training.straight_cache import load_or_build_cases, training_cases
-from VertebralFractureLib.training.train_vertebrae import add_arguments
+from VertebralFractureLib.training.straight_training import add_arguments, train_on_cases
 from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 from VertebralFractureLib.vertebrae.level_network import LevelNetwork
 from VertebralFractureLib.weights import save_weights
@@ -37,39 +35,14 @@ def level_loss(model: torch.nn.Module, batch: Batch, device: torch.device) -> to
 
 def run(arguments: argparse.Namespace) -> int:
     """Train and save ``levels`` into the weights folder."""
-    torch.manual_seed(arguments.seed)
-    cases = load_or_build_cases(arguments.cache, arguments.data, range(arguments.phantoms))
-    chosen = training_cases(cases, arguments.fold)
-    model = LevelNetwork()
-    options = TrainingOptions(
-        steps=100_000,
+    done = train_on_cases(
+        arguments,
+        LevelNetwork,
+        lambda cases: LevelBatches(cases, batch_size=6),
+        level_loss,
         learning_rate=2e-3,
         weight_decay=2e-2,
-        seed=arguments.seed,
-        checkpoint_every=500,
-        time_limit_s=60.0 * arguments.minutes,
     )
-    log = train(model, LevelBatches(chosen, batch_size=6), level_loss, options, arguments.out)
-    config = {
-        "architecture": "LevelNetwork",
-        "width": 64,
-        "classes": list(LEVEL_CLASSES),
-        "fold_left_out": arguments.fold,
-        "seed": arguments.seed,
-        "steps": log[-1]["step"] if log else 0,
-        "phantoms": sum(case.is_phantom for case in chosen),
-        "scans": sorted(case.identifier for case in chosen if not case.is_phantom),
-    }
-    tensors = {key: value.cpu().half().numpy() for key, value in model.state_dict().items()}
-    save_weights("levels", tensors, config, arguments.weights_folder)
+    config = {"architecture": "LevelNetwork", "width": 64, "classes": list(LEVEL_CLASSES), **done.record}
+    save_weights("levels", done.tensors, config, arguments.weights_folder)
     return 0
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(parser)
-    return run(parser.parse_args())
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -13,33 +13,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from VertebralFractureLib.training.loop import TrainingOptions, train
-from VertebralFractureLib.training.straight_cache import StraightCase, load_or_build_cases, training_cases
+from VertebralFractureLib.training.straight_cache import StraightCase
+from VertebralFractureLib.training.straight_training import add_arguments, train_on_cases
 from VertebralFractureLib.training.vertebra_batches import Batch, BodyBatches
 from VertebralFractureLib.vertebrae.body_network import BodyNetwork
 from VertebralFractureLib.vertebrae.finding import WEIGHTS_NAME, body_maps, find_bodies
 from VertebralFractureLib.weights import save_weights
 
+__all__ = ["add_arguments", "body_loss", "measure_edge_offset", "run"]
+
 _MEASURED_MM = 3.3
 """Slices up to which the reader's heights are good to 1 or 2 mm."""
 _MAP_SHARE = (1.0, 4.0, 4.0)
 """Edges are thin: without a larger share the mask would rule the loss."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that this training shares with the other ones."""
-    parser.add_argument("--data", type=Path, default=None, help="folder of annotated scans; none: phantoms only")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for straightened volumes")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the log")
-    parser.add_argument("--fold", type=_fold, default=None, help="fold to leave out, or none")
-    parser.add_argument("--phantoms", type=int, default=160, help="number of phantoms, seeds from 0")
-    parser.add_argument("--minutes", type=float, default=10.0, help="wall time")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--weights-folder", type=Path, required=True, help="where the weights are written")
-
-
-def _fold(text: str) -> int | None:
-    return None if text == "none" else int(text)
 
 
 def body_loss(model: torch.nn.Module, batch: Batch, device: torch.device) -> torch.Tensor:
@@ -53,31 +39,14 @@ def body_loss(model: torch.nn.Module, batch: Batch, device: torch.device) -> tor
 
 def run(arguments: argparse.Namespace) -> int:
     """Train and save ``vertebrae`` into the weights folder."""
-    torch.manual_seed(arguments.seed)
-    cases = load_or_build_cases(arguments.cache, arguments.data, range(arguments.phantoms))
-    chosen = training_cases(cases, arguments.fold)
-    model = BodyNetwork()
-    options = TrainingOptions(
-        steps=100_000,
-        learning_rate=3e-3,
-        seed=arguments.seed,
-        checkpoint_every=500,
-        time_limit_s=60.0 * arguments.minutes,
+    done = train_on_cases(
+        arguments, BodyNetwork, lambda cases: BodyBatches(cases, batch_size=4), body_loss, learning_rate=3e-3
     )
-    log = train(model, BodyBatches(chosen, batch_size=4), body_loss, options, arguments.out)
-    config = {
-        "architecture": "BodyNetwork",
-        "width": 16,
-        "fold_left_out": arguments.fold,
-        "seed": arguments.seed,
-        "steps": log[-1]["step"] if log else 0,
-        "phantoms": sum(case.is_phantom for case in chosen),
-        "scans": sorted(case.identifier for case in chosen if not case.is_phantom),
-    }
-    tensors = {key: value.cpu().half().numpy() for key, value in model.state_dict().items()}
-    save_weights(WEIGHTS_NAME, tensors, {**config, "edge_outward_mm": 0.0}, arguments.weights_folder)
-    config["edge_outward_mm"] = measure_edge_offset(chosen, arguments.weights_folder)
-    save_weights(WEIGHTS_NAME, tensors, config, arguments.weights_folder)
+    config = {"architecture": "BodyNetwork", "width": 16, **done.record}
+    folder = arguments.weights_folder
+    save_weights(WEIGHTS_NAME, done.tensors, {**config, "edge_outward_mm": 0.0}, folder)
+    config["edge_outward_mm"] = measure_edge_offset(done.cases, folder)
+    save_weights(WEIGHTS_NAME, done.tensors, config, folder)
     return 0
 
 
@@ -102,13 +71,3 @@ def measure_edge_offset(cases: Sequence[StraightCase], weights_folder: Path) -> 
                 upper, lower = near[0].shape.landmarks[1, 1], near[0].shape.landmarks[4, 1]
                 lacks.append(true.heights_mm[1] - (upper - lower))
     return round(0.5 * float(np.median(lacks)), 3) if lacks else 0.0
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(parser)
-    return run(parser.parse_args())
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -16,7 +16,7 @@ from VertebralFractureLib.spine.spine_volume import SpineVolume
 from VertebralFractureLib.vertebrae.body_input import sagittal_input
 from VertebralFractureLib.vertebrae.endplates import BodyShape, measure_shape, mid_depth, strip_mean
 from VertebralFractureLib.vertebrae.sequence_search import Profiles, Span, search_spans
-from VertebralFractureLib.weights import load_weights
+from VertebralFractureLib.weights import load_weights, restore
 
 FloatArray = NDArray[np.float64]
 
@@ -61,8 +61,7 @@ def body_maps(spine: SpineVolume, weights_folder: Path | None = None) -> BodyMap
 
     weights = load_weights(WEIGHTS_NAME, weights_folder)
     network = BodyNetwork(int(weights.config["width"]))
-    network.load_state_dict({key: torch.from_numpy(value).float() for key, value in weights.tensors.items()})
-    network.eval()
+    restore(network, weights)
     picture = sagittal_input(spine)
     with torch.inference_mode():
         logits = network(torch.from_numpy(picture.channels)[None])[0]

@@ -17,7 +17,7 @@ from VertebralFractureLib.spine.spine_volume import SpineVolume
 from VertebralFractureLib.vertebrae.level_assignment import LevelName, name_levels
 from VertebralFractureLib.vertebrae.level_input import STEP_MM, level_input
 from VertebralFractureLib.vertebrae.sequence_search import Span
-from VertebralFractureLib.weights import load_weights
+from VertebralFractureLib.weights import load_weights, restore
 
 FloatArray = NDArray[np.float64]
 
@@ -37,8 +37,7 @@ def level_log_probability(spine: SpineVolume, weights_folder: Path | None = None
 
     weights = load_weights(WEIGHTS_NAME, weights_folder)
     network = LevelNetwork(int(weights.config["width"]))
-    network.load_state_dict({key: torch.from_numpy(value).float() for key, value in weights.tensors.items()})
-    network.eval()
+    restore(network, weights)
     picture = level_input(spine)
     with torch.inference_mode():
         logits = network(torch.from_numpy(picture)[None])[0]
