@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from report_samples import a_reported_vertebra
 
 from VertebralFractureLib.cord import Centerline
 from VertebralFractureLib.evaluation.compare import compare
@@ -11,7 +12,6 @@ from VertebralFractureLib.report.spine_report import (
     InputIdentity,
     ReportedCenterline,
     ReportedSequence,
-    ReportedVertebra,
     ScanResult,
     Software,
     SpineReport,
@@ -33,27 +33,7 @@ def a_truth(levels=("L1", "T12", "T11", "T10"), fractured=()):
 def a_report(centres, levels, probabilities, shift_mm=0.0):
     points = tuple((shift_mm, 0.0, float(z)) for z in range(0, 151, 5))
     vertebrae = tuple(
-        ReportedVertebra(
-            level=level,
-            level_probability=0.9,
-            label=level or "V1",
-            centre_ras=(0.0, 25.0, centre),
-            status="scored",
-            reason=None,
-            fracture_probability=probability,
-            uncertainty=0.0,
-            grade=None,
-            shape=None,
-            severity=None,
-            heights_mm=None,
-            height_loss=None,
-            borderline=False,
-            trabecular_hu=None,
-            complete=True,
-            detection_confidence=1.0,
-            extent_mm=(centre - 10, centre + 10),
-            landmarks_ras=None,
-        )
+        a_reported_vertebra(level, centre, 10.0, fracture_probability=probability, uncertainty=0.0)
         for centre, level, probability in zip(centres, levels, probabilities, strict=True)
     )
     return SpineReport(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from report_samples import a_reported_vertebra
 
 from VertebralFractureLib.cord import Centerline
 from VertebralFractureLib.report.overview_canvas import Canvas, shortened, spread, text_width, wrapped
@@ -69,10 +70,11 @@ def _vertebra(spine: SpineVolume, label: str, s: float, status: str, grade: int 
     corners = np.array([(0.0, a, s + half) for half in (9.0, -9.0) for a in (32.0, 22.0, 12.0)])
     (centre,) = spine.frame.straight_to_ras(np.array([[0.0, 22.0, s]])).tolist()
     scored = status == "scored"
-    return ReportedVertebra(
-        level=label,
+    return a_reported_vertebra(
+        label,
+        s,
+        9.0,
         level_probability=1.0,
-        label=label,
         centre_ras=tuple(centre),
         status=status,
         reason=None if scored else "cut by the field of view",
@@ -80,14 +82,7 @@ def _vertebra(spine: SpineVolume, label: str, s: float, status: str, grade: int 
         uncertainty=0.05 if scored else None,
         grade=grade,
         shape="wedge" if grade else None,
-        severity=None,
-        heights_mm=None,
-        height_loss=None,
-        borderline=False,
-        trabecular_hu=None,
         complete=scored,
-        detection_confidence=1.0,
-        extent_mm=(s - 9.0, s + 9.0),
         landmarks_ras=tuple(tuple(p) for p in spine.frame.straight_to_ras(corners).tolist()) if scored else None,
     )
 

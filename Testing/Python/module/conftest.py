@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import slicer
 import slicer_stand_ins
+from report_samples import a_reported_vertebra
 
 from VertebralFractureLib.report import report_to_json
 from VertebralFractureLib.report.spine_report import (
     InputIdentity,
     ReportedCenterline,
     ReportedSequence,
-    ReportedVertebra,
     ScanResult,
     Software,
     SpineReport,
@@ -31,10 +31,10 @@ RAS_FROM_IJK = np.array([[0.0, -0.7, 0.0, 30.0], [0.0, 0.0, -0.8, 60.0], [2.0, 0
 
 def vertebra(label, s_mm, probability, grade, status="scored", reason=None):
     scored = status == "scored"
-    return ReportedVertebra(
-        level=label,
-        level_probability=0.9,
-        label=label,
+    return a_reported_vertebra(
+        label,
+        s_mm,
+        12.0,
         centre_ras=(1.0, 20.0, s_mm),
         status=status,
         reason=reason,
@@ -45,12 +45,7 @@ def vertebra(label, s_mm, probability, grade, status="scored", reason=None):
         severity=0.3 if grade else None,
         heights_mm=Heights(18.0, 20.0, 26.0) if scored else None,
         height_loss=0.31 if scored else None,
-        borderline=False,
-        trabecular_hu=None,
-        complete=True,
         detection_confidence=0.9,
-        extent_mm=(s_mm - 12.0, s_mm + 12.0),
-        landmarks_ras=None,
     )
 
 
