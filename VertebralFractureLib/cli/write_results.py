@@ -19,7 +19,7 @@ def write_results(detection: Detection, folder: Path, progress: StageProgress) -
     The time to pack the scene itself cannot be inside the scene, so ``timings_s["scene"]`` ends before that.
 
     Raises:
-        OSError: when the disk refuses.
+        OSError, OutputRefused: when the disk refuses.
         Cancelled: from ``progress``.
     """
     started = time.monotonic()
