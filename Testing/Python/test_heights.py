@@ -7,7 +7,10 @@ import pytest
 
 from VertebralFractureLib.vertebrae import Heights, Vertebra, spinal_deformity_index
 from VertebralFractureLib.vertebrae.grading import (
+    GRADING_RULES,
+    grade_column,
     grade_from_loss,
+    grade_heights,
     height_loss,
     is_borderline,
     measure_heights,
@@ -116,6 +119,59 @@ def test_nothing_predicts_a_posterior_height_without_neighbours() -> None:
 def test_a_vertebra_without_a_name_is_judged_by_the_mean_norm() -> None:
     assert level_norm(None).measured is False
     assert level_norm("T13") == LEVEL_NORMS["T12"]
+
+
+def test_a_raw_ratio_calls_the_normal_t7_of_a_small_woman_a_wedge_and_the_norms_do_not() -> None:
+    mild = Heights(0.79 * 20.0, 0.86 * 20.0, 20.0)
+
+    grades = {rule: grade_heights(mild, "T7", rule) for rule in GRADING_RULES}
+
+    assert {rule: grading.grade for rule, grading in grades.items()} == {
+        "level_norms": 0,
+        "min_over_max": 1,
+        "over_posterior": 1,
+    }
+    assert grades["min_over_max"].shape == "wedge"
+    assert grades["level_norms"].shape is None
+
+
+def test_the_simple_rules_are_what_their_formulas_say() -> None:
+    heights = Heights(22.0, 15.0, 20.0)
+
+    assert grade_heights(heights, "L1", "min_over_max").severity == pytest.approx(1.0 - 15.0 / 22.0)
+    assert grade_heights(heights, "L1", "over_posterior").severity == pytest.approx(1.0 - 15.0 / 20.0)
+
+
+def test_a_lost_posterior_wall_is_a_crush_to_min_over_max_and_invisible_to_over_posterior() -> None:
+    heights = Heights(22.0, 21.0, 15.0)
+
+    assert grade_heights(heights, None, "min_over_max").shape == "crush"
+    assert grade_heights(heights, None, "over_posterior").grade == 0
+
+
+def test_a_column_is_graded_with_its_neighbors_and_skips_what_was_not_measured() -> None:
+    heights: list[Heights | None] = [a_normal_vertebra(level) for level in LEVELS]
+    index = LEVELS.index("T9")
+    normal = a_normal_vertebra("T9")
+    heights[index] = Heights(0.65 * normal.anterior, 0.65 * normal.middle, 0.65 * normal.posterior)
+    heights[2] = None
+
+    by_norms, raw = (grade_column(heights, LEVELS, rule) for rule in ("level_norms", "min_over_max"))
+
+    assert by_norms[2] is None
+    assert raw[2] is None
+    crushed, blind = by_norms[index], raw[index]
+    assert crushed is not None
+    assert (crushed.grade, crushed.shape) == (2, "crush")
+    assert blind is not None
+    assert blind.severity < 0.25
+
+
+def test_an_unknown_rule_and_an_impossible_height_are_refused() -> None:
+    with pytest.raises(ValueError, match="no grading rule 'genant'"):
+        grade_heights(Heights(20.0, 20.0, 20.0), "L1", "genant")
+    with pytest.raises(ValueError, match="must be positive"):
+        grade_heights(Heights(0.0, 20.0, 20.0), "L1")
 
 
 def test_the_deformity_index_sums_t4_to_l4_and_is_unknown_when_nothing_is_graded() -> None:

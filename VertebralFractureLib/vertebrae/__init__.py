@@ -5,15 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from VertebralFractureLib.vertebrae.assembly import find_vertebrae
-from VertebralFractureLib.vertebrae.grading import spinal_deformity_index
+from VertebralFractureLib.vertebrae.grading import (
+    GRADING_RULES,
+    Grading,
+    grade_column,
+    grade_heights,
+    spinal_deformity_index,
+)
 from VertebralFractureLib.vertebrae.scoring import score_vertebrae
 from VertebralFractureLib.vertebrae.vertebra import Heights, Vertebra
 from VertebralFractureLib.weights import load_weights
 
 __all__ = [
+    "GRADING_RULES",
+    "Grading",
     "Heights",
     "Vertebra",
     "find_vertebrae",
+    "grade_column",
+    "grade_heights",
     "score_vertebrae",
     "spinal_deformity_index",
     "vertebrae_weights_sha256",

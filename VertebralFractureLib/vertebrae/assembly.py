@@ -16,15 +16,7 @@ from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.spine.spine_volume import SpineVolume
 from VertebralFractureLib.vertebrae import naming
 from VertebralFractureLib.vertebrae.finding import FoundBody, body_maps, find_bodies
-from VertebralFractureLib.vertebrae.grading import (
-    grade_from_loss,
-    height_loss,
-    is_borderline,
-    is_graded,
-    measure_heights,
-    predicted_posterior,
-    shape_of,
-)
+from VertebralFractureLib.vertebrae.grading import grade_column, is_graded, measure_heights
 from VertebralFractureLib.vertebrae.level_assignment import LevelName
 from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, Heights, Vertebra
 
@@ -121,24 +113,21 @@ def _heights(spine: SpineVolume, body: FoundBody) -> Heights | None:
 def grade_vertebrae(vertebrae: Sequence[Vertebra], heights: Sequence[Heights | None]) -> list[Vertebra]:
     """The vertebrae with heights, losses and grades; those that cannot be judged get heights at most."""
     usable = [h if v.reason is None else None for v, h in zip(vertebrae, heights, strict=True)]
-    levels = [v.level for v in vertebrae]
+    gradings = grade_column(usable, [v.level for v in vertebrae])
     graded = []
-    for index, (vertebra, own) in enumerate(zip(vertebrae, heights, strict=True)):
-        if own is None or vertebra.reason is not None:
+    for vertebra, own, grading in zip(vertebrae, heights, gradings, strict=True):
+        if grading is None:
             graded.append(replace(vertebra, heights_mm=own))
             continue
-        loss = height_loss(own, vertebra.level, predicted_posterior(index, usable, levels))
-        severity = float(np.clip(loss.largest, 0.0, 1.0))
-        grade = grade_from_loss(severity)
         graded.append(
             replace(
                 vertebra,
                 heights_mm=own,
-                grade=grade,
-                shape=shape_of(loss) if grade else None,
-                severity=severity,
-                height_loss=severity,
-                borderline=is_borderline(severity),
+                grade=grading.grade,
+                shape=grading.shape,
+                severity=grading.severity,
+                height_loss=grading.severity,
+                borderline=grading.borderline,
             )
         )
     return graded

@@ -1,7 +1,8 @@
 """From six landmarks to heights, and from heights to a Genant grade against what is normal for the level.
 
 Raw ratios call a healthy T7 a wedge, so every ratio is divided by its level's norm first; and because a crushed body
-has normal ratios, its posterior height is also held against the one that its neighbours predict.
+has normal ratios, its posterior height is also held against the one that its neighbours predict. The two simple rules
+of the literature stand beside this one for comparison; all are pure functions of heights.
 """
 
 from __future__ import annotations
@@ -27,6 +28,20 @@ from VertebralFractureLib.vertebrae.vertebra import Heights, Vertebra
 
 FloatArray = NDArray[np.float64]
 
+LEVEL_NORMS_RULE = "level_norms"
+MIN_OVER_MAX_RULE = "min_over_max"
+OVER_POSTERIOR_RULE = "over_posterior"
+GRADING_RULES: dict[str, str] = {
+    LEVEL_NORMS_RULE: "Level norms and neighbors",
+    MIN_OVER_MAX_RULE: "1 - min / max",
+    OVER_POSTERIOR_RULE: "1 - min(anterior, middle) / posterior",
+}
+"""The ways to a height loss, by name, with words for a menu; the first is the one that a report is made with.
+
+``min_over_max`` is the raw ratio of the public graders (Pisov et al. 2020), ``over_posterior`` the one that leaves the
+posterior wall as the measure. Neither knows what is normal for a level, and neither can see a crush of all three.
+"""
+
 _NEIGHBOURS = 3
 """Vertebrae to each side that predict a posterior height."""
 _CRUSH_FROM = 3.0 * POSTERIOR_PREDICTION_SPREAD
@@ -44,6 +59,72 @@ class HeightLoss:
     @property
     def largest(self) -> float:
         return max(self.anterior, self.middle, self.posterior or 0.0)
+
+
+@dataclass(frozen=True)
+class Grading:
+    """What a rule says of one vertebra.
+
+    Attributes:
+        loss: of each height.
+        severity: continuous, the largest loss, 0 to 1; the grade is cut from it.
+        grade: Genant 0 to 3.
+        shape: "wedge", "biconcave" or "crush"; None for grade 0.
+        borderline: the severity lies within the error of reading of a cut-off.
+    """
+
+    loss: HeightLoss
+    severity: float
+    grade: int
+    shape: str | None
+    borderline: bool
+
+
+def grade_heights(
+    heights: Heights, level: str | None = None, rule: str = LEVEL_NORMS_RULE, predicted: float | None = None
+) -> Grading:
+    """The grade of one vertebra from its three heights.
+
+    Args:
+        heights: mm.
+        level: for example "T12"; ``level_norms`` alone uses it. None: the mean norm.
+        rule: a key of ``GRADING_RULES``.
+        predicted: posterior height in mm that the neighbors predict (``predicted_posterior``); ``level_norms`` uses
+            it, and without it a crush of all three heights stays unseen.
+
+    Raises:
+        ValueError: for an unknown rule, or heights that are not positive.
+    """
+    if rule not in GRADING_RULES:
+        raise ValueError(f"There is no grading rule '{rule}'; use one of {', '.join(GRADING_RULES)}.")
+    measured = (heights.anterior, heights.middle, heights.posterior)
+    if not min(measured) > 0.0:
+        raise ValueError(f"Heights must be positive; these are {measured} mm.")
+    if rule == LEVEL_NORMS_RULE:
+        loss = height_loss(heights, level, predicted)
+    elif rule == MIN_OVER_MAX_RULE:
+        anterior, middle, posterior = (1.0 - height / max(measured) for height in measured)
+        loss = HeightLoss(anterior, middle, posterior)
+    else:
+        anterior, middle = (max(1.0 - height / heights.posterior, 0.0) for height in measured[:2])
+        loss = HeightLoss(anterior, middle, None)
+    severity = float(np.clip(loss.largest, 0.0, 1.0))
+    grade = grade_from_loss(severity)
+    return Grading(loss, severity, grade, shape_of(loss) if grade else None, is_borderline(severity))
+
+
+def grade_column(
+    heights: Sequence[Heights | None], levels: Sequence[str | None], rule: str = LEVEL_NORMS_RULE
+) -> list[Grading | None]:
+    """``grade_heights`` for a column caudal to cranial, each vertebra with what its neighbors predict.
+
+    ``None`` among the heights is a vertebra that was not measured or is not to be judged: it predicts nothing and gets
+    no grading.
+    """
+    return [
+        None if own is None else grade_heights(own, levels[i], rule, predicted_posterior(i, heights, levels))
+        for i, own in enumerate(heights)
+    ]
 
 
 def measure_heights(landmarks_ras: FloatArray) -> Heights:
