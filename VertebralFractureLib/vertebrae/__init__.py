@@ -12,6 +12,7 @@ from VertebralFractureLib.vertebrae.grading import (
     grade_heights,
     spinal_deformity_index,
 )
+from VertebralFractureLib.vertebrae.relabeling import relabel, relabel_levels
 from VertebralFractureLib.vertebrae.scoring import score_vertebrae
 from VertebralFractureLib.vertebrae.vertebra import Heights, Vertebra
 from VertebralFractureLib.weights import load_weights
@@ -24,6 +25,8 @@ __all__ = [
     "find_vertebrae",
     "grade_column",
     "grade_heights",
+    "relabel",
+    "relabel_levels",
     "score_vertebrae",
     "spinal_deformity_index",
     "vertebrae_weights_sha256",

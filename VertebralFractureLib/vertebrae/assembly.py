@@ -133,6 +133,20 @@ def grade_vertebrae(vertebrae: Sequence[Vertebra], heights: Sequence[Heights | N
     return graded
 
 
+def without_judgment(vertebra: Vertebra) -> Vertebra:
+    """The vertebra with nothing that calls it fractured or not; what was measured stays."""
+    return replace(
+        vertebra,
+        fracture_probability=None,
+        uncertainty=None,
+        grade=None,
+        shape=None,
+        severity=None,
+        height_loss=None,
+        borderline=False,
+    )
+
+
 def _body_hu(spine: SpineVolume, body: FoundBody) -> tuple[float | None, float]:
     """Median HU of the body's inside (the middle half of depth and height, 16 mm wide), and its share of metal."""
     span, shape = body.span, body.shape

@@ -62,23 +62,29 @@ def name_levels(log_probability: FloatArray, steps: Sequence[int]) -> list[Level
         raise ValueError(f"{count} vertebrae have {max(count - 1, 0)} steps between them, not {len(steps)}.")
     if count == 0:
         return []
-    emission = _state_evidence(log_probability) * _EVIDENCE_WEIGHT
+    decoded = decode_levels(_state_evidence(log_probability) * _EVIDENCE_WEIGHT, steps)
+    return [LevelName(STATES[state] if p >= KNOWN_FROM else None, p) for state, p in decoded]
+
+
+def decode_levels(evidence: FloatArray, steps: Sequence[int]) -> list[tuple[int, float]]:
+    """The most probable run of ``STATES`` (index) and the posterior of each, for vertebrae caudal to cranial.
+
+    Args:
+        evidence: ``(n, 27)`` log-likelihood of every state at each vertebra.
+        steps: ``(n - 1)`` how many levels up the next vertebra is.
+    """
+    count = len(evidence)
     transitions = [_log_transition(step) for step in steps]
-    forward = np.empty_like(emission)
-    backward = np.zeros_like(emission)
-    forward[0] = emission[0] + _log_prior()
+    forward = np.empty_like(evidence)
+    backward = np.zeros_like(evidence)
+    forward[0] = evidence[0] + _log_prior()
     for i in range(1, count):
-        forward[i] = emission[i] + _log_sum(forward[i - 1][:, None] + transitions[i - 1], axis=0)
+        forward[i] = evidence[i] + _log_sum(forward[i - 1][:, None] + transitions[i - 1], axis=0)
     for i in range(count - 2, -1, -1):
-        backward[i] = _log_sum(transitions[i] + (emission[i + 1] + backward[i + 1])[None], axis=1)
+        backward[i] = _log_sum(transitions[i] + (evidence[i + 1] + backward[i + 1])[None], axis=1)
     joint = forward + backward
     posterior = np.exp(joint - _log_sum(joint, axis=1)[:, None])
-    best = _most_probable_run(emission, transitions)
-    names = []
-    for i, state in enumerate(best):
-        probability = float(posterior[i, state])
-        names.append(LevelName(STATES[state] if probability >= KNOWN_FROM else None, probability))
-    return names
+    return [(state, float(posterior[i, state])) for i, state in enumerate(_most_probable_run(evidence, transitions))]
 
 
 def _state_evidence(log_probability: FloatArray) -> FloatArray:

@@ -49,8 +49,13 @@ def level_log_probability(spine: SpineVolume, weights_folder: Path | None = None
 def name_spans(spans: Sequence[Span], rows: FloatArray, log_p: FloatArray) -> list[LevelName]:
     """One name for each span, caudal to cranial; a hole in the column counts the levels that fit into it."""
     evidence = [_evidence(span, rows, log_p) for span in spans]
-    steps = [_levels_up(below, above) for below, above in itertools.pairwise(spans)]
+    steps = steps_between([(span.s_inferior_mm, span.s_superior_mm) for span in spans])
     return name_levels(np.array(evidence).reshape(len(spans), log_p.shape[1]), steps)
+
+
+def steps_between(extents_mm: Sequence[tuple[float, float]]) -> list[int]:
+    """How many levels up each next vertebra is, from the arc lengths of their lower and upper endplates."""
+    return [_levels_up(below, above) for below, above in itertools.pairwise(extents_mm)]
 
 
 def _evidence(span: Span, rows: FloatArray, log_p: FloatArray) -> FloatArray:
@@ -61,9 +66,9 @@ def _evidence(span: Span, rows: FloatArray, log_p: FloatArray) -> FloatArray:
     return np.asarray(log_p[near].mean(axis=0))
 
 
-def _levels_up(below: Span, above: Span) -> int:
-    gap = above.s_inferior_mm - below.s_superior_mm
+def _levels_up(below: tuple[float, float], above: tuple[float, float]) -> int:
+    gap = above[0] - below[1]
     if gap < _HOLE_FROM_MM:
         return 1
-    pitch = 0.5 * (above.s_superior_mm - above.s_inferior_mm + below.s_superior_mm - below.s_inferior_mm) + 5.0
+    pitch = 0.5 * (above[1] - above[0] + below[1] - below[0]) + 5.0
     return 1 + round((gap - 5.0) / pitch)

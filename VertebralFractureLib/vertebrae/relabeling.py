@@ -1,0 +1,92 @@
+"""A person's names for some vertebrae, carried on to the whole column.
+
+One named vertebra decides the rest by counting; two that do not fit a regular count put the odd vertebra (a T13, an L6,
+or a missing T12 or L5) between them. The network's opinion plays no part any more: a person has seen more than it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from VertebralFractureLib.vertebrae.assembly import (
+    LOWEST_CONFIDENCE,
+    REASON_CONFIDENCE,
+    REASON_LEVEL,
+    grade_vertebrae,
+    without_judgment,
+)
+from VertebralFractureLib.vertebrae.grading import is_graded
+from VertebralFractureLib.vertebrae.level_assignment import STATES, LevelName, decode_levels
+from VertebralFractureLib.vertebrae.naming import steps_between
+from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, Vertebra
+
+_NOT_SACRAL = -4.0
+"""In log: what stands in the list is a body that was not taken for S1, so that L6 is likelier below L5 than S1 is."""
+_CONTRADICTION = -60.0
+"""In log: leaves a named vertebra its name, and lets names that no spine can have together still be carried out."""
+
+
+def relabel_levels(extents_mm: Sequence[tuple[float, float]], names: Mapping[int, str]) -> list[LevelName]:
+    """The level of every vertebra when some have been named by a person.
+
+    Args:
+        extents_mm: arc length of the lower and upper endplate of each vertebra, caudal to cranial; a hole counts the
+            levels that fit into it.
+        names: level by index into ``extents_mm``, at least one.
+
+    Returns:
+        One name each, with the probability that it follows from the given ones (numbering variants leave a doubt that
+        grows with every transition between regions); 1 for those that were given. A level is always told.
+
+    Raises:
+        ValueError: for an index outside the column, a name that is no level, or no name at all.
+    """
+    count = len(extents_mm)
+    if not names:
+        raise ValueError("At least one vertebra must be named.")
+    for index, level in names.items():
+        if not 0 <= index < count:
+            raise ValueError(f"There is no vertebra {index}; the column has {count}, counted from 0 at the lowest.")
+        if level not in STATES:
+            raise ValueError(f"'{level}' is no level; use C1 to C7, T1 to T13, L1 to L6 or S1.")
+    evidence = np.zeros((count, len(STATES)))
+    evidence[:, STATES.index("S1")] = _NOT_SACRAL
+    for index, level in names.items():
+        evidence[index] = _CONTRADICTION
+        evidence[index, STATES.index(level)] = 0.0
+    decoded = decode_levels(evidence, steps_between(extents_mm))
+    return [
+        LevelName(names[i], 1.0) if i in names else LevelName(STATES[state], probability)
+        for i, (state, probability) in enumerate(decoded)
+    ]
+
+
+def relabel(vertebrae: Sequence[Vertebra], index: int, level: str) -> list[Vertebra]:
+    """The vertebrae (caudal to cranial) after a person named one of them: the rest counted on, all graded again.
+
+    A name that is already there keeps every name as it is. Fracture probabilities stay, but they were joined with the
+    old height losses, and a vertebra that was taken for a cervical one has none and is without status until then: run
+    ``score_vertebrae`` on the result.
+
+    Raises:
+        ValueError: for an index outside the column or a name that is no level.
+    """
+    names = relabel_levels([(v.s_inferior_mm, v.s_superior_mm) for v in vertebrae], {index: level})
+    if vertebrae[index].level == level:
+        names = [LevelName(v.level, 1.0 if i == index else v.level_probability) for i, v in enumerate(vertebrae)]
+    renamed = [_renamed(vertebra, name) for vertebra, name in zip(vertebrae, names, strict=True)]
+    return grade_vertebrae(renamed, [v.heights_mm for v in renamed])
+
+
+def _renamed(vertebra: Vertebra, name: LevelName) -> Vertebra:
+    level = name.level
+    named = replace(vertebra, level=level, level_probability=name.probability, label=level or vertebra.label)
+    if vertebra.reason == REASON_LEVEL and is_graded(level):
+        unsure = vertebra.detection_confidence < LOWEST_CONFIDENCE
+        return replace(named, reason=REASON_CONFIDENCE if unsure else None)
+    if vertebra.reason is None and not is_graded(level):
+        return without_judgment(replace(named, status=STATUS_NOT_EVALUABLE, reason=REASON_LEVEL))
+    return named
