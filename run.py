@@ -29,7 +29,7 @@ MODULES = {
     "": ("torch", "numpy", "SimpleITK", "VertebralFractureLib"),
     "scene": ("slicer", "vtk"),
     "train": ("matplotlib",),
-    "dev": ("pytest", "ruff", "mypy", "safetensors"),
+    "dev": ("pytest", "ruff", "mypy", "safetensors", "cmake"),
 }
 CHECKS = {
     "ruff check": ("ruff", "check", "."),

@@ -1,0 +1,11 @@
+# Stands in for Slicer's packaging: what an extension says about itself must be said, and is installed as a description.
+set(_description "")
+foreach(item NAME CATEGORY CONTRIBUTORS DEPENDS DESCRIPTION HOMEPAGE ICONURL SCREENSHOTURLS)
+  if("${EXTENSION_${item}}" STREQUAL "")
+    message(FATAL_ERROR "error: EXTENSION_${item} is either NOT defined or empty.")
+  endif()
+  string(TOLOWER ${item} _key)
+  string(APPEND _description "${_key} ${EXTENSION_${item}}\n")
+endforeach()
+file(WRITE ${CMAKE_BINARY_DIR}/${EXTENSION_NAME}.s4ext "${_description}")
+install(FILES ${CMAKE_BINARY_DIR}/${EXTENSION_NAME}.s4ext DESTINATION ${Slicer_SHARE_DIR} COMPONENT RuntimeLibraries)
