@@ -35,11 +35,7 @@ NOT_EVALUABLE_GROUP = VertebraGroup("not_evaluable", "Not evaluable", (0.55, 0.5
 EXCLUDED = VertebraGroup("excluded", "Excluded by the user", (0.38, 0.40, 0.43))
 GROUPS: tuple[VertebraGroup, ...] = (*GRADE_GROUPS, UNGRADED, NOT_EVALUABLE_GROUP, EXCLUDED)
 
-_PROBABILITY_STOPS: tuple[tuple[float, Color], ...] = (
-    (0.0, GRADE_GROUPS[0].color),
-    (0.5, GRADE_GROUPS[1].color),
-    (1.0, GRADE_GROUPS[3].color),
-)
+_PROBABILITY_COLORS = (GRADE_GROUPS[0].color, GRADE_GROUPS[1].color, GRADE_GROUPS[3].color)
 
 
 def group_of(vertebra: ReportedVertebra) -> VertebraGroup:
@@ -51,12 +47,16 @@ def group_of(vertebra: ReportedVertebra) -> VertebraGroup:
     return UNGRADED if vertebra.grade is None else GRADE_GROUPS[vertebra.grade]
 
 
-def probability_color(probability: float) -> Color:
-    """RGB from 0 to 1 for a probability, linear between the colors of grade 0, grade 1 and grade 3."""
+def probability_color(probability: float, threshold: float = 0.5) -> Color:
+    """RGB from 0 to 1 for a probability, linear from the color of grade 0 over that of grade 1 to that of grade 3.
+
+    The middle color stands at ``threshold``, so that what is suspected has a warm one.
+    """
     value = min(max(probability, 0.0), 1.0)
-    for (low, start), (high, end) in pairwise(_PROBABILITY_STOPS):
+    stops = zip((0.0, min(max(threshold, 0.01), 0.99), 1.0), _PROBABILITY_COLORS, strict=True)
+    for (low, start), (high, end) in pairwise(stops):
         if value <= high:
             share = (value - low) / (high - low)
             red, green, blue = (a + share * (b - a) for a, b in zip(start, end, strict=True))
             return red, green, blue
-    return _PROBABILITY_STOPS[-1][1]
+    return _PROBABILITY_COLORS[-1]

@@ -3,7 +3,7 @@
 from VertebralFractureLib.scene.read_report import read_report
 from VertebralFractureLib.scene.scene_file import load_mrb, new_scene, save_mrb
 from VertebralFractureLib.scene.scene_nodes import SceneNodes, find_results, refresh_colors
-from VertebralFractureLib.scene.write_scene import write_scene
+from VertebralFractureLib.scene.write_scene import scene_steps, write_scene
 
 __all__ = [
     "SceneNodes",
@@ -13,5 +13,6 @@ __all__ = [
     "read_report",
     "refresh_colors",
     "save_mrb",
+    "scene_steps",
     "write_scene",
 ]

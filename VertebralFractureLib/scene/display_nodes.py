@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from VertebralFractureLib.report.palette import GROUPS, probability_color
+from VertebralFractureLib.report.palette import GROUPS, Color, probability_color
 
 _STEPS = 101
 _CURVE_COLOR = (0.84, 0.19, 0.15)
+_THRESHOLD_COLOR = (0.45, 0.45, 0.45)
 
 
 def add_grade_colors(scene: Any, name: str) -> Any:
@@ -15,13 +16,25 @@ def add_grade_colors(scene: Any, name: str) -> Any:
     return _add_color_table(scene, name, [(group.name, group.color) for group in GROUPS])
 
 
-def add_probability_colors(scene: Any, name: str) -> Any:
-    """``vtkMRMLColorTableNode`` over probabilities 0 to 1 in steps of a hundredth."""
+def add_probability_colors(scene: Any, name: str, threshold: float) -> Any:
+    """``vtkMRMLColorTableNode`` over probabilities 0 to 1 in steps of a hundredth; warm from ``threshold`` on."""
+    return _add_color_table(scene, name, _probability_entries(threshold))
+
+
+def set_probability_colors(node: Any, threshold: float) -> None:
+    """Move the warm colors of such a node to begin at another threshold."""
+    was_modifying = node.StartModify()
+    for index, (words, color) in enumerate(_probability_entries(threshold)):
+        node.SetColor(index, words, *color, 1.0)
+    node.EndModify(was_modifying)
+
+
+def _probability_entries(threshold: float) -> list[tuple[str, Color]]:
     shares = [index / (_STEPS - 1) for index in range(_STEPS)]
-    return _add_color_table(scene, name, [(f"{share:.2f}", probability_color(share)) for share in shares])
+    return [(f"{share:.2f}", probability_color(share, threshold)) for share in shares]
 
 
-def _add_color_table(scene: Any, name: str, entries: list[tuple[str, tuple[float, float, float]]]) -> Any:
+def _add_color_table(scene: Any, name: str, entries: list[tuple[str, Color]]) -> Any:
     node = scene.AddNewNodeByClass("vtkMRMLColorTableNode", name)
     node.SetTypeToUser()
     node.SetNumberOfColors(len(entries))
@@ -31,27 +44,34 @@ def _add_color_table(scene: Any, name: str, entries: list[tuple[str, tuple[float
     return node
 
 
-def add_chart(scene: Any, sequence_table: Any, name: str) -> tuple[Any, Any]:
-    """The plot series and the chart of probability over the position along the spine."""
+def add_chart(scene: Any, sequence_table: Any, name: str) -> tuple[Any, Any, Any]:
+    """Probability over the position along the spine, with the threshold: two plot series and their chart."""
     import slicer
 
-    series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
-    series.SetAndObserveTableNodeID(sequence_table.GetID())
-    series.SetXColumnName("position_mm")
-    series.SetYColumnName("probability")
-    series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-    series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
-    series.SetLineWidth(2)
-    series.SetColor(*_CURVE_COLOR)
     chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{name} chart")
-    chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    lines = []
+    for column, line_name, color, style in (
+        ("probability", name, _CURVE_COLOR, slicer.vtkMRMLPlotSeriesNode.LineStyleSolid),
+        ("threshold", "Threshold", _THRESHOLD_COLOR, slicer.vtkMRMLPlotSeriesNode.LineStyleDash),
+    ):
+        series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", line_name)
+        series.SetAndObserveTableNodeID(sequence_table.GetID())
+        series.SetXColumnName("position_mm")
+        series.SetYColumnName(column)
+        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+        series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
+        series.SetLineStyle(style)
+        series.SetLineWidth(2)
+        series.SetColor(*color)
+        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+        lines.append(series)
     chart.SetTitle("Probability of a fracture along the spine")
     chart.SetXAxisTitle("position along the canal from the lower end (mm)")
     chart.SetYAxisTitle("probability")
     chart.SetYAxisRangeAuto(False)
     chart.SetYAxisRange(0.0, 1.0)
     chart.SetLegendVisibility(False)
-    return series, chart
+    return lines[0], lines[1], chart
 
 
 def add_folder(scene: Any, input_node: Any, nodes: dict[str, Any], name: str) -> None:
@@ -68,12 +88,17 @@ def add_folder(scene: Any, input_node: Any, nodes: dict[str, Any], name: str) ->
     folder = hierarchy.CreateFolderItem(parent, name)
     hierarchy.SetItemOwnerPluginName(folder, "Folder")
     for node in nodes.values():
-        item = hierarchy.GetItemByDataNode(node)
-        if item:
-            hierarchy.SetItemParent(item, folder)
-        else:
-            item = hierarchy.CreateItem(folder, node)
-        _own(hierarchy, item, node)
+        put_into_folder(hierarchy, folder, node)
+
+
+def put_into_folder(hierarchy: Any, folder: int, node: Any) -> None:
+    """Make ``node`` a child of the subject hierarchy item ``folder``."""
+    item = hierarchy.GetItemByDataNode(node)
+    if item:
+        hierarchy.SetItemParent(item, folder)
+    else:
+        item = hierarchy.CreateItem(folder, node)
+    _own(hierarchy, item, node)
 
 
 def _own(hierarchy: Any, item: int, node: Any) -> None:

@@ -31,6 +31,8 @@ LANDMARK_NAMES = (
 _CENTERLINE_COLOR = (0.45, 0.85, 0.75)
 _CENTERLINE_DIAMETER_MM = 2.0
 _LANDMARK_COLOR = (0.75, 0.95, 0.75)
+_CHOSEN_COLOR = (1.0, 1.0, 1.0)
+"""Of the vertebra that the user chose; no group has white, so it stands out from each."""
 
 
 def point_label(vertebra: ReportedVertebra) -> str:
@@ -83,12 +85,32 @@ def read_centerline(node: Any) -> ReportedCenterline:
 
 
 def add_group_node(scene: Any, group: VertebraGroup, vertebrae: Sequence[ReportedVertebra], name: str) -> Any:
-    """The vertebrae of one group as a locked ``vtkMRMLMarkupsFiducialNode`` in RAS."""
-    members = [vertebra for vertebra in vertebrae if group_of(vertebra) is group]
+    """The vertebrae of one group as a ``vtkMRMLMarkupsFiducialNode`` in RAS.
+
+    Its points are locked, not the node: a locked node would not tell which point was clicked.
+    """
     node = _add_points_node(scene, name, group.color)
-    for vertebra in members:
-        _add_point(node, vertebra.centre_ras, point_label(vertebra), describe(vertebra))
+    node.GetDisplayNode().SetSelectedColor(*_CHOSEN_COLOR)
+    fill_group_node(node, group, vertebrae)
     return node
+
+
+def fill_group_node(node: Any, group: VertebraGroup, vertebrae: Sequence[ReportedVertebra]) -> None:
+    """Let the node hold exactly the group's members; does nothing where it already does."""
+    members = [vertebra for vertebra in vertebrae if group_of(vertebra) is group]
+    wanted = [(point_label(vertebra), describe(vertebra), vertebra.centre_ras) for vertebra in members]
+    points = range(node.GetNumberOfControlPoints())
+    held = [(node.GetNthControlPointLabel(n), node.GetNthControlPointDescription(n)) for n in points]
+    if held == [(label, description) for label, description, _ in wanted]:
+        return
+    was_modifying = node.StartModify()
+    node.SetFixedNumberOfControlPoints(False)
+    node.RemoveAllControlPoints()
+    for label, description, centre in wanted:
+        _add_point(node, centre, label, description)
+    node.SetFixedNumberOfControlPoints(True)
+    node.SetLocked(False)
+    node.EndModify(was_modifying)
 
 
 def add_straight_points_node(
@@ -159,6 +181,7 @@ def _add_point(node: Any, point: Point, label: str, description: str) -> None:
     place = node.AddControlPoint(vtk.vtkVector3d(*point), label)
     node.SetNthControlPointDescription(place, description)
     node.SetNthControlPointLocked(place, True)
+    node.SetNthControlPointSelected(place, False)
 
 
 def _measure(curve: Any, name: str, values: Sequence[float]) -> None:

@@ -28,6 +28,7 @@ SEQUENCE = "sequence_table"
 GRADE_COLORS = "grade_colors"
 PROBABILITY_COLORS = "probability_colors"
 SERIES = "probability_series"
+THRESHOLD_SERIES = "threshold_series"
 CHART = "probability_chart"
 POINTS_PREFIX = "vertebrae_"
 
@@ -47,6 +48,7 @@ class SceneNodes:
         landmarks: six endplate points per measured vertebra in RAS, hidden at first.
         sequence: ``vtkMRMLTableNode``, probability along the centerline.
         grade_colors, probability_colors: ``vtkMRMLColorTableNode``.
+        series, threshold_series: ``vtkMRMLPlotSeriesNode``, the two lines of the chart.
         chart: ``vtkMRMLPlotChartNode`` of the probability along the spine.
     """
 
@@ -61,7 +63,29 @@ class SceneNodes:
     sequence: Any = None
     grade_colors: Any = None
     probability_colors: Any = None
+    series: Any = None
+    threshold_series: Any = None
     chart: Any = None
+
+    @property
+    def own(self) -> tuple[Any, ...]:
+        """Every node that belongs to the result, one that refers to another before it; the input is the user's."""
+        single = (
+            self.table,
+            self.chart,
+            self.series,
+            self.threshold_series,
+            self.sequence,
+            self.centerline,
+            *self.points.values(),
+            self.straight_points,
+            self.landmarks,
+            self.straightened,
+            self.transform,
+            self.grade_colors,
+            self.probability_colors,
+        )
+        return tuple(node for node in single if node is not None)
 
 
 def find_results(scene: Any) -> tuple[SceneNodes, ...]:
@@ -92,6 +116,8 @@ def nodes_of(table: Any) -> SceneNodes:
         sequence=node(SEQUENCE),
         grade_colors=node(GRADE_COLORS),
         probability_colors=node(PROBABILITY_COLORS),
+        series=node(SERIES),
+        threshold_series=node(THRESHOLD_SERIES),
         chart=node(CHART),
     )
 

@@ -13,7 +13,14 @@ from typing import Any
 
 import vtk
 
-from VertebralFractureLib.report.spine_report import Point, ReaderVerdict, ReportedSequence, ReportedVertebra
+from VertebralFractureLib.report.spine_report import (
+    Point,
+    ReaderVerdict,
+    ReportedSequence,
+    ReportedVertebra,
+    SpineReport,
+    is_suspected,
+)
 from VertebralFractureLib.vertebrae import Heights
 
 _TEXT, _NUMBER, _WHOLE = "string", "double", "int"
@@ -45,6 +52,8 @@ VERTEBRA_COLUMNS: tuple[tuple[str, str], ...] = (
     ("reader_grade", _WHOLE),
     ("reader_comment", _TEXT),
 )
+SHOWN_COLUMNS: tuple[tuple[str, str], ...] = (("shown_grade", _WHOLE), ("shown_suspected", _WHOLE))
+"""What follows from the threshold and the grading rule that the user chose; never read back."""
 SEQUENCE_COLUMNS: tuple[tuple[str, str], ...] = (
     ("position_mm", _NUMBER),
     ("probability", _NUMBER),
@@ -53,23 +62,42 @@ SEQUENCE_COLUMNS: tuple[tuple[str, str], ...] = (
 _ARRAYS = {_TEXT: vtk.vtkStringArray, _NUMBER: vtk.vtkDoubleArray, _WHOLE: vtk.vtkIntArray}
 _MISSING_WHOLE = -1
 _THE_SCAN = 0
+_THRESHOLD = "threshold"
 
 Cells = dict[str, Any]
 
 
-def fill_vertebra_table(node: Any, vertebrae: Sequence[ReportedVertebra], reason: str | None) -> None:
+def fill_vertebra_table(node: Any, report: SpineReport) -> None:
     """One row per vertebra, cranial first; a scan without any gets one row that says why."""
+    vertebrae, reason = report.vertebrae, report.reason
     rows = [{**_cells(vertebra), "order": place} for place, vertebra in enumerate(reversed(vertebrae), start=1)]
     if not rows and reason is not None:
         rows = [{"order": _THE_SCAN, "status": "not_evaluable", "reason": reason}]
     _fill(node, VERTEBRA_COLUMNS, rows)
+    show_in_vertebra_table(node, report)
 
 
-def fill_sequence_table(node: Any, sequence: ReportedSequence) -> None:
+def show_in_vertebra_table(node: Any, shown: SpineReport) -> None:
+    """Write grade and suspicion of the report as it is shown beside the model's own answer, which stays."""
+    rows = [
+        {"shown_grade": vertebra.grade, "shown_suspected": is_suspected(vertebra, shown.scan.decision_threshold)}
+        for vertebra in reversed(shown.vertebrae)
+    ]
+    _replace_columns(node, SHOWN_COLUMNS, rows or [{}] * node.GetTable().GetNumberOfRows())
+
+
+def fill_sequence_table(node: Any, sequence: ReportedSequence, threshold: float) -> None:
     """One row per position along the centerline, caudal first."""
     values = zip(sequence.positions_mm, sequence.probability, sequence.uncertainty, strict=True)
     names = [name for name, _ in SEQUENCE_COLUMNS]
     _fill(node, SEQUENCE_COLUMNS, [dict(zip(names, row, strict=True)) for row in values])
+    show_threshold(node, threshold)
+
+
+def show_threshold(node: Any, threshold: float) -> None:
+    """Write the threshold into its own column, from which the chart draws its line."""
+    rows = [{_THRESHOLD: threshold}] * node.GetTable().GetNumberOfRows()
+    _replace_columns(node, ((_THRESHOLD, _NUMBER),), rows)
 
 
 def read_sequence_table(node: Any) -> ReportedSequence:
@@ -131,6 +159,20 @@ def _fill(node: Any, columns: tuple[tuple[str, str], ...], rows: Sequence[Cells]
         node.SetColumnTitle(name, name.replace("_", " "))
         if kind == _WHOLE:
             node.SetColumnNullValue(name, str(_MISSING_WHOLE))
+
+
+def _replace_columns(node: Any, columns: tuple[tuple[str, str], ...], rows: Sequence[Cells]) -> None:
+    """Write values into columns that are added where they are missing; everything else stays."""
+    table = node.GetTable()
+    if any(table.GetColumnByName(name) is None for name, _ in columns):
+        _fill(node, columns, rows)
+        return
+    for name, kind in columns:
+        array = table.GetColumnByName(name)
+        for index, row in enumerate(rows):
+            array.SetValue(index, _cell(row.get(name), kind))
+        array.Modified()
+    table.Modified()
 
 
 def _cell(value: Any, kind: str) -> Any:

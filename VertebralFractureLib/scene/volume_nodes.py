@@ -27,20 +27,29 @@ _GRID_MARGIN_MM = 40.0
 
 def add_ct_node(scene: Any, ct: CTVolume) -> Any:
     """The CT as ``vtkMRMLScalarVolumeNode`` with its exact IJK-to-RAS matrix, int16."""
-    return _add_volume_node(scene, ct.name, ct.hu, ct.ijk_to_ras)
+    return _add_volume_node(scene, ct.name, int16_voxels(ct.hu), ct.ijk_to_ras)
 
 
-def add_straightened_node(scene: Any, spine: SpineVolume, name: str) -> Any:
-    """The spine volume as ``vtkMRMLScalarVolumeNode``; its world is straight space (r, a, s) in mm."""
-    return _add_volume_node(scene, name, spine.hu, spine.ijk_to_straight)
+def add_straightened_node(scene: Any, spine: SpineVolume, voxels: NDArray[np.int16], name: str) -> Any:
+    """The spine volume as ``vtkMRMLScalarVolumeNode``; its world is straight space (r, a, s) in mm.
+
+    Args:
+        voxels: ``int16_voxels(spine.hu)``, which takes long enough for a caller to want it in pieces.
+    """
+    return _add_volume_node(scene, name, voxels, spine.ijk_to_straight)
 
 
-def _add_volume_node(scene: Any, name: str, hu: NDArray[np.generic], ijk_to_world: NDArray[np.float64]) -> Any:
-    voxels = hu
-    if voxels.dtype != np.int16:
-        voxels = np.round(np.nan_to_num(hu.astype(np.float32), nan=-1024.0)).clip(-32768, 32767).astype(np.int16)
+def int16_voxels(hu: NDArray[np.generic]) -> NDArray[np.int16]:
+    """HU rounded and held to the range of int16; what is not a number becomes air."""
+    if hu.dtype == np.int16:
+        return np.asarray(hu, dtype=np.int16)
+    rounded = np.round(np.nan_to_num(hu.astype(np.float32), nan=-1024.0))
+    return rounded.clip(-32768, 32767).astype(np.int16)
+
+
+def _add_volume_node(scene: Any, name: str, voxels: NDArray[np.int16], ijk_to_world: NDArray[np.float64]) -> Any:
     image = vtk.vtkImageData()
-    image.SetDimensions(*hu.shape[::-1])
+    image.SetDimensions(*voxels.shape[::-1])
     scalars = numpy_to_vtk(np.ascontiguousarray(voxels).ravel(), deep=True, array_type=get_vtk_array_type(np.int16))
     scalars.SetName("ImageScalars")
     image.GetPointData().SetScalars(scalars)

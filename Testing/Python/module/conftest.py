@@ -12,6 +12,7 @@ import slicer
 import slicer_stand_ins
 from report_samples import a_reported_vertebra
 
+from VertebralFractureLib.cord import Centerline
 from VertebralFractureLib.report import report_to_json
 from VertebralFractureLib.report.spine_report import (
     InputIdentity,
@@ -22,10 +23,14 @@ from VertebralFractureLib.report.spine_report import (
     SpineReport,
 )
 from VertebralFractureLib.scene import new_scene
+from VertebralFractureLib.spine import SpineGrid, straighten
 from VertebralFractureLib.vertebrae import Heights
+from VertebralFractureLib.volume import CTVolume
 
 slicer_stand_ins.install()
 
+SHIFT = np.zeros((4, 4))
+SHIFT[:3, 3] = (-40.0, -40.0, -20.0)
 RAS_FROM_IJK = np.array([[0.0, -0.7, 0.0, 30.0], [0.0, 0.0, -0.8, 60.0], [2.0, 0.0, 0.0, -50.0], [0, 0, 0, 1]])
 
 
@@ -66,6 +71,15 @@ def a_report():
         ),
         timings_s={"total": 1.0},
     )
+
+
+@pytest.fixture
+def a_spine(a_report):
+    """Straight space along the report's centerline, coarse and small."""
+    line = a_report.centerline
+    ct = CTVolume(np.zeros((60, 40, 40), np.int16), np.diag([2.0, 2.0, 2.0, 1.0]) + SHIFT, "CT")
+    centerline = Centerline(np.array(line.points_ras), np.array(line.confidence))
+    return straighten(ct, centerline, grid=SpineGrid((2.0, 2.0, 2.0), (-20.0, 20.0), (-16.0, 30.0)))
 
 
 @pytest.fixture

@@ -1,0 +1,169 @@
+"""A result in the scene: it follows the reader's threshold and rule, leads the views, and goes without a trace."""
+
+import numpy as np
+import pytest
+import slicer
+
+from VertebralFractureLib.scene import (
+    find_results,
+    load_mrb,
+    new_scene,
+    read_report,
+    save_mrb,
+    scene_steps,
+    write_scene,
+)
+from VertebralFractureLib.scene.jump import highlight_vertebra, jump_to_vertebra, vertebra_at
+from VertebralFractureLib.scene.remove_result import remove_result, restore_result
+from VertebralFractureLib.scene.shown_reading import Reading, read_shown_report, reading_of, show_reading
+
+
+@pytest.fixture
+def nodes(a_report, a_spine, scene, a_ct):
+    return write_scene(a_report, None, a_spine, scene, input_node=a_ct)
+
+
+def content(scene):
+    """Everything in a scene that a person can see: the nodes by class and name, and the data tree."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    names = sorted(
+        f"{scene.GetNthNode(n).GetClassName()} {scene.GetNthNode(n).GetName()}" for n in range(scene.GetNumberOfNodes())
+    )
+    return names, hierarchy.GetNumberOfItems()
+
+
+def labels(nodes):
+    return {
+        key: [node.GetNthControlPointLabel(n) for n in range(node.GetNumberOfControlPoints())]
+        for key, node in nodes.points.items()
+    }
+
+
+def test_another_rule_moves_the_points_between_the_grades_and_keeps_the_models_answer(scene, nodes, a_report):
+    # All have heights of 18, 20 and 26 mm: 1 - 18 / 26 is a loss of 31 %.
+    shown = show_reading(scene, nodes, Reading(0.5, "min_over_max"))
+
+    assert [v.grade for v in shown.vertebrae] == [2, 2, None]
+    after = find_results(scene)[0]
+    assert labels(after) == {
+        "grade_0": [],
+        "grade_2": ["L1 · 0.10", "T12 · 0.93"],
+        "not_evaluable": ["T11 · not evaluable"],
+    }
+    table = nodes.table.GetTable()
+    column = {
+        name: [table.GetColumnByName(name).GetValue(row) for row in range(3)] for name in ("grade", "shown_grade")
+    }
+    assert column == {"grade": [-1, 2, 0], "shown_grade": [-1, 2, 2]}
+    assert read_report(scene, after) == a_report
+
+
+def test_a_grade_that_nobody_had_gets_a_point_list_in_the_same_folder(scene, nodes):
+    column = nodes.table.GetTable().GetColumnByName("height_anterior_mm")
+    column.SetValue(2, 14.0)
+
+    show_reading(scene, nodes, Reading(0.5, "over_posterior"))
+
+    points = find_results(scene)[0].points["grade_3"]
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    parents = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in (points, nodes.table)}
+    assert points.GetNthControlPointLabel(0) == "L1 · 0.10"
+    assert len(parents) == 1
+
+
+def test_the_threshold_reaches_headline_colors_and_chart(scene, nodes):
+    before = [0.0] * 4
+    nodes.probability_colors.GetColor(10, before)
+
+    shown = show_reading(scene, nodes, Reading(0.1))
+
+    after = [0.0] * 4
+    nodes.probability_colors.GetColor(10, after)
+    assert shown.headline.startswith("2 fractures suspected, T12 and L1")
+    assert nodes.table.GetAttribute("VertebralFracture.headline") == shown.headline
+    assert after[0] > before[0] + 0.3, "0.10 is at the threshold now, so it has a warm color"
+    assert nodes.sequence.GetTable().GetColumnByName("threshold").GetValue(0) == 0.1
+
+
+def test_the_reading_survives_a_saved_scene(scene, nodes, tmp_path, a_report):
+    show_reading(scene, nodes, Reading(0.05, "min_over_max"))
+    save_mrb(scene, tmp_path / "scene.mrb")
+
+    loaded = load_mrb(tmp_path / "scene.mrb")
+
+    (found,) = find_results(loaded)
+    assert reading_of(found, read_report(loaded, found)) == Reading(0.05, "min_over_max")
+    assert [v.grade for v in read_shown_report(loaded, found).vertebrae] == [2, 2, None]
+    assert [v.grade for v in read_report(loaded, found).vertebrae] == [v.grade for v in a_report.vertebrae]
+
+
+def test_each_slice_view_jumps_in_the_space_that_it_shows(scene, nodes, a_report, a_spine):
+    views = [scene.GetNthNodeByClass(n, "vtkMRMLSliceNode") for n in range(3)]
+    scene.GetNthNodeByClass(1, "vtkMRMLSliceCompositeNode").SetBackgroundVolumeID(nodes.straightened.GetID())
+    (straight,) = a_spine.frame.ras_to_straight(np.array([(1.0, 20.0, 40.0)]))
+
+    jump_to_vertebra(scene, nodes, a_report.vertebrae, 1)
+
+    center = [[view.GetSliceToRAS().GetElement(row, 3) for row in range(3)] for view in views]
+    np.testing.assert_allclose(center[0], (1.0, 20.0, 40.0), atol=1e-6)
+    np.testing.assert_allclose(center[1], straight, atol=1e-6)
+
+
+def test_the_views_stay_where_they_are_while_points_are_placed(scene, nodes, a_report):
+    interaction = scene.AddNewNodeByClass("vtkMRMLInteractionNode")
+    interaction.SetCurrentInteractionMode(interaction.Place)
+    view = scene.GetNthNodeByClass(0, "vtkMRMLSliceNode")
+    view.JumpSliceByCentering(5.0, 6.0, 7.0)
+
+    jump_to_vertebra(scene, nodes, a_report.vertebrae, 1)
+
+    assert [view.GetSliceToRAS().GetElement(row, 3) for row in range(3)] == [5.0, 6.0, 7.0]
+
+
+def test_one_vertebra_stands_out_and_its_point_names_it(nodes, a_report):
+    highlight_vertebra(nodes, a_report.vertebrae[1].centre_ras)
+
+    chosen = [
+        (key, n)
+        for key, node in nodes.points.items()
+        for n in range(node.GetNumberOfControlPoints())
+        if node.GetNthControlPointSelected(n)
+    ]
+    assert chosen == [("grade_2", 0)]
+    assert vertebra_at(a_report.vertebrae, nodes.points["grade_2"].GetNthControlPointPositionWorld(0)) == 1
+    assert vertebra_at(a_report.vertebrae, (500.0, 0.0, 0.0)) is None
+
+
+def test_points_can_be_clicked_but_neither_moved_nor_added(nodes):
+    for node in nodes.points.values():
+        assert not node.GetLocked()
+        assert node.GetFixedNumberOfControlPoints()
+        assert node.GetNthControlPointLocked(0)
+
+
+def test_a_removed_result_leaves_no_trace_and_comes_back_whole(scene, a_ct, a_report, a_spine):
+    write_scene(a_report, None, a_spine, scene, input_node=a_ct)
+    before = content(scene)
+    nodes = write_scene(a_report, None, a_spine, scene, input_node=a_ct)
+    full = content(scene)
+
+    removed = remove_result(scene, nodes)
+    without = content(scene)
+    restore_result(scene, removed)
+
+    assert without == before
+    assert content(scene) == full
+    assert read_report(scene, find_results(scene)[-1]) == a_report
+
+
+def test_writing_that_is_given_up_after_any_step_leaves_no_trace(scene, a_ct, a_report, a_spine):
+    write_scene(a_report, None, a_spine, scene, input_node=a_ct)
+    before = content(scene)
+    steps = len(list(scene_steps(a_report, None, a_spine, new_scene(), a_ct)))
+
+    for count in range(1, steps + 1):
+        writing = scene_steps(a_report, None, a_spine, scene, a_ct)
+        for _ in range(count):
+            next(writing)
+        writing.close()
+        assert content(scene) == before, f"given up after step {count} of {steps}"
