@@ -367,9 +367,12 @@ def test_only_the_finished_file_is_left_in_the_output_folder(a_saved_scene) -> N
 def test_a_file_that_is_no_scene_is_refused_by_name(tmp_path) -> None:
     path = tmp_path / "notes.mrb"
     path.write_text("not a scene", encoding="utf-8")
+    working_folder = Path.cwd()
 
     with pytest.raises(UnreadableVolume, match=r"notes\.mrb"):
         load_mrb(path)
+
+    assert Path.cwd() == working_folder
 
 
 def test_a_scene_without_a_result_says_so() -> None:

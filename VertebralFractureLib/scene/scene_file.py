@@ -6,6 +6,7 @@ error. Reading also needs a remote cache folder, which is a temporary one here.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,13 @@ def load_mrb(path: Path) -> Any:
         manager.SetMRMLApplicationLogic(logics[0])
         manager.SetAndObserveDataIOManager(remote.GetDataIOManager())
         remote.AddDataIOToScene()
-        if not scene.ReadFromMRB(str(path), True):
-            raise UnreadableVolume(f"'{path.name}' is not a scene that can be read.")
+        working_folder = Path.cwd()
+        try:
+            if not scene.ReadFromMRB(str(path), True):
+                raise UnreadableVolume(f"'{path.name}' is not a scene that can be read.")
+        finally:
+            # A file that is no bundle leaves the process in the folder that it was unpacked into, which is gone.
+            os.chdir(working_folder)
         remote.RemoveDataIOFromScene()
     for nodes in find_results(scene):
         refresh_colors(nodes)
