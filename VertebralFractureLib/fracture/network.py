@@ -30,6 +30,7 @@ class NetworkOptions:
         features: length of a patch's representation.
         uses_sequence: False for the patch-wise variant, which sees no neighbours.
         halves_right: a 3D stage halves the patch from right to left too; False for a few thick slabs.
+        uses_position: False for the variant that is not told where its patches lie.
     """
 
     dimensions: int
@@ -38,6 +39,7 @@ class NetworkOptions:
     features: int = 64
     uses_sequence: bool = True
     halves_right: bool = True
+    uses_position: bool = True
 
     def to_config(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,6 +55,7 @@ class NetworkOptions:
             int(config["features"]),
             bool(config["uses_sequence"]),
             bool(config["halves_right"]),
+            bool(config.get("uses_position", True)),
         )
 
 
@@ -140,7 +143,9 @@ class FractureNetwork(nn.Module):
         self, features: torch.Tensor, code: torch.Tensor, valid: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """``F_seq`` and ``F_agg`` on the encoder's representations ``(b, t, features)``."""
-        states = self.dropout(features + self.position(code)).transpose(1, 2)
+        if self.options.uses_position:
+            features = features + self.position(code)
+        states = self.dropout(features).transpose(1, 2)
         answer = self.head(self.sequence(states)).transpose(1, 2).float()
         logits = answer[..., :GRADES]
         return logits, answer[..., GRADES:], self.aggregate(logits[..., 0], valid)

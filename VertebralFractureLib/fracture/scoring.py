@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.errors import NotEvaluable, WeightsDamaged
 from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
-from VertebralFractureLib.fracture.network import FractureNetwork, NetworkOptions
+from VertebralFractureLib.fracture.network import GRADES, FractureNetwork, NetworkOptions
 from VertebralFractureLib.fracture.patches import (
     PatchGrid,
     patch_points,
@@ -24,6 +24,7 @@ from VertebralFractureLib.fracture.patches import (
     position_code,
     sample_patches,
 )
+from VertebralFractureLib.fracture.pooling import LEAST_INSIDE, logit, sigmoid
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.spine import SpineVolume
 from VertebralFractureLib.weights import Weights, load_weights, restore, weights_names
@@ -31,8 +32,6 @@ from VertebralFractureLib.weights import Weights, load_weights, restore, weights
 FloatArray = NDArray[np.float64]
 
 PREFIX = "fracture-"
-LEAST_INSIDE = 0.5
-"""A position says something about its vertebra when this share of its patch lies in the field of view."""
 _LEAST_INSIDE_FOR_SERIES = 0.9
 _LEAST_POSITIONS = 3
 _PATCHES_PER_CHUNK = 32
@@ -55,22 +54,36 @@ def network_from_weights(weights: Weights) -> tuple[FractureNetwork, PatchGrid]:
     return network, PatchGrid.from_config(weights.config["grid"])
 
 
-def raw_scores(network: FractureNetwork, grid: PatchGrid, spine: SpineVolume) -> RawScores:
-    """Run one member over a whole spine."""
-    positions = patch_positions(spine.frame)
-    patches = sample_patches(spine, patch_points(spine.frame, positions, grid), grid)
-    inside = patches[:, 1].mean(dim=(1, 2, 3))
-    code = torch.from_numpy(position_code(spine.frame, positions))
+@dataclass(frozen=True)
+class SpinePatches:
+    """Patches ``(n, 2, S, A, R)`` of a spine on one grid, where they lie, and their position code ``(n, c)``."""
+
+    positions_mm: FloatArray
+    patches: torch.Tensor
+    code: torch.Tensor
+
+    @staticmethod
+    def of(spine: SpineVolume, grid: PatchGrid) -> SpinePatches:
+        positions = patch_positions(spine.frame)
+        patches = sample_patches(spine, patch_points(spine.frame, positions, grid), grid)
+        return SpinePatches(positions, patches, torch.from_numpy(position_code(spine.frame, positions)))
+
+    @property
+    def inside_fraction(self) -> FloatArray:
+        return np.asarray(self.patches[:, 1].mean(dim=(1, 2, 3)).double().numpy())
+
+
+def raw_scores(network: FractureNetwork, sampled: SpinePatches) -> RawScores:
+    """Run one member over a whole spine: the mean of its answers to the patches and to their mirror image."""
+    valid = torch.ones(1, len(sampled.positions_mm))
+    answers = []
     with torch.inference_mode():
-        chunks = [network.encoder(part) for part in torch.split(patches, _PATCHES_PER_CHUNK)]
-        valid = torch.ones_like(inside)
-        logits, heights, _ = network.answer(torch.cat(chunks)[None], code[None], valid[None])
-    return RawScores(
-        positions,
-        logits[0].double().numpy(),
-        20.0 * heights[0].double().numpy(),
-        inside.double().numpy(),
-    )
+        for patches in (sampled.patches, sampled.patches.flip(-1)):
+            features = torch.cat([network.encoder(part) for part in torch.split(patches, _PATCHES_PER_CHUNK)])
+            logits, heights, _ = network.answer(features[None], sampled.code[None], valid)
+            answers.append(torch.cat([logits[0], heights[0]], dim=1))
+    answer = (0.5 * (answers[0] + answers[1])).double().numpy()
+    return RawScores(sampled.positions_mm, answer[:, :GRADES], 20.0 * answer[:, GRADES:], sampled.inside_fraction)
 
 
 def score_sequence(
@@ -100,9 +113,13 @@ def score_sequence(
     if not names:
         raise WeightsDamaged("The weights of the fracture model are missing; install VertebralFracture again.")
     probability: dict[str, FloatArray] = {}
+    sampled: dict[PatchGrid, SpinePatches] = {}
     for index, name in enumerate(names):
         weights = load_weights(name, weights_folder)
-        scores = raw_scores(*network_from_weights(weights), spine)
+        network, grid = network_from_weights(weights)
+        if grid not in sampled:
+            sampled[grid] = SpinePatches.of(spine, grid)
+        scores = raw_scores(network, sampled[grid])
         if np.count_nonzero(scores.inside_fraction >= LEAST_INSIDE) < _LEAST_POSITIONS:
             raise NotEvaluable("Too little of the spine lies inside the volume to look for fractures.")
         line = weights.config["calibration"]["vertebra"]
@@ -144,8 +161,7 @@ def _with_series_score(
     for member, probability in sequence.member_probability.items():
         weights = load_weights(PREFIX + member, weights_folder)
         slope, offset = weights.config["calibration"]["vertebra"]
-        bounded = np.clip(probability, 1e-12, 1.0 - 1e-12)
-        logits = (np.log(bounded) - np.log1p(-bounded) - offset) / slope
+        logits = (logit(probability) - offset) / slope
         series = series_logit(logits[counted], np.asarray(weights.tensors["pooling"], dtype=np.float64))
         scores.append(float(calibrated(np.asarray(series), weights.config["calibration"]["scan"])))
     return replace(sequence, scan_probability=float(np.mean(scores)))
@@ -161,4 +177,4 @@ def series_logit(logits: FloatArray, pooling: FloatArray) -> float:
 def calibrated(logits: FloatArray, line: Sequence[float]) -> FloatArray:
     """Platt 1999: probability from a logit through a fitted ``(slope, offset)``."""
     slope, offset = line
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(slope * logits + offset, -30.0, 30.0))))
+    return sigmoid(slope * logits + offset)

@@ -8,28 +8,14 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.fracture.scoring import (
-    LEAST_INSIDE,
-    calibrated,
-    network_from_weights,
-    raw_scores,
-    series_logit,
-)
-from VertebralFractureLib.training.fracture_data import (
-    LabelledSpine,
-    crop,
-    eligible,
-    labelled,
-    random_plan,
-    simulated,
-)
+from VertebralFractureLib.fracture.pooling import sigmoid
 from VertebralFractureLib.training.fracture_members import MEMBERS, SHIPPED
 from VertebralFractureLib.training.fracture_metrics import (
     auc,
@@ -38,42 +24,12 @@ from VertebralFractureLib.training.fracture_metrics import (
     operating_point,
     platt_line,
 )
-from VertebralFractureLib.training.reference_set import fold_count, patient_of_scan
-from VertebralFractureLib.training.straight_cache import StraightCase, load_or_build_cases
-from VertebralFractureLib.weights import load_weights
+from VertebralFractureLib.training.fracture_scores import SpineScore, cross_validated_scores
+from VertebralFractureLib.training.straight_cache import load_or_build_cases
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
-VARIANTS = 2
-"""Versions of each real scan with fractures, and as many with mimics alone."""
 VALIDATION_PHANTOMS = range(500_000, 500_030)
-
-
-@dataclass(frozen=True)
-class VertebraScore:
-    """One vertebra: its truth and, by member, the mean logit of its positions, weighted as ``score_vertebrae`` does."""
-
-    grade: int
-    shape: str | None
-    simulated: str
-    level: str | None
-    logits: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class SpineScore:
-    """One spine. ``kind``: "scan" (as it is), "fractured", "mimic" (both simulated on a scan), or "phantom"."""
-
-    scan: str
-    patient: str
-    kind: str
-    fold: int | None
-    vertebrae: tuple[VertebraScore, ...]
-    series_logits: Mapping[str, float]
-
-    @property
-    def is_fractured(self) -> bool:
-        return any(vertebra.grade > 0 for vertebra in self.vertebrae)
 
 
 @dataclass(frozen=True)
@@ -100,57 +56,12 @@ class Figures:
     false_alarms_per_unmodified_scan: float
 
 
-def evaluation_spines(case: StraightCase, variants: int = VARIANTS) -> Iterator[tuple[str, LabelledSpine]]:
-    """The case as it is; for a real one also ``variants`` versions with 1 to 3 fractures and as many with mimics."""
-    low, high = case.volume.frame.range_mm
-    volume = crop(case.volume, low - 48.0, high + 48.0)
-    plain = labelled(case)
-    yield ("phantom" if case.is_phantom else "scan"), LabelledSpine(volume, plain.vertebrae)
-    candidates = eligible(case, low, high)
-    if case.is_phantom or not candidates:
-        return
-    for index in range(2 * variants):
-        rng = np.random.default_rng([index, *case.identifier.encode()])
-        fractures = int(rng.integers(1, 4)) if index < variants else 0
-        plan, grades = random_plan(case, candidates, fractures, 0.2, rng)
-        if plan:
-            yield ("fractured" if index < variants else "mimic"), simulated(case, plan, grades, volume, rng)
-
-
-def score_cases(cases: Sequence[StraightCase], weights_folder: Path, members: Sequence[str]) -> list[SpineScore]:
-    """Uncalibrated scores of all evaluation spines of ``cases``."""
-    networks = {name: network_from_weights(load_weights(f"fracture-{name}", weights_folder)) for name in members}
-    pooling = {name: network.pooling.detach().double().numpy() for name, (network, _) in networks.items()}
-    result = []
-    for case in cases:
-        for kind, spine in evaluation_spines(case):
-            raw = {name: raw_scores(network, grid, spine.volume) for name, (network, grid) in networks.items()}
-            first = next(iter(raw.values()))
-            vertebrae = []
-            judged = np.zeros(len(first.positions_mm), dtype=np.bool_)
-            for item in spine.vertebrae:
-                within = (first.positions_mm >= item.low_mm) & (first.positions_mm <= item.high_mm)
-                within &= first.inside_fraction >= LEAST_INSIDE
-                if item.grade is not None and within.any():
-                    judged |= within
-                    middle, height = 0.5 * (item.low_mm + item.high_mm), item.high_mm - item.low_mm
-                    weight = within * (1.0 - np.abs(first.positions_mm - middle) / height)
-                    weight /= weight.sum()
-                    logits = {name: float(weight @ scores.logits[:, 0]) for name, scores in raw.items()}
-                    vertebrae.append(VertebraScore(item.grade, item.shape, item.simulated, item.level, logits))
-            if vertebrae:
-                series = {name: series_logit(scores.logits[judged, 0], pooling[name]) for name, scores in raw.items()}
-                patient = patient_of_scan(case.identifier)
-                result.append(SpineScore(case.identifier, patient, kind, case.fold, tuple(vertebrae), series))
-    return result
-
-
 def fit_calibration(spines: Sequence[SpineScore], member: str) -> dict[str, list[float]]:
     """Platt's lines for the vertebrae and for the scans; prevalence is that of the simulated set."""
     vertebrae = [vertebra for spine in spines for vertebra in spine.vertebrae]
     lines = {
         "vertebra": platt_line(
-            np.array([v.logits[member] for v in vertebrae]), np.array([v.grade > 0 for v in vertebrae])
+            np.array([v.logits[member][0] for v in vertebrae]), np.array([v.grade > 0 for v in vertebrae])
         ),
         "scan": platt_line(
             np.array([s.series_logits[member] for s in spines]), np.array([s.is_fractured for s in spines])
@@ -166,19 +77,13 @@ def figures(
 ) -> Figures:
     """Figures of the mean of ``members``; ``calibrations`` by fold, so that no spine helps to calibrate itself."""
     rows = [(spine, vertebra) for spine in spines for vertebra in spine.vertebrae]
-    vertebra_p = np.array(
-        [
-            np.mean([float(calibrated(np.asarray(v.logits[m]), calibrations[s.fold][m]["vertebra"])) for m in members])
-            for s, v in rows
-        ]
+    by_fold = [calibrations[spine.fold] for spine, _ in rows]
+    vertebra_p = np.mean(
+        [_calibrated([v.logits[m][0] for _, v in rows], [c[m]["vertebra"] for c in by_fold]) for m in members], axis=0
     )
-    scan_p = np.array(
-        [
-            np.mean(
-                [float(calibrated(np.asarray(s.series_logits[m]), calibrations[s.fold][m]["scan"])) for m in members]
-            )
-            for s in spines
-        ]
+    by_fold = [calibrations[spine.fold] for spine in spines]
+    scan_p = np.mean(
+        [_calibrated([s.series_logits[m] for s in spines], [c[m]["scan"] for c in by_fold]) for m in members], axis=0
     )
     truth = np.array([v.grade > 0 for _, v in rows])
     scan_truth = np.array([s.is_fractured for s in spines])
@@ -215,19 +120,9 @@ def figures(
     )
 
 
-def cross_validated_scores(
-    cases: Sequence[StraightCase], folds_folder: Path, members: Sequence[str]
-) -> list[SpineScore]:
-    """Real cases judged by the weights of the fold that left them out, in ``folds_folder/fold<K>``.
-
-    Phantoms and scans that only evaluate were seen by no fold; the first fold's weights judge them.
-    """
-    result = []
-    for fold in range(fold_count()):
-        here = [c for c in cases if (c.fold == fold and not c.is_phantom) or (fold == 0 and c.fold is None)]
-        logger.info("Fold %d: %d cases", fold, len(here))
-        result += score_cases(here, folds_folder / f"fold{fold}", members)
-    return result
+def _calibrated(logits: Sequence[float], lines: Sequence[Sequence[float]]) -> FloatArray:
+    slope, offset = np.asarray(lines, dtype=np.float64).T
+    return sigmoid(slope * np.asarray(logits) + offset)
 
 
 def out_of_fold_calibrations(

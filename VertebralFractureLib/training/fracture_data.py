@@ -23,16 +23,10 @@ from VertebralFractureLib.fracture.patches import (
     sample_patches,
 )
 from VertebralFractureLib.reference import BodyBox, ReferenceVertebra
-from VertebralFractureLib.spine import OUTSIDE_HU, SpineFrame, SpineVolume
-from VertebralFractureLib.training.simulate_fracture import (
-    BICONCAVE,
-    CRUSH,
-    WEDGE,
-    Deformation,
-    random_fracture,
-    random_mimic,
-    simulate,
-)
+from VertebralFractureLib.spine import SpineFrame, SpineVolume
+from VertebralFractureLib.training.fracture_shapes import Deformation, random_fracture_count, random_plan
+from VertebralFractureLib.training.scan_findings import add_findings, reacquired
+from VertebralFractureLib.training.simulate_fracture import BLUR_SHARE, blurred_along_s, simulate
 from VertebralFractureLib.training.straight_cache import StraightCase
 
 FloatArray = NDArray[np.float64]
@@ -83,13 +77,14 @@ class Batch:
 class SeriesOptions:
     """What a training series is made of.
 
-    ``fracture_share``: share of real series that get fractures; ``mimic_share``: chance of every other vertebra to
-    become a mimic.
+    ``fracture_share``: share of series that get fractures (half of it on a phantom, which may have some of its own);
+    ``mimic_share``: chance of every other vertebra to become a mimic; ``with_findings``: spurs, metal and the like.
     """
 
     length: int = 22
     fracture_share: float = 0.6
-    mimic_share: float = 0.2
+    mimic_share: float = 0.25
+    with_findings: bool = True
 
 
 def _is_cut(vertebra: ReferenceVertebra) -> bool:
@@ -123,8 +118,8 @@ def simulated(
 ) -> LabelledSpine:
     """``volume`` (a float32 crop of the case) with the deformations of ``plan``, by index among the boxed vertebrae."""
     known = [v for v in case.reference.vertebrae if v.box is not None]
-    boxes = [v.box for v in known if v.box is not None]
-    result = simulate(volume.hu, volume.inside, volume.origin_mm, boxes, list(plan.values()), rng)
+    thickness = max(case.source_spacing_mm)
+    result = simulate(volume.hu, volume.inside, volume.origin_mm, boxes_of(case), list(plan.values()), rng, thickness)
     vertebrae = []
     for index, vertebra in enumerate(known):
         heights = [
@@ -152,23 +147,32 @@ def eligible(case: StraightCase, low_mm: float, high_mm: float) -> list[int]:
     ]
 
 
-def random_plan(
-    case: StraightCase, candidates: Sequence[int], fractures: int, mimic_share: float, rng: np.random.Generator
-) -> tuple[dict[int, Deformation], dict[int, int]]:
-    """Deformations by index and the grade that each leads to."""
-    boxes: list[BodyBox] = [v.box for v in case.reference.vertebrae if v.box is not None]
-    broken = {int(i) for i in rng.permutation(np.asarray(candidates, dtype=int))[:fractures]}
-    plan: dict[int, Deformation] = {}
-    grades: dict[int, int] = {}
-    for index in candidates:
-        if index in broken:
-            grades[index] = int(rng.choice([1, 2, 3], p=[0.3, 0.4, 0.3]))
-            shape = str(rng.choice([WEDGE, BICONCAVE, CRUSH], p=[0.5, 0.3, 0.2]))
-            plan[index] = random_fracture(boxes[index], grades[index], shape, rng)
-        elif rng.random() < mimic_share:
-            grades[index] = 0
-            plan[index] = random_mimic(boxes[index], rng)
-    return plan, grades
+def boxes_of(case: StraightCase) -> list[BodyBox]:
+    """Boxes of the vertebrae that have one, caudal to cranial."""
+    return [vertebra.box for vertebra in case.reference.vertebrae if vertebra.box is not None]
+
+
+def disturbed(
+    case: StraightCase, spine: LabelledSpine, rng: np.random.Generator, *, with_findings: bool
+) -> LabelledSpine:
+    """The spine with findings that are no fractures, and as another scanner would have taken it.
+
+    The grade of a body that got cement is None.
+    """
+    volume = spine.volume
+    hu, inside = volume.hu.copy(), volume.inside.copy()
+    vertebrae = list(spine.vertebrae)
+    thickness = max(case.source_spacing_mm)
+    if with_findings:
+        boxes = [
+            replace(box, s_inf=v.low_mm, s_sup=v.high_mm) for box, v in zip(boxes_of(case), vertebrae, strict=True)
+        ]
+        for index in add_findings(hu, inside, volume.origin_mm, boxes, rng):
+            vertebrae[index] = replace(vertebrae[index], grade=None, is_cut=False)
+        drawn = blurred_along_s(hu - volume.hu, BLUR_SHARE * max(thickness, 1.0))
+        hu = np.where(inside, volume.hu + drawn, hu)
+    hu, _ = reacquired(hu, inside, thickness, rng)
+    return LabelledSpine(replace(volume, hu=hu, inside=inside), tuple(vertebrae))
 
 
 def bent_frame(frame: SpineFrame, bends: Sequence[tuple[float, float]], width_mm: float = 5.0) -> SpineFrame:
@@ -252,13 +256,13 @@ def make_series(
     positions = positions[start : start + options.length]
     volume = crop(case.volume, positions[0] - _CROP_S_MM, positions[-1] + _CROP_S_MM + 16.0)
     spine = replace(labelled(case), volume=volume)
-    if not case.is_phantom:
-        candidates = eligible(case, positions[0] - 8.0, positions[-1] + 8.0)
-        fractures = int(rng.integers(1, 4)) if rng.random() < options.fracture_share else 0
-        plan, grades = random_plan(case, candidates, fractures, options.mimic_share, rng)
-        if plan:
-            spine = simulated(case, plan, grades, volume, rng)
-    spine = replace(spine, volume=_degraded(spine.volume, case, rng))
+    candidates = eligible(case, positions[0] - 8.0, positions[-1] + 8.0)
+    share = options.fracture_share * (0.5 if case.is_phantom else 1.0)
+    fractures = random_fracture_count(rng) if rng.random() < share else 0
+    plan, grades = random_plan(boxes_of(case), candidates, fractures, options.mimic_share, rng)
+    if plan:
+        spine = simulated(case, plan, grades, volume, rng)
+    spine = disturbed(case, spine, rng, with_findings=options.with_findings)
     grade, weight, heights, known = position_labels(spine.vertebrae, positions)
     disturbance = int(rng.integers(2**32))
     columns: dict[str, NDArray[Any]] = {}
@@ -299,20 +303,3 @@ def _disturbed_points(
     points[..., 2] += waves[:, 2].astype(np.float32)[:, None, None, None] * points[..., 1]
     points[..., :2] += shift
     return points, scale
-
-
-def _degraded(volume: SpineVolume, case: StraightCase, rng: np.random.Generator) -> SpineVolume:
-    """Thicker slices, blur, noise and another calibration."""
-    hu = torch.from_numpy(np.ascontiguousarray(volume.hu, dtype=np.float32))[None, None]
-    thin = max(case.source_spacing_mm) < 2.6
-    if thin and rng.random() < 0.35:
-        width = int(rng.choice([3, 5]))
-        hu = torch.nn.functional.avg_pool3d(hu, (width, 1, 1), 1, (width // 2, 0, 0), count_include_pad=False)
-    elif rng.random() < 0.25:
-        hu = torch.nn.functional.avg_pool3d(hu, 3, 1, 1, count_include_pad=False)
-    values = hu[0, 0].numpy() * np.float32(rng.uniform(0.9, 1.12)) + np.float32(rng.uniform(-20.0, 30.0))
-    if rng.random() < 0.6:
-        noise = rng.standard_normal(values.shape, dtype=np.float32)
-        noise[1:] += noise[:-1]
-        values = values + np.float32(rng.uniform(5.0, 40.0) / 1.4) * noise
-    return replace(volume, hu=np.where(volume.inside, values, np.float32(OUTSIDE_HU)))

@@ -1,4 +1,5 @@
-"""The variants of the fracture network that can be trained: {2.5D, 3D} x {straightened, sagittal} x {sequence, patch}.
+"""The variants of the fracture network that can be trained: {2.5D, 3D} x {straightened, sagittal} x {whole, without
+its sequence model, without its position code}.
 
 Both members of ``SHIPPED`` see rigid sagittal patches, in which a wedge keeps its angle; one folds the slabs of a patch
 into channels (2.5D), the other convolves through them (3D).
@@ -30,17 +31,33 @@ class Member:
         return GRIDS[self.grid_name]
 
 
-def _member(dimensions: int, representation: str, *, uses_sequence: bool) -> Member:
+def _member(dimensions: int, representation: str, *, uses_sequence: bool = True, uses_position: bool = True) -> Member:
     name = f"slabs-{representation}"
     channels = (8, 16, 32) if dimensions == 3 else (16, 32, 64)
     shape = GRIDS[name].shape
-    return Member(name, NetworkOptions(dimensions, shape, channels, uses_sequence=uses_sequence, halves_right=False))
+    return Member(
+        name,
+        NetworkOptions(
+            dimensions,
+            shape,
+            channels,
+            uses_sequence=uses_sequence,
+            halves_right=False,
+            uses_position=uses_position,
+        ),
+    )
 
 
+_WITHOUT = {"": {}, "-patchwise": {"uses_sequence": False}, "-unplaced": {"uses_position": False}}
 MEMBERS: dict[str, Member] = {
-    f"{prefix}-{representation}{suffix}": _member(dimensions, representation, uses_sequence=not suffix)
+    f"{prefix}-{representation}{suffix}": _member(dimensions, representation, **without)
     for prefix, dimensions in (("25d", 2), ("3d", 3))
     for representation in (SAGITTAL, STRAIGHTENED)
-    for suffix in ("", "-patchwise")
+    for suffix, without in _WITHOUT.items()
 }
 SHIPPED: tuple[str, ...] = ("25d-sagittal", "3d-sagittal")
+
+
+def member_name(variant: str, seed: int) -> str:
+    """What the weights of a variant trained with ``seed`` are called in an ensemble: the variant's name for seed 0."""
+    return variant if seed == 0 else f"{variant}-seed{seed}"

@@ -22,6 +22,7 @@ from VertebralFractureLib.training.straight_cache import StraightCase
 
 logger = logging.getLogger(__name__)
 _CODE_SHIFT_MM = 30.0
+_MOST_NOISE = 0.12
 _COLUMNS = ("code", "valid", "grade", "weight", "heights", "heights_known")
 
 
@@ -52,32 +53,41 @@ def build_series(
 
 @dataclass(frozen=True)
 class SeriesStore:
-    """Series of one representation in memory, float16."""
+    """Series of one representation: their small columns in memory, their patches (float16) read when they are drawn."""
 
-    patches: NDArray[np.float16]
+    files: Sequence[Path]
+    grid_name: str
     columns: Mapping[str, NDArray[np.float32]]
 
     @staticmethod
     def load(files: Sequence[Path], grid_name: str) -> SeriesStore:
-        patches, columns = [], {name: [] for name in _COLUMNS}  # type: ignore[var-annotated]
+        columns: dict[str, list[NDArray[np.float32]]] = {name: [] for name in _COLUMNS}
         for path in files:
             with np.load(path, allow_pickle=False) as content:
-                patches.append(content[f"patches-{grid_name}"])
                 for name in _COLUMNS:
                     columns[name].append(content[name].astype(np.float32))
-        return SeriesStore(np.stack(patches), {name: np.stack(values) for name, values in columns.items()})
+        return SeriesStore(tuple(files), grid_name, {name: np.stack(values) for name, values in columns.items()})
+
+    def patches(self, index: int) -> NDArray[np.float16]:
+        """``(t, 2, S, A, R)`` of one series; the system keeps files that were read lately in memory."""
+        with np.load(self.files[index], allow_pickle=False) as content:
+            return np.asarray(content[f"patches-{self.grid_name}"])
 
     def batch(self, series: int, seed: int) -> Batch:
         """``series`` of them at random, mirrored, rescaled in density and with more noise: cheap variation."""
         rng = np.random.default_rng(seed)
-        chosen = rng.integers(0, len(self.patches), series)
-        patches = torch.from_numpy(self.patches[chosen].astype(np.float32))
+        chosen = rng.integers(0, len(self.files), series)
+        patches = torch.from_numpy(np.stack([self.patches(index) for index in chosen]).astype(np.float32))
         if rng.random() < 0.5:
             patches = patches.flip(-1)
         inside = patches[:, :, 1]
         gain = torch.from_numpy(rng.uniform(0.92, 1.08, (series, 1, 1, 1, 1)).astype(np.float32))
         offset = torch.from_numpy(rng.uniform(-0.1, 0.1, (series, 1, 1, 1, 1)).astype(np.float32))
-        patches[:, :, 0] = (patches[:, :, 0] * gain + offset) * (inside > 0.05)
+        patches[:, :, 0] = patches[:, :, 0] * gain + offset
+        if rng.random() < 0.5:
+            generator = torch.Generator().manual_seed(seed)
+            patches[:, :, 0] += _MOST_NOISE * float(rng.random()) * torch.randn(inside.shape, generator=generator)
+        patches[:, :, 0] *= inside > 0.05
         columns = {name: torch.from_numpy(self.columns[name][chosen]) for name in _COLUMNS}
         columns["code"] = _shifted_code(columns["code"], rng)
         return Batch(patches, *columns.values())

@@ -1,122 +1,29 @@
-"""Compression fractures, and what only looks like one, simulated on real vertebrae in straight space.
+"""Deform real vertebrae in straight space: compression fractures, and what only looks like one.
 
 A column-wise, piecewise linear map along s collapses the body; the tilt of its upper endplate is handed on to the
-vertebrae above through their discs alone, so that no neighbour changes its height.
+vertebrae above through their discs alone, so that no neighbour changes its height. What the map squeezes is blurred
+again as far as the slices blur, because sharper bone than the scanner could see would betray the map.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.reference import BodyBox
+from VertebralFractureLib.training.fracture_shapes import CRUSH, WEDGE, Deformation
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
 
-WEDGE, BICONCAVE, CRUSH = "wedge", "biconcave", "crush"
-GRADE_LOSS = {0: (0.0, 0.10), 1: (0.20, 0.25), 2: (0.25, 0.40), 3: (0.40, 0.62)}
-"""Genant 1993; losses between 10 and 20 % are not simulated, they are nobody's truth."""
 _ENDPLATE_MM = 1.6
+BLUR_SHARE = 0.42
+"""Standard deviation of a slice profile over the slice's thickness (a box has 0.29, with interpolation 0.41)."""
 _REACH_MM = 14.0
 _DISC_SHARES = ((1.0,), (0.6, 0.4), (0.5, 0.3, 0.2))
-
-
-@dataclass(frozen=True)
-class Deformation:
-    """What happens to one body; heights as fractions of its own height, distances in mm, densities in HU.
-
-    Attributes:
-        box: the body before.
-        shape: ``WEDGE``, ``BICONCAVE`` or ``CRUSH``.
-        loss: largest loss of height; negative for growth.
-        upper_share: share of a concavity that dents the upper endplate; the rest dents the lower one.
-        concavity: additional dent of the upper endplate.
-        wedge_power: how the loss of a wedge rises from the back to the front.
-        dents: Schmorl-like pits (a, r as fractions of the box, depth mm, radius mm), in the upper endplate.
-        band_hu: density of the impacted band below the upper endplate; negative for a cleft.
-        band_depth_mm, band_width_mm: where it lies.
-        density_gain: rise of the whole body's density per unit of local loss.
-        retropulsion_mm: of the upper posterior corner into the canal.
-        bulge_mm: of the upper anterior corner.
-        bend_share: share of a wedge that the canal's own kyphosis takes up; the caller bends the frame by it.
-    """
-
-    box: BodyBox
-    shape: str = WEDGE
-    loss: float = 0.0
-    upper_share: float = 0.8
-    concavity: float = 0.0
-    wedge_power: float = 1.0
-    dents: tuple[tuple[float, float, float, float], ...] = ()
-    band_hu: float = 0.0
-    band_depth_mm: float = 2.5
-    band_width_mm: float = 2.0
-    density_gain: float = 0.0
-    retropulsion_mm: float = 0.0
-    bulge_mm: float = 0.0
-    bend_share: float = 0.0
-
-    @property
-    def height_mm(self) -> float:
-        return self.box.s_sup - self.box.s_inf
-
-    @property
-    def bend_angle_rad(self) -> float:
-        """Kyphotic angle that the frame is to be bent by at the body's middle."""
-        return float(np.arctan2(self.bend_share * self.loss * self.height_mm, self.box.a_ant - self.box.a_post))
-
-
-def random_fracture(box: BodyBox, grade: int, shape: str, rng: np.random.Generator) -> Deformation:
-    """A fracture of a Genant grade (1 to 3) and shape.
-
-    Raises:
-        ValueError: for an unknown shape or a grade without a range of losses.
-    """
-    if shape not in (WEDGE, BICONCAVE, CRUSH) or grade not in (1, 2, 3):
-        raise ValueError(f"A fracture has grade 1 to 3 and a known shape, not {grade} and '{shape}'.")
-    loss = float(rng.uniform(*GRADE_LOSS[grade]))
-    acute = rng.random() < 0.6
-    return Deformation(
-        box,
-        shape,
-        loss,
-        upper_share=float(rng.choice([0.5, 0.65, 0.85, 1.0])),
-        concavity=float(rng.uniform(0.0, 0.12)) if shape != BICONCAVE else 0.0,
-        wedge_power=float(rng.uniform(0.7, 1.5)),
-        band_hu=float(rng.uniform(60.0, 260.0)) if acute else float(rng.choice([0.0, 0.0, -60.0])),
-        band_depth_mm=float(rng.uniform(1.5, 4.0)),
-        band_width_mm=float(rng.uniform(1.2, 2.6)),
-        density_gain=float(rng.uniform(0.0, 0.7)),
-        retropulsion_mm=float(rng.uniform(0.0, 1.5 + 6.0 * max(loss - 0.25, 0.0))),
-        bulge_mm=float(rng.uniform(0.0, 3.0)),
-        bend_share=float(rng.uniform(0.0, 0.7)) if shape == WEDGE else 0.0,
-    )
-
-
-def random_mimic(box: BodyBox, rng: np.random.Generator) -> Deformation:
-    """Not a fracture: a height change of at most 10 %, a Schmorl-like pit, or a dense band alone."""
-    shape = str(rng.choice([WEDGE, BICONCAVE, CRUSH]))
-    base = Deformation(
-        box,
-        shape,
-        loss=float(rng.uniform(-0.10, GRADE_LOSS[0][1])),
-        upper_share=float(rng.choice([0.5, 0.65, 0.85, 1.0])),
-        wedge_power=float(rng.uniform(0.7, 1.5)),
-        bulge_mm=float(rng.uniform(0.0, 2.0)),
-    )
-    kind = rng.random()
-    if kind < 0.3:
-        pit = (float(rng.uniform(0.25, 0.7)), float(rng.uniform(-0.5, 0.5)))
-        depth, radius = float(rng.uniform(2.0, 5.0)), float(rng.uniform(3.0, 5.5))
-        return replace(base, dents=((*pit, depth, radius),), band_hu=float(rng.choice([0.0, 120.0])), loss=0.0)
-    if kind < 0.65:
-        band = float(rng.uniform(-80.0, 240.0))
-        return replace(base, band_hu=band, band_depth_mm=float(rng.uniform(1.5, 8.0)), density_gain=0.3)
-    return base
 
 
 @dataclass(frozen=True)
@@ -140,6 +47,7 @@ def simulate(
     boxes: Sequence[BodyBox],
     deformations: Sequence[Deformation],
     rng: np.random.Generator,
+    slice_mm: float = 1.0,
 ) -> Simulated:
     """Apply deformations to a straight volume of 1 mm voxels.
 
@@ -149,14 +57,15 @@ def simulate(
         boxes: every annotated body, caudal to cranial.
         deformations: at most one for each box; they are applied from the cranial to the caudal end, so that each
             still finds its box where it was annotated.
-        rng: for the grain of the bands.
+        rng: for the grain of the bands and the roughness of the endplates.
+        slice_mm: thickness of the slices that the volume was made from.
     """
     hu = np.ascontiguousarray(hu, dtype=np.float32)
     endplates = [[box.s_inf, box.s_sup] for box in boxes]
     factors = [(1.0, 1.0, 1.0) for _ in boxes]
     for deformation in sorted(deformations, key=lambda item: -item.box.s_inf):
         index = list(boxes).index(deformation.box)
-        warp = _ColumnWarp(deformation, boxes[index + 1 :], boxes[index - 1] if index else None, rng)
+        warp = _ColumnWarp(deformation, boxes[index + 1 :], boxes[index - 1] if index else None, rng, slice_mm)
         hu, inside = warp.apply(hu, inside, origin_mm, rng)
         middle = warp.source_shift(np.array([0.5]), np.array([0.0]))
         for above in range(index + 1, len(boxes)):
@@ -183,9 +92,15 @@ class _ColumnWarp:
     """The map of one deformation, from a target voxel to where its content comes from."""
 
     def __init__(
-        self, deformation: Deformation, above: Sequence[BodyBox], below: BodyBox | None, rng: np.random.Generator
+        self,
+        deformation: Deformation,
+        above: Sequence[BodyBox],
+        below: BodyBox | None,
+        rng: np.random.Generator,
+        slice_mm: float,
     ) -> None:
-        self.deformation, self.below = deformation, below
+        self.deformation, self.below, self.slice_mm = deformation, below, slice_mm
+        self.endplate_mm = min(max(_ENDPLATE_MM, 0.45 * slice_mm), 0.15 * deformation.height_mm)
         shares = _DISC_SHARES[int(rng.integers(len(_DISC_SHARES)))]
         self.above = list(above)[: len(shares)]
         kept = 1.0 - np.cumsum(shares)
@@ -196,10 +111,12 @@ class _ColumnWarp:
     def source_shift(self, t: FloatArray, q: FloatArray) -> _Columns:
         """``t``: 0 at the posterior, 1 at the anterior wall; ``q``: -1 to 1 from wall to wall."""
         item = self.deformation
-        lost = item.loss * item.height_mm
         depth = np.clip(t, 0.0, 1.0)
         width = np.clip(q, -1.0, 1.0)
-        bowl = (1.0 - np.abs(2.0 * depth - 1.0) ** 2.5) * (1.0 - 0.85 * np.abs(width) ** 4)
+        lost = item.loss * item.height_mm * (1.0 + item.lateral_tilt * width)
+        flat_rim = 1.0 - 0.85 * np.abs(width) ** 4
+        skewed = depth ** (np.log(0.5) / np.log(item.bowl_centre))
+        bowl = (1.0 - np.abs(2.0 * skewed - 1.0) ** 2.5) * flat_rim
         rigid, upper, lower = np.zeros_like(depth), np.zeros_like(depth), np.zeros_like(depth)
         if item.shape == WEDGE:
             front = (1.0 - item.bend_share) * lost * np.clip(depth / 0.9, 0.0, 1.0) ** item.wedge_power
@@ -211,6 +128,7 @@ class _ColumnWarp:
         else:
             upper, lower = item.upper_share * lost * bowl, (1.0 - item.upper_share) * lost * bowl
         upper = upper + item.concavity * item.height_mm * bowl
+        upper = upper + item.break_mm * _edge(depth - item.break_at, 0.08) * flat_rim
         for dent_t, dent_q, dent_mm, radius_mm in item.dents:
             dt = (depth - dent_t) * (item.box.a_ant - item.box.a_post)
             dq = (width - dent_q) * 0.5 * (item.box.r_right - item.box.r_left)
@@ -231,7 +149,7 @@ class _ColumnWarp:
         upper_in = np.minimum(0.75 * columns.upper, 0.24 * height)
         lower_in = np.minimum(0.75 * columns.lower, 0.18 * height)
         zero = np.zeros_like(columns.upper)
-        source = [floor, box.s_inf, box.s_inf + _ENDPLATE_MM, low, high, box.s_sup - _ENDPLATE_MM, box.s_sup]
+        source = [floor, box.s_inf, box.s_inf + self.endplate_mm, low, high, box.s_sup - self.endplate_mm, box.s_sup]
         shift = [zero, -columns.lower, -columns.lower]
         shift += [lower_in - columns.lower, columns.upper - upper_in, columns.upper, columns.upper]
         last = box.s_sup
@@ -260,6 +178,9 @@ class _ColumnWarp:
         t = (a - box.a_post) / (box.a_ant - box.a_post) + 0.0 * r
         q = (2.0 * r - box.r_left - box.r_right) / (box.r_right - box.r_left) + 0.0 * a
         columns = self.source_shift(t, q)
+        if item.roughness_mm > 0.0:
+            rough = item.roughness_mm * _rough((2, size_a, size_r), rng)
+            columns = _Columns(columns.upper + rough[0], columns.rigid, columns.lower + 0.5 * rough[1])
         source, shift = self._knots(columns)
         fade = _fade(-np.minimum(a - box.a_post, 0.0), 5.0) * _fade(np.maximum(a - box.a_ant, 0.0), 25.0)
         fade = fade * _fade(
@@ -275,6 +196,7 @@ class _ColumnWarp:
         u = _piecewise(s, source, shift)
         a_source = a[None] + self._push(a[None], r[None], u)
         values, within = _sample(hu, inside, u - origin_mm[2], a_source - origin_mm[1])
+        values = _blurred_where_squeezed(values, u, BLUR_SHARE * max(self.slice_mm, 1.0))
         lost = np.clip((columns.upper + columns.lower) / item.height_mm, 0.0, 1.0)
         values = values + self._density(values, u, t, q, lost, rng)
         result, mask = hu.copy(), inside.copy()
@@ -292,8 +214,9 @@ class _ColumnWarp:
         corner = np.exp(-0.5 * ((u - box.s_sup + 4.0) / 4.5) ** 2)
         side = np.exp(-0.5 * ((r - 0.5 * (box.r_left + box.r_right)) / 9.0) ** 2)
         back = item.retropulsion_mm * np.exp(-0.5 * ((a - box.a_post) / 4.0) ** 2)
-        front = item.bulge_mm * np.exp(-0.5 * ((a - box.a_ant) / 4.5) ** 2)
-        return np.asarray(corner * side * (back - front))
+        wall = np.exp(-0.5 * ((a - box.a_ant) / 4.5) ** 2)
+        kink = np.exp(-0.5 * ((u - box.s_sup + 0.35 * item.height_mm) / 1.8) ** 2)
+        return np.asarray(side * (corner * (back - item.bulge_mm * wall) - item.buckle_mm * kink * wall))
 
     def _density(
         self,
@@ -309,7 +232,8 @@ class _ColumnWarp:
             return np.zeros_like(values)
         body = _edge(t, 0.06) * _edge(1.0 - t, 0.06) * _edge(1.0 - np.abs(q), 0.12)
         body = body * _edge(u - box.s_inf, 1.5) * _edge(box.s_sup - u, 1.5)
-        band = np.exp(-0.5 * ((box.s_sup - item.band_depth_mm - u) / item.band_width_mm) ** 2)
+        seen_mm = float(np.hypot(item.band_width_mm, BLUR_SHARE * self.slice_mm))
+        band = np.exp(-0.5 * ((box.s_sup - item.band_depth_mm - u) / seen_mm) ** 2) * (item.band_width_mm / seen_mm)
         where = 0.35 + 0.65 * lost / max(float(lost.max()), 1e-6) if item.loss > 0.1 else np.ones_like(lost)
         grain = _grain(values.shape, rng)
         bone = np.clip(values, 0.0, 400.0)
@@ -330,7 +254,19 @@ def _edge(value: FloatArray, width: float) -> FloatArray:
 def _grain(shape: tuple[int, ...], rng: np.random.Generator) -> Float32Array:
     """Random factors around 1 that vary over about 4 mm."""
     coarse = rng.normal(1.0, 0.35, [n // 4 + 2 for n in shape]).astype(np.float32)
-    for axis, count in enumerate(shape):
+    return _stretched(coarse, shape, range(len(shape)))
+
+
+def _rough(shape: tuple[int, int, int], rng: np.random.Generator) -> Float32Array:
+    """Independent maps ``shape[1:]``, as many as ``shape[0]``, of mean 0 and standard deviation about 1 over 4 mm."""
+    coarse = rng.normal(0.0, 1.5, (shape[0], shape[1] // 4 + 2, shape[2] // 4 + 2)).astype(np.float32)
+    return _stretched(coarse, shape, (1, 2))
+
+
+def _stretched(coarse: Float32Array, shape: tuple[int, ...], axes: Sequence[int]) -> Float32Array:
+    """Linear interpolation of values 4 voxels apart."""
+    for axis in axes:
+        count = shape[axis]
         where = np.arange(count, dtype=np.float32) / 4.0
         low = where.astype(int)
         weight = (where - low).reshape([-1 if d == axis else 1 for d in range(3)])
@@ -350,6 +286,24 @@ def _piecewise(s: FloatArray, source: list[float], shift: list[FloatArray]) -> F
         share = (s - targets[low]) / (targets[low + 1] - targets[low])
         u = np.where(share > 0.0, np.float32(source[low]) + share * np.float32(source[low + 1] - source[low]), u)
     return np.asarray(np.where(s > targets[-1], s + (np.float32(source[-1]) - targets[-1]), u))
+
+
+def blurred_along_s(values: Float32Array, sigma: float) -> Float32Array:
+    """``values`` ``[k, j, i]`` after a Gaussian of ``sigma`` voxels along their first axis."""
+    reach = int(np.ceil(2.0 * sigma))
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    padded = np.pad(values, ((reach, reach), (0, 0), (0, 0)), mode="edge")
+    blurred = np.zeros_like(values)
+    for index, weight in enumerate(weights / weights.sum()):
+        blurred += np.float32(weight) * padded[index : index + len(values)]
+    return blurred
+
+
+def _blurred_where_squeezed(values: Float32Array, u: FloatArray, sigma: float) -> Float32Array:
+    """The slice profile given back: content squeezed by a factor c keeps 1 / c of its blur; mm, 1 mm voxels."""
+    squeeze = np.gradient(u.astype(np.float32), axis=0)
+    share = np.clip(1.0 - 1.0 / np.maximum(squeeze, 1.0) ** 2, 0.0, 1.0)
+    return np.asarray(values + share * (blurred_along_s(values, sigma) - values), dtype=np.float32)
 
 
 def _sample(

@@ -16,7 +16,7 @@ import torch
 
 from VertebralFractureLib.fracture.network import GRADES, FractureNetwork
 from VertebralFractureLib.training.fracture_data import Batch, SeriesOptions
-from VertebralFractureLib.training.fracture_members import MEMBERS, SHIPPED
+from VertebralFractureLib.training.fracture_members import GRIDS, MEMBERS, SHIPPED, member_name
 from VertebralFractureLib.training.fracture_series import SeriesStore, build_series
 from VertebralFractureLib.training.loop import TrainingOptions, train
 from VertebralFractureLib.training.straight_cache import load_or_build_cases, training_cases
@@ -24,7 +24,7 @@ from VertebralFractureLib.weights import save_weights
 
 logger = logging.getLogger(__name__)
 SERIES_PER_BATCH = 4
-SERIES_PER_SCAN, SERIES_PER_PHANTOM = 36, 4
+SERIES_PER_SCAN, SERIES_PER_PHANTOM = 80, 20
 SERIES_FOLDER = "fracture-series"
 _POSITIVE_WEIGHT, _SERIES_WEIGHT, _HEIGHT_WEIGHT = 2.0, 0.5, 1.0
 _GRADE_WEIGHTS = (1.0, 0.5, 0.5)
@@ -50,12 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
     every = load_or_build_cases(arguments.cache, arguments.data, range(arguments.phantoms))
     cases = training_cases(every, fold)
     options = SeriesOptions()
-    folder = arguments.cache / SERIES_FOLDER / member.grid_name
+    folder = arguments.cache / SERIES_FOLDER
     real = [case for case in cases if not case.is_phantom]
     drawn = [case for case in cases if case.is_phantom]
-    grids = {member.grid_name: member.grid}
-    scan_files = build_series(folder, real, grids, options, SERIES_PER_SCAN)
-    files = scan_files + build_series(folder, drawn, grids, options, SERIES_PER_PHANTOM)
+    scan_files = build_series(folder, real, GRIDS, options, SERIES_PER_SCAN)
+    files = scan_files + build_series(folder, drawn, GRIDS, options, SERIES_PER_PHANTOM)
     store = SeriesStore.load(files, member.grid_name)
     torch.manual_seed(arguments.seed)
     network = FractureNetwork(member.network)
@@ -78,8 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
         },
     }
     tensors = {name: value.cpu().numpy().astype(np.float16) for name, value in network.state_dict().items()}
-    sha256 = save_weights(f"fracture-{arguments.member}", tensors, config, arguments.weights_folder)
-    logger.info("Saved fracture-%s, SHA-256 %s", arguments.member, sha256)
+    name = f"fracture-{member_name(arguments.member, arguments.seed)}"
+    sha256 = save_weights(name, tensors, config, arguments.weights_folder)
+    logger.info("Saved %s, SHA-256 %s", name, sha256)
     return 0
 
 

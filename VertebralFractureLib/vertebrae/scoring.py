@@ -10,9 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
+from VertebralFractureLib.fracture.pooling import pooled_probability, span_weights
 from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, STATUS_SCORED, Vertebra
 
 REASON_NO_POSITION = "no position of the sequence lies inside it"
@@ -21,16 +20,14 @@ CERTAIN_LOSS = 0.25
 """Genant grade 2; mild losses of 20 to 25 % are as often physiological as fractures and are left to the network."""
 READING_ERROR = 0.042
 """Standard deviation of a height loss: half the 8.4 % by which experts differ in 5 % of readings."""
-_INSIDE_SHARE = 0.5
 
 
 def score_vertebrae(vertebrae: Sequence[Vertebra], sequence: FractureSequence) -> list[Vertebra]:
     """The vertebrae with status, probability and uncertainty.
 
-    The network's probability of a vertebra is the mean of p over the positions between the endplates, each weighted by
-    how near it is to mid height (triangle). A maximum or a noisy-or would grow with the number of positions, and a
-    neighbour's fracture would leak in. The vertebra's probability is the larger of this and
-    ``morphometric_probability``; its uncertainty is the larger of the members' and half the distance of the two.
+    The network's probability of a vertebra is pooled over the positions between its endplates (``fracture.pooling``).
+    The vertebra's probability is the larger of this and ``morphometric_probability``; its uncertainty is the larger of
+    the members' disagreement and half the distance of the two.
     """
     return [_scored(vertebra, sequence) for vertebra in vertebrae]
 
@@ -43,15 +40,12 @@ def morphometric_probability(height_loss: float) -> float:
 def _scored(vertebra: Vertebra, sequence: FractureSequence) -> Vertebra:
     if vertebra.reason is not None:
         return replace(vertebra, status=STATUS_NOT_EVALUABLE)
-    middle = 0.5 * (vertebra.s_inferior_mm + vertebra.s_superior_mm)
-    height = vertebra.s_superior_mm - vertebra.s_inferior_mm
-    weight = np.clip(1.0 - np.abs(sequence.positions_mm - middle) / height, 0.0, 1.0)
-    weight = np.where(np.abs(sequence.positions_mm - middle) <= 0.5 * height, weight, 0.0)
-    weight = weight * (sequence.inside_fraction >= _INSIDE_SHARE)
-    if weight.sum() <= 0.0:
+    weight = span_weights(
+        sequence.positions_mm, sequence.inside_fraction, vertebra.s_inferior_mm, vertebra.s_superior_mm
+    )
+    if weight is None:
         return replace(vertebra, status=STATUS_NOT_EVALUABLE, reason=REASON_NO_POSITION)
-    weight = weight / weight.sum()
-    probability, uncertainty = float(weight @ sequence.probability), float(weight @ sequence.uncertainty)
+    probability, uncertainty = pooled_probability(sequence.member_probability, weight)
     if vertebra.height_loss is not None:
         measured = morphometric_probability(vertebra.height_loss)
         uncertainty = max(uncertainty, 0.5 * abs(probability - measured))

@@ -1,0 +1,106 @@
+"""What is drawn into real scans to train on: fractures that a scanner could have seen, and what only looks like one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from VertebralFractureLib.reference import BodyBox
+from VertebralFractureLib.training.fracture_shapes import CRUSH, WEDGE, Deformation, random_plan
+from VertebralFractureLib.training.scan_findings import add_findings, reacquired
+from VertebralFractureLib.training.simulate_fracture import blurred_along_s, simulate
+
+ORIGIN = (-24.0, -20.0, -10.0)
+BOXES = [BodyBox(10.0 + 26.0 * n, 30.0 + 26.0 * n, 8.0, 38.0, -16.0, 16.0) for n in range(4)]
+
+
+def a_stack(slice_mm: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Four bodies of 300 HU in a background of 0, seen with slices of a thickness."""
+    s, a, r = (np.arange(n) + o for n, o in zip((140, 76, 49), ORIGIN[::-1], strict=True))
+    hu = np.zeros((140, 76, 49), dtype=np.float32)
+    for box in BOXES:
+        rows = (s >= box.s_inf) & (s <= box.s_sup)
+        columns = (a >= box.a_post) & (a <= box.a_ant)
+        hu[np.ix_(rows, columns, (r >= box.r_left) & (r <= box.r_right))] = 300.0
+    return (blurred_along_s(hu, 0.42 * slice_mm) if slice_mm else hu), np.ones(hu.shape, dtype=bool)
+
+
+def test_a_fracture_in_thick_slices_is_no_sharper_than_they_are() -> None:
+    hu, inside = a_stack(slice_mm=5.0)
+    before = np.abs(np.diff(hu[:, 45, 24])).max()
+
+    broken = simulate(hu, inside, ORIGIN, BOXES, [Deformation(BOXES[1], CRUSH, 0.5)], np.random.default_rng(0), 5.0)
+
+    assert np.abs(np.diff(broken.hu[:, 45, 24])).max() <= 1.15 * before
+
+
+def test_a_broken_endplate_has_a_step() -> None:
+    hu, inside = a_stack()
+    whole = Deformation(BOXES[1], WEDGE, 0.0)
+
+    broken = simulate(
+        hu, inside, ORIGIN, BOXES, [Deformation(BOXES[1], WEDGE, 0.0, break_mm=3.0)], np.random.default_rng(0)
+    )
+    same = simulate(hu, inside, ORIGIN, BOXES, [whole], np.random.default_rng(0))
+
+    lost = (same.hu - broken.hu).sum(axis=0) / 300.0
+    behind, before = 8 + 20 + 6, 38 + 20 - 6
+    assert lost[behind, 24] == pytest.approx(0.0, abs=0.2)
+    assert lost[before, 24] == pytest.approx(3.0, abs=0.4)
+
+
+def test_a_body_that_leans_to_one_side_loses_more_there() -> None:
+    hu, inside = a_stack()
+
+    leaning = simulate(
+        hu, inside, ORIGIN, BOXES, [Deformation(BOXES[1], CRUSH, 0.3, lateral_tilt=0.5)], np.random.default_rng(0)
+    )
+
+    body = leaning.hu[44:62, 45] > 150.0
+    left, right = (int(body[:, round(r - ORIGIN[0])].sum()) for r in (-13.0, 13.0))
+    assert left - right >= 2
+
+
+def test_a_plan_holds_as_many_fractures_as_asked_for_and_mimics_of_grade_0() -> None:
+    rng = np.random.default_rng(3)
+
+    plans = [random_plan(BOXES, range(4), 2, 0.5, rng) for _ in range(60)]
+
+    for plan, grades in plans:
+        assert set(plan) == set(grades)
+        assert sum(grade > 0 for grade in grades.values()) == 2
+        assert all(plan[index].loss <= 0.16 for index, grade in grades.items() if grade == 0)
+    neighbours = [np.diff(sorted(i for i, g in grades.items() if g))[0] == 1 for _, grades in plans]
+    assert np.mean(neighbours) > 0.55, "three of six pairs are neighbours by chance alone"
+
+
+def test_findings_change_the_scan_and_name_the_bodies_that_got_cement() -> None:
+    seen = {"metal": False, "cement": False, "cut": False}
+
+    for seed in range(80):
+        hu, inside = a_stack()
+        cemented = add_findings(hu, inside, ORIGIN, BOXES, np.random.default_rng(seed))
+        for index in cemented:
+            rows = slice(int(BOXES[index].s_inf - ORIGIN[2]), int(BOXES[index].s_sup - ORIGIN[2]))
+            assert inside[rows].mean() < 0.5 or hu[rows].max() > 1000.0
+        seen["cement"] |= bool(cemented)
+        seen["metal"] |= bool((hu > 2500.0).any())
+        seen["cut"] |= not inside.all()
+        assert np.all(hu[~inside] == -1024.0)
+
+    assert all(seen.values())
+
+
+def test_another_scanner_leaves_the_field_of_view_and_may_take_thicker_slices() -> None:
+    hu, inside = a_stack()
+    inside[:20] = False
+    thickness = set()
+
+    for seed in range(12):
+        taken, slice_mm = reacquired(hu, inside, 1.0, np.random.default_rng(seed))
+        thickness.add(slice_mm)
+        assert taken.shape == hu.shape
+        assert np.all(taken[:20] == -1024.0)
+        assert 200.0 < taken[30, 45, 24] < 480.0
+
+    assert thickness == {1.0, 3.0, 5.0}

@@ -1,0 +1,53 @@
+"""From positions to a vertebra: one pooling for the pipeline, the calibration and the evaluation.
+
+Logits and not probabilities are averaged, so that a calibration line fitted on pooled logits holds exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+LEAST_INSIDE = 0.5
+"""A position says something about its vertebra when this share of its patch lies in the field of view."""
+_BOUND = 1e-12
+
+
+def span_weights(
+    positions_mm: FloatArray, inside_fraction: FloatArray, low_mm: float, high_mm: float
+) -> FloatArray | None:
+    """Weights ``(n,)``, of sum 1, of the positions between two endplates; None where no position lies there.
+
+    Each counts by how near it is to mid height (triangle, one half at the endplates). A maximum or a noisy-or would
+    grow with the number of positions, and a neighbour's fracture would leak in.
+    """
+    middle, height = 0.5 * (low_mm + high_mm), high_mm - low_mm
+    distance = np.abs(positions_mm - middle)
+    counted = (distance <= 0.5 * height) & (inside_fraction >= LEAST_INSIDE)
+    weight = np.where(counted, 1.0 - distance / max(height, 1e-6), 0.0)
+    total = float(weight.sum())
+    return weight / total if total > 0.0 else None
+
+
+def pooled_probability(member_probability: Mapping[str, FloatArray], weight: FloatArray) -> tuple[float, float]:
+    """Mean over the members of a vertebra's probability, and their standard deviation.
+
+    Args:
+        member_probability: calibrated probability ``(n,)`` at every position, by member.
+        weight: from ``span_weights``.
+    """
+    members = [float(sigmoid(weight @ logit(probability))) for probability in member_probability.values()]
+    return float(np.mean(members)), float(np.std(members))
+
+
+def logit(probability: FloatArray) -> FloatArray:
+    bounded = np.clip(probability, _BOUND, 1.0 - _BOUND)
+    return np.asarray(np.log(bounded) - np.log1p(-bounded))
+
+
+def sigmoid(values: FloatArray) -> FloatArray:
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(values, -30.0, 30.0))))

@@ -1,0 +1,211 @@
+"""What a scan may show besides fractures: spurs, bridges, old bone, metal, cement, motion, and how it was taken.
+
+Everything here is drawn with the same chance whether a spine holds a fracture or not, so that none of it says anything
+about one; it works in place on a float32 volume of 1 mm voxels in straight space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from VertebralFractureLib.reference import BodyBox
+from VertebralFractureLib.spine import OUTSIDE_HU
+
+Float32Array = NDArray[np.float32]
+_CHANCES = {"spurs": 0.25, "bridge": 0.10, "bone_loss": 0.35, "metal": 0.03, "motion": 0.06, "cut": 0.12}
+CEMENT_CHANCE = 0.02
+"""Of each body; a cemented body is a treated one, and its grade is nobody's to tell."""
+
+
+@dataclass(frozen=True)
+class StraightGrid:
+    """Coordinates in mm of a volume's voxels, each shaped to be broadcast over ``[k, j, i]``."""
+
+    s: Float32Array
+    a: Float32Array
+    r: Float32Array
+
+    @staticmethod
+    def of(shape: tuple[int, ...], origin_mm: tuple[float, float, float]) -> StraightGrid:
+        s, a, r = (np.arange(n, dtype=np.float32) + np.float32(o) for n, o in zip(shape, origin_mm[::-1], strict=True))
+        return StraightGrid(s[:, None, None], a[None, :, None], r[None, None, :])
+
+    def rows(self, low_mm: float, high_mm: float) -> slice:
+        first, last = np.searchsorted(self.s[:, 0, 0], [low_mm, high_mm])
+        return slice(int(first), int(last))
+
+
+def add_findings(
+    hu: Float32Array,
+    inside: NDArray[np.bool_],
+    origin_mm: tuple[float, float, float],
+    boxes: Sequence[BodyBox],
+    rng: np.random.Generator,
+) -> list[int]:
+    """Draw findings into the volume, in place.
+
+    Args:
+        hu, inside: ``[k, j, i]`` along (s, a, r).
+        origin_mm: straight (r, a, s) of voxel (0, 0, 0).
+        boxes: where the bodies are now, caudal to cranial.
+        rng: decides what is drawn.
+
+    Returns:
+        Indices of the cemented bodies.
+    """
+    grid = StraightGrid.of(hu.shape, origin_mm)
+    drawn = {name: bool(rng.random() < chance) for name, chance in _CHANCES.items()}
+    if boxes and drawn["bone_loss"]:
+        _lose_bone(hu, grid, boxes, rng)
+    for lower, upper in pairwise(boxes):
+        if drawn["spurs"] and rng.random() < 0.5:
+            _spur(hu, grid, lower, upper, float(rng.uniform(0.25, 0.85)), rng)
+    if drawn["bridge"] and len(boxes) >= 4:
+        start = int(rng.integers(0, len(boxes) - 3))
+        run = boxes[start : start + int(rng.integers(4, 8))]
+        for lower, upper in pairwise(run):
+            _spur(hu, grid, lower, upper, 1.0, rng)
+    if boxes and drawn["metal"]:
+        start = int(rng.integers(0, len(boxes)))
+        _screws(hu, grid, boxes[start : start + int(rng.integers(2, 5))], rng)
+    cemented = [index for index in range(len(boxes)) if rng.random() < CEMENT_CHANCE]
+    for index in cemented:
+        _cement(hu, grid, boxes[index], rng)
+    if drawn["motion"]:
+        _motion(hu, grid, rng)
+    if drawn["cut"]:
+        _cut(hu, inside, grid, rng)
+    return cemented
+
+
+def _lose_bone(hu: Float32Array, grid: StraightGrid, boxes: Sequence[BodyBox], rng: np.random.Generator) -> None:
+    """Trabecular bone of another density in every body, the cortex left as it is."""
+    factor = np.float32(rng.uniform(0.45, 1.15))
+    for box in boxes:
+        rows = grid.rows(box.s_inf, box.s_sup)
+        ends = _ramp(np.minimum(grid.s[rows] - box.s_inf - 1.5, box.s_sup - 1.5 - grid.s[rows]), 2.0)
+        depth = _ramp(np.minimum(grid.a - box.a_post - 1.5, box.a_ant - 1.5 - grid.a), 2.0)
+        width = _ramp(np.minimum(grid.r - box.r_left - 1.5, box.r_right - 1.5 - grid.r), 2.0)
+        values = hu[rows]
+        spongy = np.clip(values, 0.0, 350.0) * (values < 450.0)
+        hu[rows] = values + ends * depth * width * (factor - 1.0) * spongy
+
+
+def _spur(
+    hu: Float32Array, grid: StraightGrid, lower: BodyBox, upper: BodyBox, reach: float, rng: np.random.Generator
+) -> None:
+    """Bone in front of the disc, from both corners towards its middle; ``reach`` 1 joins them."""
+    front = 0.5 * (lower.a_ant + upper.a_ant)
+    middle, half = 0.5 * (lower.s_sup + upper.s_inf), 0.5 * (upper.s_inf - lower.s_sup) + 4.0
+    thick, wide = float(rng.uniform(2.0, 5.5)), float(rng.uniform(5.0, 14.0))
+    side = float(rng.uniform(-10.0, 10.0))
+    rows = grid.rows(middle - half - 3.0, middle + half + 3.0)
+    along = np.abs(grid.s[rows] - middle) / half
+    grown = _ramp(along - (1.0 - reach), 0.25) * _ramp(1.25 - along, 0.25)
+    outline = front - 1.0 + thick * np.sqrt(np.clip(1.0 - along**2, 0.15, 1.0))
+    depth = _ramp(np.minimum(grid.a - front + 3.0, outline - grid.a), 1.5)
+    bone = grown * depth * np.exp(-0.5 * ((grid.r - side) / wide) ** 2)
+    density = np.float32(rng.uniform(220.0, 600.0))
+    hu[rows] = np.where(bone * density > hu[rows], hu[rows] + bone * (density - hu[rows]), hu[rows])
+
+
+def _screws(hu: Float32Array, grid: StraightGrid, boxes: Sequence[BodyBox], rng: np.random.Generator) -> None:
+    """Pedicle screws with their streaks, and the rods that join them."""
+    side = float(rng.uniform(11.0, 16.0))
+    for box in boxes:
+        level = box.s_inf + 0.6 * (box.s_sup - box.s_inf)
+        rows = grid.rows(level - 12.0, level + 12.0)
+        away = grid.s[rows] - level
+        angle = np.arctan2(grid.a - 5.0, grid.r)
+        distance = np.sqrt((grid.a - 5.0) ** 2 + grid.r**2)
+        waves = np.sin(int(rng.integers(6, 14)) * angle + float(rng.uniform(0.0, 6.3)))
+        hu[rows] += np.float32(rng.uniform(80.0, 350.0)) * waves * np.exp(-distance / 30.0 - (away / 3.5) ** 2)
+        tip = box.a_post + float(rng.uniform(0.5, 0.8)) * (box.a_ant - box.a_post)
+        for sign in (-1.0, 1.0):
+            radius = np.sqrt(away**2 + (grid.r - sign * side) ** 2)
+            hu[rows] = np.where((radius < 2.8) & (grid.a < tip), np.float32(2800.0), hu[rows])
+    rows = grid.rows(boxes[0].s_inf, boxes[-1].s_sup)
+    for sign in (-1.0, 1.0):
+        rod = np.sqrt((grid.a + 20.0) ** 2 + (grid.r - sign * side) ** 2) < 3.0
+        hu[rows] = np.where(rod, np.float32(2800.0), hu[rows])
+
+
+def _cement(hu: Float32Array, grid: StraightGrid, box: BodyBox, rng: np.random.Generator) -> None:
+    """One or two irregular clouds of bone cement inside a body."""
+    rows = grid.rows(box.s_inf, box.s_sup)
+    height, depth, width = box.s_sup - box.s_inf, box.a_ant - box.a_post, box.r_right - box.r_left
+    for sign in (-1.0, 1.0) if rng.random() < 0.6 else (0.0,):
+        share = rng.uniform([0.3, 0.35, 0.15], [0.48, 0.48, 0.25])
+        middle = (box.s_inf + 0.5 * height, box.a_post + 0.55 * depth, box.r_left + (0.5 + 0.22 * sign) * width)
+        away = (
+            ((grid.s[rows] - middle[0]) / (share[0] * height)) ** 2
+            + ((grid.a - middle[1]) / (share[1] * depth)) ** 2
+            + ((grid.r - middle[2]) / (share[2] * width)) ** 2
+        )
+        rim = 0.8 + 0.25 * np.sin(0.9 * grid.s[rows] + float(rng.uniform(0.0, 6.3))) * np.sin(0.7 * grid.a + grid.r)
+        hu[rows] = np.where(away < rim, np.float32(rng.uniform(1200.0, 2400.0)), hu[rows])
+
+
+def _motion(hu: Float32Array, grid: StraightGrid, rng: np.random.Generator) -> None:
+    """A breath: over some 20 to 60 mm the content lies twice, a few mm apart."""
+    first = float(rng.uniform(grid.s[0, 0, 0], grid.s[-1, 0, 0]))
+    rows = grid.rows(first, first + float(rng.uniform(20.0, 60.0)))
+    moved = np.roll(hu[rows], (int(rng.integers(-3, 4)), int(rng.integers(-2, 3))), axis=(1, 2))
+    hu[rows] += np.float32(rng.uniform(0.3, 0.5)) * (moved - hu[rows])
+
+
+def _cut(hu: Float32Array, inside: NDArray[np.bool_], grid: StraightGrid, rng: np.random.Generator) -> None:
+    """The field of view ends at an oblique plane somewhere in the outer thirds of the volume."""
+    low, high = float(grid.s[0, 0, 0]), float(grid.s[-1, 0, 0])
+    share = float(rng.uniform(0.15, 0.33))
+    slope = np.float32(rng.uniform(-0.4, 0.4))
+    plane = grid.s - slope * grid.a + 0.0 * grid.r
+    outside = plane < low + share * (high - low) if rng.random() < 0.5 else plane > high - share * (high - low)
+    inside &= ~outside
+    hu[outside] = OUTSIDE_HU
+
+
+def reacquired(
+    hu: Float32Array, inside: NDArray[np.bool_], slice_mm: float, rng: np.random.Generator
+) -> tuple[Float32Array, float]:
+    """The volume as another scanner would have taken it, and the thickness of its slices then.
+
+    Thicker slices (averaged, then interpolated between), a smoother or a sharper kernel, another calibration, noise.
+    """
+    volume = torch.from_numpy(hu)[None, None]
+    if slice_mm < 2.6 and rng.random() < 0.4:
+        width = int(rng.choice([3, 5]))
+        volume, slice_mm = _thick_slices(volume, width, int(rng.integers(width))), float(width)
+    kernel = rng.random()
+    if kernel < 0.4:
+        smooth = torch.nn.functional.avg_pool3d(volume, (1, 3, 3), 1, (0, 1, 1), count_include_pad=False)
+        volume = smooth if kernel < 0.25 else volume + float(rng.uniform(0.4, 1.2)) * (volume - smooth)
+    values = volume[0, 0].numpy() * np.float32(rng.uniform(0.9, 1.12)) + np.float32(rng.uniform(-20.0, 30.0))
+    if rng.random() < 0.6:
+        noise = rng.standard_normal(values.shape, dtype=np.float32)
+        noise[1:] += noise[:-1]
+        values = values + np.float32(rng.uniform(5.0, 40.0) / 1.4) * noise
+    return np.where(inside, values, np.float32(OUTSIDE_HU)), slice_mm
+
+
+def _thick_slices(volume: torch.Tensor, width: int, phase: int) -> torch.Tensor:
+    """Means of ``width`` voxels along s, one per ``width``, and linear interpolation back."""
+    count = volume.shape[2]
+    mean = torch.nn.functional.avg_pool3d(volume, (width, 1, 1), 1, (width // 2, 0, 0), count_include_pad=False)
+    coarse = mean[:, :, phase::width]
+    where = (torch.arange(count, dtype=torch.float32) - phase) / width
+    where = where.clamp(0.0, coarse.shape[2] - 1.0)
+    low = where.floor().long().clamp(max=max(coarse.shape[2] - 2, 0))
+    share = (where - low)[None, None, :, None, None]
+    high = (low + 1).clamp(max=coarse.shape[2] - 1)
+    return coarse[:, :, low] * (1.0 - share) + coarse[:, :, high] * share
+
+
+def _ramp(distance: Float32Array, width: float) -> Float32Array:
+    return np.asarray(np.clip(distance / np.float32(width), 0.0, 1.0), dtype=np.float32)
