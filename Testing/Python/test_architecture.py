@@ -7,7 +7,18 @@ import sys
 import pytest
 
 PACKAGE = "VertebralFractureLib"
-MODEL_FREE = ("volume", "cord", "spine", "fracture", "vertebrae", "report", "pipeline", "worker", "cli.main")
+MODEL_FREE = (
+    "volume",
+    "cord",
+    "spine",
+    "fracture",
+    "vertebrae",
+    "report",
+    "correction",
+    "pipeline",
+    "worker",
+    "cli.main",
+)
 HEAVY = {"torch", "slicer", "qt", "vtk", "matplotlib", "scipy", f"{PACKAGE}.training", f"{PACKAGE}.phantom"}
 
 # The one direction of the data: a part may import from the parts on its right, and from nothing else of ours.
@@ -22,8 +33,9 @@ MAY_IMPORT = {
     "fracture": SHARED | {"volume", "cord", "spine"},
     "vertebrae": SHARED | {"volume", "cord", "spine", "fracture"},
     "report": SHARED | {"volume", "cord", "spine", "fracture", "vertebrae"},
-    "scene": SHARED | {"volume", "cord", "spine", "fracture", "vertebrae", "report"},
-    "pipeline": SHARED | {"volume", "cord", "spine", "fracture", "vertebrae", "report"},
+    "scene": SHARED | {"volume", "cord", "spine", "fracture", "vertebrae", "report", "correction"},
+    "correction": SHARED | {"volume", "cord", "spine", "fracture", "vertebrae", "report"},
+    "pipeline": SHARED | {"volume", "cord", "spine", "fracture", "vertebrae", "report", "correction"},
     "reference": SHARED | {"volume", "cord", "spine", "vertebrae"},
 }
 SLICER_SIDE = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK"}

@@ -6,7 +6,7 @@ import csv
 import io
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
-from VertebralFractureLib.report.spine_report import ReportedVertebra, SpineReport
+from VertebralFractureLib.report.spine_report import FROM_READER, ReportedVertebra, SpineReport
 
 COLUMNS = (
     "label",
@@ -28,6 +28,11 @@ COLUMNS = (
     "centre_r_mm",
     "centre_a_mm",
     "centre_s_mm",
+    "origin",
+    "model_level",
+    "model_grade",
+    "reader_verdict",
+    "reader_fracture",
     "reader_grade",
     "reader_comment",
     "scan_status",
@@ -57,6 +62,7 @@ def report_to_csv(report: SpineReport) -> str:
 
 def _row(vertebra: ReportedVertebra) -> dict[str, object]:
     heights = vertebra.heights_mm
+    told = vertebra.model if vertebra.model or vertebra.origin == FROM_READER else vertebra
     values: dict[str, object] = {
         "label": vertebra.label,
         "level": vertebra.level,
@@ -77,6 +83,11 @@ def _row(vertebra: ReportedVertebra) -> dict[str, object]:
         "centre_r_mm": vertebra.centre_ras[0],
         "centre_a_mm": vertebra.centre_ras[1],
         "centre_s_mm": vertebra.centre_ras[2],
+        "origin": vertebra.origin,
+        "model_level": None if told is None else told.level,
+        "model_grade": None if told is None else told.grade,
+        "reader_verdict": vertebra.reader.verdict,
+        "reader_fracture": vertebra.reader.fracture,
         "reader_grade": vertebra.reader.grade,
         "reader_comment": vertebra.reader.comment,
     }

@@ -1,4 +1,8 @@
-"""``SpineReport`` to JSON and back, without loss; the schema's name is checked before anything else is believed."""
+"""``SpineReport`` to JSON and back, without loss; the schema's name is checked before anything else is believed.
+
+A file of an older revision is migrated while it is read; one of a newer revision is refused, because what this version
+does not know would be lost when it is saved again.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,11 @@ from typing import Any
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.report.spine_report import (
+    FROM_MODEL,
+    REVISION,
     SCHEMA,
     InputIdentity,
+    ModelAnswer,
     Point,
     ReaderVerdict,
     ReportedCenterline,
@@ -21,23 +28,46 @@ from VertebralFractureLib.report.spine_report import (
 )
 from VertebralFractureLib.vertebrae import Heights
 
+_EMPTY_READER = asdict(ReaderVerdict())
+
 
 def report_to_json(report: SpineReport) -> str:
-    """The report as indented JSON text, numbers rounded to six decimals."""
-    content = {"schema": SCHEMA, "notice": RESEARCH_USE_ONLY, **_rounded(asdict(report))}
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+    """The report as indented JSON text, numbers rounded to six decimals; its ``correction`` is null."""
+    return json_text(report_content(report))
+
+
+def report_content(report: SpineReport) -> dict[str, Any]:
+    """What ``report_to_json`` writes, as plain values."""
+    content: dict[str, Any] = {"schema": SCHEMA, "revision": REVISION, "notice": RESEARCH_USE_ONLY}
+    return {**content, **asdict(report), "correction": None}
+
+
+def json_text(content: dict[str, Any]) -> str:
+    """Indented JSON text with numbers rounded to six decimals."""
+    return json.dumps(_rounded(content), indent=2, allow_nan=False) + "\n"
 
 
 def report_from_json(text: str) -> SpineReport:
-    """Read what ``report_to_json`` wrote.
+    """Read what ``report_to_json`` wrote, in this revision of the schema or an older one.
 
     Raises:
-        ValueError: when the text is not a report of this schema.
+        ValueError: when the text is not a report of this schema, or was written by a newer version.
     """
     try:
         content = json.loads(text)
-        if content["schema"] != SCHEMA:
-            raise ValueError(f"This report has the schema '{content['schema']}'; this version reads '{SCHEMA}'.")
+    except json.JSONDecodeError as error:
+        raise ValueError(f"This is not a VertebralFracture report: {error}.") from error
+    return report_from_content(content)
+
+
+def report_from_content(content: dict[str, Any]) -> SpineReport:
+    """As ``report_from_json``, from plain values.
+
+    Raises:
+        ValueError: as ``report_from_json``.
+    """
+    try:
+        content = migrated(content)
         volume, scan, line, sequence = content["input"], content["scan"], content["centerline"], content["sequence"]
         return SpineReport(
             software=Software(**content["software"]),
@@ -53,22 +83,62 @@ def report_from_json(text: str) -> SpineReport:
             timings_s=content["timings_s"],
             peak_memory_mb=content["peak_memory_mb"],
         )
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"This is not a VertebralFracture report: {error}.") from error
 
 
+def migrated(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of an older revision as this revision would have written it.
+
+    Raises:
+        ValueError: for another schema, and for a newer revision.
+        KeyError, TypeError: when the content is not a report at all.
+    """
+    check_schema(content["schema"], content.get("revision", 1))
+    if content.get("revision", 1) == REVISION:
+        return content
+    vertebrae = [
+        {**item, "reader": {**_EMPTY_READER, **item["reader"]}, "origin": FROM_MODEL, "model": None}
+        for item in content["vertebrae"]
+    ]
+    return {**content, "revision": REVISION, "vertebrae": vertebrae, "correction": None}
+
+
+def check_schema(schema: str, revision: int) -> None:
+    """Refuse what this version cannot read.
+
+    Raises:
+        ValueError: with a sentence that says what to do.
+    """
+    if schema != SCHEMA:
+        raise ValueError(f"This report has the schema '{schema}'; this version reads '{SCHEMA}'.")
+    if revision > REVISION:
+        raise ValueError(
+            f"This result was written by a newer version of VertebralFracture (revision {revision} of its schema; this "
+            f"version reads up to {REVISION}); update VertebralFracture to open it."
+        )
+
+
 def _vertebra(item: dict[str, Any]) -> ReportedVertebra:
-    heights, landmarks = item["heights_mm"], item["landmarks_ras"]
+    model = item["model"]
     return ReportedVertebra(
         **{
             **item,
+            **_measured(item),
             "centre_ras": tuple(item["centre_ras"]),
             "extent_mm": tuple(item["extent_mm"]),
-            "heights_mm": None if heights is None else Heights(**heights),
-            "landmarks_ras": None if landmarks is None else _points(landmarks),
             "reader": ReaderVerdict(**item["reader"]),
+            "model": None if model is None else ModelAnswer(**{**model, **_measured(model)}),
         }
     )
+
+
+def _measured(item: dict[str, Any]) -> dict[str, Any]:
+    heights, landmarks = item["heights_mm"], item["landmarks_ras"]
+    return {
+        "heights_mm": None if heights is None else Heights(**heights),
+        "landmarks_ras": None if landmarks is None else _points(landmarks),
+    }
 
 
 def _points(values: list[list[float]]) -> tuple[Point, ...]:

@@ -2,6 +2,7 @@
 
 ``null`` means unknown and is never left out; a scan or a vertebra is never "normal" by default, it is either scored or
 not evaluable with a reason. Field names follow the schema ``vertebral-fracture-report/1`` (docs/reference).
+``SCHEMA`` would change where a reader of old files breaks; ``REVISION`` counts what was added to it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,14 @@ from dataclasses import dataclass, field
 from VertebralFractureLib.vertebrae import Heights
 
 SCHEMA = "vertebral-fracture-report/1"
+REVISION = 2
+"""1: the first. 2: ``correction``, and per vertebra ``origin``, ``model`` and the reader's verdict."""
 EVALUABLE = "evaluable"
 NOT_EVALUABLE = "not_evaluable"
+
+FROM_MODEL, FROM_READER = "model", "reader"
+CONFIRMED, REJECTED, REGRADED, UNJUDGED = "confirmed", "rejected", "regraded", "not_evaluable"
+VERDICTS = (CONFIRMED, REJECTED, REGRADED, UNJUDGED)
 
 Point = tuple[float, float, float]
 
@@ -66,10 +73,41 @@ class ReportedSequence:
 
 @dataclass(frozen=True)
 class ReaderVerdict:
-    """What the reader says; kept apart from the model's answer."""
+    """What the reader says; kept apart from the model's answer.
+
+    Attributes:
+        grade: Genant 0 to 3; None where the reader named none.
+        verdict: one of ``VERDICTS``; None where the reader said nothing.
+        fracture: whether the reader calls it a fracture; None without a verdict or where it cannot be judged.
+        who, when: the reader and the time (ISO 8601); None unless the reader asked for them to be kept.
+    """
 
     grade: int | None = None
     comment: str = ""
+    verdict: str | None = None
+    fracture: bool | None = None
+    who: str | None = None
+    when: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelAnswer:
+    """What the model said about a vertebra whose shown values a reader's correction changed."""
+
+    level: str | None
+    level_probability: float
+    label: str
+    status: str
+    reason: str | None
+    fracture_probability: float | None
+    uncertainty: float | None
+    grade: int | None
+    shape: str | None
+    severity: float | None
+    heights_mm: Heights | None
+    height_loss: float | None
+    borderline: bool
+    landmarks_ras: tuple[Point, ...] | None
 
 
 @dataclass(frozen=True)
@@ -98,6 +136,10 @@ class ReportedVertebra:
     landmarks_ras: tuple[Point, ...] | None
     """Anterior, middle, posterior of the upper endplate, then of the lower one."""
     reader: ReaderVerdict = ReaderVerdict()
+    origin: str = FROM_MODEL
+    """``FROM_MODEL``, or ``FROM_READER`` for a vertebra that a reader added, split or merged."""
+    model: ModelAnswer | None = None
+    """The model's answer where a correction changed what is shown; None where the values above are the model's own."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,355 @@
+"""A reader corrects levels, vertebrae, landmarks and calls; the model's answer stays, and everything can be undone."""
+
+import json
+import random
+from dataclasses import replace
+
+import pytest
+from correction_samples import HALF_MM, LEVELS, PITCH_MM, WEDGE, a_column, landmarks
+
+from VertebralFractureLib.correction import (
+    CorrectedReport,
+    Correction,
+    CorrectionHistory,
+    agreement,
+    apply_correction,
+    corrected_from_json,
+    corrected_to_json,
+    correction_from_json,
+    correction_to_json,
+    edits,
+    reader_fractures,
+)
+from VertebralFractureLib.report import report_from_json, report_to_csv, report_to_json
+
+NOTHING = Correction()
+
+
+@pytest.fixture
+def a_report():
+    return a_column()
+
+
+def labels(report):
+    return [v.label for v in report.vertebrae]
+
+
+def at(report, label):
+    return labels(report).index(label)
+
+
+def test_an_empty_correction_changes_nothing(a_report):
+    assert apply_correction(a_report, NOTHING) is a_report
+
+
+def test_one_level_is_set_and_the_rest_follows_up_and_down(a_report):
+    correction = edits.set_level(NOTHING, a_report, at(a_report, "L1"), "T12")
+
+    shown = apply_correction(a_report, correction)
+
+    assert labels(shown) == ["L3", "L2", "L1", "T12", "T11", "T10", "T9", "T8", "T7"]
+    assert shown.scan.fractured_levels == ("T11",)
+    assert {v.model.level for v in shown.vertebrae} == set(LEVELS)
+    assert {v.level_probability for v in shown.vertebrae} == {1.0}
+
+
+def test_a_grade_is_held_against_the_norm_of_the_corrected_level(a_report):
+    wedge = at(a_report, WEDGE)
+
+    shown = apply_correction(a_report, edits.set_level(NOTHING, a_report, wedge, "T7"))
+
+    assert shown.vertebrae[wedge].height_loss < 0.24
+    assert shown.vertebrae[wedge].model.height_loss == 0.26
+    assert a_report.vertebrae[wedge].height_loss == 0.26
+
+
+def test_shifting_up_and_down_again_gives_the_models_names(a_report):
+    up = edits.shift_levels(NOTHING, a_report, 1)
+    shown = apply_correction(a_report, up)
+    down = edits.shift_levels(up, shown, -1)
+
+    assert labels(shown) == ["L3", "L2", "L1", "T12", "T11", "T10", "T9", "T8", "T7"]
+    assert labels(apply_correction(a_report, down)) == list(LEVELS)
+
+
+def test_a_thirteenth_thoracic_vertebra_pushes_the_names_below_it_down(a_report):
+    correction = edits.set_counts(NOTHING, a_report, thoracic=13)
+
+    assert labels(apply_correction(a_report, correction)) == [
+        *("L3", "L2", "L1", "T13", "T12", "T11", "T10", "T9", "T8"),
+    ]
+
+
+def test_naming_a_sixth_lumbar_vertebra_makes_room_for_it(a_report):
+    correction = edits.set_level(NOTHING, a_report, 0, "L6")
+
+    assert labels(apply_correction(a_report, correction))[:4] == ["L6", "L5", "L4", "L3"]
+
+
+def test_a_cervical_name_takes_grade_and_call_away_and_a_thoracic_one_gives_them_back(a_report):
+    top = len(LEVELS) - 1
+    cervical = edits.set_level(NOTHING, a_report, top, "C7")
+    shown = apply_correction(a_report, cervical)
+    back = apply_correction(a_report, edits.set_level(cervical, shown, top, "T8"))
+
+    assert (shown.vertebrae[top].status, shown.vertebrae[top].grade) == ("not_evaluable", None)
+    assert (back.vertebrae[top].status, back.vertebrae[top].grade) == ("scored", 0)
+
+
+def test_two_pinned_levels_share_the_column_between_them(a_report):
+    correction = edits.pin_level(NOTHING, a_report, 0, "L5")
+    correction = edits.pin_level(correction, apply_correction(a_report, correction), len(LEVELS) - 1, "T8")
+
+    assert labels(apply_correction(a_report, correction)) == [
+        *("L5", "L4", "L3", "L2", "L1", "T11", "T10", "T9", "T8"),
+    ]
+
+
+@pytest.mark.parametrize("level", ["T14", "X3", ""])
+def test_a_level_that_does_not_exist_is_refused(a_report, level):
+    with pytest.raises(ValueError, match="There is no level"):
+        edits.set_level(NOTHING, a_report, 0, level)
+
+
+def test_a_split_vertebra_becomes_two_of_the_reader_without_measurements(a_report):
+    index = at(a_report, "L2")
+
+    shown = apply_correction(a_report, edits.split_vertebra(NOTHING, a_report, index))
+
+    assert len(shown.vertebrae) == len(LEVELS) + 1
+    new = [v for v in shown.vertebrae if v.origin == "reader"]
+    assert [v.grade for v in new] == [None, None]
+    assert all(v.fracture_probability == pytest.approx(0.04) for v in new)
+    assert labels(shown)[-1] == "T8"
+    assert labels(shown)[0] == "L5"
+
+
+def test_a_merged_vertebra_spans_both_and_the_names_close_up(a_report):
+    index = at(a_report, "L2")
+
+    shown = apply_correction(a_report, edits.merge_with_next(NOTHING, a_report, index))
+
+    merged = shown.vertebrae[index]
+    assert len(shown.vertebrae) == len(LEVELS) - 1
+    assert merged.extent_mm == pytest.approx((20 + 2 * PITCH_MM - HALF_MM, 20 + 3 * PITCH_MM + HALF_MM), abs=0.5)
+    assert labels(shown) == ["L3", "L2", "L1", "T12", "T11", "T10", "T9", "T8"]
+
+
+def test_a_removed_vertebra_is_gone_and_its_place_stays_counted(a_report):
+    shown = apply_correction(a_report, edits.remove_vertebra(NOTHING, a_report, at(a_report, WEDGE)))
+
+    assert WEDGE not in labels(shown)
+    assert labels(shown)[:4] == ["L4", "L3", "L2", "L1"]
+    assert labels(shown)[4:] == ["T11", "T10", "T9", "T8"]
+    assert shown.scan.fractured_levels == ()
+    assert shown.scan.fracture_probability == pytest.approx(0.04)
+
+
+def test_a_missed_vertebra_is_added_by_a_click_with_the_name_that_its_neighbors_leave(a_report):
+    missing = replace(a_report, vertebrae=tuple(v for v in a_report.vertebrae if v.label != "L1"))
+
+    correction = edits.add_vertebra(NOTHING, missing, (1.0, 26.0, 111.0))
+    shown = apply_correction(missing, correction)
+
+    assert labels(shown) == list(LEVELS)
+    added = shown.vertebrae[at(shown, "L1")]
+    assert added.origin == "reader"
+    assert added.extent_mm[1] - added.extent_mm[0] == pytest.approx(2 * HALF_MM, abs=0.1)
+    assert added.status == "scored"
+
+
+def test_a_click_on_a_vertebra_that_is_there_adds_none(a_report):
+    with pytest.raises(ValueError, match="L2 is at this place"):
+        edits.add_vertebra(NOTHING, a_report, (0.0, 27.0, 20.0 + 2 * PITCH_MM))
+
+
+def test_removing_an_added_vertebra_leaves_the_correction_empty(a_report):
+    missing = replace(a_report, vertebrae=tuple(v for v in a_report.vertebrae if v.label != "L1"))
+    added = edits.add_vertebra(NOTHING, missing, (1.0, 26.0, 111.0))
+    shown = apply_correction(missing, added)
+
+    assert edits.remove_vertebra(added, shown, at(shown, "L1")) == NOTHING
+
+
+def test_a_dragged_landmark_changes_heights_grade_and_call_at_once(a_report):
+    index = at(a_report, "L2")
+    s = a_report.vertebrae[index].centre_ras[2]
+
+    shown = apply_correction(a_report, edits.drag_landmark(NOTHING, a_report, index, 0, (0.0, 40.0, s)))
+
+    changed = shown.vertebrae[index]
+    assert changed.heights_mm.anterior == pytest.approx(12.0)
+    assert (changed.grade, changed.shape) == (3, "wedge")
+    assert changed.fracture_probability > 0.9
+    assert shown.scan.fractured_levels == (WEDGE, "L2")
+    assert (changed.model.grade, changed.model.fracture_probability) == (0, 0.04)
+
+
+def test_landmarks_can_be_placed_where_none_were_measured(a_report):
+    split = edits.split_vertebra(NOTHING, a_report, at(a_report, "L2"))
+    shown = apply_correction(a_report, split)
+    index = next(i for i, v in enumerate(shown.vertebrae) if v.origin == "reader")
+    with pytest.raises(ValueError, match="place all six"):
+        edits.drag_landmark(split, shown, index, 0, (0.0, 0.0, 0.0))
+
+    s = shown.vertebrae[index].centre_ras[2]
+    placed = edits.set_landmarks(split, shown, index, landmarks(s, 24.0, 23.0, 25.0))
+
+    assert apply_correction(a_report, placed).vertebrae[index].grade == 0
+
+
+def test_a_verdict_stands_beside_the_models_answer_and_agreement_is_counted(a_report):
+    correction, shown = NOTHING, a_report
+    for label, verdict, grade in (
+        (WEDGE, "rejected", None),
+        ("L4", "confirmed", None),
+        ("L3", "regraded", 1),
+        ("T8", "not_evaluable", None),
+    ):
+        correction = edits.give_verdict(correction, shown, at(shown, label), verdict, grade=grade, comment="seen")
+        shown = apply_correction(a_report, correction)
+
+    counted = agreement(shown)
+    wedge, top = shown.vertebrae[at(shown, WEDGE)], shown.vertebrae[at(shown, "T8")]
+    assert (wedge.grade, wedge.fracture_probability, wedge.reader.grade) == (2, 0.93, 0)
+    assert (counted.judged, counted.agreed) == (3, 1)
+    assert (counted.only_model, counted.only_reader) == ((WEDGE,), ("L3",))
+    assert counted.not_evaluable == ("T8",)
+    assert (top.status, top.model.status) == ("excluded_by_user", "scored")
+    assert reader_fractures(shown) == ("L3",)
+    assert "agree on 1 of 3" in counted.sentence
+
+
+def test_who_and_when_are_kept_only_when_given(a_report):
+    plain = edits.give_verdict(NOTHING, a_report, 0, "confirmed")
+    signed = edits.give_verdict(NOTHING, a_report, 0, "confirmed", who="Reader 2", when="2026-01-01T10:00:00Z")
+
+    assert (plain.verdicts[0].verdict.who, plain.verdicts[0].verdict.when) == (None, None)
+    assert "Reader 2" in corrected_to_json(CorrectedReport(a_report, signed))
+
+
+@pytest.mark.parametrize(("verdict", "grade"), [("confirmed", 2), ("regraded", None), ("regraded", 4), ("maybe", None)])
+def test_a_verdict_that_makes_no_sense_is_refused(a_report, verdict, grade):
+    with pytest.raises(ValueError, match=r"verdict|grade"):
+        edits.give_verdict(NOTHING, a_report, 0, verdict, grade=grade)
+
+
+def test_a_corrected_report_survives_json_with_both_answers_and_editing_goes_on(a_report):
+    correction = edits.set_level(NOTHING, a_report, 3, "T12")
+    corrected = CorrectedReport(a_report, correction)
+    correction = edits.give_verdict(correction, corrected.shown, 4, "rejected", comment="old")
+    correction = edits.split_vertebra(correction, corrected.shown, 7)
+    corrected = CorrectedReport(a_report, correction)
+
+    again = corrected_from_json(corrected_to_json(corrected))
+
+    assert again == corrected
+    assert again.shown == corrected.shown
+    second = edits.remove_vertebra(again.correction, again.shown, 0)
+    assert len(again.corrected_by(second).shown.vertebrae) == len(corrected.shown.vertebrae) - 1
+
+
+def test_the_shown_report_is_what_a_reader_of_the_json_sees_first(a_report):
+    corrected = CorrectedReport(a_report, edits.set_level(NOTHING, a_report, 3, "T12"))
+    text = corrected_to_json(corrected)
+
+    assert report_to_json(report_from_json(text)) == report_to_json(corrected.shown)
+    assert report_from_json(json.dumps(json.loads(text)["correction"]["detected"])) == a_report
+
+
+def test_the_edits_alone_are_a_file_too(a_report):
+    correction = edits.give_verdict(NOTHING, a_report, 4, "regraded", grade=1)
+
+    assert correction_from_json(correction_to_json(correction)) == correction
+    assert correction_from_json(corrected_to_json(CorrectedReport(a_report, correction))) == correction
+    with pytest.raises(ValueError, match="newer version"):
+        correction_from_json(correction_to_json(correction).replace("correction/1", "correction/2"))
+
+
+def test_the_table_names_the_models_and_the_readers_answer(a_report):
+    correction = edits.set_level(NOTHING, a_report, 3, "T12")
+    shown = apply_correction(a_report, correction)
+    shown = apply_correction(a_report, edits.give_verdict(correction, shown, 4, "rejected"))
+
+    row = next(line for line in report_to_csv(shown).splitlines() if ",rejected," in line)
+
+    assert row.startswith("T11,T11,1.0,scored")
+    assert ",model,T12,2,rejected,False,0," in row
+
+
+def test_a_report_of_the_first_revision_is_read_and_one_of_a_newer_revision_is_refused(a_report):
+    content = json.loads(report_to_json(a_report))
+    newer = json.dumps({**content, "revision": 3})
+    del content["revision"], content["correction"]
+    for vertebra in content["vertebrae"]:
+        del vertebra["origin"], vertebra["model"]
+        vertebra["reader"] = {"grade": None, "comment": ""}
+
+    assert report_from_json(json.dumps(content)) == a_report
+    with pytest.raises(ValueError, match="newer version of VertebralFracture"):
+        report_from_json(newer)
+
+
+def random_edit(rng, correction, shown):
+    """One of all edits, at a random vertebra; few vertebrae begin anew."""
+    if len(shown.vertebrae) < 4:
+        return Correction()
+    index = rng.randrange(len(shown.vertebrae))
+    point = (rng.uniform(-5, 5), rng.uniform(20, 35), rng.uniform(0, 300))
+    choices = [
+        lambda: edits.set_level(correction, shown, index, rng.choice(["T3", "T11", "L2", "L6", "T13"])),
+        lambda: edits.pin_level(correction, shown, index, rng.choice(["T3", "T11", "L2"])),
+        lambda: edits.shift_levels(correction, shown, rng.choice([-1, 1])),
+        lambda: edits.set_counts(correction, shown, thoracic=rng.choice([11, 12, 13])),
+        lambda: edits.reset_levels(correction),
+        lambda: edits.split_vertebra(correction, shown, index),
+        lambda: edits.merge_with_next(correction, shown, index),
+        lambda: edits.add_vertebra(correction, shown, point),
+        lambda: edits.remove_vertebra(correction, shown, index),
+        lambda: edits.drag_landmark(correction, shown, index, rng.randrange(6), point),
+        lambda: edits.give_verdict(correction, shown, index, "regraded", grade=rng.randrange(4)),
+        lambda: edits.give_verdict(correction, shown, index, rng.choice(["confirmed", "rejected", "not_evaluable"])),
+        lambda: edits.withdraw_verdict(correction, shown, index),
+        lambda: edits.set_centerline(correction, [(point[0], 0.0, float(s)) for s in range(0, 290, 5)], [point]),
+        lambda: edits.reset_centerline(correction),
+    ]
+    try:
+        return rng.choice(choices)()
+    except (ValueError, IndexError):
+        return correction
+
+
+def test_two_hundred_random_edits_undone_give_the_identical_state_and_redone_the_last_one(a_report):
+    rng = random.Random(20)
+    before = report_to_json(a_report)
+    history, made = CorrectionHistory(), 0
+    while made < 200:
+        shown = apply_correction(a_report, history.present)
+        changed = history.do(random_edit(rng, history.present, shown))
+        made += changed is not history
+        history = changed
+    last = report_to_json(apply_correction(a_report, history.present))
+
+    undone = history
+    for _ in range(made):
+        undone = undone.undo()
+    redone = undone
+    for _ in range(made):
+        redone = redone.redo()
+
+    assert made == 200
+    assert undone.present == NOTHING
+    assert apply_correction(a_report, undone.present) is a_report
+    assert report_to_json(a_report) == before
+    assert redone == history
+    assert report_to_json(apply_correction(a_report, redone.present)) == last
+
+
+def test_a_new_edit_forgets_what_was_undone():
+    first, second = Correction(removed_ras=((0.0, 0.0, 1.0),)), Correction(removed_ras=((0.0, 0.0, 2.0),))
+
+    history = CorrectionHistory().do(first).undo().do(second)
+
+    assert history.redo() is history
+    assert history.undo().present == NOTHING
+    assert CorrectionHistory().undo().redo() == CorrectionHistory()

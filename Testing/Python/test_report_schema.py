@@ -1,0 +1,108 @@
+"""The published JSON Schema accepts what the program writes, and notices what it would not write."""
+
+import json
+import re
+
+import pytest
+from correction_samples import a_column
+
+from VertebralFractureLib.correction import CorrectedReport, Correction, corrected_to_json, edits
+from VertebralFractureLib.report import report_to_json
+
+TYPES = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "boolean": bool,
+    "null": type(None),
+    "integer": int,
+    "number": (int, float),
+}
+
+
+def complaints(value, rule, root, at="report"):
+    """What of ``value`` a JSON Schema forbids; knows the keywords that the published schema uses and no others."""
+    known = {"type", "properties", "required", "additionalProperties", "items", "minItems", "maxItems", "enum", "const"}
+    known |= {"anyOf", "pattern", "minimum", "maximum", "$ref", "$defs", "$schema", "title", "description"}
+    assert set(rule) <= known, f"the schema uses a keyword that this test does not know: {set(rule) - known}"
+    if "$ref" in rule:
+        return complaints(value, root["$defs"][rule["$ref"].rsplit("/", 1)[1]], root, at)
+    if "anyOf" in rule:
+        tries = [complaints(value, option, root, at) for option in rule["anyOf"]]
+        return [] if [] in tries else tries[0]
+    if "const" in rule or "enum" in rule:
+        return [] if value in rule.get("enum", [rule.get("const")]) else [f"{at}: {value!r} is not allowed"]
+    kind = rule["type"]
+    if not isinstance(value, TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
+        return [f"{at}: {value!r} is not {kind}"]
+    found = []
+    if kind == "object":
+        properties, extra = rule.get("properties", {}), rule.get("additionalProperties", True)
+        found += [f"{at}: no {name}" for name in rule.get("required", []) if name not in value]
+        found += [f"{at}: unknown {name}" for name in value if name not in properties and extra is False]
+        for name, item in value.items():
+            inner = properties.get(name, extra)
+            found += complaints(item, inner, root, f"{at}.{name}") if isinstance(inner, dict) else []
+    elif kind == "array":
+        if not rule.get("minItems", 0) <= len(value) <= rule.get("maxItems", len(value)):
+            found.append(f"{at}: {len(value)} items")
+        for index, item in enumerate(value):
+            found += complaints(item, rule["items"], root, f"{at}[{index}]")
+    elif kind == "string" and not re.search(rule.get("pattern", ""), value):
+        found.append(f"{at}: {value!r} does not match")
+    elif kind in ("number", "integer") and not rule.get("minimum", value) <= value <= rule.get("maximum", value):
+        found.append(f"{at}: {value} is out of range")
+    return found
+
+
+@pytest.fixture
+def schema(project_folder):
+    return json.loads((project_folder / "docs" / "reference" / "report.schema.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def a_corrected_report():
+    report = a_column()
+    correction = edits.set_level(Correction(), report, 3, "T12")
+    correction = edits.split_vertebra(correction, report, 2)
+    correction = edits.drag_landmark(correction, report, 5, 0, (0.0, 40.0, 170.0))
+    correction = edits.give_verdict(correction, report, 4, "regraded", grade=1, comment="old")
+    line = [(1.0, 0.0, float(s)) for s in range(0, 290, 5)]
+    correction = edits.set_centerline(correction, line, [line[3]])
+    return CorrectedReport(report, correction, rescored=report)
+
+
+def test_a_report_and_a_corrected_report_follow_the_published_schema(schema, a_corrected_report):
+    for text in (report_to_json(a_column()), corrected_to_json(a_corrected_report)):
+        assert complaints(json.loads(text), schema, schema) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        (("status",), "fine"),
+        (("vertebrae", 0, "grade"), 4),
+        (("vertebrae", 0, "level"), "T14"),
+        (("vertebrae", 0, "centre_ras"), [0.0, 1.0]),
+        (("scan", "fracture_probability"), 1.2),
+        (("software", "weights_sha256", "cord"), "abc"),
+        (("revision",), 1),
+    ],
+)
+def test_the_published_schema_notices_what_is_wrong(schema, path, wrong):
+    content = json.loads(report_to_json(a_column()))
+    place = content
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = wrong
+
+    assert complaints(content, schema, schema)
+
+
+def test_the_published_schema_misses_no_key(schema):
+    content = json.loads(report_to_json(a_column()))
+    for holder in (content, content["vertebrae"][0], content["scan"]):
+        for name in list(holder):
+            kept = holder.pop(name)
+            assert complaints(content, schema, schema), name
+            holder[name] = kept
