@@ -15,19 +15,10 @@ LANDMARK_COUNT = 6
 
 @dataclass(frozen=True)
 class LevelAnchor:
-    """The reader's name for the vertebra at a place; those without a name of their own are counted from it."""
+    """The reader's name for the vertebra at a place."""
 
     at_ras: Point
     level: str
-
-
-@dataclass(frozen=True)
-class LevelCorrection:
-    """Names and the patient's count of vertebrae: 11 to 13 thoracic and 4 to 6 lumbar ones."""
-
-    anchors: tuple[LevelAnchor, ...] = ()
-    thoracic: int = 12
-    lumbar: int = 5
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ class Correction:
     Attributes:
         centerline_ras: the corrected curve, caudal to cranial; None where the detected one stands.
         anchors_ras: the points of that curve which the reader placed and which nothing may move.
-        levels: the reader's names.
+        levels: the reader's names; all others are counted from them.
         removed_ras: places of vertebrae that are none.
         added: vertebrae that the model missed; a split or merged one is a removed one and what replaces it.
         landmarks, verdicts: per vertebra.
@@ -69,7 +60,7 @@ class Correction:
 
     centerline_ras: tuple[Point, ...] | None = None
     anchors_ras: tuple[Point, ...] = ()
-    levels: LevelCorrection = LevelCorrection()
+    levels: tuple[LevelAnchor, ...] = ()
     removed_ras: tuple[Point, ...] = ()
     added: tuple[AddedVertebra, ...] = ()
     landmarks: tuple[DraggedLandmarks, ...] = ()

@@ -17,7 +17,6 @@ from VertebralFractureLib.correction.correction import (
     DraggedLandmarks,
     GivenVerdict,
     LevelAnchor,
-    LevelCorrection,
 )
 from VertebralFractureLib.report.report_json import json_text, report_content, report_from_content
 from VertebralFractureLib.report.spine_report import Point, ReaderVerdict
@@ -87,12 +86,11 @@ def correction_from_json(text: str) -> Correction:
 
 def correction_from_content(content: dict[str, Any]) -> Correction:
     """A correction from plain values; ``KeyError`` or ``TypeError`` when they are not one."""
-    line, levels = content["centerline_ras"], content["levels"]
-    anchors = tuple(LevelAnchor(_point(anchor["at_ras"]), str(anchor["level"])) for anchor in levels["anchors"])
+    line = content["centerline_ras"]
     return Correction(
         centerline_ras=None if line is None else _points(line),
         anchors_ras=_points(content["anchors_ras"]),
-        levels=LevelCorrection(anchors, int(levels["thoracic"]), int(levels["lumbar"])),
+        levels=tuple(LevelAnchor(_point(one["at_ras"]), str(one["level"])) for one in content["levels"]),
         removed_ras=_points(content["removed_ras"]),
         added=tuple(AddedVertebra(_point(one["centre_ras"]), float(one["height_mm"])) for one in content["added"]),
         landmarks=tuple(

@@ -18,9 +18,8 @@ from VertebralFractureLib.correction.correction import (
     DraggedLandmarks,
     GivenVerdict,
     LevelAnchor,
-    LevelCorrection,
 )
-from VertebralFractureLib.correction.levels import column, counts_for
+from VertebralFractureLib.correction.levels import check_level
 from VertebralFractureLib.correction.places import vertebra_at
 from VertebralFractureLib.report.spine_report import (
     CONFIRMED,
@@ -34,7 +33,9 @@ from VertebralFractureLib.report.spine_report import (
     SpineReport,
     is_suspected,
 )
+from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
 
+_REGULAR = tuple(level for level in CRANIAL_TO_CAUDAL if level not in ("T13", "L6"))
 _USUAL_HEIGHT_MM = 22.0
 _LOWEST_HEIGHT_MM = 8.0
 _DISC_MM = 4.0
@@ -53,27 +54,26 @@ def reset_centerline(correction: Correction) -> Correction:
 
 
 def set_level(correction: Correction, shown: SpineReport, index: int, level: str) -> Correction:
-    """Name one vertebra and let all others follow; an earlier name of the reader's gives way.
+    """Name one vertebra and let all others follow; earlier names of the reader's give way.
 
     Raises:
         ValueError: when there is no such level.
         IndexError: when there is no such vertebra.
     """
-    levels = counts_for(correction.levels, level)
-    anchor = LevelAnchor(shown.vertebrae[index].centre_ras, level)
-    return replace(correction, levels=replace(levels, anchors=(anchor,)))
+    check_level(level)
+    return replace(correction, levels=(LevelAnchor(shown.vertebrae[index].centre_ras, level),))
 
 
 def pin_level(correction: Correction, shown: SpineReport, index: int, level: str) -> Correction:
-    """Name one vertebra beside those that the reader named before; the others are counted from the nearest of them.
+    """Name one vertebra beside those that the reader named before; where the names do not fit a regular count, the odd
+    vertebra (a T13, an L6, a missing T12 or L5) lies between them.
 
     Raises:
         ValueError, IndexError: as ``set_level``.
     """
-    levels = counts_for(correction.levels, level)
-    kept = tuple(a for a in levels.anchors if vertebra_at(shown.vertebrae, a.at_ras) != index)
-    anchor = LevelAnchor(shown.vertebrae[index].centre_ras, level)
-    return replace(correction, levels=replace(levels, anchors=(*kept, anchor)))
+    check_level(level)
+    kept = tuple(a for a in correction.levels if vertebra_at(shown.vertebrae, a.at_ras) != index)
+    return replace(correction, levels=(*kept, LevelAnchor(shown.vertebrae[index].centre_ras, level)))
 
 
 def shift_levels(correction: Correction, shown: SpineReport, steps: int) -> Correction:
@@ -82,41 +82,19 @@ def shift_levels(correction: Correction, shown: SpineReport, steps: int) -> Corr
     Raises:
         ValueError: when no vertebra has a name, or the column ends before.
     """
-    names = column(correction.levels.thoracic, correction.levels.lumbar)
-    named = [(i, v.level) for i, v in enumerate(shown.vertebrae) if v.level in names]
+    named = [(i, v.level) for i, v in enumerate(shown.vertebrae) if v.level in _REGULAR]
     if not named:
         raise ValueError("No vertebra has a level that could be shifted; name one of them instead.")
     index, level = named[len(named) // 2]
-    place = names.index(str(level)) - steps
-    if not 0 <= place < len(names):
+    place = _REGULAR.index(str(level)) - steps
+    if not 0 <= place < len(_REGULAR):
         raise ValueError(f"There is no level {abs(steps)} {'above' if steps > 0 else 'below'} {level}.")
-    return set_level(correction, shown, index, names[place])
-
-
-def set_counts(
-    correction: Correction, shown: SpineReport, *, thoracic: int | None = None, lumbar: int | None = None
-) -> Correction:
-    """Say how many thoracic (11 to 13) and lumbar (4 to 6) vertebrae this patient has; the cranial names stay.
-
-    Raises:
-        ValueError: for counts that people do not have, or when no vertebra has a name.
-    """
-    levels = correction.levels
-    levels = replace(levels, thoracic=thoracic or levels.thoracic, lumbar=lumbar or levels.lumbar)
-    names = column(levels.thoracic, levels.lumbar)
-    if not levels.anchors:
-        top = next((v for v in reversed(shown.vertebrae) if v.level in names), None)
-        if top is None or top.level is None:
-            raise ValueError("No vertebra has a level to count from; name one of them first.")
-        levels = replace(levels, anchors=(LevelAnchor(top.centre_ras, top.level),))
-    elif any(anchor.level not in names for anchor in levels.anchors):
-        raise ValueError("A vertebra is named by the reader as a level that would no longer exist; rename it first.")
-    return replace(correction, levels=levels)
+    return set_level(correction, shown, index, _REGULAR[place])
 
 
 def reset_levels(correction: Correction) -> Correction:
     """Back to the model's names."""
-    return replace(correction, levels=LevelCorrection())
+    return replace(correction, levels=())
 
 
 def remove_vertebra(correction: Correction, shown: SpineReport, index: int) -> Correction:
