@@ -112,7 +112,8 @@ def detect(
             progress = StageProgress("cord", listener, token)
             centerline = detect_centerline(ct, weights_folder=weights, progress=progress)
         with watch.stage("spine"):
-            spine = straighten(ct, centerline, progress=StageProgress("spine", listener, token))
+            progress = StageProgress("spine", listener, token)
+            spine = straighten(ct, centerline, progress=progress, threads=options.threads)
         with watch.stage("fracture"):
             progress = StageProgress("fracture", listener, token)
             sequence = score_sequence(spine, weights_folder=weights, progress=progress)

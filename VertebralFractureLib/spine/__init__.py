@@ -1,5 +1,6 @@
 """Step 3: the compact spine volume, straightened along the canal, with the exact map to the patient and back."""
 
+from VertebralFractureLib.spine.live import LiveStraightener, LiveUpdate
 from VertebralFractureLib.spine.spine_frame import STRAIGHTENED, VIRTUAL_SAGITTAL, SpineFrame, spine_frame
 from VertebralFractureLib.spine.spine_volume import OUTSIDE_HU, SpineVolume
 from VertebralFractureLib.spine.straighten import SpineGrid, straighten
@@ -8,6 +9,8 @@ __all__ = [
     "OUTSIDE_HU",
     "STRAIGHTENED",
     "VIRTUAL_SAGITTAL",
+    "LiveStraightener",
+    "LiveUpdate",
     "SpineFrame",
     "SpineGrid",
     "SpineVolume",

@@ -123,11 +123,29 @@ def spine_frame(centerline: Centerline, kind: str = STRAIGHTENED) -> SpineFrame:
 
 
 def _straightened_frame(centerline: Centerline) -> SpineFrame:
-    count = int(np.floor(centerline.length_mm / _STEP_MM)) + 1
+    s = stations(centerline.length_mm)
+    return straightened_rows(centerline, s, s)
+
+
+def stations(length_mm: float) -> FloatArray:
+    """``s`` of every row of a frame that is ``length_mm`` long.
+
+    Raises:
+        NoSpineFound: when that is less than 10 mm.
+    """
+    count = int(np.floor(length_mm / _STEP_MM)) + 1
     if count < 10:
         raise NoSpineFound("The centerline is shorter than 10 mm; scan or draw a longer part of the spine.")
-    s = _STEP_MM * np.arange(count, dtype=np.float64)
-    origin = centerline.positions_ras(s)
+    return _STEP_MM * np.arange(count, dtype=np.float64)
+
+
+def straightened_rows(centerline: Centerline, arc_length_mm: FloatArray, s_mm: FloatArray) -> SpineFrame:
+    """The ``straightened`` frame whose rows ``s_mm`` lie at the given arc lengths, about one mm apart.
+
+    Raises:
+        NoSpineFound: when the centerline runs sideways, so that no sagittal plane holds it.
+    """
+    origin = centerline.positions_ras(arc_length_mm)
     tangent = np.gradient(smooth_along(origin, TANGENT_SMOOTHING_MM / _STEP_MM), axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
     right = np.array([1.0, 0.0, 0.0]) - tangent[:, :1] * tangent
@@ -135,7 +153,7 @@ def _straightened_frame(centerline: Centerline) -> SpineFrame:
     if length.min() < 0.2:
         raise NoSpineFound("The centerline runs sideways; check the patient orientation in the volume's header.")
     right /= length
-    return SpineFrame(STRAIGHTENED, s, origin, right, np.cross(tangent, right))
+    return SpineFrame(STRAIGHTENED, s_mm, origin, right, np.cross(tangent, right))
 
 
 def _virtual_sagittal_frame(centerline: Centerline) -> SpineFrame:

@@ -1,7 +1,6 @@
-"""Resample a CT along the spine: one code path for both representations, linear interpolation, on the CPU.
+"""Resample a CT along the spine: one code path for both representations, for the whole volume and for a few rows of it.
 
-Only the part of the CT that the grid touches is turned into floating point, so that memory follows the spine's size
-and not the scan's.
+A straight row is a plane through the CT, so only its origin and two directions are computed; see ``row_sampling``.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ from numpy.typing import NDArray
 from VertebralFractureLib.cord.centerline import Centerline
 from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.progress import StageProgress
+from VertebralFractureLib.spine.row_sampling import FlatVoxels, sample_planes
 from VertebralFractureLib.spine.spine_frame import STRAIGHTENED, VIRTUAL_SAGITTAL, SpineFrame, spine_frame
 from VertebralFractureLib.spine.spine_volume import OUTSIDE_HU, SpineVolume
 from VertebralFractureLib.volume import CTVolume
 
-_ROWS_PER_CHUNK = 32
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -31,25 +31,25 @@ class SpineGrid:
     margin_mm: float = 12.0
 
 
-def straighten(
-    ct: CTVolume,
-    centerline: Centerline,
-    kind: str = STRAIGHTENED,
-    grid: SpineGrid | None = None,
-    progress: StageProgress | None = None,
-) -> SpineVolume:
-    """The CT in straight space; see ``SpineFrame`` for the two kinds.
+@dataclass(frozen=True)
+class SpineBox:
+    """The voxels of a grid along one centerline: straight mm of voxel (0, 0, 0), spacing, and number ``[k, j, i]``."""
 
-    For ``virtual_sagittal`` the anterior extent is widened by the canal's own anterior-posterior excursion.
+    origin_mm: tuple[float, float, float]
+    spacing_mm: tuple[float, float, float]
+    shape_kji: tuple[int, int, int]
 
-    Raises:
-        NoSpineFound: when the grid does not meet the CT, or no frame can be laid along the centerline.
-        Cancelled: from ``progress``.
-    """
-    frame = spine_frame(centerline, kind)
-    grid = grid or SpineGrid()
+    def axis_mm(self, axis: str) -> FloatArray:
+        """Voxel-centre coordinates along ``"r"``, ``"a"`` or ``"s"``."""
+        index = "ras".index(axis)
+        count = self.shape_kji[2 - index]
+        return self.origin_mm[index] + self.spacing_mm[index] * np.arange(count, dtype=np.float64)
+
+
+def spine_box(centerline: Centerline, frame: SpineFrame, grid: SpineGrid) -> SpineBox:
+    """For ``virtual_sagittal`` the anterior extent is widened by the canal's own anterior-posterior excursion."""
     anterior = grid.anterior_mm
-    if kind == VIRTUAL_SAGITTAL:
+    if frame.kind == VIRTUAL_SAGITTAL:
         path = (
             centerline.positions_ras(np.arange(0.0, centerline.length_mm, 2.0, dtype=np.float64))[:, 1]
             - frame.origin_ras[0, 1]
@@ -57,12 +57,33 @@ def straighten(
         anterior = (anterior[0] + float(path.min()), anterior[1] + float(path.max()))
     first, last = frame.range_mm
     ranges = (grid.right_mm, anterior, (first - grid.margin_mm, last + grid.margin_mm))
-    counts = [round((high - low) / step) + 1 for (low, high), step in zip(ranges, grid.spacing_mm, strict=True)]
-    origin = (ranges[0][0], ranges[1][0], ranges[2][0])
-    hu, inside = sample_straight(ct, frame, origin, grid.spacing_mm, (counts[2], counts[1], counts[0]), progress)
-    if not inside.any():
-        raise NoSpineFound("The centerline lies outside the volume; check that both belong to the same scan.")
-    return SpineVolume(hu, inside, origin, grid.spacing_mm, frame)
+    i, j, k = (round((high - low) / step) + 1 for (low, high), step in zip(ranges, grid.spacing_mm, strict=True))
+    return SpineBox((ranges[0][0], ranges[1][0], ranges[2][0]), grid.spacing_mm, (k, j, i))
+
+
+def straighten(
+    ct: CTVolume,
+    centerline: Centerline,
+    kind: str = STRAIGHTENED,
+    grid: SpineGrid | None = None,
+    progress: StageProgress | None = None,
+    *,
+    threads: int | None = None,
+) -> SpineVolume:
+    """The CT in straight space; see ``SpineFrame`` for the two kinds.
+
+    Args:
+        threads: None takes what the machine has, at most four.
+
+    Raises:
+        NoSpineFound: when the grid does not meet the CT, or no frame can be laid along the centerline.
+        Cancelled: from ``progress``.
+    """
+    frame = spine_frame(centerline, kind)
+    box = spine_box(centerline, frame, grid or SpineGrid())
+    hu, inside = sample_straight(ct, frame, box.origin_mm, box.spacing_mm, box.shape_kji, progress, threads=threads)
+    refuse_empty(inside)
+    return SpineVolume(hu, inside, box.origin_mm, box.spacing_mm, frame)
 
 
 def sample_straight(
@@ -72,45 +93,38 @@ def sample_straight(
     spacing_mm: tuple[float, float, float],
     shape_kji: tuple[int, int, int],
     progress: StageProgress | None = None,
+    *,
+    threads: int | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Sample a straight grid: HU ``[k, j, i]`` float32 and the mask of what lies inside the CT's field of view."""
-    import torch
-
-    r = origin_mm[0] + spacing_mm[0] * np.arange(shape_kji[2], dtype=np.float64)
-    a = origin_mm[1] + spacing_mm[1] * np.arange(shape_kji[1], dtype=np.float64)
-    s = origin_mm[2] + spacing_mm[2] * np.arange(shape_kji[0], dtype=np.float64)
-    affine = _affine_rows(ct, frame, s)
+    box = SpineBox(origin_mm, spacing_mm, shape_kji)
     hu = np.full(shape_kji, OUTSIDE_HU, dtype=np.float32)
     inside = np.zeros(shape_kji, dtype=np.bool_)
-    size = np.array(ct.shape_kji[::-1], dtype=np.float32)
-    for start in range(0, shape_kji[0], _ROWS_PER_CHUNK):
-        rows = affine[start : start + _ROWS_PER_CHUNK]
-        plane = rows[:, 0, None, None] + rows[:, 1, None, None] * r[None, None, :, None]
-        index = (plane + rows[:, 2, None, None] * a[None, :, None, None]).astype(np.float32)
-        within = np.all((index >= -0.5) & (index <= size - 0.5), axis=-1)
-        if within.any():
-            touched = index[within]
-            low = np.maximum(np.floor(touched.min(0)).astype(int) - 1, 0)
-            high = np.minimum(np.ceil(touched.max(0)).astype(int) + 2, size.astype(int))
-            block = ct.hu[low[2] : high[2], low[1] : high[1], low[0] : high[0]]
-            source = torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32))[None, None]
-            extent = np.maximum(high - low - 1, 1).astype(np.float32)
-            where = torch.from_numpy((index - low.astype(np.float32)) * (2.0 / extent) - 1.0)[None]
-            values = torch.nn.functional.grid_sample(
-                source, where, mode="bilinear", padding_mode="border", align_corners=True
-            )[0, 0].numpy()
-            hu[start : start + len(rows)][within] = values[within]
-            inside[start : start + len(rows)] = within
-        if progress is not None:
-            progress(min(1.0, (start + len(rows)) / shape_kji[0]))
+    planes = row_planes(ct, frame, box.axis_mm("s"))
+    sample_planes(
+        FlatVoxels.of(ct.hu),
+        planes,
+        box.axis_mm("r"),
+        box.axis_mm("a"),
+        hu,
+        inside,
+        threads=threads,
+        progress=progress,
+    )
     return hu, inside
 
 
-def _affine_rows(ct: CTVolume, frame: SpineFrame, s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``(len(s), 3, 3)``: for each row the voxel index of its origin, and its change per mm of r and of a."""
-    zero = np.zeros_like(s)
+def refuse_empty(inside: NDArray[np.bool_]) -> None:
+    """Raise ``NoSpineFound`` when nothing of a spine volume lies in the CT's field of view."""
+    if not inside.any():
+        raise NoSpineFound("The centerline lies outside the volume; check that both belong to the same scan.")
+
+
+def row_planes(ct: CTVolume, frame: SpineFrame, s_mm: FloatArray) -> FloatArray:
+    """``(len(s_mm), 3, 3)``: for each row the voxel index of its origin, and its change per mm of r and of a."""
+    zero = np.zeros_like(s_mm)
     corners = [
-        ct.ras_to_ijk_points(frame.straight_to_ras(np.stack([zero + r, zero + a, s], axis=1)))
+        ct.ras_to_ijk_points(frame.straight_to_ras(np.stack([zero + r, zero + a, s_mm], axis=1)))
         for r, a in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
     ]
     return np.stack([corners[0], corners[1] - corners[0], corners[2] - corners[0]], axis=1)

@@ -1,0 +1,107 @@
+"""The straightened volume follows a dragged point: only what changed is sampled, and it equals a full run."""
+
+import numpy as np
+import pytest
+from spine_samples import SMALL_GRID, a_line, a_noisy_ct, a_realistic_centerline
+
+from VertebralFractureLib.errors import NoSpineFound
+from VertebralFractureLib.spine import STRAIGHTENED, VIRTUAL_SAGITTAL, LiveStraightener, straighten
+from VertebralFractureLib.spine.straighten import sample_straight
+
+FLOAT_TOLERANCE_HU = 0.2
+"""Float32 voxel coordinates, on noise of -1000 to 1000 HU."""
+
+
+def a_drag(line, index=40, by=(3.0, -4.0, 0.5)):
+    points = line.points_ras.copy()
+    points[index] += by
+    return a_line(points)
+
+
+def assert_same(spine, other):
+    assert np.array_equal(spine.inside, other.inside)
+    assert np.abs(spine.hu - other.hu).max() < FLOAT_TOLERANCE_HU
+
+
+def a_full_run(ct, spine):
+    hu, inside = sample_straight(ct, spine.frame, spine.origin_mm, spine.spacing_mm, spine.hu.shape)
+    return type(spine)(hu, inside, spine.origin_mm, spine.spacing_mm, spine.frame)
+
+
+@pytest.mark.parametrize("index", [0, 3, 40, 77, 79])
+def test_a_dragged_point_gives_what_a_full_run_on_the_same_frame_gives(index):
+    ct, line = a_noisy_ct(), a_realistic_centerline()
+    live = LiveStraightener(ct, line, grid=SMALL_GRID)
+
+    update = live.move(a_drag(line, index))
+
+    assert 0 < len(update.changed_rows) < 0.5 * len(update.spine.hu)
+    assert_same(update.spine, a_full_run(ct, update.spine))
+
+
+@pytest.mark.parametrize("kind", [STRAIGHTENED, VIRTUAL_SAGITTAL])
+def test_on_release_the_volume_is_that_of_a_fresh_start(kind):
+    ct, line = a_noisy_ct(), a_realistic_centerline()
+    live = LiveStraightener(ct, line, kind, SMALL_GRID)
+    live.move(a_drag(line, 20))
+
+    update = live.settle(a_drag(line, 60))
+
+    fresh = straighten(ct, a_drag(line, 60), kind, SMALL_GRID)
+    assert update.spine.origin_mm == fresh.origin_mm
+    assert update.spine.hu.shape == fresh.hu.shape
+    assert_same(update.spine, fresh)
+
+
+def test_away_from_the_dragged_point_rows_keep_their_place_in_the_picture():
+    ct, line = a_noisy_ct(), a_realistic_centerline()
+    live = LiveStraightener(ct, line, grid=SMALL_GRID)
+    before, frame = live.spine.hu.copy(), live.spine.frame
+
+    update = live.move(a_drag(line, 40, (12.0, 0.0, 0.0)))
+
+    untouched = np.setdiff1d(np.arange(len(before)), update.changed_rows)
+    assert untouched[0] == 0
+    assert untouched[-1] == len(before) - 1
+    assert np.array_equal(update.spine.hu[untouched], before[untouched])
+    assert np.array_equal(update.spine.frame.s_mm, frame.s_mm)
+    assert np.abs(update.spine.frame.origin_ras[-20:] - frame.origin_ras[-20:]).max() < 1e-3
+
+
+def test_two_hundred_small_drags_leave_no_trace_of_what_lay_between():
+    ct, line = a_noisy_ct(), a_realistic_centerline()
+    live = LiveStraightener(ct, line, grid=SMALL_GRID, threads=1)
+    rng = np.random.default_rng(0)
+
+    current = line
+    for step in range(200):
+        current = a_drag(current, int(rng.integers(30, 50)), rng.normal(0.0, 0.3, 3))
+        update = live.settle(current) if step % 10 == 9 else live.move(current)
+
+    assert_same(update.spine, straighten(ct, current, grid=SMALL_GRID))
+
+
+def test_a_longer_or_shorter_curve_keeps_the_rows_that_stay():
+    ct, line = a_noisy_ct(), a_realistic_centerline()
+    live = LiveStraightener(ct, line, grid=SMALL_GRID)
+    longer, shorter = a_realistic_centerline(length=445.0).points_ras, line.points_ras[:-12]
+    longer[: len(line.points_ras)] = line.points_ras
+
+    for points in (longer, shorter):
+        update = live.move(a_line(points))
+
+        assert not update.same_shape
+        assert len(update.changed_rows) < 0.5 * len(update.spine.hu)
+        assert_same(update.spine, straighten(ct, a_line(points), grid=SMALL_GRID))
+
+
+def test_a_move_that_cannot_be_followed_leaves_the_last_volume_as_it_was():
+    ct, line = a_noisy_ct(), a_realistic_centerline()
+    live = LiveStraightener(ct, line, grid=SMALL_GRID)
+    before = live.spine.hu.copy()
+
+    with pytest.raises(NoSpineFound, match="same scan"):
+        live.move(a_line(line.points_ras + 5000.0))
+
+    assert np.array_equal(live.spine.hu, before)
+    assert_same(live.move(line).spine, straighten(ct, line, grid=SMALL_GRID))
