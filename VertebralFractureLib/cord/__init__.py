@@ -5,13 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from VertebralFractureLib.cord.centerline import Centerline
+from VertebralFractureLib.cord.centerline import Centerline, FloatArray
 
 if TYPE_CHECKING:
+    from VertebralFractureLib.cord.anchored_path import CanalEvidence
+    from VertebralFractureLib.cord.repair import RepairedCenterline
     from VertebralFractureLib.progress import StageProgress
     from VertebralFractureLib.volume import CTVolume
 
-__all__ = ["Centerline", "cord_weights_sha256", "detect_centerline"]
+__all__ = [
+    "Centerline",
+    "canal_evidence",
+    "cord_weights_sha256",
+    "detect_centerline",
+    "draw_centerline",
+    "repair_centerline",
+]
 
 
 def detect_centerline(
@@ -28,3 +37,28 @@ def cord_weights_sha256(weights_folder: Path | None = None) -> str:
     from VertebralFractureLib.cord import detection
 
     return detection.cord_weights_sha256(weights_folder)
+
+
+def canal_evidence(
+    ct: CTVolume, *, weights_folder: Path | None = None, progress: StageProgress | None = None
+) -> CanalEvidence:
+    """What the network sees of the canal, for drawing and repairing; see ``cord.anchored_path.canal_evidence``."""
+    from VertebralFractureLib.cord import anchored_path
+
+    return anchored_path.canal_evidence(ct, weights_folder=weights_folder, progress=progress)
+
+
+def draw_centerline(evidence: CanalEvidence, points_ras: FloatArray) -> RepairedCenterline:
+    """A centerline from a handful of points; see ``cord.repair.draw_centerline``."""
+    from VertebralFractureLib.cord import repair
+
+    return repair.draw_centerline(evidence, points_ras)
+
+
+def repair_centerline(
+    evidence: CanalEvidence, points_ras: FloatArray, dragged_ras: FloatArray, anchors_ras: FloatArray | None = None
+) -> RepairedCenterline:
+    """The curve after one of its points was dragged; see ``cord.repair.repair_centerline``."""
+    from VertebralFractureLib.cord import repair
+
+    return repair.repair_centerline(evidence, points_ras, dragged_ras, anchors_ras)

@@ -20,6 +20,7 @@ _SLACK_MM = 3.0
 _TYPICAL_SLOPE = 0.7
 _SKIPPED_SLICE_COST = 0.8
 _FLOOR = 0.01
+_REQUIRED_GAIN = 1e6
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,22 @@ class CanalPath:
     evidence: float
 
 
-def canal_path(position_mm: FloatArray, probability: FloatArray, slice_mm: float) -> CanalPath | None:
+def canal_path(
+    position_mm: FloatArray, probability: FloatArray, slice_mm: float, required: NDArray[np.bool_] | None = None
+) -> CanalPath | None:
     """The best path; ``None`` when no candidate is more likely a canal than not.
 
     Args:
         position_mm: ``(n, c, 2)`` RAS R and A of the candidates of each slice.
         probability: ``(n, c)``, 0 for a candidate that is none.
         slice_mm: distance of neighbouring slices.
+        required: ``(n, c)`` candidates that the path takes wherever one can lead through all of them; None: no such.
     """
     count, places = probability.shape
     gain = np.log((probability + _FLOOR) / (1.0 - probability + _FLOOR))
     gain = np.where(probability > 0.0, gain, -np.inf)
+    if required is not None:
+        gain = gain + np.where(required, _REQUIRED_GAIN, 0.0)
     reach = max(1, int(LONGEST_GAP_MM // slice_mm) + 1)
     total = gain.copy()
     before = np.full((count, places), -1, dtype=np.intp)

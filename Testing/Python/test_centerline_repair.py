@@ -1,0 +1,156 @@
+"""A broken centerline is repaired by a few drags, one is drawn from a handful of points, and a person's points hold."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from VertebralFractureLib.cord import (
+    Centerline,
+    canal_evidence,
+    detect_centerline,
+    draw_centerline,
+    repair_centerline,
+)
+from VertebralFractureLib.cord.anchored_path import ordered_points
+
+
+@pytest.fixture(scope="module")
+def evidence(a_phantom):
+    return canal_evidence(a_phantom.ct)
+
+
+@pytest.fixture(scope="module")
+def detected(a_phantom):
+    return detect_centerline(a_phantom.ct).points_ras
+
+
+@pytest.fixture(scope="module")
+def truth(a_phantom):
+    """The drawn canal, a point per mm."""
+    points = np.array(a_phantom.reference.centerline.points_ras)
+    line = Centerline(points, np.ones(len(points)))
+    return line.positions_ras(np.arange(0.0, line.length_mm, 1.0))
+
+
+def canal_at(truth, height):
+    """Where a reader would drop the point: in the canal, though not to the tenth of a millimeter."""
+    r, a = (np.interp(height, truth[:, 2], truth[:, axis]) for axis in (0, 1))
+    return np.array([r + 0.4, a - 0.4, height])
+
+
+def deviation_mm(points, truth):
+    """How far aside of each true point the curve runs at its height; past the ends, how far away they are."""
+    line = Centerline(points, np.ones(len(points)))
+    fine = line.positions_ras(np.arange(0.0, line.length_mm, 0.5))
+    aside = [truth[:, axis] - np.interp(truth[:, 2], fine[:, 2], fine[:, axis]) for axis in (0, 1)]
+    beyond = truth[:, 2] - np.clip(truth[:, 2], fine[:, 2].min(), fine[:, 2].max())
+    return np.linalg.norm([*aside, beyond], axis=0)
+
+
+def error_mm(points, truth):
+    """Mean and 95th percentile of the deviation."""
+    deviation = deviation_mm(points, truth)
+    return float(deviation.mean()), float(np.percentile(deviation, 95))
+
+
+def shifted(points, axis):
+    moved, middle = points.copy(), points[:, 2].mean()
+    moved[np.abs(points[:, 2] - middle) <= 40.0, axis] += 15.0
+    return moved
+
+
+def zigzag(points):
+    moved = points.copy()
+    moved[::2, 0] += 10.0
+    moved[1::2, 0] -= 10.0
+    return moved
+
+
+def with_swapped_ends(points):
+    moved = points.copy()
+    moved[[0, -1]] = moved[[-1, 0]]
+    return moved
+
+
+BREAKS = {
+    "shifted to the side": lambda points: shifted(points, 0),
+    "shifted to the front": lambda points: shifted(points, 1),
+    "cut in half": lambda points: points[: len(points) // 2],
+    "reversed and cut": lambda points: points[len(points) // 2 :][::-1],
+    "swapped ends": with_swapped_ends,
+    "zig-zag": zigzag,
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_broken_centerline_is_repaired_by_at_most_three_drags(evidence, detected, truth, name):
+    curve, anchors = BREAKS[name](detected), None
+    wanted = error_mm(detected, truth)
+    assert name == "swapped ends" or error_mm(ordered_points(curve), truth)[0] > wanted[0] + 0.5
+
+    for _ in range(3):
+        deviation = deviation_mm(ordered_points(curve), truth)
+        if deviation.max() < 4.0:
+            break
+        worst = truth[deviation.argmax()]
+        repaired = repair_centerline(evidence, curve, canal_at(truth, worst[2]), anchors)
+        curve, anchors = repaired.points_ras, repaired.anchors_ras
+
+    mean, p95 = error_mm(ordered_points(curve), truth)
+    assert mean <= wanted[0] + 0.2
+    assert p95 <= wanted[1] + 0.3
+
+
+def test_the_dragged_point_stays_where_it_was_dropped_also_against_the_network(evidence, detected, truth):
+    place = canal_at(truth, detected[:, 2].mean()) + np.array([9.0, 0.0, 0.0])
+
+    repaired = repair_centerline(evidence, detected, place)
+
+    assert np.linalg.norm(repaired.points_ras - place, axis=1).min() < 1e-9
+    line = Centerline(repaired.points_ras, np.ones(len(repaired.points_ras)))
+    ends = np.abs(repaired.points_ras[:, 2] - place[2]) > 60.0
+    assert line.length_mm < 1.1 * Centerline(detected, np.ones(len(detected))).length_mm
+    assert error_mm(repaired.points_ras[ends], truth[np.abs(truth[:, 2] - place[2]) > 60.0])[0] < 1.5
+
+
+def test_a_later_drag_keeps_the_earlier_anchor_and_leaves_the_rest_of_the_curve_alone(evidence, detected, truth):
+    low, high = np.percentile(detected[:, 2], [20, 80])
+    first = repair_centerline(evidence, detected, canal_at(truth, low) + np.array([7.0, 0.0, 0.0]))
+
+    second = repair_centerline(evidence, first.points_ras, canal_at(truth, high), first.anchors_ras)
+
+    assert len(second.anchors_ras) == 2
+    assert np.linalg.norm(second.points_ras - first.anchors_ras[0], axis=1).min() < 1e-9
+    below = first.points_ras[first.points_ras[:, 2] < high - 20.0]
+    assert all(np.linalg.norm(second.points_ras - point, axis=1).min() < 1e-9 for point in below)
+
+
+def test_a_few_points_in_any_order_draw_the_whole_canal(evidence, detected, truth):
+    heights = np.percentile(truth[:, 2], [70, 15, 45])
+
+    drawn = draw_centerline(evidence, np.array([canal_at(truth, height) for height in heights]))
+
+    assert np.all(np.diff(drawn.points_ras[:, 2]) > 0.0)
+    assert error_mm(drawn.points_ras, truth)[0] <= error_mm(detected, truth)[0] + 0.2
+
+
+def test_without_any_evidence_a_spline_joins_the_points_and_follows_a_drag(evidence, truth):
+    found = evidence.candidates
+    blind = replace(evidence, candidates=replace(found, probability=np.zeros_like(found.probability)))
+    clicks = np.array([canal_at(truth, height) for height in np.percentile(truth[:, 2], [5, 35, 65, 95])])
+
+    drawn = draw_centerline(blind, clicks)
+    dragged = repair_centerline(blind, drawn.points_ras, clicks[1] + [5.0, 0.0, 0.0], drawn.anchors_ras[[0, 2, 3]])
+
+    for curve, points in ((drawn, clicks), (dragged, clicks[[0, 2, 3]])):
+        assert all(np.linalg.norm(curve.points_ras - point, axis=1).min() < 1e-6 for point in points)
+    assert np.linalg.norm(dragged.points_ras - clicks[1] - [5.0, 0.0, 0.0], axis=1).min() < 1e-6
+
+
+def test_one_point_without_any_evidence_is_refused_with_a_word_of_advice(evidence, truth):
+    found = evidence.candidates
+    blind = replace(evidence, candidates=replace(found, probability=np.zeros_like(found.probability)))
+
+    with pytest.raises(ValueError, match="at least two points"):
+        draw_centerline(blind, truth[:1])
