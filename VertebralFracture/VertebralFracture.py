@@ -32,6 +32,7 @@ from VertebralFractureLib.scene import SceneNodes, find_results, read_report, wr
 from VertebralFracturePanel import detection_job
 from VertebralFracturePanel.detection_job import DetectionJob
 from VertebralFracturePanel.results_table import showReport
+from VertebralFracturePanel.sample_data import registerSampleData
 from VertebralFracturePanel.torch_installer import TorchInstaller, TorchMissing
 from VertebralFracturePanel.volume_export import UnusableVolume, ctFromVolumeNode
 
@@ -55,6 +56,7 @@ class VertebralFracture(ScriptedLoadableModule):
             "After: Chettrit D, Meir T, Lebel H, Orlovsky M, Gordon R, Akselrod-Ballin A, Bar A. 3D Convolutional "
             "Sequence to Sequence Model for Vertebral Compression Fractures Identification in CT. MICCAI 2020."
         )
+        slicer.app.connect("startupCompleted()", registerSampleData)
 
 
 class DetectionFailed(Exception):

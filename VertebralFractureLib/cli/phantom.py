@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from VertebralFractureLib.phantom import demo_options, make_phantom, random_options
-    from VertebralFractureLib.reference import reference_to_json
+    from VertebralFractureLib.reference import fracture_summary, reference_to_json
     from VertebralFractureLib.volume import write_volume
 
     options = random_options(arguments.seed, fractures=arguments.fractures, field_of_view=arguments.field_of_view)
@@ -28,7 +28,5 @@ def run(arguments: argparse.Namespace) -> int:
     write_volume(phantom.ct, arguments.out)
     truth = arguments.out.with_name(arguments.out.name.split(".")[0] + ".json")
     truth.write_text(json.dumps(reference_to_json(phantom.reference), indent=1) + "\n", encoding="utf-8")
-    fractured = [v for v in phantom.reference.vertebrae if v.grade]
-    known = ", ".join(f"{v.level} grade {v.grade} {v.shape}" for v in reversed(fractured)) or "none"
-    print(f"Wrote {arguments.out} and its truth {truth.name}; drawn fractures: {known}.")
+    print(f"Wrote {arguments.out} and its truth {truth.name}. {fracture_summary(phantom.reference)}")
     return DONE

@@ -51,3 +51,10 @@ class ReferenceSpine:
     centerline: Centerline
     vertebrae: tuple[ReferenceVertebra, ...]
     uncertain_mm: tuple[tuple[float, float], ...] = ()
+
+
+def fracture_summary(reference: ReferenceSpine) -> str:
+    """The known fractures in words, cranial first, for example "Known fractures: T12 grade 3 crush."."""
+    fractured = [vertebra for vertebra in reversed(reference.vertebrae) if vertebra.grade]
+    words = ", ".join(f"{vertebra.level} grade {vertebra.grade} {vertebra.shape}" for vertebra in fractured)
+    return f"Known fractures: {words or 'none'}."

@@ -56,6 +56,8 @@ def add_centerline_node(scene: Any, report: SpineReport, name: str, colors: Any)
     display.SetGlyphScale(0.5)
     display.SetCurveLineSizeMode(display.UseLineDiameter)
     display.SetLineDiameter(_CENTERLINE_DIAMETER_MM)
+    # Where a curve leaves the slice, Slicer turns it red or blue, which would be read as a suspected fracture.
+    display.SetLineColorFadingSaturation(0.0)
     display.SetColor(*_CENTERLINE_COLOR)
     display.SetSelectedColor(*_CENTERLINE_COLOR)
     if report.sequence.positions_mm and colors is not None:

@@ -1,0 +1,142 @@
+"""Draw the pictures of the documentation; run: ``python Testing/Screenshots/make_screenshots.py [--result DIR]``.
+
+All show the phantom that ``python run.py demo`` draws and detects on, never a patient. The views are Slicer's own,
+drawn off screen (``slicer_views``); putting several of them into one picture is all that is done here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from slicer_views import Picture, SlicerViews, add_bone_surface
+
+from VertebralFractureLib.cli.main import main as vertebral_fracture
+from VertebralFractureLib.report.overview_canvas import Canvas
+from VertebralFractureLib.scene import find_results, load_mrb
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES = ROOT / "docs" / "images"
+THUMBNAIL = ROOT / "VertebralFracture" / "Resources" / "Icons" / "VertebralFracture-phantom.png"
+BONE_THRESHOLD_HU = 190.0
+SPACE, BAR = 4, 22
+BAR_TEXT, BACKGROUND = (0.05, 0.05, 0.05), (0.16, 0.16, 0.17)
+# Slicer's own colors of its default views.
+BARS = {
+    "R": (0.952941, 0.290196, 0.2),
+    "Y": (0.929412, 0.835294, 0.298039),
+    "G": (0.431373, 0.690196, 0.294118),
+    "1": (0.454902, 0.541176, 0.839216),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--result", type=Path, default=None, help="folder of a detection on the demo phantom")
+    parser.add_argument("--out", type=Path, default=IMAGES)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = arguments.result
+        if result is None:
+            vertebral_fracture(["demo", "--out", folder])
+            result = Path(folder) / "result"
+        scene = load_mrb(result / "scene.mrb")
+    views = SlicerViews(scene)
+    nodes = find_results(scene)[0]
+    place = worst_place(nodes)
+    save(thumbnail(views, nodes, place), THUMBNAIL)
+    save(four_views(views, nodes, place), arguments.out / "views.png")
+    save(straightened_views(views, nodes, place), arguments.out / "straightened.png")
+
+
+def worst_place(nodes: Any) -> tuple[float, ...]:
+    """The center (RAS mm) of the first vertebra of the highest grade."""
+    highest = max(key for key in nodes.points if key.startswith("grade_"))
+    return nodes.points[highest].GetNthControlPointPosition(0)
+
+
+def thumbnail(views: SlicerViews, nodes: Any, place: Any) -> Picture:
+    """The phantom alone, as Sample Data shows it."""
+    shown = [markups for markups in overlays(nodes) if markups.GetDisplayVisibility()]
+    for markups in shown:
+        markups.SetDisplayVisibility(False)
+    picture = views.slice_picture("Sagittal", nodes.input_volume, place, 330.0, (260, 280), marks=False)
+    for markups in shown:
+        markups.SetDisplayVisibility(True)
+    return picture
+
+
+def four_views(views: SlicerViews, nodes: Any, place: Any) -> Picture:
+    """Slicer's four-up layout: axial, 3D, coronal and sagittal at the worst vertebra."""
+    volume = nodes.input_volume
+    size = (520, 440)
+    r, a, s = place
+    axial = views.slice_picture("Axial", volume, place, 150.0, size)
+    coronal = views.slice_picture("Coronal", volume, place, 240.0, size)
+    sagittal = views.slice_picture("Sagittal", volume, place, 240.0, size)
+    bone = add_bone_surface(
+        views.scene, volume, BONE_THRESHOLD_HU, (r, r + 60.0, a - 150.0, a + 90.0, s - 900, s + 900)
+    )
+    bounds = [0.0] * 6
+    nodes.centerline.GetRASBounds(bounds)
+    middle = [0.5 * (low + high) for low, high in zip(bounds[::2], bounds[1::2], strict=True)]
+    space = views.threed_picture((-1.0, 0.3, 0.1), middle, 1.1 * (bounds[5] - bounds[4]), size)
+    views.scene.RemoveNode(bone)
+    return tiled([[("R", axial), ("1", space)], [("G", coronal), ("Y", sagittal)]])
+
+
+def straightened_views(views: SlicerViews, nodes: Any, place: Any) -> Picture:
+    """The patient and the straightened spine, both sagittal, side by side."""
+    size = (430, 860)
+    height_mm = 1.04 * nodes.straightened.GetSpacing()[2] * nodes.straightened.GetImageData().GetDimensions()[2]
+    center = middle_of(nodes.straightened)
+    original_center = (*place[:2], middle_of(nodes.input_volume)[2])
+    original = views.slice_picture("Sagittal", nodes.input_volume, original_center, height_mm, size)
+    for markups in overlays(nodes):
+        markups.SetDisplayVisibility(markups is nodes.straight_points)
+    straight = views.slice_picture("Sagittal", nodes.straightened, center, height_mm, size)
+    return tiled([[("Y", original), ("Y", straight)]])
+
+
+def overlays(nodes: Any) -> list[Any]:
+    found = [nodes.centerline, nodes.straight_points, nodes.landmarks, *nodes.points.values()]
+    return [markups for markups in found if markups is not None]
+
+
+def middle_of(volume: Any) -> tuple[float, ...]:
+    bounds = [0.0] * 6
+    volume.GetRASBounds(bounds)
+    return tuple(0.5 * (low + high) for low, high in zip(bounds[::2], bounds[1::2], strict=True))
+
+
+def tiled(rows: list[list[tuple[str, Picture]]]) -> Picture:
+    """Views in rows under bars of their colors, as Slicer shows them."""
+    height = sum(row[0][1].shape[0] + BAR + SPACE for row in rows) - SPACE
+    width = sum(picture.shape[1] + SPACE for _, picture in rows[0]) - SPACE
+    canvas = Canvas(width, height, BACKGROUND)
+    top = 0
+    for row in rows:
+        left = 0
+        for label, picture in row:
+            rows_, columns = picture.shape[:2]
+            canvas.rectangle(left, top, columns, BAR, BARS[label])
+            canvas.text(label, left + 10, top + BAR / 2, 15, BAR_TEXT, bold=True)
+            canvas.rgb[top + BAR : top + BAR + rows_, left : left + columns] = picture / 255.0
+            left += columns + SPACE
+        top += row[0][1].shape[0] + BAR + SPACE
+    return np.round(canvas.rgb.clip(0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def save(picture: Picture, path: Path) -> None:
+    canvas = Canvas(picture.shape[1], picture.shape[0], BACKGROUND)
+    canvas.rgb[:] = picture / 255.0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    canvas.save(path)
+    print(f"{path.name}: {picture.shape[1]} x {picture.shape[0]}, {path.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
