@@ -1,38 +1,118 @@
-"""PyTorch through Slicer's PyTorch extension, asked for when the user clicks and never before."""
+"""PyTorch through Slicer's PyTorch extension, asked for when the user clicks and never before.
+
+What is installed is judged from its files and never by importing it: an import would load PyTorch into Slicer, whose
+files could then no longer be replaced, and a half-installed one fails with any error there is.
+"""
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+import re
+import subprocess
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
 
-MINIMUM_TORCH = ">=2.2"
+MINIMUM_TORCH = (2, 2)
+READY, MISSING, BROKEN, TOO_OLD = "ready", "missing", "broken", "too old"
+_AGAIN = "Open the module PyTorch Utils, uninstall PyTorch, restart Slicer, and press Detect fractures again."
 
 
 class TorchMissing(Exception):
-    """PyTorch is not there and was not installed; the message says what to do."""
+    """PyTorch cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class InstalledTorch:
+    """``state``: ``READY``, ``MISSING``, ``BROKEN`` (only partly there) or ``TOO_OLD``; ``version``: its own words."""
+
+    state: str
+    version: str = ""
 
 
 class TorchInstaller:
     """Makes sure that the worker will find PyTorch."""
 
     def ensureTorch(self) -> None:
-        """Return when PyTorch is there; ask and install it otherwise.
+        """Return when PyTorch is there; ask and install it through the PyTorch extension otherwise.
 
         Raises:
-            TorchMissing: when the extension is missing, the user declined, or the installation failed.
+            TorchMissing: when it is too old or only partly installed, when the extension is missing, when the user
+                declined, or when the installation failed.
         """
-        if importlib.util.find_spec("torch") is not None:
+        torch = installedTorch()
+        if torch.state == READY:
             return
+        if torch.state != MISSING:
+            raise TorchMissing(_problem(torch))
         try:
             import PyTorchUtils
         except ImportError as error:
             raise TorchMissing(
                 "This needs the PyTorch extension: install it in the Extensions Manager and restart Slicer."
             ) from error
+        requirement = ">=" + ".".join(map(str, MINIMUM_TORCH))
         try:
-            torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
-                askConfirmation=True, torchVersionRequirement=MINIMUM_TORCH
+            accepted = PyTorchUtils.PyTorchUtilsLogic().installTorch(
+                askConfirmation=True, torchVersionRequirement=requirement
             )
         except Exception as error:
-            raise TorchMissing(f"PyTorch could not be installed: {error}") from error
-        if torch is None:
+            raise TorchMissing(_whyItFailed(error)) from error
+        if accepted is None:
             raise TorchMissing("Without PyTorch nothing can be detected; it was not installed.")
+        torch = installedTorch()
+        if torch.state != READY:
+            raise TorchMissing(_problem(torch))
+
+
+def installedTorch() -> InstalledTorch:
+    """What the files of this Python's packages say about PyTorch."""
+    importlib.invalidate_caches()
+    specification = importlib.util.find_spec("torch")
+    try:
+        version = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        version = None
+    if specification is None and version is None:
+        return InstalledTorch(MISSING)
+    number = re.match(r"(\d+)\.(\d+)", version or "")
+    # A folder left behind has no __init__.py, hence no origin; the compiled part is the last thing that pip unpacks.
+    isWhole = specification is not None and specification.origin and any(Path(specification.origin).parent.glob("_C.*"))
+    if not isWhole or number is None:
+        return InstalledTorch(BROKEN, version or "")
+    isOld = (int(number[1]), int(number[2])) < MINIMUM_TORCH
+    return InstalledTorch(TOO_OLD if isOld else READY, version)
+
+
+def _problem(torch: InstalledTorch) -> str:
+    if torch.state == TOO_OLD:
+        needed = ".".join(map(str, MINIMUM_TORCH))
+        return f"PyTorch {torch.version} is installed, but {needed} or newer is needed. {_AGAIN}"
+    return f"PyTorch is only partly installed. {_AGAIN}"
+
+
+def _whyItFailed(error: Exception) -> str:
+    torch = installedTorch()
+    if torch.state == READY:
+        return (
+            f"PyTorch {torch.version} was installed, but cannot be loaded yet ({error}). Restart Slicer and try again."
+        )
+    # pip's own words went to the Python console; its command line, which the error holds, helps nobody.
+    isPip = isinstance(error, subprocess.CalledProcessError)
+    reason = f"pip ended with code {error.returncode}, see the Python console" if isPip else str(error).rstrip(".")
+    sentence = f"PyTorch could not be installed: {reason}. "
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get("https") or proxies.get("http")
+    if proxy:
+        return f"{sentence}It is downloaded through the proxy {_withoutPassword(proxy)}; is that the right one?"
+    return (
+        f"{sentence}It is downloaded from the internet: is this computer online? Where a proxy is needed, set the "
+        "environment variable HTTPS_PROXY before Slicer is started."
+    )
+
+
+def _withoutPassword(proxy: str) -> str:
+    address = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    return f"{address.hostname}:{address.port}" if address.port else str(address.hostname)
