@@ -159,3 +159,38 @@ def test_a_missed_a_doubled_and_a_misnamed_vertebra_are_counted() -> None:
     assert figures.recall == pytest.approx(5 / 6)
     assert figures.precision == pytest.approx(5 / 6)
     assert (figures.scans_levels_right, figures.scans_levels_shifted) == (0, 1)
+
+
+@pytest.mark.parametrize("shape", ["wedge", "biconcave", "crush"])
+def test_the_truth_of_a_simulated_collapse_lies_on_the_bone_that_is_left(shape: str) -> None:
+    from VertebralFractureLib.training.collapsed_cases import with_fractures
+    from VertebralFractureLib.training.vertebra_targets import body_targets
+
+    case = a_block_spine()
+    collapsed = with_fractures(case, {2: (3, shape)}, np.random.default_rng(4))
+    targets = body_targets(collapsed)
+    before, after = case.reference.vertebrae[2], collapsed.reference.vertebrae[2]
+    assert before.box is not None
+    assert after.box is not None
+    height = after.box.s_sup - after.box.s_inf
+    assert height < 0.85 * HEIGHT
+    assert after.grade == 3
+
+    picture = np.asarray(collapsed.volume.hu)[:, 48 - 31 : 48 + 65, 24].astype(float)
+    strip = slice(31 + 20, 31 + 25)
+    known, body = targets.weight[0][:, strip] > 0.5, targets.value[0][:, strip]
+    assert picture[:, strip][known & (body > 0.95)].min() > 250.0
+    assert np.mean(picture[:, strip][known & (body < 0.05)] < 200.0) > 0.9
+
+
+def test_collapses_are_the_same_for_the_same_seed_and_spare_most_of_the_column() -> None:
+    from VertebralFractureLib.training.collapsed_cases import with_collapses
+
+    case = a_block_spine()
+
+    one, again, other = (with_collapses(case, seed) for seed in (0, 0, 1))
+
+    np.testing.assert_array_equal(one.volume.hu, again.volume.hu)
+    assert not np.array_equal(one.volume.hu, other.volume.hu)
+    assert one.volume.hu.shape[2] < case.volume.hu.shape[2]
+    assert any((v.grade or 0) > 0 for v in [*one.reference.vertebrae, *other.reference.vertebrae])

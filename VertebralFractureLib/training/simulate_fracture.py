@@ -23,6 +23,8 @@ _ENDPLATE_MM = 1.6
 BLUR_SHARE = 0.42
 """Standard deviation of a slice profile over the slice's thickness (a box has 0.29, with interpolation 0.41)."""
 _REACH_MM = 14.0
+DEPTHS = (0.88, 0.5, 0.12)
+"""Where the anterior, middle and posterior height are read: 0 at the posterior, 1 at the anterior wall."""
 _DISC_SHARES = ((1.0,), (0.6, 0.4), (0.5, 0.3, 0.2))
 
 
@@ -30,13 +32,15 @@ _DISC_SHARES = ((1.0,), (0.6, 0.4), (0.5, 0.3, 0.2))
 class Simulated:
     """A deformed volume and where every body went, in the order of the ``boxes`` that were given.
 
-    ``middle_mm``: (lower, upper) endplate at mid body. ``height_factors``: anterior, middle and posterior height
-    after, relative to before.
+    ``middle_mm``: (lower, upper) endplate at mid body. ``endplates_mm``: the same at the three depths ``DEPTHS``, as
+    ``(2, 3)`` of lower and upper, for endplates that were level before. ``height_factors``: anterior, middle and
+    posterior height after, relative to before.
     """
 
     hu: Float32Array
     inside: NDArray[np.bool_]
     middle_mm: tuple[tuple[float, float], ...]
+    endplates_mm: tuple[FloatArray, ...]
     height_factors: tuple[tuple[float, float, float], ...]
 
 
@@ -61,22 +65,20 @@ def simulate(
         slice_mm: thickness of the slices that the volume was made from.
     """
     hu = np.ascontiguousarray(hu, dtype=np.float32)
-    endplates = [[box.s_inf, box.s_sup] for box in boxes]
+    endplates = [np.repeat([[box.s_inf], [box.s_sup]], len(DEPTHS), axis=1) for box in boxes]
     factors = [(1.0, 1.0, 1.0) for _ in boxes]
     for deformation in sorted(deformations, key=lambda item: -item.box.s_inf):
         index = list(boxes).index(deformation.box)
         warp = _ColumnWarp(deformation, boxes[index + 1 :], boxes[index - 1] if index else None, rng, slice_mm)
         hu, inside = warp.apply(hu, inside, origin_mm, rng)
-        middle = warp.source_shift(np.array([0.5]), np.array([0.0]))
+        at = warp.source_shift(np.array(DEPTHS), np.zeros(len(DEPTHS)))
         for above in range(index + 1, len(boxes)):
-            shift = float(warp.shift_of_above(middle, above - index - 1)[0])
-            endplates[above] = [edge - shift for edge in endplates[above]]
-        endplates[index][0] += float(middle.lower[0])
-        endplates[index][1] -= float(middle.upper[0])
-        at = warp.source_shift(np.array([0.88, 0.5, 0.12]), np.zeros(3))
+            endplates[above] -= warp.shift_of_above(at, above - index - 1)
+        endplates[index] += np.stack([at.lower, -at.upper])
         lost = (at.upper + at.lower) / deformation.height_mm
         factors[index] = (1.0 - float(lost[0]), 1.0 - float(lost[1]), 1.0 - float(lost[2]))
-    return Simulated(hu, inside, tuple((low, high) for low, high in endplates), tuple(factors))
+    middle = tuple((float(plates[0, 1]), float(plates[1, 1])) for plates in endplates)
+    return Simulated(hu, inside, middle, tuple(endplates), tuple(factors))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from VertebralFractureLib.training.collapsed_cases import with_collapses
 from VertebralFractureLib.training.straight_cache import StraightCase
 from VertebralFractureLib.training.vertebra_targets import BodyTargets, body_targets
 from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS, SLAB_CENTRES_MM, normalise_hu
@@ -26,10 +27,18 @@ _SLAB_OFFSETS_MM = (-0.8, 0.8)
 
 
 class BodyBatches:
-    """Callable from a step's seed to a batch; half of every batch is real as long as there are real cases."""
+    """Callable from a step's seed to a batch; half of every batch is real as long as there are real cases.
 
-    def __init__(self, cases: Sequence[StraightCase], batch_size: int, real_share: float = 0.5) -> None:
-        self.cases = list(cases)
+    Every real case also comes with collapses simulated on it, ``variants`` times: no real scan of the development set
+    holds a collapsed vertebra, and a network that never saw one takes it for a disc.
+    """
+
+    def __init__(
+        self, cases: Sequence[StraightCase], batch_size: int, real_share: float = 0.5, variants: int = 2
+    ) -> None:
+        seeds = range(variants)
+        collapsed = [with_collapses(case, seed) for case in cases if not case.is_phantom for seed in seeds]
+        self.cases = [*cases, *collapsed]
         self.targets = [body_targets(case) for case in self.cases]
         real = [i for i, case in enumerate(self.cases) if not case.is_phantom]
         phantom = [i for i, case in enumerate(self.cases) if case.is_phantom]

@@ -41,6 +41,16 @@ def body_targets(case: StraightCase) -> BodyTargets:
     return _phantom_targets(case, s) if case.is_phantom else _annotated_targets(case, s)
 
 
+def _plates(
+    case: StraightCase, vertebra: ReferenceVertebra, box: BodyBox, a: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """s of the upper and lower endplate over a: through the landmarks where there are any, else level at mid depth."""
+    if vertebra.landmarks_ras is None:
+        return np.full(len(a), box.s_sup), np.full(len(a), box.s_inf)
+    points = case.volume.frame.ras_to_straight(np.array(vertebra.landmarks_ras))
+    return _parabola(points[:3], a), _parabola(points[3:], a)
+
+
 def _phantom_targets(case: StraightCase, s: FloatArray) -> BodyTargets:
     a = ANTERIOR_FROM_MM + np.arange(COLUMNS, dtype=np.float64)
     value = np.zeros((3, len(s), COLUMNS), dtype=np.float32)
@@ -89,24 +99,28 @@ def _annotated_targets(case: StraightCase, s: FloatArray) -> BodyTargets:
     a = ANTERIOR_FROM_MM + np.arange(COLUMNS, dtype=np.float64)
     value = np.zeros((3, len(s), COLUMNS), dtype=np.float32)
     weight = np.zeros_like(value)
-    boxes = [v.box for v in case.reference.vertebrae if v.complete and v.box is not None]
+    known = [(v, v.box) for v in case.reference.vertebrae if v.complete and v.box is not None]
+    boxes = [box for _, box in known]
     sure = 1.0 if max(case.source_spacing_mm) <= _RESOLVED_MM else 0.5
-    for box in boxes:
+    for vertebra, box in known:
+        upper, lower = _plates(case, vertebra, box, a)
+        margin = min(_CORE_MM, 0.3 * (box.s_sup - box.s_inf))
         middle = 0.5 * (box.a_post + box.a_ant)
         strip = np.abs(a - middle) <= _STRIP_MM
         span = (s > box.s_inf - 3.0) & (s < box.s_sup + 3.0)
-        core = (s > box.s_inf + _CORE_MM) & (s < box.s_sup - _CORE_MM)
+        core = (s[:, None] > lower[None] + margin) & (s[:, None] < upper[None] - margin)
         weight[:, span[:, None] & strip] = sure
-        inside_strip = np.clip(0.5 + np.minimum(s - box.s_inf, box.s_sup - s), 0.0, 1.0)
-        value[0][:, strip] = np.maximum(value[0][:, strip], inside_strip[:, None])
-        deep = core[:, None] & (a > box.a_post + 2.0) & (a < box.a_ant - 2.0)
+        above_lower, below_upper = s[:, None] - lower[None, strip], upper[None, strip] - s[:, None]
+        inside_strip = np.clip(0.5 + np.minimum(above_lower, below_upper), 0.0, 1.0)
+        value[0][:, strip] = np.maximum(value[0][:, strip], inside_strip)
+        deep = core & (a > box.a_post + 2.0) & (a < box.a_ant - 2.0)
         value[0][deep] = 1.0
         weight[:, deep] = 1.0
         outside = (a < box.a_post - 3.0) | (a > box.a_ant + _OSTEOPHYTE_MM)
         weight[:, span[:, None] & outside] = 1.0
-        for channel, at in ((1, box.s_sup), (2, box.s_inf)):
-            edge = np.exp(-0.5 * ((s - at) / EDGE_SIGMA_MM) ** 2)
-            value[channel][:, strip] = np.maximum(value[channel][:, strip], edge[:, None])
+        for channel, distance in ((1, below_upper), (2, above_lower)):
+            edge = np.exp(-0.5 * (distance / EDGE_SIGMA_MM) ** 2)
+            value[channel][:, strip] = np.maximum(value[channel][:, strip], edge)
     for below, above in itertools.pairwise(boxes):
         if above.s_inf - below.s_sup > _WIDEST_DISC_MM:
             continue
