@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import qt
 import slicer
 import vtk
 from slicer.ScriptedLoadableModule import (
@@ -26,17 +27,21 @@ if not (Path(__file__).resolve().parent / "VertebralFractureLib").is_dir():
     sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
-from VertebralFractureLib.cli.progress_display import STAGE_TITLES
-from VertebralFractureLib.progress import STAGES
-from VertebralFractureLib.scene import SceneNodes, find_results, read_report, write_scene
-from VertebralFracturePanel import detection_job
-from VertebralFracturePanel.detection_job import DetectionJob
-from VertebralFracturePanel.results_table import showReport
+from VertebralFractureLib.scene import SceneNodes, find_results, read_report, refresh_colors
+from VertebralFractureLib.scene.replace_result import replace_result
+from VertebralFractureLib.scene.shown_reading import Reading, show_reading
+from VertebralFracturePanel import detection_run
+from VertebralFracturePanel.detection_run import DetectionRun, RunFailed, RunOptions
+from VertebralFracturePanel.help_text import HELP
+from VertebralFracturePanel.parameters import ADD, REPLACE, Parameters
+from VertebralFracturePanel.progress_estimate import ProgressEstimate
+from VertebralFracturePanel.results_view import ResultsView
 from VertebralFracturePanel.sample_data import registerSampleData
 from VertebralFracturePanel.torch_installer import TorchInstaller, TorchMissing
-from VertebralFracturePanel.volume_export import UnusableVolume, ctFromVolumeNode
+from VertebralFracturePanel.volume_export import UnusableVolume
 
-INPUT_VOLUME = "InputVolume"
+CLOCK_MS = 500
+"""Between two updates of the time left while nothing else comes in."""
 
 
 class VertebralFracture(ScriptedLoadableModule):
@@ -59,58 +64,62 @@ class VertebralFracture(ScriptedLoadableModule):
         slicer.app.connect("startupCompleted()", registerSampleData)
 
 
-class DetectionFailed(Exception):
-    """The detection gave no result; the message says why."""
-
-
 class VertebralFractureLogic(ScriptedLoadableModuleLogic):
     """Detection for scripts and for the widget; collaborators come in from outside so that tests can bring others."""
 
     def __init__(
-        self, createJob: Callable[..., DetectionJob] = DetectionJob, torchInstaller: TorchInstaller | None = None
+        self, createRun: Callable[..., DetectionRun] = DetectionRun, torchInstaller: TorchInstaller | None = None
     ) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        self.createJob = createJob
+        self.createRun = createRun
         self.torchInstaller = torchInstaller or TorchInstaller()
 
-    def detectFractures(self, volumeNode: Any) -> SceneNodes:
+    @property
+    def parameters(self) -> Parameters:
+        return Parameters(self.getParameterNode())
+
+    def detectFractures(self, volumeNode: Any, options: RunOptions | None = None) -> SceneNodes:
         """Examine ``volumeNode`` and put the result into its scene; blocks until that is done (for scripts).
 
         Raises:
-            UnusableVolume, TorchMissing, DetectionFailed: each with a sentence for the user.
+            UnusableVolume, TorchMissing, RunFailed: each with a sentence for the user.
         """
-        job = self.startDetection(volumeNode)
-        job.wait()
-        return self.writeResult(job, volumeNode)
+        run = self.startDetection(volumeNode, options)
+        run.wait()
+        if run.state != detection_run.DONE:
+            raise RunFailed(run.error or "The detection was cancelled.")
+        return run.nodes
 
-    def startDetection(self, volumeNode: Any) -> DetectionJob:
+    def startDetection(self, volumeNode: Any, options: RunOptions | None = None) -> DetectionRun:
         """Start a detection that runs beside Slicer and return it, running.
 
         Raises:
             UnusableVolume, TorchMissing: as above.
         """
-        ct = ctFromVolumeNode(volumeNode)
+        run = self.createRun(volumeNode, options)
         self.torchInstaller.ensureTorch()
-        job = self.createJob(ct)
-        job.start()
-        return job
+        run.start()
+        return run
 
-    def writeResult(self, job: DetectionJob, volumeNode: Any) -> SceneNodes:
-        """Put the result of an ended job into the scene of ``volumeNode``.
-
-        Raises:
-            DetectionFailed: when the job has no result.
-        """
-        if job.state != detection_job.DONE:
-            raise DetectionFailed(job.error or "The detection was cancelled.")
-        return write_scene(job.report, None, job.spine, volumeNode.GetScene(), input_node=volumeNode)
+    def results(self, volumeNode: Any) -> list[SceneNodes]:
+        """Every result for ``volumeNode`` in its scene, newest first."""
+        if volumeNode is None:
+            return []
+        return [nodes for nodes in reversed(find_results(volumeNode.GetScene())) if nodes.input_volume is volumeNode]
 
     def newestResult(self, volumeNode: Any) -> SceneNodes | None:
         """The newest result for ``volumeNode`` in its scene."""
-        if volumeNode is None:
-            return None
-        results = [nodes for nodes in find_results(volumeNode.GetScene()) if nodes.input_volume is volumeNode]
-        return results[-1] if results else None
+        return next(iter(self.results(volumeNode)), None)
+
+    def settleResult(self, nodes: SceneNodes) -> None:
+        """After a run: let a new result replace the older ones where the user wants that, and read it as they read."""
+        parameters = self.parameters
+        scene = nodes.table.GetScene()
+        if parameters.secondRun == REPLACE:
+            for older in self.results(nodes.input_volume)[1:]:
+                replace_result(scene, older, nodes)
+        if parameters.threshold is not None:
+            show_reading(scene, nodes, Reading(parameters.threshold, parameters.rule))
 
 
 class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -120,10 +129,10 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic = logic
-        self.job: DetectionJob | None = None
-        self.jobVolume: Any = None
-        self.endedJob: DetectionJob | None = None
-        self.report: Any = None
+        self.run: DetectionRun | None = None
+        self.endedRuns: list[DetectionRun] = []
+        self.progress = ProgressEstimate()
+        self.message = ""
 
     def setup(self) -> None:
         ScriptedLoadableModuleWidget.setup(self)
@@ -133,119 +142,154 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = self.logic or VertebralFractureLogic()
         self.ui.noticeLabel.text = RESEARCH_USE_ONLY
-        self.ui.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onInputChanged)
-        self.ui.detectButton.connect("clicked(bool)", self.onDetectButton)
-        self.ui.vertebraTable.connect("cellClicked(int,int)", self.onCellClicked)
+        self.ui.helpLabel.text = HELP
+        self.ui.secondRunSelector.addItem("keep the earlier result", ADD)
+        self.ui.secondRunSelector.addItem("replace it (verdicts stay)", REPLACE)
+        self.view = ResultsView(self.ui, self.logic)
+        self.updateTimer = qt.QTimer()
+        self.updateTimer.setSingleShot(True)
+        self.updateTimer.timeout.connect(self.updatePanel)
+        self.clock = qt.QTimer()
+        self.clock.setInterval(CLOCK_MS)
+        self.clock.timeout.connect(self.showProgress)
+        self.connectWidgets()
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneChanged)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
         self.addObserver(scene, scene.NodeRemovedEvent, self.onNodeRemoved)
-        self.restoreInput()
+        self.addObserver(scene, scene.NodeAddedEvent, self.onNodeAdded)
+        self.restoreFromScene()
+
+    def connectWidgets(self) -> None:
+        self.ui.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onInputChanged)
+        self.ui.detectButton.connect("clicked(bool)", self.onDetectButton)
+        self.ui.secondRunSelector.connect("currentIndexChanged(int)", self.onOptionsChanged)
+        self.ui.threadsSpinBox.connect("valueChanged(int)", self.onOptionsChanged)
 
     def cleanup(self) -> None:
-        self.cancel()
+        for run in (*self.endedRuns, *([self.run] if self.run is not None else [])):
+            run.endNow()
+        self.updateTimer.stop()
+        self.clock.stop()
+        self.view.cleanup()
         self.removeObservers()
 
     def enter(self) -> None:
-        self.restoreInput()
+        self.restoreFromScene()
 
-    def restoreInput(self) -> None:
-        """Choose the volume that the scene's parameter node names, and show what is known about it."""
-        chosen = self.logic.getParameterNode().GetNodeReference(INPUT_VOLUME)
-        if chosen is not None:
-            self.ui.inputSelector.setCurrentNode(chosen)
+    def exit(self) -> None:
+        self.view.leaveModule()
+
+    def restoreFromScene(self) -> None:
+        """Choose what the scene's parameter node names, and show what is known about it."""
+        parameters = self.logic.parameters
+        if parameters.inputVolume is not None:
+            self.ui.inputSelector.setCurrentNode(parameters.inputVolume)
+        # Read both before either is written, because each change writes both.
+        secondRun, threads = parameters.secondRun, parameters.threads
+        self.ui.secondRunSelector.setCurrentIndex((ADD, REPLACE).index(secondRun))
+        self.ui.threadsSpinBox.value = threads or 0
         self.updatePanel()
 
     def onInputChanged(self, volumeNode: Any) -> None:
         if not slicer.mrmlScene.IsClosing():
-            nodeId = volumeNode.GetID() if volumeNode is not None else None
-            self.logic.getParameterNode().SetNodeReferenceID(INPUT_VOLUME, nodeId)
+            if volumeNode is not self.logic.parameters.inputVolume:
+                self.logic.parameters.inputVolume = volumeNode
+                self.logic.parameters.chosenVertebra = None
+            self.message = ""
         self.updatePanel()
 
-    def onDetectButton(self, _checked: bool = False) -> None:
-        if self.job is not None:
-            self.cancel()
-            return
-        volumeNode = self.ui.inputSelector.currentNode()
-        try:
-            self.job = self.logic.startDetection(volumeNode)
-        except (UnusableVolume, TorchMissing) as error:
-            self.updatePanel(str(error))
-            return
-        except OSError as error:
-            self.updatePanel(f"The volume cannot be handed over: {error.strerror or error}.")
-            return
-        self.jobVolume = volumeNode
-        self.job.progressed.connect(self.onProgress)
-        self.job.ended.connect(self.onJobEnded)
-        self.updatePanel("Starting …")
-        if self.job.state == detection_job.FAILED:
-            self.onJobEnded()
+    def onOptionsChanged(self, _value: Any = None) -> None:
+        self.logic.parameters.secondRun = (ADD, REPLACE)[self.ui.secondRunSelector.currentIndex]
+        self.logic.parameters.threads = int(self.ui.threadsSpinBox.value) or None
 
-    def cancel(self) -> None:
-        if self.job is not None:
-            self.job.cancel()
+    def onDetectButton(self, _checked: bool = False) -> None:
+        if self.run is not None:
+            self.run.cancel()
+            return
+        self.endedRuns = [run for run in self.endedRuns if not run.isOver]
+        try:
+            run = self.logic.startDetection(
+                self.ui.inputSelector.currentNode(), RunOptions(self.logic.parameters.threads)
+            )
+        except (UnusableVolume, TorchMissing) as error:
+            self.showMessage(str(error))
+            return
+        self.run = run
+        self.progress = ProgressEstimate()
+        run.progressed.connect(self.onProgress)
+        run.ended.connect(self.onRunEnded)
+        self.clock.start()
+        self.showMessage("")
 
     def onProgress(self, stage: str, fraction: float) -> None:
-        self.ui.stageLabel.text = f"Step {STAGES.index(stage) + 1} of {len(STAGES)}: {STAGE_TITLES[stage]}"
-        self.ui.progressBar.value = round(100 * (STAGES.index(stage) + fraction) / len(STAGES))
+        self.progress.update(stage, fraction)
+        self.showProgress()
 
-    def onJobEnded(self) -> None:
-        job, volumeNode = self.job, self.jobVolume
-        self.job = self.jobVolume = None
-        self.endedJob = job  # Qt must not delete the process whose signal is being handled
-        if job is None:
-            return
-        message = "Cancelled." if job.state == detection_job.CANCELLED else job.error
-        try:
-            if job.state == detection_job.DONE:
-                self.logic.writeResult(job, volumeNode)
-            elif job.state == detection_job.FAILED:
-                logging.error(job.error)
-        finally:
-            self.updatePanel(message)
+    def showProgress(self) -> None:
+        if self.run is not None:
+            self.ui.stageLabel.text = self.progress.words
+            self.ui.progressBar.value = round(100 * self.progress.share)
+
+    def onRunEnded(self) -> None:
+        run, self.run = self.run, None
+        self.clock.stop()
+        self.endedRuns.append(run)  # Qt must not delete a process that is still ending.
+        if run.state == detection_run.DONE:
+            self.logic.parameters.resultTable = run.nodes.table
+            self.logic.parameters.chosenVertebra = None
+            self.logic.settleResult(run.nodes)
+        elif run.state == detection_run.FAILED:
+            logging.error(run.error)
+        self.showMessage("Cancelled." if run.state == detection_run.CANCELLED else run.error)
 
     def onSceneStartClose(self, _caller: Any, _event: str) -> None:
-        self.cancel()
+        if self.run is not None:
+            self.run.cancel()
+        self.view.forgetScene()
 
     def onSceneChanged(self, _caller: Any, _event: str) -> None:
-        self.restoreInput()
+        for nodes in find_results(slicer.mrmlScene):
+            refresh_colors(nodes)
+        self.message = ""
+        self.restoreFromScene()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeRemoved(self, _caller: Any, _event: str, node: Any) -> None:
-        if node is self.jobVolume:
-            self.cancel()
-        elif not slicer.mrmlScene.IsClosing():
-            self.updatePanel()
+        if self.run is not None and node is self.run.volumeNode:
+            self.run.cancel()
+        shown = self.view.nodes
+        if shown is not None and (node is shown.input_volume or node in shown.own):
+            self.scheduleUpdate()
 
-    def onCellClicked(self, row: int, _column: int) -> None:
-        """Center all slice views on the vertebra of ``row``."""
-        vertebra = self.report.vertebrae[len(self.report.vertebrae) - 1 - row]
-        slicer.vtkMRMLSliceNode.JumpAllSlices(
-            slicer.mrmlScene, *vertebra.centre_ras, slicer.vtkMRMLSliceNode.CenteredJumpSlice
-        )
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAdded(self, _caller: Any, _event: str, node: Any) -> None:
+        if node.IsA("vtkMRMLTableNode") and self.run is None:
+            self.scheduleUpdate()
 
-    def updatePanel(self, message: str = "") -> None:
-        """Show the state: always derived from the job and from the scene's nodes, never from the panel itself."""
-        running = self.job is not None
+    def scheduleUpdate(self) -> None:
+        """Once for all that happens in one go, when it is over."""
+        self.updateTimer.start(0)
+
+    def showMessage(self, message: str) -> None:
+        self.message = message
+        self.updatePanel()
+
+    def updatePanel(self) -> None:
+        """Show the state: always derived from the run and from the scene's nodes, never from the panel itself."""
+        if slicer.mrmlScene.IsBatchProcessing():
+            return
+        running = self.run is not None
         volumeNode = self.ui.inputSelector.currentNode()
         self.ui.detectButton.text = "Cancel" if running else "Detect fractures"
         self.ui.detectButton.enabled = running or volumeNode is not None
         self.ui.inputSelector.enabled = not running
         self.ui.progressBar.visible = running
-        self.ui.progressBar.value = 0 if not running else self.ui.progressBar.value
-        self.ui.stageLabel.text = message
-        nodes = self.logic.newestResult(volumeNode)
-        self.report = None
-        try:
-            self.report = read_report(slicer.mrmlScene, nodes) if nodes is not None else None
-        except ValueError as error:
-            self.ui.stageLabel.text = str(error)
-        self.ui.headlineLabel.text = (
-            self.report.headline if self.report is not None else "No result for this volume yet"
-        )
-        showReport(self.ui.vertebraTable, self.report)
+        self.ui.progressBar.value = round(100 * self.progress.share) if running else 0
+        self.ui.stageLabel.text = self.progress.words if running else self.message
+        self.ui.stageLabel.visible = bool(self.ui.stageLabel.text)
+        self.view.show(self.logic.results(volumeNode))
 
 
 class VertebralFractureTest(ScriptedLoadableModuleTest):

@@ -1,4 +1,4 @@
-"""The report as rows of a ``QTableWidget``, cranial first; each grade is a word and a color.
+"""The vertebrae as rows of a ``QTableWidget``, cranial first; each grade is a word and a color.
 
 The table only shows: the truth stays in the scene's nodes, from which the report was read.
 """
@@ -10,51 +10,149 @@ from typing import Any
 import qt
 
 from VertebralFractureLib.report import ReportedVertebra, SpineReport, is_suspected
-from VertebralFractureLib.report.palette import group_of
+from VertebralFractureLib.report.palette import Color, group_of, probability_color
+from VertebralFractureLib.vertebrae.vertebra import STATUS_EXCLUDED, STATUS_NOT_EVALUABLE, STATUS_SCORED
 
-COLUMNS = ("Level", "Probability", "Grade", "Shape", "Height loss", "Status")
-_NONE = "–"
+COLUMNS = ("Level", "Probability", "Grade", "Heights", "Finding", "Reader")
+HEADERS = ("Level", "Prob.", "Grade", "Heights", "Finding", "Reader")
+NONE = "–"
+_GROUP_WORDS = {STATUS_SCORED: "scored", STATUS_NOT_EVALUABLE: "not evaluable", STATUS_EXCLUDED: "excluded"}
+_GRADE_WORDS = ("none", "mild", "moderate", "severe")
+_WIDTHS = (36, 40, 78, 62, 0, 46)
+"""Pixels at the usual font; the finding takes what is left."""
+_HEADER_TIPS = (
+    "Level, or place from the bottom where it cannot be known.",
+    "Probability of a fracture, 0 to 1.",
+    "Genant grade 0 to 3 from the measured heights, with the shape.",
+    "Anterior, middle and posterior height in mm, and the largest loss.",
+    "What the model says, or why it says nothing.",
+    "The reader's own grade, kept apart from the model's answer.",
+)
 
 
 def tableRow(vertebra: ReportedVertebra, threshold: float) -> tuple[str, ...]:
     """The words of one row, in the order of ``COLUMNS``."""
-    status = vertebra.status.replace("_", " ")
-    if is_suspected(vertebra, threshold):
-        status = "fracture suspected"
-    elif vertebra.reason:
-        status = f"{status}: {vertebra.reason}"
-    grade = _NONE
-    if vertebra.grade is not None:
-        grade = f"{vertebra.grade}{' (borderline)' if vertebra.borderline else ''}"
     return (
         vertebra.label,
-        _NONE if vertebra.fracture_probability is None else f"{vertebra.fracture_probability:.2f}",
-        grade,
-        vertebra.shape or _NONE,
-        _NONE if vertebra.height_loss is None else f"{vertebra.height_loss:.0%}",
-        status,
+        NONE if vertebra.fracture_probability is None else f"{vertebra.fracture_probability:.2f}",
+        _gradeWords(vertebra),
+        _heightWords(vertebra),
+        _findingWords(vertebra, threshold),
+        NONE if vertebra.reader.grade is None else f"grade {vertebra.reader.grade}",
     )
 
 
+def hoverText(vertebra: ReportedVertebra, threshold: float) -> str:
+    """Heights, and why it is shown as it is, for the tool tip of a row."""
+    lines = [
+        f"{vertebra.label}: {_GROUP_WORDS.get(vertebra.status, vertebra.status)}, {_findingWords(vertebra, threshold)}"
+    ]
+    if vertebra.fracture_probability is not None:
+        uncertainty = "" if vertebra.uncertainty is None else f" ± {vertebra.uncertainty:.2f}"
+        lines.append(f"Probability {vertebra.fracture_probability:.2f}{uncertainty}; suspected from {threshold:.2f}")
+    if vertebra.heights_mm is not None:
+        heights = vertebra.heights_mm
+        lines.append(
+            f"Heights: anterior {heights.anterior:.1f}, middle {heights.middle:.1f}, "
+            f"posterior {heights.posterior:.1f} mm"
+        )
+    if vertebra.grade is not None:
+        words = f"Grade {vertebra.grade} ({_GRADE_WORDS[vertebra.grade]})"
+        loss = "" if vertebra.height_loss is None else f", height loss {vertebra.height_loss:.0%}"
+        lines.append(words + (f", {vertebra.shape}" if vertebra.shape else "") + loss)
+    if vertebra.borderline:
+        lines.append("Borderline: within the measurement error of a grade's limit")
+    if vertebra.level is not None:
+        lines.append(f"Level named with probability {vertebra.level_probability:.2f}")
+    if vertebra.trabecular_hu is not None:
+        lines.append(f"Inside of the body: {vertebra.trabecular_hu:.0f} HU")
+    if vertebra.reader.comment:
+        lines.append(f"Reader: {vertebra.reader.comment}")
+    return "\n".join(lines)
+
+
+def setUpTable(table: Any) -> None:
+    """Columns, headers and widths; the finding takes the space that is left."""
+    table.setColumnCount(len(COLUMNS))
+    table.setHorizontalHeaderLabels(list(HEADERS))
+    header = table.horizontalHeader()
+    header.setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
+    header.setMinimumSectionSize(30)
+    header.setHighlightSections(False)
+    for column, (width, tip) in enumerate(zip(_WIDTHS, _HEADER_TIPS, strict=True)):
+        table.horizontalHeaderItem(column).setToolTip(tip)
+        if width:
+            table.setColumnWidth(column, width)
+        else:
+            header.setSectionResizeMode(column, qt.QHeaderView.Stretch)
+
+
+def rowOf(report: SpineReport, index: int) -> int:
+    """The row of vertebra ``index`` (caudal first), and the index of a row."""
+    return len(report.vertebrae) - 1 - index
+
+
 def showReport(table: Any, report: SpineReport | None) -> None:
-    """Fill ``table`` (``QTableWidget``) with ``report``, or empty it."""
+    """Fill ``table`` (``QTableWidget``, set up) with ``report``, or empty it."""
     vertebrae = [] if report is None else list(reversed(report.vertebrae))
     table.setRowCount(len(vertebrae))
-    table.setColumnCount(len(COLUMNS))
-    table.setHorizontalHeaderLabels(list(COLUMNS))
     for row, vertebra in enumerate(vertebrae):
-        for column, words in enumerate(tableRow(vertebra, report.scan.decision_threshold)):
-            table.setItem(row, column, _item(words, vertebra if column == COLUMNS.index("Grade") else None))
-    table.resizeColumnsToContents()
+        threshold = report.scan.decision_threshold
+        tip = hoverText(vertebra, threshold)
+        for column, words in enumerate(tableRow(vertebra, threshold)):
+            item = qt.QTableWidgetItem(words)
+            item.setToolTip(tip)
+            item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
+            table.setItem(row, column, item)
+        _color(table.item(row, COLUMNS.index("Grade")), group_of(vertebra).color)
+        if vertebra.fracture_probability is not None:
+            column = COLUMNS.index("Probability")
+            color = probability_color(vertebra.fracture_probability, threshold)
+            width = vertebra.fracture_probability * table.columnWidth(column)
+            _fillToWidth(table.item(row, column), width, color)
+        if is_suspected(vertebra, threshold):
+            for column in ("Level", "Finding"):
+                item = table.item(row, COLUMNS.index(column))
+                font = item.font()
+                font.setBold(True)
+                item.setFont(font)
+    table.resizeRowsToContents()
 
 
-def _item(words: str, colored: ReportedVertebra | None) -> Any:
-    item = qt.QTableWidgetItem(words)
-    item.setToolTip(words)
-    item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
-    if colored is not None:
-        red, green, blue = (round(255 * share) for share in group_of(colored).color)
-        isLight = 0.299 * red + 0.587 * green + 0.114 * blue > 140
-        item.setBackground(qt.QBrush(qt.QColor(red, green, blue)))
-        item.setForeground(qt.QBrush(qt.QColor(0, 0, 0) if isLight else qt.QColor(255, 255, 255)))
-    return item
+def _gradeWords(vertebra: ReportedVertebra) -> str:
+    if vertebra.status != STATUS_SCORED:
+        return _GROUP_WORDS.get(vertebra.status, vertebra.status.replace("_", " "))
+    if vertebra.grade is None:
+        return "not measured"
+    words = f"{vertebra.grade} {_GRADE_WORDS[vertebra.grade]}"
+    return "\n".join([words, *([vertebra.shape] if vertebra.shape else []), *(["borderline"] * vertebra.borderline)])
+
+
+def _heightWords(vertebra: ReportedVertebra) -> str:
+    heights = vertebra.heights_mm
+    if heights is None:
+        return NONE
+    words = f"{heights.anterior:.0f} {heights.middle:.0f} {heights.posterior:.0f}"
+    return words if vertebra.height_loss is None else f"{words}\nloss {vertebra.height_loss:.0%}"
+
+
+def _findingWords(vertebra: ReportedVertebra, threshold: float) -> str:
+    if is_suspected(vertebra, threshold):
+        return "fracture suspected"
+    return vertebra.reason or ("not suspected" if vertebra.status == STATUS_SCORED else NONE)
+
+
+def _color(item: Any, color: Color) -> None:
+    red, green, blue = (round(255 * share) for share in color)
+    isLight = 0.299 * red + 0.587 * green + 0.114 * blue > 140
+    item.setBackground(qt.QBrush(qt.QColor(red, green, blue)))
+    item.setForeground(qt.QBrush(qt.QColor(0, 0, 0) if isLight else qt.QColor(255, 255, 255)))
+
+
+def _fillToWidth(item: Any, width: float, color: Color) -> None:
+    """A bar behind the number: the cell is filled from its left edge on, where Qt lets a brush of an item begin."""
+    full, empty = qt.QColor(*(round(255 * share) for share in color)), qt.QColor(0, 0, 0, 0)
+    gradient = qt.QLinearGradient(0.0, 0.0, max(width, 1.0), 0.0)
+    for place, shown in ((0.0, full), (0.99, full), (1.0, empty)):
+        gradient.setColorAt(place, shown)
+    item.setBackground(qt.QBrush(gradient))

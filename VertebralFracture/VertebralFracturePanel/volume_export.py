@@ -1,6 +1,7 @@
-"""A volume node as a ``CTVolume`` in world coordinates, its parent transform included.
+"""A volume node's voxels, slab by slab, in world coordinates: its parent transform included.
 
-A linear transform only changes the matrix; a warping one resamples a copy, because a warped volume has no matrix.
+A linear transform only changes the matrix. A warping one resamples each slab when it is asked for, because a warped
+volume has no matrix; nothing is added to the scene for that.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
+from vtk.util.numpy_support import vtk_to_numpy
 
-from VertebralFractureLib.volume import CTVolume
+AIR_HU = -1024
 
 
 class UnusableVolume(Exception):
     """The chosen node cannot be examined; the message is one sentence for the user."""
 
 
-def ctFromVolumeNode(volumeNode: Any) -> CTVolume:
-    """Copy nothing but references where the transform allows it; voxels ``[k, j, i]``, matrix IJK to world RAS mm.
+def exportOf(volumeNode: Any) -> VolumeExport:
+    """Check ``volumeNode`` and give what reads it.
 
     Raises:
         UnusableVolume: when there is no node, no image in it, or more than one value per voxel.
@@ -33,31 +35,81 @@ def ctFromVolumeNode(volumeNode: Any) -> CTVolume:
         raise UnusableVolume(f"The volume '{volumeNode.GetName()}' is a color image; choose the CT itself.")
     transformNode = volumeNode.GetParentTransformNode()
     if transformNode is not None and not transformNode.IsTransformToWorldLinear():
-        return _warpedCopy(volumeNode, transformNode)
+        return WarpedVolumeExport(volumeNode, transformNode)
     toWorld = vtk.vtkMatrix4x4()
     if transformNode is not None:
         transformNode.GetMatrixTransformToWorld(toWorld)
-    return _ct(volumeNode, slicer.util.arrayFromVTKMatrix(toWorld))
+    return VolumeExport(volumeNode, slicer.util.arrayFromVTKMatrix(toWorld) @ _ijkToParent(volumeNode))
 
 
-def _ct(volumeNode: Any, toWorld: np.ndarray) -> CTVolume:
+class VolumeExport:
+    """``shape`` is (k, j, i), ``dtype`` int16 or float32, ``ijkToRas`` 4x4 to world RAS mm."""
+
+    def __init__(self, volumeNode: Any, ijkToRas: np.ndarray) -> None:
+        self.name = volumeNode.GetName()
+        self._volumeNode = volumeNode
+        voxels = slicer.util.arrayFromVolume(volumeNode)
+        self.dtype = np.dtype(np.int16 if np.issubdtype(voxels.dtype, np.integer) else np.float32)
+        self.shape = voxels.shape
+        self.ijkToRas = ijkToRas
+
+    def slab(self, first: int, last: int) -> np.ndarray:
+        """A copy of the slices ``first`` to ``last`` (not included) as ``dtype``.
+
+        Raises:
+            UnusableVolume: when the volume is no longer what it was.
+        """
+        image = self._volumeNode.GetImageData()
+        if image is None or image.GetDimensions()[::-1] != tuple(self.shape):
+            raise UnusableVolume(f"The volume '{self.name}' was changed while it was read; detect again.")
+        return self._compact(slicer.util.arrayFromVolume(self._volumeNode)[first:last])
+
+    def _compact(self, voxels: np.ndarray) -> np.ndarray:
+        if self.dtype == np.int16 and not np.can_cast(voxels.dtype, np.int16):
+            limits = np.iinfo(np.int16)
+            voxels = np.clip(voxels, max(limits.min, np.iinfo(voxels.dtype).min), limits.max)
+        return np.ascontiguousarray(voxels.astype(self.dtype))
+
+
+class WarpedVolumeExport(VolumeExport):
+    """The grid keeps the volume's own axes and steps and covers all of it after warping."""
+
+    def __init__(self, volumeNode: Any, transformNode: Any) -> None:
+        ijkToParent = _ijkToParent(volumeNode)
+        super().__init__(volumeNode, ijkToParent)
+        toWorld, fromWorld = vtk.vtkGeneralTransform(), vtk.vtkGeneralTransform()
+        slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(transformNode, None, toWorld)
+        slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, transformNode, fromWorld)
+        edges = [np.linspace(-0.5, size - 0.5, 9) for size in reversed(self.shape)]
+        grid = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1).reshape(-1, 3)
+        world = [toWorld.TransformPoint(point) for point in grid @ ijkToParent[:3, :3].T + ijkToParent[:3, 3]]
+        ijk = (np.array(world) - ijkToParent[:3, 3]) @ np.linalg.inv(ijkToParent[:3, :3]).T
+        low, high = np.floor(ijk.min(axis=0)), np.ceil(ijk.max(axis=0))
+        self.shape = tuple(int(size) for size in (high - low + 1)[::-1])
+        self.ijkToRas = ijkToParent.copy()
+        self.ijkToRas[:3, 3] += ijkToParent[:3, :3] @ low
+        toSource = vtk.vtkGeneralTransform()
+        toSource.PostMultiply()
+        toSource.Concatenate(slicer.util.vtkMatrixFromArray(self.ijkToRas))
+        toSource.Concatenate(fromWorld)
+        toSource.Concatenate(slicer.util.vtkMatrixFromArray(np.linalg.inv(ijkToParent)))
+        self._reslice = vtk.vtkImageReslice()
+        self._reslice.SetInputData(volumeNode.GetImageData())
+        self._reslice.SetResliceTransform(toSource)
+        self._reslice.SetInterpolationModeToLinear()
+        self._reslice.SetBackgroundLevel(AIR_HU)
+        self._reslice.SetOutputSpacing(1.0, 1.0, 1.0)
+        self._reslice.SetOutputOrigin(0.0, 0.0, 0.0)
+
+    def slab(self, first: int, last: int) -> np.ndarray:
+        last = min(last, self.shape[0])
+        self._reslice.SetOutputExtent(0, self.shape[2] - 1, 0, self.shape[1] - 1, first, last - 1)
+        self._reslice.Update()
+        voxels = vtk_to_numpy(self._reslice.GetOutput().GetPointData().GetScalars())
+        return self._compact(voxels.reshape(last - first, *self.shape[1:]))
+
+
+def _ijkToParent(volumeNode: Any) -> np.ndarray:
     ijkToRas = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(ijkToRas)
-    voxels = slicer.util.arrayFromVolume(volumeNode)
-    if np.issubdtype(voxels.dtype, np.integer):
-        voxels = np.clip(voxels, -32768, 32767).astype(np.int16, copy=False)
-    else:
-        voxels = voxels.astype(np.float32, copy=False)
-    return CTVolume(voxels, toWorld @ slicer.util.arrayFromVTKMatrix(ijkToRas), volumeNode.GetName())
-
-
-def _warpedCopy(volumeNode: Any, transformNode: Any) -> CTVolume:
-    scene = volumeNode.GetScene()
-    copy = slicer.vtkSlicerVolumesLogic.CloneVolume(scene, volumeNode, volumeNode.GetName())
-    try:
-        copy.SetAndObserveTransformNodeID(transformNode.GetID())
-        slicer.vtkSlicerTransformLogic.hardenTransform(copy)
-        ct = _ct(copy, np.eye(4))
-        return CTVolume(ct.hu.copy(), ct.ijk_to_ras, ct.name)
-    finally:
-        scene.RemoveNode(copy)
+    return slicer.util.arrayFromVTKMatrix(ijkToRas)

@@ -1,7 +1,7 @@
 """A Python process beside Slicer that speaks one JSON object per line, and that ends when it is told to.
 
-It is told by closing its standard input, which reaches the worker even through a launcher; it is killed when that was
-not enough.
+It is told by closing its standard input, which reaches the worker even through a launcher; when that was not enough,
+it is killed with everything that it started. Nothing here waits, except what says so.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import Any
 
 import qt
 
+from VertebralFracturePanel.process_tree import endProcesses, processTree
 from VertebralFracturePanel.signal import Signal
 
-GRACE_MS = 3000
+GRACE_MS = 300
+KILL_WAIT_MS = 1000
 _KEPT_LOG_LINES = 20
 
 
@@ -38,12 +40,18 @@ class WorkerProcess:
         self._python = python or slicerPython()
         self._log: deque[str] = deque(maxlen=_KEPT_LOG_LINES)
         self._unfinishedLine = b""
-        self._hasEnded = False
+        self.hasEnded = False
+        self._hasCrashed = False
+        self._exitCode = 0
+        self._doomed: list[int] = []
         self._process = qt.QProcess()
         self._process.readyReadStandardOutput.connect(self._onOutput)
         self._process.readyReadStandardError.connect(self._onLog)
         self._process.finished.connect(self._onFinished)
         self._process.errorOccurred.connect(self._onError)
+        self._killTimer = qt.QTimer()
+        self._killTimer.setSingleShot(True)
+        self._killTimer.timeout.connect(self._endDoomed)
 
     def start(self, module: str, arguments: list[str], folder: Path) -> None:
         """``folder`` becomes the working folder, so that Python finds ``module`` there."""
@@ -51,17 +59,45 @@ class WorkerProcess:
         self._process.start(self._python, ["-m", module, *arguments])
 
     def stop(self) -> None:
-        """Ask the worker to end and make sure that it does; ``ended`` is emitted before this returns."""
-        if self._process.state() == qt.QProcess.NotRunning:
+        """Ask the worker to end, and kill it with all its children when it does not within ``GRACE_MS``."""
+        if not self.isRunning:
             return
+        self._doomed = processTree(self._process.processId())
         self._process.closeWriteChannel()
-        if not self._process.waitForFinished(GRACE_MS):
-            self._process.kill()
-            self._process.waitForFinished(GRACE_MS)
+        self._killTimer.start(GRACE_MS)
 
-    def wait(self) -> None:
-        """Block until the worker has ended; Slicer's window stands still meanwhile, so this is for scripts."""
-        self._process.waitForFinished(-1)
+    def kill(self) -> None:
+        """End the worker and all its children, and wait for that; for the moment in which the application ends."""
+        if self.isRunning:
+            self._doomed = processTree(self._process.processId())
+            self._endDoomed()
+            self._process.waitForFinished(KILL_WAIT_MS)
+
+    def letRun(self, milliseconds: int) -> bool:
+        """Handle what the worker says for so long, without an event loop; False at once when it is not running."""
+        if not self.isRunning:
+            return False
+        self._process.waitForFinished(milliseconds)
+        return True
+
+    @property
+    def isRunning(self) -> bool:
+        return self._process.state() != qt.QProcess.NotRunning
+
+    @property
+    def explanation(self) -> str:
+        """Why a worker that ended without an answer did so: what is known, its last lines, and a hint."""
+        how = "It was ended by the system" if self._hasCrashed else f"exit code {self._exitCode}"
+        words = f"The detection ended without an answer ({how}). {self._hint}".strip()
+        return f"{words}\n\n{self.log}".strip()
+
+    @property
+    def _hint(self) -> str:
+        if "No module named 'torch'" in self.log or "libtorch" in self.log:
+            return "PyTorch is not complete: repair it in the PyTorch module, then restart Slicer."
+        if self._hasCrashed or "MemoryError" in self.log or "not enough memory" in self.log:
+            return "Often memory is short: close other volumes or programs, or crop the CT to the spine."
+        return "Detect again; if it stays, report the lines below."
 
     @property
     def log(self) -> str:
@@ -88,6 +124,7 @@ class WorkerProcess:
         self._log.extend(line for line in text.splitlines() if line.strip())
 
     def _onFinished(self, exitCode: int, *_status: Any) -> None:
+        self._hasCrashed = self._process.exitStatus() == qt.QProcess.CrashExit
         self._onOutput()
         self._onLog()
         self._end(exitCode)
@@ -99,9 +136,14 @@ class WorkerProcess:
             self._end(-1)
 
     def _end(self, exitCode: int) -> None:
-        if not self._hasEnded:
-            self._hasEnded = True
+        if not self.hasEnded:
+            self.hasEnded = True
+            self._exitCode = exitCode
             self.ended.emit(exitCode)
+
+    def _endDoomed(self) -> None:
+        endProcesses(self._doomed)
+        self._doomed = []
 
 
 def _bytes(array: Any) -> bytes:

@@ -115,7 +115,7 @@ def a_ct(add_volume):
 @pytest.fixture
 def a_worker(tmp_path, monkeypatch):
     """Give the source of a worker that runs in place of the real one, with ``request`` and ``say`` at hand."""
-    from VertebralFracturePanel import detection_job
+    from VertebralFracturePanel import detection_run
 
     head = """
         import json, os, sys, threading, time
@@ -134,8 +134,8 @@ def a_worker(tmp_path, monkeypatch):
     def install(body):
         source = textwrap.dedent(head) + textwrap.dedent(body)
         (tmp_path / "fast_worker.py").write_text(source, encoding="utf-8")
-        monkeypatch.setattr(detection_job, "WORKER_MODULE", "fast_worker")
-        monkeypatch.setattr(detection_job, "LIBRARY_FOLDER", tmp_path)
+        monkeypatch.setattr(detection_run, "WORKER_MODULE", "fast_worker")
+        monkeypatch.setattr(detection_run, "LIBRARY_FOLDER", tmp_path)
 
     return install
 
@@ -156,7 +156,7 @@ def a_successful_worker(a_worker, a_report, tmp_path):
 def logic():
     """The module's logic with nothing to install and this Python for the worker."""
     from VertebralFracture import VertebralFractureLogic
-    from VertebralFracturePanel.detection_job import DetectionJob
+    from VertebralFracturePanel.detection_run import DetectionRun
     from VertebralFracturePanel.torch_installer import TorchInstaller
     from VertebralFracturePanel.worker_process import WorkerProcess
 
@@ -165,5 +165,6 @@ def logic():
             pass
 
     return VertebralFractureLogic(
-        createJob=lambda ct: DetectionJob(ct, lambda: WorkerProcess(sys.executable)), torchInstaller=NoInstallation()
+        createRun=lambda node, options: DetectionRun(node, options, lambda: WorkerProcess(sys.executable)),
+        torchInstaller=NoInstallation(),
     )

@@ -14,17 +14,17 @@ import vtk
 import VertebralFracture as module
 from VertebralFractureLib.scene import read_report
 from VertebralFractureLib.volume import ct_from_sitk
-from VertebralFracturePanel.detection_job import DetectionJob
-from VertebralFracturePanel.volume_export import UnusableVolume, ctFromVolumeNode
+from VertebralFracturePanel.detection_run import DetectionRun
+from VertebralFracturePanel.volume_export import UnusableVolume, exportOf
 from VertebralFracturePanel.worker_process import WorkerProcess
 
 
 def test_a_volume_is_exported_with_its_geometry(a_ct, ct_ras_from_ijk):
-    ct = ctFromVolumeNode(a_ct)
+    export = exportOf(a_ct)
 
-    np.testing.assert_allclose(ct.ijk_to_ras, ct_ras_from_ijk)
-    assert ct.hu.shape == (10, 12, 14)
-    assert ct.hu[9, 11, 13] == 10 * 12 * 14 - 1
+    np.testing.assert_allclose(export.ijkToRas, ct_ras_from_ijk)
+    assert export.shape == (10, 12, 14)
+    assert export.slab(7, 10)[2, 11, 13] == 10 * 12 * 14 - 1
 
 
 def test_a_linear_parent_transform_is_honoured(scene, a_ct, ct_ras_from_ijk):
@@ -33,9 +33,9 @@ def test_a_linear_parent_transform_is_honoured(scene, a_ct, ct_ras_from_ijk):
     transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(turned))
     a_ct.SetAndObserveTransformNodeID(transform.GetID())
 
-    ct = ctFromVolumeNode(a_ct)
+    export = exportOf(a_ct)
 
-    np.testing.assert_allclose(ct.ijk_to_ras, turned @ ct_ras_from_ijk)
+    np.testing.assert_allclose(export.ijkToRas, turned @ ct_ras_from_ijk)
 
 
 def test_a_warping_parent_transform_is_honoured_and_leaves_no_copy_behind(scene, a_ct, ct_ras_from_ijk):
@@ -43,7 +43,7 @@ def test_a_warping_parent_transform_is_honoured_and_leaves_no_copy_behind(scene,
     source, target = vtk.vtkPoints(), vtk.vtkPoints()
     for point in ((0, 0, 0), (50, 0, 0), (0, 50, 0), (0, 0, 50), (40, 40, 40)):
         source.InsertNextPoint(point)
-        target.InsertNextPoint(point[0] + 100.0, point[1], point[2])
+        target.InsertNextPoint(point[0] + 98.0, point[1], point[2])
     shift.SetSourceLandmarks(source)
     shift.SetTargetLandmarks(target)
     shift.SetBasisToR()
@@ -52,11 +52,14 @@ def test_a_warping_parent_transform_is_honoured_and_leaves_no_copy_behind(scene,
     a_ct.SetAndObserveTransformNodeID(transform.GetID())
     before = scene.GetNumberOfNodes()
 
-    ct = ctFromVolumeNode(a_ct)
+    export = exportOf(a_ct)
 
-    center = ct.ijk_to_ras_points((np.array([ct.shape_kji[::-1]]) - 1) / 2)
-    expected = ct_ras_from_ijk @ np.array([6.5, 5.5, 4.5, 1.0]) + np.array([100.0, 0.0, 0.0, 0.0])
-    np.testing.assert_allclose(center[0], expected[:3], atol=2.0)
+    world = ct_ras_from_ijk @ np.array([5.0, 6.0, 7.0, 1.0]) + np.array([98.0, 0.0, 0.0, 0.0])
+    i, j, k = np.linalg.solve(export.ijkToRas, world)[:3]
+    np.testing.assert_allclose((i, j, k), np.round((i, j, k)), atol=0.01)
+    voxels = np.concatenate([export.slab(first, first + 4) for first in range(0, export.shape[0], 4)])
+    assert voxels.shape == export.shape
+    assert voxels[round(k), round(j), round(i)] == slicer.util.arrayFromVolume(a_ct)[7, 6, 5]
     assert scene.GetNumberOfNodes() == before
 
 
@@ -64,9 +67,9 @@ def test_what_is_not_a_volume_is_refused_in_words(scene):
     empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Empty")
 
     with pytest.raises(UnusableVolume, match="Choose a CT"):
-        ctFromVolumeNode(None)
+        exportOf(None)
     with pytest.raises(UnusableVolume, match="'Empty' holds no image"):
-        ctFromVolumeNode(empty)
+        exportOf(empty)
 
 
 @pytest.mark.usefixtures("a_successful_worker")
@@ -92,21 +95,21 @@ def test_each_volume_has_its_own_newest_result(a_ct, add_volume, logic):
 def test_a_worker_that_explains_itself_is_quoted(a_ct, logic, a_worker):
     a_worker('say(error="This is not a CT.", exit_code=2); sys.exit(2)')
 
-    with pytest.raises(module.DetectionFailed, match="This is not a CT"):
+    with pytest.raises(module.RunFailed, match="This is not a CT"):
         logic.detectFractures(a_ct)
 
 
 def test_a_worker_that_crashes_leaves_its_last_lines(a_ct, logic, a_worker):
     a_worker('raise RuntimeError("out of luck")')
 
-    with pytest.raises(module.DetectionFailed, match=r"(?s)without an answer.*out of luck"):
+    with pytest.raises(module.RunFailed, match=r"(?s)without an answer.*out of luck"):
         logic.detectFractures(a_ct)
 
 
 def test_a_python_that_cannot_be_started_is_an_error_and_not_a_hang(a_ct, logic):
-    logic.createJob = lambda ct: DetectionJob(ct, lambda: WorkerProcess("no-such-python"))
+    logic.createRun = lambda node, options: DetectionRun(node, options, lambda: WorkerProcess("no-such-python"))
 
-    with pytest.raises(module.DetectionFailed, match="could not be started"):
+    with pytest.raises(module.RunFailed, match="could not be started"):
         logic.detectFractures(a_ct)
 
 
@@ -117,7 +120,7 @@ def test_the_worker_gets_the_volume_as_it_lies_in_the_world(a_ct, logic, a_worke
         say(error="enough seen", exit_code=2)
     """)
 
-    with pytest.raises(module.DetectionFailed, match="enough seen"):
+    with pytest.raises(module.RunFailed, match="enough seen"):
         logic.detectFractures(a_ct)
 
     seen = ct_from_sitk(sitk.ReadImage(str(copy)))
@@ -130,7 +133,7 @@ def test_nothing_stays_in_the_temporary_folder(a_ct, logic, a_worker, tmp_path, 
     (tmp_path / "temporary").mkdir()
     a_worker('say(error="no", exit_code=2)')
 
-    with pytest.raises(module.DetectionFailed):
+    with pytest.raises(module.RunFailed):
         logic.detectFractures(a_ct)
 
     assert list((tmp_path / "temporary").iterdir()) == []

@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QApplication
 
 import VertebralFracture as module
 from VertebralFractureLib.scene import find_results
+from VertebralFracturePanel.progress_estimate import STAGE_WEIGHTS
 from VertebralFracturePanel.results_table import COLUMNS
 from VertebralFracturePanel.torch_installer import TorchInstaller, TorchMissing
 
@@ -44,13 +45,13 @@ def test_nothing_can_be_detected_without_a_volume(widget, add_volume):
 def test_the_result_is_shown_in_words_and_colors(widget):
     widget.ui.detectButton.click()
     assert widget.ui.detectButton.text == "Cancel"
-    until(lambda: widget.job is None)
+    until(lambda: widget.run is None)
 
     assert widget.ui.headlineLabel.text == "1 fracture suspected, T12; 2 vertebrae scored, 1 not evaluable"
     assert cells(widget.ui.vertebraTable) == [
-        ["T11", "–", "–", "–", "–", "not evaluable: cut by the field of view"],
-        ["T12", "0.93", "2", "wedge", "31%", "fracture suspected"],
-        ["L1", "0.10", "0", "–", "31%", "scored"],
+        ["T11", "–", "not evaluable", "–", "cut by the field of view", "–"],
+        ["T12", "0.93", "2 moderate\nwedge", "18 20 26\nloss 31%", "fracture suspected", "–"],
+        ["L1", "0.10", "0 none", "18 20 26\nloss 31%", "not suspected", "–"],
     ]
     colors = {widget.ui.vertebraTable.item(row, COLUMNS.index("Grade")).background().color().name() for row in range(3)}
     assert len(colors) == 3
@@ -65,8 +66,11 @@ def test_progress_names_the_step(widget, a_worker):
     widget.ui.detectButton.click()
     until(lambda: widget.ui.progressBar.value > 0)
 
-    assert widget.ui.stageLabel.text == "Step 4 of 6: scoring patches along the spine"
-    assert widget.ui.progressBar.value == round(100 * 3.5 / 6)
+    until(lambda: widget.ui.stageLabel.text.startswith("Step 5 of 7: scoring patches along the spine"))
+    share = (
+        sum(STAGE_WEIGHTS[stage] for stage in ("handover", "read", "cord", "spine")) + 0.5 * STAGE_WEIGHTS["fracture"]
+    )
+    assert widget.ui.progressBar.value == round(100 * share / sum(STAGE_WEIGHTS.values()))
 
 
 LONG_WORKER = """
@@ -89,7 +93,7 @@ def test_cancel_ends_the_worker_at_once(widget, scene, a_worker):
 
     widget.ui.detectButton.click()
 
-    assert widget.job is None
+    assert widget.run is None
     assert time.monotonic() - started < 20.0
     assert widget.ui.stageLabel.text == "Cancelled."
     assert widget.ui.detectButton.text == "Detect fractures"
@@ -101,7 +105,7 @@ def test_deleting_the_input_cancels(widget, scene, a_ct, a_worker):
 
     scene.RemoveNode(a_ct)
 
-    assert widget.job is None
+    assert widget.run is None
     assert not widget.ui.detectButton.enabled
 
 
@@ -111,7 +115,7 @@ def test_closing_the_scene_cancels_and_clears_the_panel(widget, scene, a_worker)
 
     scene.Clear()
 
-    assert widget.job is None
+    assert widget.run is None
     assert widget.ui.vertebraTable.rowCount == 0
     assert not widget.ui.detectButton.enabled
 
@@ -122,19 +126,19 @@ def test_leaving_slicer_ends_the_worker(widget, a_worker):
 
     widget.cleanup()
 
-    assert widget.job is None
+    assert widget.run is None
 
 
 @pytest.mark.usefixtures("a_ct")
 def test_a_failure_is_shown_in_words_and_the_next_run_works(widget, a_worker, a_report, request):
     a_worker('say(error="This is not a CT.", exit_code=2)')
     widget.ui.detectButton.click()
-    until(lambda: widget.job is None)
+    until(lambda: widget.run is None)
     assert widget.ui.stageLabel.text == "This is not a CT."
 
     request.getfixturevalue("a_successful_worker")
     widget.ui.detectButton.click()
-    until(lambda: widget.job is None)
+    until(lambda: widget.run is None)
 
     assert widget.ui.stageLabel.text == ""
     assert widget.ui.headlineLabel.text == a_report.headline
@@ -144,7 +148,7 @@ def test_a_failure_is_shown_in_words_and_the_next_run_works(widget, a_worker, a_
 def test_a_second_run_shows_the_newest_result(widget, scene):
     for _ in range(2):
         widget.ui.detectButton.click()
-        until(lambda: widget.job is None)
+        until(lambda: widget.run is None)
 
     assert len(find_results(scene)) == 2
     assert widget.ui.vertebraTable.rowCount == 3
@@ -165,11 +169,12 @@ def test_a_new_panel_shows_what_the_scene_holds(scene, a_ct, logic, a_report):
 @pytest.mark.usefixtures("a_successful_worker", "a_ct")
 def test_a_deleted_result_leaves_the_panel(widget, scene):
     widget.ui.detectButton.click()
-    until(lambda: widget.job is None)
+    until(lambda: widget.run is None)
 
     scene.RemoveNode(find_results(scene)[0].table)
+    QApplication.processEvents()
 
-    assert widget.ui.headlineLabel.text == "No result for this volume yet"
+    assert widget.ui.headlineLabel.text == "No result for this volume yet."
     assert widget.ui.vertebraTable.rowCount == 0
 
 
@@ -178,7 +183,7 @@ def test_a_click_on_a_row_centers_the_slice_views(widget, scene):
     slice_node = scene.AddNewNodeByClass("vtkMRMLSliceNode")
     slice_node.SetOrientationToAxial()
     widget.ui.detectButton.click()
-    until(lambda: widget.job is None)
+    until(lambda: widget.run is None)
 
     widget.ui.vertebraTable.cellClicked.emit(1, 0)
 
@@ -198,7 +203,7 @@ def test_without_pytorch_nothing_starts(scene):
 
     widget.ui.detectButton.click()
 
-    assert widget.job is None
+    assert widget.run is None
     assert "Without PyTorch" in widget.ui.stageLabel.text
     assert find_results(scene) == ()
     widget.cleanup()

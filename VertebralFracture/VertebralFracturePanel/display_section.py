@@ -1,0 +1,80 @@
+"""What of a result is visible and how strongly; the state is that of the display nodes, never kept here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from VertebralFractureLib.report.palette import GROUPS
+from VertebralFractureLib.scene import SceneNodes
+
+
+class DisplaySection:
+    """Check boxes and the opacity of one result's nodes."""
+
+    def __init__(self, ui: Any) -> None:
+        self._ui = ui
+        self._nodes: SceneNodes | None = None
+        self._isShowing = False
+        for box in (ui.pointsCheckBox, ui.labelsCheckBox, ui.centerlineCheckBox, ui.landmarksCheckBox):
+            box.connect("toggled(bool)", self._onChanged)
+        ui.opacitySlider.connect("valueChanged(double)", self._onChanged)
+        ui.legendLabel.text = _legend()
+
+    def show(self, nodes: SceneNodes | None) -> None:
+        """Show the state of ``nodes``; without any the section is disabled."""
+        self._nodes = nodes
+        self._isShowing = True
+        self._ui.displaySection.enabled = nodes is not None
+        points, lines, landmarks = self._displays()
+        for box, displays in (
+            (self._ui.pointsCheckBox, points),
+            (self._ui.centerlineCheckBox, lines),
+            (self._ui.landmarksCheckBox, landmarks),
+        ):
+            box.enabled = bool(displays)
+            box.checked = any(display.GetVisibility() for display in displays)
+        self._ui.labelsCheckBox.enabled = bool(points)
+        self._ui.labelsCheckBox.checked = any(display.GetPointLabelsVisibility() for display in points)
+        if points:
+            self._ui.opacitySlider.value = points[0].GetOpacity()
+        self._isShowing = False
+
+    def _onChanged(self, _value: Any = None) -> None:
+        if self._isShowing:
+            return
+        points, lines, landmarks = self._displays()
+        for box, displays in (
+            (self._ui.pointsCheckBox, points),
+            (self._ui.centerlineCheckBox, lines),
+            (self._ui.landmarksCheckBox, landmarks),
+        ):
+            for display in displays:
+                display.SetVisibility(bool(box.checked))
+        for display in points:
+            display.SetPointLabelsVisibility(bool(self._ui.labelsCheckBox.checked))
+        for display in (*points, *lines, *landmarks):
+            display.SetOpacity(float(self._ui.opacitySlider.value))
+
+    def _displays(self) -> tuple[list[Any], list[Any], list[Any]]:
+        """Display nodes of the points by grade, of the centerline, and of the landmarks."""
+        nodes = self._nodes
+        if nodes is None:
+            return [], [], []
+        kinds = (list(nodes.points.values()), [nodes.centerline], [nodes.landmarks])
+        points, lines, landmarks = (
+            [node.GetDisplayNode() for node in kind if node is not None and node.GetDisplayNode() is not None]
+            for kind in kinds
+        )
+        return points, lines, landmarks
+
+
+def _legend() -> str:
+    """The groups in two columns, each with its color before its name."""
+    square = '<span style="background-color:{};">&nbsp;&nbsp;&nbsp;&nbsp;</span>'
+    cells = [f"<td>{square.format(_hex(group.color))} {group.name}&nbsp;</td>" for group in GROUPS]
+    rows = ("".join(cells[first : first + 2]) for first in range(0, len(cells), 2))
+    return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+
+
+def _hex(color: tuple[float, float, float]) -> str:
+    return "#" + "".join(f"{round(255 * share):02x}" for share in color)

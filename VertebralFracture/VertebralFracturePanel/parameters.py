@@ -1,0 +1,98 @@
+"""What the panel remembers in the scene's parameter node; results keep their own state in their nodes.
+
+A choice that was never made, or that a scene holds in an unknown form, gives the default.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from VertebralFractureLib.report import OWN_RULE
+from VertebralFractureLib.vertebrae import GRADING_RULES
+
+ADD, REPLACE = "add", "replace"
+"""What detecting again does with the earlier result of the same volume."""
+
+
+class Parameters:
+    """Typed access to a ``vtkMRMLScriptedModuleNode``."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+
+    @property
+    def inputVolume(self) -> Any:
+        return self._node.GetNodeReference("InputVolume")
+
+    @inputVolume.setter
+    def inputVolume(self, volumeNode: Any) -> None:
+        self._node.SetNodeReferenceID("InputVolume", _idOf(volumeNode))
+
+    @property
+    def resultTable(self) -> Any:
+        """The table node of the result that was chosen among several."""
+        return self._node.GetNodeReference("ResultTable")
+
+    @resultTable.setter
+    def resultTable(self, tableNode: Any) -> None:
+        self._node.SetNodeReferenceID("ResultTable", _idOf(tableNode))
+
+    @property
+    def chosenVertebra(self) -> int | None:
+        """Place in the result, caudal first."""
+        return self._number("ChosenVertebra", int)
+
+    @chosenVertebra.setter
+    def chosenVertebra(self, index: int | None) -> None:
+        self._set("ChosenVertebra", "" if index is None else str(index))
+
+    @property
+    def threshold(self) -> float | None:
+        """Of the reader's last choice, for results to come; None: the model's own."""
+        value = self._number("Threshold", float)
+        return value if value is not None and 0.0 <= value <= 1.0 else None
+
+    @threshold.setter
+    def threshold(self, value: float | None) -> None:
+        self._set("Threshold", "" if value is None else repr(value))
+
+    @property
+    def rule(self) -> str:
+        value = self._node.GetParameter("GradingRule")
+        return value if value in GRADING_RULES else OWN_RULE
+
+    @rule.setter
+    def rule(self, value: str) -> None:
+        self._set("GradingRule", value)
+
+    @property
+    def secondRun(self) -> str:
+        return REPLACE if self._node.GetParameter("SecondRun") == REPLACE else ADD
+
+    @secondRun.setter
+    def secondRun(self, value: str) -> None:
+        self._set("SecondRun", value)
+
+    @property
+    def threads(self) -> int | None:
+        """None: as many as PyTorch takes by itself."""
+        value = self._number("Threads", int)
+        return value if value is not None and value > 0 else None
+
+    @threads.setter
+    def threads(self, value: int | None) -> None:
+        self._set("Threads", str(value or 0))
+
+    def _set(self, name: str, text: str) -> None:
+        if self._node.GetParameter(name) != text:
+            self._node.SetParameter(name, text)
+
+    def _number(self, name: str, kind: Any) -> Any:
+        try:
+            return kind(self._node.GetParameter(name))
+        except ValueError:
+            return None
+
+
+def _idOf(node: Any) -> str | None:
+    return None if node is None else node.GetID()

@@ -1,0 +1,50 @@
+"""Threshold and grading rule: what the reader sets here acts at once on the result that is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from VertebralFractureLib.report import OWN_RULE, SpineReport
+from VertebralFractureLib.scene.shown_reading import Reading
+from VertebralFractureLib.vertebrae import GRADING_RULES
+from VertebralFracturePanel.signal import Signal
+
+
+class ReadingSection:
+    """Signal: ``changed(Reading)``, only when the user did it."""
+
+    def __init__(self, ui: Any) -> None:
+        self.changed = Signal()
+        self._ui = ui
+        self._isShowing = False
+        self._ownThreshold = 0.5
+        for key, title in GRADING_RULES.items():
+            ui.ruleSelector.addItem(title, key)
+        ui.thresholdSlider.connect("valueChanged(double)", self._onChanged)
+        ui.ruleSelector.connect("currentIndexChanged(int)", self._onChanged)
+        ui.ownReadingButton.connect("clicked(bool)", self._onOwnReading)
+
+    def show(self, reading: Reading | None, report: SpineReport | None) -> None:
+        """Show the reading of a result; without one the section is disabled.
+
+        Args:
+            report: the model's own, for the way back to it.
+        """
+        self._isShowing = True
+        self._ui.readingSection.enabled = reading is not None
+        if reading is not None and report is not None:
+            self._ownThreshold = report.scan.decision_threshold
+            # A slider of two decimals would else round a threshold that nobody touched.
+            if abs(self._ui.thresholdSlider.value - reading.threshold) > 0.005:
+                self._ui.thresholdSlider.value = reading.threshold
+            self._ui.ruleSelector.setCurrentIndex(list(GRADING_RULES).index(reading.rule))
+            self._ui.ownReadingButton.enabled = reading != Reading(self._ownThreshold)
+        self._isShowing = False
+
+    def _onChanged(self, _value: Any = None) -> None:
+        if not self._isShowing:
+            rule = list(GRADING_RULES)[self._ui.ruleSelector.currentIndex]
+            self.changed.emit(Reading(round(float(self._ui.thresholdSlider.value), 2), rule))
+
+    def _onOwnReading(self, _checked: bool = False) -> None:
+        self.changed.emit(Reading(self._ownThreshold, OWN_RULE))

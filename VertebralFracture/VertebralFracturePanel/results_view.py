@@ -1,0 +1,132 @@
+"""The lower part of the panel: one result with everything that can be done to it, each in a section of its own file.
+
+A further section is made in the constructor and gets the result in ``_showResult``, like the others.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+
+from VertebralFractureLib.report import SpineReport
+from VertebralFractureLib.scene import SceneNodes, read_report
+from VertebralFractureLib.scene.shown_reading import Reading, read_shown_report, reading_of, show_reading
+from VertebralFracturePanel.display_section import DisplaySection
+from VertebralFracturePanel.export_section import ExportSection
+from VertebralFracturePanel.reading_section import ReadingSection
+from VertebralFracturePanel.results_table import setUpTable, showReport
+from VertebralFracturePanel.side_by_side import SideBySide
+from VertebralFracturePanel.vertebra_walk import VertebraWalk
+
+
+class ResultsView:
+    """Shows what the scene's nodes hold. ``nodes`` and ``report`` (as it is being read) are None without a result."""
+
+    def __init__(self, ui: Any, logic: Any) -> None:
+        self.nodes: SceneNodes | None = None
+        self.report: SpineReport | None = None
+        self._ui = ui
+        self._logic = logic
+        self._results: list[SceneNodes] = []
+        setUpTable(ui.vertebraTable)
+        self.readingSection = ReadingSection(ui)
+        self.displaySection = DisplaySection(ui)
+        self.exportSection = ExportSection(ui)
+        self.vertebraWalk = VertebraWalk(ui)
+        self.sideBySide = SideBySide()
+        ui.resultSelector.connect("currentIndexChanged(int)", self._onResultChosen)
+        ui.sideBySideButton.connect("toggled(bool)", self._onSideBySide)
+        self.readingSection.changed.connect(self._onReadingChanged)
+        self.vertebraWalk.chosen.connect(self._onVertebraChosen)
+
+    def show(self, results: list[SceneNodes]) -> None:
+        """Show the one of ``results`` (newest first) that the user chose, else the newest."""
+        self._results = results
+        chosen = self._logic.parameters.resultTable
+        self._showResult(next((nodes for nodes in results if nodes.table is chosen), next(iter(results), None)))
+        self._showSelector()
+
+    def leaveModule(self) -> None:
+        """The user looks elsewhere: layout and views become theirs again."""
+        self._ui.sideBySideButton.checked = False
+
+    def forgetScene(self) -> None:
+        """The scene is being closed: nothing in it is touched any more."""
+        self.sideBySide.forget()
+        self._ui.sideBySideButton.checked = False
+        self.exportSection.forget()
+        self.show([])
+
+    def cleanup(self) -> None:
+        self.leaveModule()
+        self.vertebraWalk.removeObservers()
+
+    def _showResult(self, nodes: SceneNodes | None) -> None:
+        own = shown = reading = None
+        headline = "No result for this volume yet."
+        try:
+            if nodes is not None:
+                own = read_report(slicer.mrmlScene, nodes)
+                reading = reading_of(nodes, own)
+                shown = read_shown_report(slicer.mrmlScene, nodes)
+                headline = shown.headline
+        except (ValueError, KeyError, TypeError) as error:
+            own = shown = reading = nodes = None
+            headline = f"This result cannot be shown: {error}"
+        self.nodes, self.report = nodes, shown
+        self._ui.headlineLabel.text = headline
+        hasVertebrae = shown is not None and bool(shown.vertebrae)
+        for part in (self._ui.vertebraTable, self._ui.previousButton, self._ui.nextButton, self._ui.readingSection):
+            part.visible = hasVertebrae
+        self._ui.displaySection.visible = nodes is not None
+        showReport(self._ui.vertebraTable, shown)
+        self.readingSection.show(reading, own)
+        self.displaySection.show(nodes)
+        self.exportSection.show(nodes, shown)
+        self.vertebraWalk.show(nodes, shown, self._logic.parameters.chosenVertebra if nodes is not None else None)
+        self._showSideBySide()
+
+    def _showSideBySide(self) -> None:
+        hasStraight = self.nodes is not None and self.nodes.straightened is not None
+        self._ui.sideBySideButton.enabled = hasStraight
+        if not hasStraight:
+            self._ui.sideBySideButton.checked = False
+        elif self._ui.sideBySideButton.checked:
+            self.sideBySide.enter(self.nodes)
+
+    def _showSelector(self) -> None:
+        """Only where there is something to choose."""
+        selector = self._ui.resultSelector
+        selector.blockSignals(True)
+        selector.clear()
+        for nodes in self._results:
+            when = (nodes.table.GetAttribute("VertebralFracture.writtenAt") or "").replace("T", " ")[:19]
+            selector.addItem(f"{nodes.table.GetName()}, {when} UTC")
+        if self.nodes is not None:
+            selector.setCurrentIndex([nodes.table for nodes in self._results].index(self.nodes.table))
+        selector.visible = len(self._results) > 1
+        selector.blockSignals(False)
+
+    def _onResultChosen(self, index: int) -> None:
+        if 0 <= index < len(self._results):
+            self._logic.parameters.resultTable = self._results[index].table
+            self._logic.parameters.chosenVertebra = None
+            self._showResult(self._results[index])
+
+    def _onReadingChanged(self, reading: Reading) -> None:
+        if self.nodes is not None:
+            show_reading(slicer.mrmlScene, self.nodes, reading)
+            self._logic.parameters.threshold, self._logic.parameters.rule = reading.threshold, reading.rule
+            self.show(self._logic.results(self.nodes.input_volume))
+
+    def _onVertebraChosen(self, index: int | None) -> None:
+        self._logic.parameters.chosenVertebra = index
+
+    def _onSideBySide(self, isWanted: bool) -> None:
+        if not isWanted:
+            self.sideBySide.leave()
+        elif self.nodes is not None:
+            self.sideBySide.enter(self.nodes)
+            if self._logic.parameters.chosenVertebra is not None:
+                self.vertebraWalk.choose(self._logic.parameters.chosenVertebra)

@@ -1,0 +1,140 @@
+"""A layout of our own: the CT and the straightened spine side by side, the probability along the spine below.
+
+It is there only while it is wanted: leaving it, the module or the scene brings back the layout and the volumes that the
+user had in the views.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+
+from VertebralFractureLib.scene import SceneNodes
+
+LAYOUT_ID = 15341
+"""Beyond the numbers that Slicer's own layouts use."""
+STRAIGHT_VIEW = "VertebralFractureStraight"
+_SLICE = """<item><view class="vtkMRMLSliceNode" singletontag="{name}">
+<property name="orientation" action="default">{orientation}</property>
+<property name="viewlabel" action="default">{label}</property>
+<property name="viewcolor" action="default">{color}</property></view></item>"""
+_DESCRIPTION = (
+    '<layout type="vertical" split="true"><item splitSize="700"><layout type="horizontal">'
+    + _SLICE.format(name="Red", orientation="Axial", label="R", color="#F34A33")
+    + _SLICE.format(name="Yellow", orientation="Sagittal", label="Y", color="#EDD54C")
+    + _SLICE.format(name=STRAIGHT_VIEW, orientation="Sagittal", label="S", color="#5AA9A5")
+    + '</layout></item><item splitSize="300"><view class="vtkMRMLPlotViewNode" singletontag="PlotView1">'
+    '<property name="viewlabel" action="default">P</property></view></item></layout>'
+)
+
+
+class SideBySide:
+    """``enter`` for a result, ``leave`` to go back; both may be called at any time."""
+
+    def __init__(self) -> None:
+        self._nodes: SceneNodes | None = None
+        self._formerLayout: int | None = None
+        self._formerVolumes: dict[str, str | None] = {}
+
+    @property
+    def isEntered(self) -> bool:
+        return self._formerLayout is not None
+
+    def enter(self, nodes: SceneNodes) -> None:
+        """Show the volumes of ``nodes`` beside each other; needs a straightened volume."""
+        scene = slicer.mrmlScene
+        layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+        if layout is None or nodes.straightened is None:
+            return
+        if not self.isEntered:
+            self._formerLayout = layout.GetViewArrangement()
+            if not layout.IsLayoutDescription(LAYOUT_ID):
+                layout.AddLayoutDescription(LAYOUT_ID, _DESCRIPTION)
+            layout.SetViewArrangement(LAYOUT_ID)
+        self._nodes = nodes
+        for name, volume in (
+            ("Red", nodes.input_volume),
+            ("Yellow", nodes.input_volume),
+            (STRAIGHT_VIEW, nodes.straightened),
+        ):
+            composite = _composite(scene, name)
+            self._formerVolumes.setdefault(name, composite.GetBackgroundVolumeID())
+            composite.SetBackgroundVolumeID(None if volume is None else volume.GetID())
+        _fit(_view(scene, STRAIGHT_VIEW), nodes.straightened)
+        plot = scene.GetFirstNodeByClass("vtkMRMLPlotViewNode")
+        if plot is not None and nodes.chart is not None:
+            plot.SetPlotChartNodeID(nodes.chart.GetID())
+        self._showPointsPerView(scene)
+
+    def leave(self) -> None:
+        """Back to the layout and the volumes of before."""
+        if not self.isEntered:
+            return
+        scene = slicer.mrmlScene
+        layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+        if layout is not None and layout.GetViewArrangement() == LAYOUT_ID:
+            layout.SetViewArrangement(self._formerLayout)
+        for name, volumeId in self._formerVolumes.items():
+            composite = _composite(scene, name)
+            composite.SetBackgroundVolumeID(volumeId if volumeId and scene.GetNodeByID(volumeId) else None)
+        for node in self._patientMarkups():
+            node.GetDisplayNode().RemoveAllViewNodeIDs()
+        if self._nodes.straight_points is not None and self._nodes.straight_points.GetDisplayNode() is not None:
+            self._nodes.straight_points.GetDisplayNode().SetVisibility(False)
+        self.forget()
+
+    def forget(self) -> None:
+        """The scene is going: there is nothing to bring back."""
+        self._nodes = None
+        self._formerLayout = None
+        self._formerVolumes = {}
+
+    def _showPointsPerView(self, scene: Any) -> None:
+        """Points of straight space in the straight view alone, those of the patient in all others."""
+        straight = _view(scene, STRAIGHT_VIEW)
+        others = [
+            scene.GetNthNodeByClass(place, className).GetID()
+            for className in ("vtkMRMLSliceNode", "vtkMRMLViewNode")
+            for place in range(scene.GetNumberOfNodesByClass(className))
+            if scene.GetNthNodeByClass(place, className) is not straight
+        ]
+        for node in self._patientMarkups():
+            node.GetDisplayNode().SetViewNodeIDs(others)
+        if self._nodes.straight_points is not None and straight is not None:
+            display = self._nodes.straight_points.GetDisplayNode()
+            display.SetViewNodeIDs([straight.GetID()])
+            display.SetVisibility(True)
+
+    def _patientMarkups(self) -> list[Any]:
+        nodes = self._nodes
+        markups = [*nodes.points.values(), nodes.centerline, nodes.landmarks]
+        return [node for node in markups if node is not None and node.GetDisplayNode() is not None]
+
+
+def _view(scene: Any, name: str) -> Any:
+    return scene.GetSingletonNode(name, "vtkMRMLSliceNode")
+
+
+def _composite(scene: Any, name: str) -> Any:
+    """The view's composite node; Slicer's slice widget has made it, elsewhere it is made here."""
+    composite = scene.GetSingletonNode(name, "vtkMRMLSliceCompositeNode")
+    if composite is None:
+        composite = slicer.vtkMRMLSliceCompositeNode()
+        composite.SetSingletonTag(name)
+        composite.SetLayoutName(name)
+        composite = scene.AddNode(composite)
+    return composite
+
+
+def _fit(view: Any, volumeNode: Any) -> None:
+    """Center a sagittal view on the whole volume."""
+    if view is None:
+        return
+    bounds = [0.0] * 6
+    volumeNode.GetRASBounds(bounds)
+    view.SetOrientation("Sagittal")
+    view.JumpSliceByCentering(*(0.5 * (bounds[2 * axis] + bounds[2 * axis + 1]) for axis in range(3)))
+    width, height = (max(size, 1) for size in view.GetDimensions()[:2])
+    tall = max(bounds[5] - bounds[4], (bounds[3] - bounds[2]) * height / width)
+    view.SetFieldOfView(tall * width / height, tall, 1.0)

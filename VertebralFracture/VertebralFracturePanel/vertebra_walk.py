@@ -1,0 +1,94 @@
+"""One vertebra is chosen: by a click on its row or on its point, or by walking; table, points and views follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+import slicer
+from slicer.util import VTKObservationMixin
+
+from VertebralFractureLib.report import SpineReport, is_suspected
+from VertebralFractureLib.scene import SceneNodes
+from VertebralFractureLib.scene.jump import highlight_vertebra, jump_to_vertebra, vertebra_at
+from VertebralFracturePanel.results_table import rowOf
+from VertebralFracturePanel.signal import Signal
+
+UP, DOWN = -1, 1
+
+
+class VertebraWalk(VTKObservationMixin):
+    """Signal: ``chosen(index)``, caudal first, None for none."""
+
+    def __init__(self, ui: Any) -> None:
+        VTKObservationMixin.__init__(self)
+        self.chosen = Signal()
+        self._ui = ui
+        self._nodes: SceneNodes | None = None
+        self._report: SpineReport | None = None
+        self._index: int | None = None
+        ui.vertebraTable.connect("cellClicked(int,int)", self._onCellClicked)
+        ui.previousButton.connect("clicked(bool)", lambda _checked=False: self.walk(UP))
+        ui.nextButton.connect("clicked(bool)", lambda _checked=False: self.walk(DOWN))
+        self._shortcuts = []
+        for key, direction in ((qt.Qt.Key_Up, UP), (qt.Qt.Key_Down, DOWN)):
+            # Before the table's own use of these keys, and only while the table has the focus.
+            shortcut = qt.QShortcut(qt.QKeySequence(key), ui.vertebraTable)
+            shortcut.setContext(qt.Qt.WidgetShortcut)
+            shortcut.activated.connect(lambda direction=direction: self.walk(direction))
+            self._shortcuts.append(shortcut)
+
+    def show(self, nodes: SceneNodes | None, report: SpineReport | None, index: int | None) -> None:
+        """Follow another result or another reading of it; ``index`` stays chosen, and no view moves."""
+        self.removeObservers()
+        self._nodes, self._report = nodes, report
+        self._index = index if report is not None and index is not None and index < len(report.vertebrae) else None
+        for node in nodes.points.values() if nodes is not None else ():
+            display = node.GetDisplayNode()
+            if display is not None:
+                self.addObserver(display, display.JumpToPointEvent, self._onPointClicked)
+        hasSuspected = report is not None and bool(report.suspected)
+        self._ui.previousButton.enabled = self._ui.nextButton.enabled = hasSuspected
+        self._showChosen()
+
+    def choose(self, index: int) -> None:
+        """Choose vertebra ``index`` and lead the views to it."""
+        self._index = index
+        self._showChosen()
+        jump_to_vertebra(slicer.mrmlScene, self._nodes, self._report.vertebrae, index)
+        self.chosen.emit(index)
+
+    def walk(self, direction: int) -> None:
+        """To the next suspected vertebra above or below, no further than the last; to any when none is suspected."""
+        if self._report is None or not self._report.vertebrae:
+            return
+        vertebrae, threshold = self._report.vertebrae, self._report.scan.decision_threshold
+        stops = [n for n, v in enumerate(vertebrae) if is_suspected(v, threshold)] or list(range(len(vertebrae)))
+        # Down the table is caudal, toward lower indices.
+        at = self._index if self._index is not None else (len(vertebrae) if direction == DOWN else -1)
+        ahead = [n for n in stops if (n < at if direction == DOWN else n > at)]
+        if ahead:
+            self.choose(max(ahead) if direction == DOWN else min(ahead))
+
+    def _showChosen(self) -> None:
+        table = self._ui.vertebraTable
+        if self._index is None:
+            table.clearSelection()
+        else:
+            table.selectRow(rowOf(self._report, self._index))
+        if self._nodes is not None:
+            centre = None if self._index is None else self._report.vertebrae[self._index].centre_ras
+            highlight_vertebra(self._nodes, centre)
+
+    def _onCellClicked(self, row: int, _column: int) -> None:
+        if self._report is not None:
+            self.choose(rowOf(self._report, row))
+
+    def _onPointClicked(self, displayNode: Any, _event: str) -> None:
+        place = displayNode.GetActiveComponentIndex()
+        points = displayNode.GetMarkupsNode()
+        if points is None or not 0 <= place < points.GetNumberOfControlPoints():
+            return
+        index = vertebra_at(self._report.vertebrae, points.GetNthControlPointPositionWorld(place))
+        if index is not None:
+            self.choose(index)

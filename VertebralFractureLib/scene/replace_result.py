@@ -1,0 +1,25 @@
+"""A new result takes the place of an older one, whose reader's verdicts go over to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from VertebralFractureLib.scene.remove_result import remove_result
+from VertebralFractureLib.scene.scene_nodes import SceneNodes
+
+_VERDICT_COLUMNS = ("reader_grade", "reader_comment")
+_NO_GRADE = -1
+
+
+def replace_result(scene: Any, older: SceneNodes, newer: SceneNodes) -> None:
+    """Keep what the reader wrote about a vertebra of the same label, and remove ``older``."""
+    source, target = older.table.GetTable(), newer.table.GetTable()
+    rows = {source.GetColumnByName("label").GetValue(row): row for row in range(source.GetNumberOfRows())}
+    grades, comments = (source.GetColumnByName(name) for name in _VERDICT_COLUMNS)
+    for row in range(target.GetNumberOfRows()):
+        former = rows.get(target.GetColumnByName("label").GetValue(row))
+        if former is not None and (grades.GetValue(former) != _NO_GRADE or comments.GetValue(former)):
+            for name in _VERDICT_COLUMNS:
+                target.GetColumnByName(name).SetValue(row, source.GetColumnByName(name).GetValue(former))
+    newer.table.Modified()
+    remove_result(scene, older)
