@@ -16,6 +16,10 @@ class OutputRefused(VertebralFractureError):
     """The output folder cannot be used without harming something of the user's (exit code 2)."""
 
 
+class UnusableCorrection(VertebralFractureError):
+    """A file or option with a reader's corrections cannot be used (exit code 2)."""
+
+
 class NotEvaluable(VertebralFractureError):
     """The volume is a CT, but it cannot be judged; the report says why (exit code 3)."""
 

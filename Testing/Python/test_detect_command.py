@@ -26,10 +26,10 @@ def a_report(a_result):
     return report_from_json((a_result / "report.json").read_text())
 
 
-def test_the_folder_holds_the_four_promised_files_and_no_other(a_result):
+def test_the_folder_holds_the_promised_files_and_no_other(a_result):
     names = sorted(path.name for path in a_result.iterdir())
 
-    assert names == ["overview.png", "report.json", "scene.mrb", "vertebrae.csv"]
+    assert names == ["overview.png", "report.html", "report.json", "scene.mrb", "vertebrae.csv"]
 
 
 def test_the_centerline_runs_within_the_canal(a_report, a_phantom):
@@ -148,7 +148,7 @@ def test_a_folder_of_several_series_lists_them_and_takes_the_largest_ct(a_phanto
             writer.SetFileName(str(folder / f"{name}{index}.dcm"))
             writer.Execute(image)
 
-    code = main(["detect", str(folder), "--out", str(tmp_path / "out")])
+    code = main(["detect", str(folder), "--out", str(tmp_path / "out"), "--identifiers"])
 
     report = report_from_json((tmp_path / "out" / "report.json").read_text())
     said = capsys.readouterr().err

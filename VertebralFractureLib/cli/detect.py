@@ -30,12 +30,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--series", help="DICOM: series UID, its beginning, or its description; --list-series shows them"
     )
     parser.add_argument("--list-series", action="store_true", help="DICOM: list the series of the folder and stop")
+    parser.add_argument(
+        "--centerline",
+        type=Path,
+        default=None,
+        help="a corrected curve instead of the detected one: Slicer markups (.mrk.json) or a report.json",
+    )
+    parser.add_argument(
+        "--levels",
+        nargs="+",
+        default=(),
+        metavar="OLD=NEW",
+        help="rename vertebrae and let the rest follow, for example L1=T12; +1 or -1 shifts all of them",
+    )
+    parser.add_argument(
+        "--correction",
+        type=Path,
+        default=None,
+        help="a reader's corrections: a corrected report.json, or the edits of one",
+    )
+    parser.add_argument(
+        "--identifiers", action="store_true", help="keep the input's name and series UID in the results"
+    )
     parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
     parser.add_argument("--weights", type=Path, default=None, help="folder of other weights, for example your own")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: torch's choice)")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from VertebralFractureLib.cli.corrections import read_correction, with_corrections
     from VertebralFractureLib.cli.write_results import write_results
     from VertebralFractureLib.pipeline import DetectionOptions, detect_in_file
 
@@ -44,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         raise OutputRefused("Say with --out into which folder the result shall go.")
     refuse_foreign_folder(arguments.out)
+    correction = read_correction(arguments.correction, arguments.centerline)
     if arguments.series is None and arguments.progress == "bar":
         _tell_of_other_series(arguments.input)
     listener, token = progress_listener(arguments.progress), CancelToken()
@@ -52,7 +76,16 @@ def run(arguments: argparse.Namespace) -> int:
         detection = detect_in_file(
             arguments.input, series=arguments.series, options=options, listener=listener, token=token
         )
-        report = write_results(detection, folder, StageProgress("scene", listener, token))
+        detection, corrected = with_corrections(
+            detection, correction, arguments.levels, options=options, listener=listener, token=token
+        )
+        report = write_results(
+            detection,
+            folder,
+            StageProgress("scene", listener, token),
+            corrected=corrected,
+            identifiers=arguments.identifiers,
+        )
     code = DONE if report.status == "evaluable" else NOT_EVALUABLE_CODE
     if arguments.progress == "json":
         print(json.dumps({"done": True, "status": report.status, "reason": report.reason, "exit_code": code}))

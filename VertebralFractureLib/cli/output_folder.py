@@ -17,7 +17,7 @@ from pathlib import Path
 
 from VertebralFractureLib.errors import OutputRefused
 
-RESULT_FILES = frozenset({"scene.mrb", "report.json", "vertebrae.csv", "overview.png"})
+RESULT_FILES = frozenset({"scene.mrb", "report.json", "vertebrae.csv", "overview.png", "report.html"})
 _SCHEMA_PREFIX = "vertebral-fracture-report/"
 
 

@@ -1,4 +1,4 @@
-"""Write ``scene.mrb``, ``report.json``, ``vertebrae.csv`` and ``overview.png`` of one detection into a folder."""
+"""Write scene, report, table and pictures of one detection, corrected or not, into a folder."""
 
 from __future__ import annotations
 
@@ -6,17 +6,32 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from VertebralFractureLib.correction import CorrectedReport, agreement, corrected_to_json
 from VertebralFractureLib.pipeline import Detection
 from VertebralFractureLib.progress import StageProgress
-from VertebralFractureLib.report import SpineReport, report_to_csv, report_to_json
+from VertebralFractureLib.report import SpineReport, report_to_csv
+from VertebralFractureLib.report.html_report import write_html_report
 from VertebralFractureLib.report.overview import write_overview
+from VertebralFractureLib.report.privacy import nameless, without_identifiers
 from VertebralFractureLib.scene import new_scene, save_mrb, write_scene
+from VertebralFractureLib.scene.corrected_scene import write_correction
 
 
-def write_results(detection: Detection, folder: Path, progress: StageProgress) -> SpineReport:
-    """Write the four files; the report that was written, with the time of the picture in it, is returned.
+def write_results(
+    detection: Detection,
+    folder: Path,
+    progress: StageProgress,
+    *,
+    corrected: CorrectedReport | None = None,
+    identifiers: bool = False,
+) -> SpineReport:
+    """Write all files; the report that was written, with the time of the pictures in it, is returned.
 
     The time to pack the scene itself cannot be inside the scene, so ``timings_s["scene"]`` ends before that.
+
+    Args:
+        corrected: the detection's report with a reader's corrections; None where there are none.
+        identifiers: keep the input's name and the series UID.
 
     Raises:
         OSError, OutputRefused: when the disk refuses.
@@ -24,17 +39,43 @@ def write_results(detection: Detection, folder: Path, progress: StageProgress) -
     """
     started = time.monotonic()
     progress(0.0)
-    write_overview(detection.report, detection.ct, detection.spine, folder / "overview.png")
+    corrected = corrected or CorrectedReport(detection.report)
+    ct = detection.ct
+    if not identifiers:
+        corrected, ct = without_names(corrected), nameless(ct)
+    write_overview(corrected.shown, ct, detection.spine, folder / "overview.png")
+    counted = agreement(corrected.shown)
+    notes = () if corrected.correction.is_empty else (counted.sentence,)
+    write_html_report(corrected.shown, ct, detection.spine, folder / "report.html", folder / "overview.png", notes)
     progress(0.3)
-    elapsed = time.monotonic() - started
-    timings = detection.report.timings_s
-    report = replace(detection.report, timings_s={**timings, "scene": elapsed, "total": timings["total"] + elapsed})
+    corrected = _timed(corrected, time.monotonic() - started)
     scene = new_scene()
-    write_scene(report, detection.ct, detection.spine, scene)
+    nodes = write_scene(corrected.shown, ct, detection.spine, scene)
+    write_correction(scene, nodes, corrected)
     progress(0.5)
     save_mrb(scene, folder / "scene.mrb")
     progress(0.9)
-    (folder / "report.json").write_text(report_to_json(report), encoding="utf-8")
-    (folder / "vertebrae.csv").write_text(report_to_csv(report), encoding="utf-8")
+    (folder / "report.json").write_text(corrected_to_json(corrected), encoding="utf-8")
+    (folder / "vertebrae.csv").write_text(report_to_csv(corrected.shown), encoding="utf-8")
     progress(1.0)
-    return report
+    return corrected.shown
+
+
+def without_names(corrected: CorrectedReport) -> CorrectedReport:
+    """``without_identifiers`` for every report in it."""
+    again = corrected.rescored
+    return replace(
+        corrected,
+        detected=without_identifiers(corrected.detected),
+        rescored=None if again is None else without_identifiers(again),
+    )
+
+
+def _timed(corrected: CorrectedReport, elapsed_s: float) -> CorrectedReport:
+    """With the time of the pictures in the report that is shown."""
+    model = corrected.model
+    timings = {**model.timings_s, "scene": elapsed_s, "total": model.timings_s["total"] + elapsed_s}
+    timed = replace(model, timings_s=timings)
+    if model is corrected.detected:
+        return replace(corrected, detected=timed)
+    return replace(corrected, rescored=timed)

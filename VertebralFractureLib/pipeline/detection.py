@@ -6,7 +6,7 @@ A scan that cannot be judged comes back as a report that says so; only bad input
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -87,12 +87,21 @@ def detect_in_file(
 def detect(
     ct: CTVolume,
     *,
+    centerline: Centerline | None = None,
+    straightened: Callable[[Centerline, StageProgress], SpineVolume] | None = None,
     options: DetectionOptions | None = None,
     listener: ProgressListener | None = None,
     token: CancelToken | None = None,
     watch: Stopwatch | None = None,
 ) -> Detection:
-    """Judge a volume; raises as ``detect_in_file`` does, except for reading."""
+    """Judge a volume; raises as ``detect_in_file`` does, except for reading.
+
+    Args:
+        centerline: a curve that a reader corrected or drew; the canal is not searched for then, and the canal
+            network's weights are not among those that the report names.
+        straightened: what gives the spine volume along a centerline, where rows of an earlier one can be used again;
+            the same as ``straighten`` otherwise.
+    """
     options, token, watch = options or DetectionOptions(), token or CancelToken(), watch or Stopwatch()
     if options.threads is not None:
         import torch
@@ -100,20 +109,23 @@ def detect(
         torch.set_num_threads(options.threads)
     weights = options.weights_folder
     sha256 = {
-        "cord": cord_weights_sha256(weights),
+        **({} if centerline else {"cord": cord_weights_sha256(weights)}),
         **fracture_weights_sha256(weights),
         **vertebrae_weights_sha256(weights),
     }
-    centerline: Centerline | None = None
     spine: SpineVolume | None = None
     sequence: FractureSequence | None = None
     try:
-        with watch.stage("cord"):
-            progress = StageProgress("cord", listener, token)
-            centerline = detect_centerline(ct, weights_folder=weights, progress=progress)
+        if centerline is None:
+            with watch.stage("cord"):
+                progress = StageProgress("cord", listener, token)
+                centerline = detect_centerline(ct, weights_folder=weights, progress=progress)
         with watch.stage("spine"):
             progress = StageProgress("spine", listener, token)
-            spine = straighten(ct, centerline, progress=progress, threads=options.threads)
+            if straightened is None:
+                spine = straighten(ct, centerline, progress=progress, threads=options.threads)
+            else:
+                spine = straightened(centerline, progress)
         with watch.stage("fracture"):
             progress = StageProgress("fracture", listener, token)
             sequence = score_sequence(spine, weights_folder=weights, progress=progress)

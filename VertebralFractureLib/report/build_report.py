@@ -14,6 +14,7 @@ import numpy as np
 from VertebralFractureLib import __version__
 from VertebralFractureLib.cord import Centerline
 from VertebralFractureLib.fracture import FractureSequence
+from VertebralFractureLib.report.privacy import VOXELS_SHA256, voxels_sha256
 from VertebralFractureLib.report.spine_report import (
     EVALUABLE,
     NOT_EVALUABLE,
@@ -106,7 +107,8 @@ def _too_few_reason(vertebrae: Sequence[ReportedVertebra]) -> str:
 
 
 def _identity(ct: CTVolume) -> InputIdentity:
-    return InputIdentity(ct.name, ct.shape_kji, ct.spacing_mm, ct.source.get("modality", "CT"), dict(ct.source))
+    identifiers = {**ct.source, VOXELS_SHA256: voxels_sha256(ct)}
+    return InputIdentity(ct.name, ct.shape_kji, ct.spacing_mm, ct.source.get("modality", "CT"), identifiers)
 
 
 def _reported_centerline(centerline: Centerline) -> ReportedCenterline:

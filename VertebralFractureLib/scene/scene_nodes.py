@@ -30,6 +30,7 @@ PROBABILITY_COLORS = "probability_colors"
 SERIES = "probability_series"
 THRESHOLD_SERIES = "threshold_series"
 CHART = "probability_chart"
+CORRECTION = "correction"
 POINTS_PREFIX = "vertebrae_"
 
 
@@ -50,6 +51,7 @@ class SceneNodes:
         grade_colors, probability_colors: ``vtkMRMLColorTableNode``.
         series, threshold_series: ``vtkMRMLPlotSeriesNode``, the two lines of the chart.
         chart: ``vtkMRMLPlotChartNode`` of the probability along the spine.
+        correction: ``vtkMRMLTextNode`` with the model's answer and a reader's corrections.
     """
 
     table: Any
@@ -66,6 +68,7 @@ class SceneNodes:
     series: Any = None
     threshold_series: Any = None
     chart: Any = None
+    correction: Any = None
 
     @property
     def own(self) -> tuple[Any, ...]:
@@ -84,6 +87,7 @@ class SceneNodes:
             self.transform,
             self.grade_colors,
             self.probability_colors,
+            self.correction,
         )
         return tuple(node for node in single if node is not None)
 
@@ -119,6 +123,7 @@ def nodes_of(table: Any) -> SceneNodes:
         series=node(SERIES),
         threshold_series=node(THRESHOLD_SERIES),
         chart=node(CHART),
+        correction=node(CORRECTION),
     )
 
 

@@ -11,9 +11,9 @@ from VertebralFractureLib.spine.spine_volume import SpineVolume
 
 
 def save_spine(spine: SpineVolume, path: Path) -> None:
-    """Write ``spine``; HU are rounded to int16."""
+    """Write ``spine``; HU are rounded to int16. Not compressed, which would take longer than to score it."""
     frame = spine.frame
-    np.savez_compressed(
+    np.savez(
         path,
         hu=np.round(spine.hu).clip(-32768, 32767).astype(np.int16),
         inside=spine.inside,
