@@ -28,6 +28,10 @@ class NoSpineFound(NotEvaluable):
     """No spinal canal, or too little of it, was found with confidence."""
 
 
+class CenterlineTooSharp(NotEvaluable):
+    """The centerline bends so sharply that the straight spine would be torn."""
+
+
 class WeightsDamaged(VertebralFractureError):
     """A weights file is missing or does not have the SHA-256 that its manifest promises."""
 

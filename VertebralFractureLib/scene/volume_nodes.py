@@ -1,8 +1,4 @@
-"""Volumes as MRML nodes, and the straightening as a grid transform that Slicer applies to any node.
-
-The grid has four columns across and as many rows along the spine as the frame: across a cross section the map is
-linear, so four columns reproduce it even after Slicer read the grid back with cubic interpolation.
-"""
+"""Volumes as MRML nodes, and the straightening as a grid transform that Slicer applies to any node."""
 
 from __future__ import annotations
 
@@ -14,15 +10,12 @@ from numpy.typing import NDArray
 from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk
 
 from VertebralFractureLib.spine import SpineFrame, SpineVolume
+from VertebralFractureLib.spine.displacement_grid import displacement_grid
 from VertebralFractureLib.volume import CTVolume
 
 BONE_WINDOW_HU = 1000.0
 BONE_LEVEL_HU = 400.0
 """Window and level of Slicer's "CT-Bone" preset."""
-_GRID_HALF_WIDTH_MM = 120.0
-_GRID_COLUMNS = 4
-_GRID_MARGIN_MM = 40.0
-"""Beyond the grid its border's displacement goes on; the margins keep that away from anything that is looked at."""
 
 
 def add_ct_node(scene: Any, ct: CTVolume) -> Any:
@@ -70,18 +63,13 @@ def add_transform_node(scene: Any, frame: SpineFrame, name: str) -> Any:
     From parent it maps straight mm to RAS mm (``frame.straight_to_ras``), as a transform that resamples images must.
     A node in patient space that is put under it appears straightened; its inverse brings straight points back.
     """
-    first, last = frame.range_mm
-    step = float(frame.s_mm[1] - frame.s_mm[0])
-    extra = int(np.ceil(_GRID_MARGIN_MM / step))
-    s = first + step * np.arange(-extra, len(frame.s_mm) + extra)
-    across = np.linspace(-_GRID_HALF_WIDTH_MM, _GRID_HALF_WIDTH_MM, _GRID_COLUMNS)
-    grid_s, grid_a, grid_r = np.meshgrid(s, across, across, indexing="ij")
-    points = np.stack([grid_r, grid_a, grid_s], axis=-1).reshape(-1, 3)
+    grid = displacement_grid(frame)
+    rows, columns_a, columns_r, _ = grid.displacement_mm.shape
     image = vtk.vtkImageData()
-    image.SetDimensions(_GRID_COLUMNS, _GRID_COLUMNS, len(s))
-    image.SetOrigin(-_GRID_HALF_WIDTH_MM, -_GRID_HALF_WIDTH_MM, float(s[0]))
-    image.SetSpacing(float(across[1] - across[0]), float(across[1] - across[0]), step)
-    displacement = numpy_to_vtk(frame.straight_to_ras(points) - points, deep=True)
+    image.SetDimensions(columns_r, columns_a, rows)
+    image.SetOrigin(*grid.origin_mm)
+    image.SetSpacing(*grid.spacing_mm)
+    displacement = numpy_to_vtk(grid.displacement_mm.reshape(-1, 3), deep=True)
     displacement.SetName("displacement")
     image.GetPointData().SetScalars(displacement)
     import slicer
@@ -91,6 +79,7 @@ def add_transform_node(scene: Any, frame: SpineFrame, name: str) -> Any:
     transform.SetInterpolationModeToCubic()
     node = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", name)
     node.SetAndObserveTransformFromParent(transform)
+    first, last = frame.range_mm
     node.SetDescription(f"Straightens the spine: straight space from {first:.0f} to {last:.0f} mm along the canal.")
     return node
 

@@ -2,10 +2,14 @@
 
 from VertebralFractureLib.spine.live import LiveStraightener, LiveUpdate
 from VertebralFractureLib.spine.spine_frame import STRAIGHTENED, VIRTUAL_SAGITTAL, SpineFrame, spine_frame
+from VertebralFractureLib.spine.spine_grid import CUBIC, CUBIC_THROUGH_SLICES, LINEAR, SpineGrid
 from VertebralFractureLib.spine.spine_volume import OUTSIDE_HU, SpineVolume
-from VertebralFractureLib.spine.straighten import SpineGrid, straighten
+from VertebralFractureLib.spine.straighten import straighten
 
 __all__ = [
+    "CUBIC",
+    "CUBIC_THROUGH_SLICES",
+    "LINEAR",
     "OUTSIDE_HU",
     "STRAIGHTENED",
     "VIRTUAL_SAGITTAL",

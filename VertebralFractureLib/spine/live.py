@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.cord.centerline import Centerline
-from VertebralFractureLib.spine.row_sampling import FlatVoxels, sample_planes
-from VertebralFractureLib.spine.spine_frame import STRAIGHTENED, SpineFrame, spine_frame
+from VertebralFractureLib.spine.folding import FoldLimits, fold_limits
+from VertebralFractureLib.spine.spine_frame import STRAIGHTENED, SpineFrame
+from VertebralFractureLib.spine.spine_grid import SpineBox, SpineGrid, spine_box
+from VertebralFractureLib.spine.spine_sampler import SpineSampler
 from VertebralFractureLib.spine.spine_volume import OUTSIDE_HU, SpineVolume
-from VertebralFractureLib.spine.straighten import SpineBox, SpineGrid, refuse_empty, row_planes, spine_box
+from VertebralFractureLib.spine.straighten import refuse_empty
 from VertebralFractureLib.spine.tied_rows import tied_frame
 from VertebralFractureLib.volume import CTVolume
 
@@ -59,13 +61,12 @@ class LiveStraightener:
         *,
         threads: int | None = None,
     ) -> None:
-        self._ct = ct
-        self._voxels = FlatVoxels.of(ct.hu)
         self._kind = kind
         self._grid = grid or SpineGrid()
-        self._threads = threads
+        self._sampler = SpineSampler(ct, self._grid, threads)
         self._box = SpineBox((0.0, 0.0, 0.0), self._grid.spacing_mm, (0, 0, 0))
-        self._rows = _Rows.empty(0, 0, 0)
+        self._rows = _Rows.empty((0, 0, 0), 1)
+        self._limits = FoldLimits({})
         self._settled = centerline
         self._spine = self.settle(centerline).spine
 
@@ -79,30 +80,35 @@ class LiveStraightener:
 
         Where rows cannot be tied (points added or removed, another kind) this is ``settle``.
         """
-        tied = None if self._kind != STRAIGHTENED else tied_frame(self._settled, centerline)
-        return self.settle(centerline) if tied is None else self._follow(centerline, tied)
+        can_tie = self._kind == STRAIGHTENED and self._grid.even_at_anterior_mm == 0.0
+        tied = tied_frame(self._settled, centerline) if can_tie else None
+        if tied is None:
+            return self.settle(centerline)
+        return self._follow(centerline, tied.rotated(self._grid.rotation_deg))
 
     def settle(self, centerline: Centerline) -> LiveUpdate:
         """The volume that ``straighten`` gives for this centerline, ``s`` being arc length; for the end of a drag."""
-        update = self._follow(centerline, spine_frame(centerline, self._kind))
+        update = self._follow(centerline, self._grid.frame(centerline, self._kind))
         self._settled = centerline
         return update
 
     def _follow(self, centerline: Centerline, frame: SpineFrame) -> LiveUpdate:
         box = spine_box(centerline, frame, self._grid)
-        planes = row_planes(self._ct, frame, box.axis_mm("s"))
-        r_mm, a_mm = box.axis_mm("r"), box.axis_mm("a")
+        limits = fold_limits(frame, box)
+        planes = self._sampler.planes(frame, box)
         count = len(planes)
-        rows = self._rows.holding(box, self._box)
-        changed = np.flatnonzero(_moved(planes, rows.planes[:count], r_mm, a_mm))
-        hu = np.full((len(changed), *box.shape_kji[1:]), OUTSIDE_HU, dtype=np.float32)
-        inside = np.zeros(hu.shape, dtype=np.bool_)
-        sample_planes(self._voxels, planes[changed], r_mm, a_mm, hu, inside, threads=self._threads)
-        kept = np.ones(count, dtype=np.bool_)
-        kept[changed] = False
-        if not inside.any() and not rows.inside[:count][kept].any():
+        rows = self._rows.holding(box, self._box, planes.shape[1])
+        moved = _moved(planes, rows.planes[:count], box)
+        moved[[k for k in {*limits.half_planes, *self._limits.half_planes} if k < count]] = True
+        changed = np.flatnonzero(moved)
+        hu, inside = self._sampler.sample(planes[changed], box)
+        limits.mask_outside(box, changed, hu, inside)
+        if not inside.any() and not rows.inside[:count][~moved].any():
             refuse_empty(inside)
         rows.hu[changed], rows.inside[changed], rows.planes[changed] = hu, inside, planes[changed]
+        # Rows beyond the end are kept for when the curve grows again, but not with limits that are forgotten.
+        rows.planes[[k for k in self._limits.half_planes if k >= count]] = np.nan
+        self._limits = limits
         same_shape = box == self._box
         self._rows, self._box = rows, box
         self._spine = SpineVolume(rows.hu[:count], rows.inside[:count], box.origin_mm, box.spacing_mm, frame)
@@ -118,25 +124,25 @@ class _Rows:
     planes: FloatArray
 
     @staticmethod
-    def empty(k: int, j: int, i: int) -> _Rows:
-        hu = np.full((k, j, i), OUTSIDE_HU, dtype=np.float32)
-        return _Rows(hu, np.zeros(hu.shape, dtype=np.bool_), np.full((k, 3, 3), np.nan))
+    def empty(shape_kji: tuple[int, int, int], planes_per_row: int) -> _Rows:
+        hu = np.full(shape_kji, OUTSIDE_HU, dtype=np.float32)
+        return _Rows(hu, np.zeros(shape_kji, dtype=np.bool_), np.full((shape_kji[0], planes_per_row, 3, 3), np.nan))
 
-    def holding(self, box: SpineBox, previous: SpineBox) -> _Rows:
+    def holding(self, box: SpineBox, previous: SpineBox, planes_per_row: int) -> _Rows:
         """These rows, or as many of them as can be kept, with room for ``box``."""
         k, j, i = box.shape_kji
         same_plane = box.shape_kji[1:] == previous.shape_kji[1:] and box.origin_mm == previous.origin_mm
         if same_plane and k <= len(self.hu):
             return self
-        larger = _Rows.empty(k + _SPARE_ROWS, j, i)
+        larger = _Rows.empty((k + _SPARE_ROWS, j, i), planes_per_row)
         if same_plane:
             count = len(self.hu)
             larger.hu[:count], larger.inside[:count], larger.planes[:count] = self.hu, self.inside, self.planes
         return larger
 
 
-def _moved(planes: FloatArray, sampled: FloatArray, r_mm: FloatArray, a_mm: FloatArray) -> NDArray[np.bool_]:
+def _moved(planes: FloatArray, sampled: FloatArray, box: SpineBox) -> NDArray[np.bool_]:
     """``(n,)`` True where a corner of a row moved by more than the tolerance, or the row was never sampled."""
-    corners = np.array([(1.0, r, a) for r in r_mm[[0, -1]] for a in a_mm[[0, -1]]])
-    distance = np.abs(corners @ planes - corners @ sampled).max(axis=(1, 2))
+    corners = np.array([(1.0, r, a) for r in box.axis_mm("r")[[0, -1]] for a in box.axis_mm("a")[[0, -1]]])
+    distance = np.abs(corners @ planes - corners @ sampled).max(axis=(1, 2, 3))
     return np.asarray(~(distance <= _TOLERANCE_VOXELS))

@@ -1,8 +1,8 @@
 """Sample planes of a CT: every row of a spine volume is one plane through the scan, read straight from its voxels.
 
-Within a plane the voxel index is linear in r and a, so a row needs no table of coordinates; the eight neighbours are
-gathered from the scan's own integers, so nothing of the scan is copied or turned into floating point, whatever its
-storage order. A row's result does not depend on which other rows are sampled with it.
+Within a plane the voxel index is linear in r and a, so a row needs no table of coordinates; the neighbours are gathered
+from the scan's own integers, so nothing of the scan is turned into floating point, and for linear interpolation nothing
+is copied, whatever its storage order. A row's result does not depend on which other rows are sampled with it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ FloatArray = NDArray[np.float64]
 _SAMPLES_PER_CHUNK = 100_000
 """About what the second-level cache holds of the working arrays; larger chunks are slower."""
 _MOST_THREADS = 4
+_BORDER = 2
 
 
 @dataclass(frozen=True)
@@ -59,29 +60,32 @@ def thread_count(threads: int | None) -> int:
 
 
 def sample_planes(
-    voxels: FlatVoxels,
+    array: NDArray[np.generic],
     planes: FloatArray,
     r_mm: FloatArray,
     a_mm: FloatArray,
     hu: NDArray[np.float32],
     inside: NDArray[np.bool_],
     *,
+    cubic: tuple[bool, bool, bool] = (False, False, False),
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Fill ``hu`` and ``inside`` ``[plane, a, r]`` by trilinear interpolation.
+    """Fill ``hu`` and ``inside`` ``[plane, a, r]`` from the voxels ``[k, j, i]``.
 
     Args:
         planes: ``(n, 3, 3)``; for each plane the voxel index (i, j, k) of r = a = 0, and its change per mm of r and a.
         inside: becomes True where the point lies in a voxel of the scan; elsewhere ``hu`` is left as it is.
+        cubic: along which of (i, j, k) four neighbours are blended instead of two.
     """
     rows = max(1, _SAMPLES_PER_CHUNK // (len(r_mm) * len(a_mm)))
     chunks = [slice(start, min(start + rows, len(planes))) for start in range(0, len(planes), rows)]
 
     def sample(lot: Sequence[slice]) -> None:
-        work = _Workspace(rows * len(r_mm) * len(a_mm), voxels)
+        source = _source(array, planes[lot[0].start : lot[-1].stop], r_mm, a_mm, cubic)
+        work = _Workspace(rows * len(r_mm) * len(a_mm), source, cubic)
         for chunk in lot:
-            _sample_chunk(voxels, planes[chunk], r_mm, a_mm, hu[chunk], inside[chunk], work)
+            _sample_chunk(source, planes[chunk], r_mm, a_mm, hu[chunk], inside[chunk], work)
 
     count = thread_count(threads)
     lot_size = max(1, min(8, len(chunks) // (2 * count)))
@@ -104,19 +108,55 @@ def sample_planes(
             raise
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What one lot of planes reads: the scan itself, or for cubic blending a crop of it that repeats its border.
+
+    ``size`` is the scan's along (i, j, k); ``shift`` turns the scan's indices into those of ``voxels``.
+    """
+
+    voxels: FlatVoxels
+    size: tuple[int, int, int]
+    shift: tuple[int, int, int]
+
+
+def _source(
+    array: NDArray[np.generic], planes: FloatArray, r_mm: FloatArray, a_mm: FloatArray, cubic: tuple[bool, bool, bool]
+) -> _Source:
+    k, j, i = array.shape
+    size = (i, j, k)
+    if not any(cubic):
+        return _Source(FlatVoxels.of(array), size, (0, 0, 0))
+    corners = _corner_indices(planes, r_mm, a_mm)
+    low = np.clip(np.floor(corners.min(axis=(0, 1))).astype(int) - 1, 0, np.array(size) - 1)
+    high = np.clip(np.floor(corners.max(axis=(0, 1))).astype(int) + 3, low + 1, size)
+    crop = array[tuple(slice(first, end) for first, end in zip(low[::-1], high[::-1], strict=True))]
+    padded = np.pad(crop, _BORDER, mode="edge")
+    shift_i, shift_j, shift_k = (_BORDER - low).tolist()
+    return _Source(FlatVoxels.of(padded), size, (shift_i, shift_j, shift_k))
+
+
+def _corner_indices(planes: FloatArray, r_mm: FloatArray, a_mm: FloatArray) -> FloatArray:
+    """``(n, 4, 3)`` voxel indices of the corners of every plane."""
+    corners = np.array([(r, a) for r in r_mm[[0, -1]] for a in a_mm[[0, -1]]])
+    return np.asarray(planes[:, None, 0] + corners @ planes[:, 1:])
+
+
 class _Workspace:
     """Arrays of one thread, reused for every chunk."""
 
-    def __init__(self, samples: int, voxels: FlatVoxels) -> None:
-        index_type = np.int32 if voxels.line.size < 2**31 else np.intp
-        self.floats = np.empty((6, samples), dtype=np.float32)
-        self.indices = np.empty((2, samples), dtype=index_type)
+    def __init__(self, samples: int, source: _Source, cubic: tuple[bool, bool, bool]) -> None:
+        line = source.voxels.line
+        self.fractions = np.empty((3, samples), dtype=np.float32)
+        self.spare = np.empty((4, samples), dtype=np.float32)
+        self.weights = {axis: np.empty((4, samples), dtype=np.float32) for axis in range(3) if cubic[axis]}
+        self.indices = np.empty((2, samples), dtype=np.int32 if line.size < 2**31 else np.intp)
         self.positions = np.empty(samples, dtype=np.intp)
-        self.values = np.empty((2, samples), dtype=voxels.line.dtype)
+        self.values = np.empty((2, samples), dtype=line.dtype)
 
 
 def _sample_chunk(
-    voxels: FlatVoxels,
+    source: _Source,
     planes: FloatArray,
     r_mm: FloatArray,
     a_mm: FloatArray,
@@ -124,12 +164,9 @@ def _sample_chunk(
     inside: NDArray[np.bool_],
     work: _Workspace,
 ) -> None:
-    shape = hu.shape
-    count = hu.size
-    fractions = [work.floats[axis, :count].reshape(shape) for axis in range(3)]
-    whole, first, second = (work.floats[row, :count].reshape(shape) for row in (3, 4, 5))
-    size = np.array(voxels.size)
-    corners = planes[:, None, 0] + np.array([(r, a) for r in r_mm[[0, -1]] for a in a_mm[[0, -1]]]) @ planes[:, 1:]
+    shape, count = hu.shape, hu.size
+    voxels, size = source.voxels, np.array(source.size)
+    corners = _corner_indices(planes, r_mm, a_mm)
     low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
     if np.any(high < -0.5) or np.any(low > size - 0.5):
         inside[...] = False
@@ -137,12 +174,13 @@ def _sample_chunk(
     cut = bool(np.any(low < 0.0) or np.any(high >= size - 1))
     within: NDArray[np.bool_] | None = np.ones(shape, dtype=np.bool_) if cut else None
     index, partial = (work.indices[row, :count].reshape(shape) for row in (0, 1))
+    whole = work.spare[0, :count].reshape(shape)
     for axis in (2, 1, 0):
         along_a = (planes[:, 0, axis, None] + planes[:, 2, axis, None] * a_mm).astype(np.float32)
         along_r = (planes[:, 1, axis, None] * r_mm).astype(np.float32)
-        position = fractions[axis]
+        position = work.fractions[axis, :count].reshape(shape)
         np.add(along_a[:, :, None], along_r[:, None, :], out=position)
-        last = voxels.size[axis] - 1
+        last = source.size[axis] - 1
         if within is not None:
             within &= (position >= -0.5) & (position <= last + 0.5)
             np.clip(position, 0.0, last, out=position)
@@ -151,54 +189,79 @@ def _sample_chunk(
             np.minimum(whole, max(last - 1, 0), out=whole)
         position -= whole
         partial[...] = whole
+        partial += source.shift[axis]
         partial *= voxels.steps[axis]
         if axis == 2:
             index[...] = partial
         else:
             index += partial
-    positions = work.positions[:count].reshape(shape)
-    # The gathers below only look forward on the line, so start at the neighbour that comes first in memory.
-    np.add(index, voxels.first + sum(min(step, 0) for step in voxels.steps), out=positions)
-    result = hu if within is None else np.empty(shape, dtype=np.float32)
-    _trilinear(voxels, positions, fractions, result, (first, second), work.values[:, :count].reshape(2, *shape))
+    # The gathers only look forward on the line, so start at the neighbour that comes first in memory.
+    first = voxels.first + sum(min(_taps(voxels, work, axis)) for axis in range(3))
+    np.add(index, first, out=work.positions[:count].reshape(shape))
+    result = hu.reshape(-1) if within is None and hu.flags.c_contiguous else np.empty(count, dtype=np.float32)
+    for axis, weights in work.weights.items():
+        _keys_weights(work.fractions[axis, :count], weights[:, :count])
+    _blend_along(2, 0, result, voxels, work)
+    values = result.reshape(shape)
     if within is None:
+        if not np.shares_memory(values, hu):
+            hu[...] = values
         inside[...] = True
     else:
-        hu[within] = result[within]
+        hu[within] = values[within]
         inside[...] = within
 
 
-def _trilinear(
-    voxels: FlatVoxels,
-    positions: NDArray[np.intp],
-    fractions: Sequence[NDArray[np.float32]],
-    result: NDArray[np.float32],
-    spare: tuple[NDArray[np.float32], NDArray[np.float32]],
-    values: NDArray[np.generic],
-) -> None:
-    ahead = [(max(step, 0), max(-step, 0)) for step in voxels.steps]
-
-    def line(offset: int, out: NDArray[np.float32]) -> None:
-        for value, shift in zip(values, ahead[0][::-1], strict=True):
-            voxels.line[offset + shift :].take(positions, mode="clip", out=value)
-        np.subtract(values[1], values[0], out=out, dtype=np.float32)
-        out *= fractions[0]
-        out += values[0]
-
-    def plane(offset: int, out: NDArray[np.float32]) -> None:
-        near, far = ahead[1][::-1]
-        line(offset + near, out)
-        line(offset + far, spare[1])
-        _blend(out, spare[1], fractions[1])
-
-    near, far = ahead[2][::-1]
-    plane(near, result)
-    plane(far, spare[0])
-    _blend(result, spare[0], fractions[2])
+def _taps(voxels: FlatVoxels, work: _Workspace, axis: int) -> list[int]:
+    """Distances on the line from the voxel below the point to the ones that are blended along ``axis``."""
+    step = voxels.steps[axis]
+    return [-step, 0, step, 2 * step] if axis in work.weights else [0, step]
 
 
-def _blend(near: NDArray[np.float32], far: NDArray[np.float32], share: NDArray[np.float32]) -> None:
-    """``near`` becomes the value at ``share`` of the way to ``far``, which is used up."""
-    far -= near
-    far *= share
-    near += far
+def _blend_along(axis: int, offset: int, out: NDArray[np.float32], voxels: FlatVoxels, work: _Workspace) -> None:
+    """``out`` becomes the value at every position, blended along ``axis`` and the axes before it."""
+    count = len(out)
+    taps = _taps(voxels, work, axis)
+    offsets = [offset + tap - min(taps) for tap in taps]
+    positions = work.positions[:count]
+    if axis in work.weights:
+        other = work.spare[1 + axis, :count]
+        for row, weight in enumerate(work.weights[axis][:, :count]):
+            target = out if row == 0 else other
+            if axis == 0:
+                value = work.values[0, :count]
+                voxels.line[offsets[row] :].take(positions, mode="clip", out=value)
+                np.multiply(value, weight, out=target)
+            else:
+                _blend_along(axis - 1, offsets[row], target, voxels, work)
+                target *= weight
+            if row > 0:
+                out += other
+        return
+    share = work.fractions[axis, :count]
+    if axis == 0:
+        near, far = work.values[:, :count]
+        for value, start in ((near, offsets[0]), (far, offsets[1])):
+            voxels.line[start:].take(positions, mode="clip", out=value)
+        np.subtract(far, near, out=out, dtype=np.float32)
+        out *= share
+        out += near
+        return
+    other = work.spare[1 + axis, :count]
+    _blend_along(axis - 1, offsets[0], out, voxels, work)
+    _blend_along(axis - 1, offsets[1], other, voxels, work)
+    other -= out
+    other *= share
+    out += other
+
+
+def _keys_weights(share: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
+    """Weights ``(4, n)`` of cubic convolution at ``share`` of the way from the second to the third neighbour.
+
+    Source: Keys, IEEE Trans. Acoust. Speech Signal Process. 29 (1981) 1153, with a = -1/2.
+    """
+    x = share
+    weights[0] = ((-0.5 * x + 1.0) * x - 0.5) * x
+    weights[1] = (1.5 * x - 2.5) * x * x + 1.0
+    weights[2] = ((-1.5 * x + 2.0) * x + 0.5) * x
+    weights[3] = (0.5 * x - 0.5) * x * x

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.reference import ReferenceSpine, read_annotation, reference_to_json
 from VertebralFractureLib.spine import SpineFrame, SpineVolume, spine_frame, straighten
+from VertebralFractureLib.spine.label_maps import labels_to_straight
 from VertebralFractureLib.training.reference_set import ReferenceScan, reference_scans
 from VertebralFractureLib.volume import CTVolume
 
@@ -107,7 +108,7 @@ def _write(folder: Path, ct: CTVolume, reference: ReferenceSpine, labels: NDArra
     np.save(partial / "hu.npy", np.round(spine.hu).clip(-1024, 3071).astype(np.int16))
     np.save(partial / "inside.npy", spine.inside)
     if labels is not None:
-        np.save(partial / "body_labels.npy", _nearest(labels, ct, spine))
+        np.save(partial / "body_labels.npy", labels_to_straight(labels, ct, spine))
     content = {
         "origin_mm": spine.origin_mm,
         "spacing_mm": spine.spacing_mm,
@@ -136,22 +137,3 @@ def _load(folder: Path, identifier: str, fold: int | None, *, is_phantom: bool, 
     volume = SpineVolume(cast(NDArray[np.float32], hu), inside, (r, a, s), (step_r, step_a, step_s), frame)
     i, j, k = content["source_spacing_mm"]
     return StraightCase(identifier, fold, is_phantom, may_train, volume, reference, labels, (i, j, k))
-
-
-def _nearest(labels: NDArray[np.uint8], ct: CTVolume, spine: SpineVolume) -> NDArray[np.uint8]:
-    """``labels`` of the CT's grid at the nearest voxel of every straight voxel; 0 outside."""
-    s = spine.axis_mm("s")
-    zero = np.zeros_like(s)
-    base, right, anterior = (
-        ct.ras_to_ijk_points(spine.frame.straight_to_ras(np.stack([zero + r, zero + a, s], axis=1)))
-        for r, a in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
-    )
-    out = np.zeros(spine.hu.shape, dtype=np.uint8)
-    r_mm, a_mm = spine.axis_mm("r")[None, :, None], spine.axis_mm("a")[:, None, None]
-    size = np.array(labels.shape[::-1])
-    for k in range(len(s)):
-        index = np.rint(base[k] + r_mm * (right[k] - base[k]) + a_mm * (anterior[k] - base[k])).astype(np.intp)
-        within = np.all((index >= 0) & (index < size), axis=-1)
-        i, j, slice_ = index[within].T
-        out[k][within] = labels[slice_, j, i]
-    return out

@@ -1,0 +1,46 @@
+"""The map to straight space as a displacement grid, the form that other software applies to anything.
+
+Across a section the map is linear, so four columns reproduce it exactly, also for a reader that blends cubically.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralFractureLib.spine.spine_frame import SpineFrame
+
+FloatArray = NDArray[np.float64]
+_HALF_WIDTH_MM = 120.0
+_COLUMNS = 4
+_MARGIN_MM = 40.0
+"""Beyond the grid its border's displacement goes on; the margins keep that away from anything that is looked at."""
+
+
+@dataclass(frozen=True)
+class DisplacementGrid:
+    """Displacements from straight (r, a, s) mm to RAS mm.
+
+    Attributes:
+        displacement_mm: ``[s, a, r, 3]``: what is added to a straight point to reach the patient.
+        origin_mm, spacing_mm: straight mm of the first node and between nodes, along (r, a, s).
+    """
+
+    displacement_mm: FloatArray
+    origin_mm: tuple[float, float, float]
+    spacing_mm: tuple[float, float, float]
+
+
+def displacement_grid(frame: SpineFrame) -> DisplacementGrid:
+    """The grid of ``frame.straight_to_ras``, with a row for each of the frame's and beyond both ends."""
+    step = float(frame.s_mm[1] - frame.s_mm[0])
+    extra = int(np.ceil(_MARGIN_MM / step))
+    s = frame.range_mm[0] + step * np.arange(-extra, len(frame.s_mm) + extra)
+    across = np.linspace(-_HALF_WIDTH_MM, _HALF_WIDTH_MM, _COLUMNS)
+    grid_s, grid_a, grid_r = np.meshgrid(s, across, across, indexing="ij")
+    points = np.stack([grid_r, grid_a, grid_s], axis=-1)
+    mapped = frame.straight_to_ras(points.reshape(-1, 3)).reshape(points.shape)
+    width = float(across[1] - across[0])
+    return DisplacementGrid(mapped - points, (-_HALF_WIDTH_MM, -_HALF_WIDTH_MM, float(s[0])), (width, width, step))

@@ -1,0 +1,88 @@
+"""``SpineGrid``: what a spine volume shall look like; ``SpineBox``: the voxels that it has along one centerline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralFractureLib.cord.centerline import Centerline
+from VertebralFractureLib.spine.spine_frame import VIRTUAL_SAGITTAL, SpineFrame, spine_frame
+
+FloatArray = NDArray[np.float64]
+
+LINEAR = "linear"
+CUBIC = "cubic"
+CUBIC_THROUGH_SLICES = "cubic_through_slices"
+INTERPOLATIONS = (LINEAR, CUBIC, CUBIC_THROUGH_SLICES)
+
+
+@dataclass(frozen=True)
+class SpineGrid:
+    """How a spine volume is laid and sampled; lengths in straight mm.
+
+    Attributes:
+        spacing_mm: along (r, a, s). Where it is clearly coarser than the scan's, the scan is low-pass filtered.
+        right_mm, anterior_mm: extent across the canal.
+        margin_mm: added beyond both ends of the frame.
+        interpolation: ``LINEAR``, ``CUBIC``, or ``CUBIC_THROUGH_SLICES``, which is cubic along axes of the scan with
+            thick slices only: there linear blending turns an oblique endplate into a staircase.
+        rotation_deg: turns the frames about the canal; positive brings the right axis towards anterior.
+        even_at_anterior_mm: where a millimetre of s is a millimetre of the patient. 0: along the canal, so that s is
+            its arc length; about 25: along the centres of the vertebral bodies.
+
+    Raises:
+        ValueError: for an unknown interpolation, or an extent or spacing that is not positive.
+    """
+
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    right_mm: tuple[float, float] = (-64.0, 64.0)
+    anterior_mm: tuple[float, float] = (-48.0, 64.0)
+    margin_mm: float = 12.0
+    interpolation: str = LINEAR
+    rotation_deg: float = 0.0
+    even_at_anterior_mm: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"Unknown interpolation '{self.interpolation}'; use one of {', '.join(INTERPOLATIONS)}.")
+        if min(self.spacing_mm) <= 0.0 or self.margin_mm < 0.0:
+            raise ValueError("The spacing of a spine volume must be positive and its margin not negative.")
+        if any(high < low for low, high in (self.right_mm, self.anterior_mm)):
+            raise ValueError("The extent of a spine volume must run from the lower to the higher millimetre.")
+
+    def frame(self, centerline: Centerline, kind: str) -> SpineFrame:
+        """The frames along ``centerline`` as this grid wants them; raises as ``spine_frame`` does."""
+        frame = spine_frame(centerline, kind, self.even_at_anterior_mm)
+        return frame.rotated(self.rotation_deg)
+
+
+@dataclass(frozen=True)
+class SpineBox:
+    """The voxels of a grid along one centerline: straight mm of voxel (0, 0, 0), spacing, and number ``[k, j, i]``."""
+
+    origin_mm: tuple[float, float, float]
+    spacing_mm: tuple[float, float, float]
+    shape_kji: tuple[int, int, int]
+
+    def axis_mm(self, axis: str) -> FloatArray:
+        """Voxel-centre coordinates along ``"r"``, ``"a"`` or ``"s"``."""
+        index = "ras".index(axis)
+        count = self.shape_kji[2 - index]
+        return self.origin_mm[index] + self.spacing_mm[index] * np.arange(count, dtype=np.float64)
+
+
+def spine_box(centerline: Centerline, frame: SpineFrame, grid: SpineGrid) -> SpineBox:
+    """For ``virtual_sagittal`` the anterior extent is widened by the canal's own anterior-posterior excursion."""
+    anterior = grid.anterior_mm
+    if frame.kind == VIRTUAL_SAGITTAL:
+        path = (
+            centerline.positions_ras(np.arange(0.0, centerline.length_mm, 2.0, dtype=np.float64))[:, 1]
+            - frame.origin_ras[0, 1]
+        )
+        anterior = (anterior[0] + float(path.min()), anterior[1] + float(path.max()))
+    first, last = frame.range_mm
+    ranges = (grid.right_mm, anterior, (first - grid.margin_mm, last + grid.margin_mm))
+    i, j, k = (round((high - low) / step) + 1 for (low, high), step in zip(ranges, grid.spacing_mm, strict=True))
+    return SpineBox((ranges[0][0], ranges[1][0], ranges[2][0]), grid.spacing_mm, (k, j, i))
