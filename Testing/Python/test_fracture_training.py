@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from VertebralFractureLib.cli.main import main
 from VertebralFractureLib.cord import Centerline
 from VertebralFractureLib.fracture.network import FractureNetwork, NetworkOptions
 from VertebralFractureLib.fracture.patches import SAGITTAL, STRAIGHTENED, PatchGrid, kyphotic_angle
-from VertebralFractureLib.reference import BodyBox, ReferenceSpine, ReferenceVertebra
+from VertebralFractureLib.phantom import make_phantom
+from VertebralFractureLib.phantom.options import PhantomOptions
+from VertebralFractureLib.reference import BodyBox, ReferenceSpine, ReferenceVertebra, reference_to_json
 from VertebralFractureLib.spine import SpineVolume, spine_frame
 from VertebralFractureLib.training.fracture_data import (
     LabelledVertebra,
@@ -30,9 +34,12 @@ from VertebralFractureLib.training.fracture_shapes import (
     random_fracture,
     random_mimic,
 )
+from VertebralFractureLib.training.reference_set import fold_of_scan
 from VertebralFractureLib.training.simulate_fracture import simulate
 from VertebralFractureLib.training.straight_cache import StraightCase
 from VertebralFractureLib.training.train_fracture import loss_of
+from VertebralFractureLib.volume import write_volume
+from VertebralFractureLib.weights import load_weights
 
 ORIGIN = (-24.0, -20.0, -10.0)
 BOXES = [BodyBox(10.0 + 26.0 * n, 30.0 + 26.0 * n, 8.0, 38.0, -16.0, 16.0) for n in range(4)]
@@ -218,3 +225,36 @@ def test_platt_s_line_repairs_an_overconfident_model() -> None:
     before = calibration_error(1.0 / (1.0 + np.exp(-overconfident)), truth)
     after = calibration_error(1.0 / (1.0 + np.exp(-slope * overconfident - offset)), truth)
     assert after < 0.03 < before
+
+
+def test_one_command_leads_from_annotated_scans_to_a_calibrated_ensemble(tmp_path: Path) -> None:
+    scans = [name for fold in range(3) for name in _names_of_fold(fold)]
+    (tmp_path / "scans").mkdir()
+    for index, name in enumerate(scans):
+        options = PhantomOptions(
+            index, field_of_view="spine", caudal_level="L4", cranial_level="T11", spacing_mm=(1.5, 1.5, 2.0)
+        )
+        phantom = make_phantom(options)
+        write_volume(phantom.ct, tmp_path / "scans" / f"{name}.nii.gz")
+        (tmp_path / "scans" / f"{name}.json").write_text(json.dumps(reference_to_json(phantom.reference)))
+    command = ["train", "ensemble", "--data", str(tmp_path / "scans"), "--cache", str(tmp_path / "cache")]
+    command += ["--out", str(tmp_path / "out"), "--members", "25d-sagittal", "--seeds", "1", "--phantoms", "0"]
+    command += ["--validation-phantoms", "0", "--steps", "4", "--series-per-scan", "2", "--variants", "1"]
+
+    first = main(command)
+    again = main(command)
+
+    assert (first, again) == (0, 0)
+    weights = load_weights("fracture-25d-sagittal", tmp_path / "out" / "weights")
+    slope, _ = weights.config["calibration"]["vertebra"]
+    assert slope != 1.0
+    assert weights.config["training"]["scans"] == sorted(scans)
+    left_out = load_weights("fracture-25d-sagittal", tmp_path / "out" / "folds" / "fold1")
+    assert left_out.config["training"]["scans"] == sorted(set(scans) - set(_names_of_fold(1)))
+    figures = json.loads((tmp_path / "out" / "figures.json").read_text(encoding="utf-8"))
+    assert figures["figures"]["real, cross-validated"]["ensemble"]["fractured_spines"] == 3
+
+
+def _names_of_fold(fold: int) -> list[str]:
+    """One user's scan, by name, that belongs to the fold."""
+    return [next(f"p{n}_scan" for n in range(50) if fold_of_scan(f"p{n}_scan") == fold)]

@@ -14,14 +14,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=None, help="folder of <id>.nii.gz with <id>.json")
     parser.add_argument("--fold-weights", type=Path, default=None, help="folder with fold0, fold1, ... of weights")
     parser.add_argument("--phantoms", type=int, default=0, help="how many unseen phantoms to draw and judge")
-    parser.add_argument("--out", type=Path, required=True, help="folder for results.md, results.json and every result")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="folder for report.html, performance.json, results.md, results.json and every result",
+    )
     parser.add_argument("--weights", type=Path, default=None, help="other weights than those that ship")
 
 
 def run(arguments: argparse.Namespace) -> int:
     from VertebralFractureLib.evaluation.case_sets import annotated_cases, phantom_cases
+    from VertebralFractureLib.evaluation.html_report import html_report
+    from VertebralFractureLib.evaluation.judged import judged_scans
+    from VertebralFractureLib.evaluation.performance import performance
     from VertebralFractureLib.evaluation.run_cases import CaseResult, run_cases
     from VertebralFractureLib.evaluation.summary import case_record, case_table, set_report
+    from VertebralFractureLib.report.build_report import DECISION_THRESHOLD
 
     sets = {}
     if arguments.data is not None:
@@ -31,15 +40,23 @@ def run(arguments: argparse.Namespace) -> int:
         sets["Unseen phantoms (synthetic)"] = phantom_cases(arguments.phantoms, folder, arguments.weights)
     if not sets:
         raise UnreadableVolume("There is nothing to evaluate; give --data or --phantoms.")
-    text, records = [], []
+    text, records, measured, pictures = [], [], {}, {}
     for title, cases in sets.items():
         results: list[CaseResult] = []
         for result in run_cases(cases, arguments.out / "cases"):
             print(case_table([result])[-1], flush=True)
             results.append(result)
         records += [case_record(result) for result in results]
+        if scans := judged_scans(results):
+            measured[title] = performance(scans, DECISION_THRESHOLD)
+        for result in results:
+            picture = Path("cases") / result.case.identifier / "overview.png"
+            if (arguments.out / picture).is_file():
+                pictures[result.case.identifier] = picture.as_posix()
         text += [f"## {title}", "", *set_report(results), ""]
     (arguments.out / "results.md").write_text("\n".join(text), encoding="utf-8")
     (arguments.out / "results.json").write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+    (arguments.out / "performance.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    (arguments.out / "report.html").write_text(html_report(measured, pictures), encoding="utf-8")
     print("\n".join(text))
     return DONE

@@ -17,10 +17,11 @@ _COMMANDS = {
     "detect": "find vertebral fractures on a CT",
     "phantom": "make a digital spine phantom with known fractures",
     "demo": "phantom, then detect: the README's first command",
-    "train": "train a model: cord, vertebrae, levels, fracture",
+    "prepare": "turn a VerSe tree, or CTs with a table of grades, into annotated scans",
+    "train": "train a model: cord, vertebrae, levels, fracture, or the fracture ensemble",
     "evaluate": "measure the program on scans with known truth",
 }
-_TRAINABLE = ("cord", "vertebrae", "levels", "fracture")
+_TRAINABLE = ("cord", "vertebrae", "levels", "fracture", "ensemble")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

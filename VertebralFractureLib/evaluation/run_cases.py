@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from VertebralFractureLib.evaluation.compare import Comparison, compare
+from VertebralFractureLib.evaluation.noise import canal_noise_hu
 from VertebralFractureLib.reference import ReferenceSpine, read_annotation
 from VertebralFractureLib.report import SpineReport, report_from_json
+from VertebralFractureLib.volume import read_volume
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,10 @@ class Case:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What the command answered; ``report`` and ``comparison`` are None when it refused the input."""
+    """What the command answered; ``report`` and ``comparison`` are None when it refused the input.
+
+    ``noise_hu`` is the scan's own, measured along the true centerline; None when the input was refused.
+    """
 
     case: Case
     truth: ReferenceSpine
@@ -38,6 +43,7 @@ class CaseResult:
     peak_memory_mb: float | None
     report: SpineReport | None
     comparison: Comparison | None
+    noise_hu: float | None = None
 
 
 def run_cases(cases: Iterable[Case], folder: Path) -> Iterator[CaseResult]:
@@ -66,7 +72,8 @@ def run_case(case: Case, output: Path) -> CaseResult:
         report = report_from_json((output / "report.json").read_text(encoding="utf-8"))
     message = (report.reason or "") if report is not None else (lines[-1] if lines else "")
     comparison = None if report is None else compare(report, truth)
-    return CaseResult(case, truth, exit_code, message, wall_s, peak, report, comparison)
+    noise_hu = None if report is None else canal_noise_hu(read_volume(case.volume), truth.centerline)
+    return CaseResult(case, truth, exit_code, message, wall_s, peak, report, comparison, noise_hu)
 
 
 def _wait(process: subprocess.Popen[bytes]) -> tuple[int, float | None]:

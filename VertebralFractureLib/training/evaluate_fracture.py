@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.fracture.pooling import sigmoid
-from VertebralFractureLib.training.fracture_members import MEMBERS, SHIPPED
+from VertebralFractureLib.training.fracture_members import SHIPPED
 from VertebralFractureLib.training.fracture_metrics import (
     auc,
     auc_interval,
@@ -24,7 +24,7 @@ from VertebralFractureLib.training.fracture_metrics import (
     operating_point,
     platt_line,
 )
-from VertebralFractureLib.training.fracture_scores import SpineScore, cross_validated_scores
+from VertebralFractureLib.training.fracture_scores import VARIANTS, SpineScore, cross_validated_scores
 from VertebralFractureLib.training.straight_cache import load_or_build_cases
 
 logger = logging.getLogger(__name__)
@@ -144,14 +144,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder of the straightened cases")
     parser.add_argument("--folds-folder", type=Path, required=True, help="holds fold0, fold1, ... with weights")
     parser.add_argument("--phantoms", type=int, default=len(VALIDATION_PHANTOMS), help="validation phantoms")
-    parser.add_argument("--members", nargs="+", choices=sorted(MEMBERS), default=list(SHIPPED))
+    parser.add_argument("--members", nargs="+", default=list(SHIPPED), help="as the folds name them")
+    parser.add_argument(
+        "--variants", type=int, default=VARIANTS, help="versions of a scan with fractures, and with mimics"
+    )
     parser.add_argument("--out", type=Path, required=True, help="JSON file of the figures")
 
 
 def run(arguments: argparse.Namespace) -> int:
     cases = load_or_build_cases(arguments.cache, arguments.data, VALIDATION_PHANTOMS[: arguments.phantoms])
     members: list[str] = arguments.members
-    spines = cross_validated_scores(cases, arguments.folds_folder, members)
+    spines = cross_validated_scores(cases, arguments.folds_folder, members, variants=arguments.variants)
     calibrations = out_of_fold_calibrations(spines, members)
     groups = {
         "real, cross-validated": [s for s in spines if s.fold is not None],

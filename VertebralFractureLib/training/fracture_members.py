@@ -23,8 +23,11 @@ GRIDS: dict[str, PatchGrid] = {
 
 @dataclass(frozen=True)
 class Member:
+    """A variant: the grid of its patches, its network, and how many steps its training takes."""
+
     grid_name: str
     network: NetworkOptions
+    steps: int
 
     @property
     def grid(self) -> PatchGrid:
@@ -45,6 +48,7 @@ def _member(dimensions: int, representation: str, *, uses_sequence: bool = True,
             halves_right=False,
             uses_position=uses_position,
         ),
+        steps=1800 if dimensions == 3 else 4000,
     )
 
 

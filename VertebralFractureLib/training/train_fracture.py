@@ -36,9 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder of the straightened cases and the series")
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint and the log")
     parser.add_argument("--fold", default="none", help="the fold that is left out, or 'none'")
-    parser.add_argument("--phantoms", type=int, default=100, help="number of phantoms, seeds 0, 1, ...")
-    parser.add_argument("--minutes", type=float, default=6.0, help="wall time of the training")
-    parser.add_argument("--steps", type=int, default=1600, help="most steps")
+    parser.add_argument("--phantoms", type=int, default=45, help="number of phantoms, seeds 0, 1, ...")
+    parser.add_argument("--minutes", type=float, default=30.0, help="most wall time of the training")
+    parser.add_argument("--steps", type=int, default=None, help="steps; the member's own number when left out")
+    parser.add_argument("--series-per-scan", type=int, default=SERIES_PER_SCAN, help="training series of a real scan")
+    parser.add_argument("--series-per-phantom", type=int, default=SERIES_PER_PHANTOM)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--member", choices=sorted(MEMBERS), default=SHIPPED[0])
     parser.add_argument("--weights-folder", type=Path, required=True, help="where the weights are saved")
@@ -53,13 +55,16 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.cache / SERIES_FOLDER
     real = [case for case in cases if not case.is_phantom]
     drawn = [case for case in cases if case.is_phantom]
-    scan_files = build_series(folder, real, GRIDS, options, SERIES_PER_SCAN)
-    files = scan_files + build_series(folder, drawn, GRIDS, options, SERIES_PER_PHANTOM)
+    scan_files = build_series(folder, real, GRIDS, options, arguments.series_per_scan)
+    files = scan_files + build_series(folder, drawn, GRIDS, options, arguments.series_per_phantom)
     store = SeriesStore.load(files, member.grid_name)
     torch.manual_seed(arguments.seed)
     network = FractureNetwork(member.network)
     training = TrainingOptions(
-        steps=arguments.steps, learning_rate=2e-3, seed=arguments.seed, time_limit_s=60.0 * arguments.minutes
+        steps=arguments.steps or member.steps,
+        learning_rate=2e-3,
+        seed=arguments.seed,
+        time_limit_s=60.0 * arguments.minutes,
     )
     log = train(network, lambda seed: store.batch(SERIES_PER_BATCH, seed), loss_of, training, arguments.out)
     config: dict[str, Any] = {

@@ -1,0 +1,151 @@
+"""How well fractures are found is counted rightly: curves, operating points, subgroups, calibration, and the page."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.evaluation.curves import Rows, by_patient, froc, patient_auc, reliability, roc, sensitivity_at
+from VertebralFractureLib.evaluation.html_report import html_report
+from VertebralFractureLib.evaluation.judged import JudgedScan, JudgedVertebra
+from VertebralFractureLib.evaluation.noise import canal_noise_hu
+from VertebralFractureLib.evaluation.performance import performance
+from VertebralFractureLib.evaluation.svg_plot import Line, plot
+from VertebralFractureLib.volume import CTVolume
+
+
+def a_vertebra(probability, grade=0, level="T9", shape=None, measured=None):
+    return JudgedVertebra(grade, shape or ("wedge" if grade else None), level, probability, 0.1, measured, 120.0)
+
+
+def a_scan(name, vertebrae, probability, patient=None, slice_mm=1.0, extra=()):
+    return JudgedScan(name, patient or name, probability, tuple(vertebrae), slice_mm, 12.0, tuple(extra))
+
+
+def four_scans():
+    return [
+        a_scan("a", [a_vertebra(0.9, 3), a_vertebra(0.2), a_vertebra(0.6)], 0.9),
+        a_scan("b", [a_vertebra(0.4, 1, "L1", measured=0), a_vertebra(0.1)], 0.4, slice_mm=5.0),
+        a_scan("c", [a_vertebra(0.3), a_vertebra(0.05)], 0.3),
+        a_scan("d", [a_vertebra(None, 2, "T12", "crush"), a_vertebra(0.1)], None),
+    ]
+
+
+def test_froc_counts_only_normal_vertebrae_as_alarms_and_never_finds_the_silent():
+    rows = Rows.of(four_scans())
+
+    alarms, sensitivity = froc(rows.score, rows.truth, 4)
+
+    assert sensitivity_at(alarms, sensitivity, 0.0) == pytest.approx(1 / 3)
+    assert sensitivity_at(alarms, sensitivity, 0.25) == pytest.approx(2 / 3)
+    assert sensitivity.max() == pytest.approx(2 / 3), "the third fracture was never judged"
+    assert alarms.max() == pytest.approx(6 / 4)
+
+
+def test_froc_of_severe_fractures_leaves_the_mild_ones_out():
+    rows = Rows.of(four_scans())
+
+    _, sensitivity = froc(rows.score, rows.truth, 4, rows.grade >= 2)
+
+    assert sensitivity.max() == pytest.approx(1 / 2)
+
+
+def test_a_vertebra_that_is_none_raises_an_alarm():
+    rows = Rows.of([a_scan("a", [a_vertebra(0.9, 1)], 0.9, extra=(0.95,))])
+
+    alarms, sensitivity = froc(rows.score, rows.truth, 1)
+
+    assert sensitivity_at(alarms, sensitivity, 0.5) == 0.0
+    assert sensitivity_at(alarms, sensitivity, 1.0) == 1.0
+
+
+def test_the_area_below_the_roc_curve_is_the_share_of_pairs_in_order():
+    rng = np.random.default_rng(0)
+    score, truth = np.round(rng.random(200), 1), rng.random(200) < 0.3
+
+    false_rate, true_rate = roc(score, truth)
+
+    pairs = score[truth][:, None] - score[~truth][None]
+    expected = float(((pairs > 0) + 0.5 * (pairs == 0)).mean())
+    assert float((np.diff(false_rate) * 0.5 * (true_rate[1:] + true_rate[:-1])).sum()) == pytest.approx(expected)
+
+
+def test_an_interval_draws_patients_and_not_scans():
+    twins = [
+        a_scan(f"{n}{date}", [a_vertebra(0.1 + 0.8 * (n % 2), n % 2)], 0.5, f"p{n}") for n in range(8) for date in "xy"
+    ]
+
+    estimate = by_patient(twins, lambda chosen: float(len(chosen)))
+
+    assert estimate.cases == 8
+    assert (estimate.low, estimate.high) == (16.0, 16.0), "both dates come along"
+    assert patient_auc(twins) == pytest.approx(0.5)
+
+
+def test_performance_says_what_a_reader_would_count_by_hand():
+    figures = performance(four_scans(), 0.5)
+
+    assert (figures["scans"], figures["fractured_scans"], figures["not_evaluable_scans"]) == (4, 3, 1)
+    assert (figures["vertebrae"], figures["fractured_vertebrae"], figures["silent_vertebrae"]) == (9, 3, 1)
+    assert figures["by_grade"]["grade 3"]["sensitivity"] == 1.0
+    assert figures["by_grade"]["grade 1"]["sensitivity"] == 0.0
+    assert figures["by_shape"]["crush"]["fractured"] == 1
+    assert figures["at_threshold"]["false_alarms_per_scan"] == pytest.approx(0.25)
+    assert figures["at_threshold"]["false_alarms_per_unfractured_scan"] == 0.0
+    assert figures["subgroups"]["slices above 3 mm"]["fractured"] == 1
+    assert figures["subgroups"]["region T11-L1"]["fractured"] == 2
+    assert figures["confusion"][1] == [1, 0, 0, 0, 0]
+    assert figures["confusion"][2] == [0, 0, 0, 0, 1]
+    assert figures["worst"][0]["scan"] == "a"
+    assert json.loads(json.dumps(figures)) == figures
+
+
+def test_a_set_without_fractures_has_no_area_but_has_false_alarms():
+    figures = performance([a_scan("c", [a_vertebra(0.7), a_vertebra(0.05)], 0.7)], 0.5)
+
+    assert figures["patient_auc"]["value"] is None
+    assert figures["at_threshold"]["false_alarms_per_scan"] == 1.0
+    with pytest.raises(ValueError, match="no scan"):
+        performance([], 0.5)
+
+
+def test_reliability_holds_probability_against_frequency():
+    probability, truth = np.array([0.05, 0.08, 0.95, 0.99, 1.0]), np.array([False, False, True, True, False])
+
+    bins = reliability(probability, truth)
+
+    assert [b["count"] for b in bins] == [2, 3]
+    assert bins[1]["share_fractured"] == pytest.approx(2 / 3)
+
+
+def test_the_page_shows_the_figures_and_the_pictures_of_the_worst():
+    page = html_report({"Set <1>": performance(four_scans(), 0.5)}, {"a": "cases/a/overview.png"})
+
+    assert "Set &lt;1&gt;" in page
+    assert page.count("<svg") == 3
+    assert '<img src="cases/a/overview.png"' in page
+    assert "Not a medical device" in page
+
+
+def test_a_plot_is_an_image_whose_lines_end_at_its_right_edge():
+    image = ElementTree.fromstring(
+        plot("T", "x", "y", [Line("a & b", [(0.0, 0.0), (1.0, 0.5), (9.0, 1.0)])], x_most=2.0, diagonal=False)
+    )
+
+    line = image.find("{*}polyline")
+    assert len(line.get("points").split()) == 2
+
+
+def test_noise_is_measured_in_the_canal():
+    rng = np.random.default_rng(1)
+    hu = rng.normal(10.0, 20.0, (30, 40, 40)).astype(np.float32)
+    points = np.stack([np.full(20, 20.0), np.full(20, 20.0), np.arange(20.0)], axis=1)
+
+    noise = canal_noise_hu(CTVolume(hu, np.eye(4)), Centerline(points, np.ones(20)))
+
+    assert noise == pytest.approx(20.0, rel=0.1)
+    assert canal_noise_hu(CTVolume(hu, np.eye(4)), Centerline(points + 500.0, np.ones(20))) is None

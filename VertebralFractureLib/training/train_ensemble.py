@@ -1,0 +1,104 @@
+"""One command from annotated scans to a calibrated, measured fracture ensemble; broken off, it goes on where it was.
+
+Every member is trained once without each fold and once on everything; the folds' weights judge the patients that they
+never saw, and those scores calibrate the final weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from VertebralFractureLib.fracture.scoring import PREFIX
+from VertebralFractureLib.training import calibrate_fracture, evaluate_fracture, train_fracture
+from VertebralFractureLib.training.fracture_members import MEMBERS, SHIPPED, member_name
+from VertebralFractureLib.training.fracture_scores import VARIANTS
+from VertebralFractureLib.training.reference_set import fold_count
+from VertebralFractureLib.weights import MANIFEST, weights_names
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="folder of the annotated scans")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of the straightened cases and the series")
+    parser.add_argument("--out", type=Path, required=True, help="holds folds, figures.json, curves.png and weights")
+    parser.add_argument("--members", nargs="+", choices=sorted(MEMBERS), default=list(SHIPPED))
+    parser.add_argument("--seeds", type=int, default=2, help="how many of each member")
+    parser.add_argument("--phantoms", type=int, default=45, help="phantoms to train on, seeds 0, 1, ...")
+    parser.add_argument("--validation-phantoms", type=int, default=30, help="phantoms to measure on")
+    parser.add_argument("--series-per-scan", type=int, default=train_fracture.SERIES_PER_SCAN)
+    parser.add_argument("--series-per-phantom", type=int, default=train_fracture.SERIES_PER_PHANTOM)
+    parser.add_argument(
+        "--variants", type=int, default=VARIANTS, help="versions of a scan with fractures, and with mimics"
+    )
+    parser.add_argument("--steps", type=int, default=None, help="most steps of a member; its own default when left out")
+    parser.add_argument("--minutes", type=float, default=30.0, help="most wall time of one training")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    out: Path = arguments.out
+    names = [member_name(variant, seed) for variant in arguments.members for seed in range(arguments.seeds)]
+    for fold in (*range(fold_count()), None):
+        folder = out / ("final" if fold is None else f"folds/fold{fold}")
+        for variant in arguments.members:
+            for seed in range(arguments.seeds):
+                if PREFIX + member_name(variant, seed) not in _trained(folder):
+                    train_fracture.run(_training(arguments, variant, seed, fold, folder))
+    figures = out / "figures.json"
+    evaluate_fracture.run(
+        Namespace(
+            data=arguments.data,
+            cache=arguments.cache,
+            folds_folder=out / "folds",
+            phantoms=arguments.validation_phantoms,
+            members=names,
+            variants=arguments.variants,
+            out=figures,
+        )
+    )
+    calibrate_fracture.run(Namespace(figures=figures, trained=out / "final", weights_folder=out / "weights"))
+    draw_curves({path.parent.name: path for path in sorted((out / "runs").glob("*/log.json"))}, out / "curves.png")
+    return 0
+
+
+def _trained(folder: Path) -> Sequence[str]:
+    return weights_names(PREFIX, folder) if (folder / MANIFEST).is_file() else []
+
+
+def _training(arguments: Namespace, variant: str, seed: int, fold: int | None, folder: Path) -> Namespace:
+    name = f"{member_name(variant, seed)}-{'final' if fold is None else f'fold{fold}'}"
+    return Namespace(
+        data=arguments.data,
+        cache=arguments.cache,
+        out=arguments.out / "runs" / name,
+        fold="none" if fold is None else str(fold),
+        phantoms=arguments.phantoms,
+        series_per_scan=arguments.series_per_scan,
+        series_per_phantom=arguments.series_per_phantom,
+        minutes=arguments.minutes,
+        steps=arguments.steps,
+        seed=seed,
+        member=variant,
+        weights_folder=folder,
+    )
+
+
+def draw_curves(logs: Mapping[str, Path], picture: Path) -> None:
+    """The loss over the steps of every run; left out, with a word in the log, where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        logger.info("No picture of the curves: install matplotlib, or the group 'train'.")
+        return
+    figure = Figure(figsize=(9.0, 5.0))
+    axes = figure.add_subplot(xlabel="step", ylabel="loss", yscale="log")
+    for name, path in logs.items():
+        log = json.loads(path.read_text(encoding="utf-8"))["log"]
+        axes.plot([entry["step"] for entry in log], [entry["loss"] for entry in log], label=name, linewidth=1.0)
+    axes.legend(fontsize=6, ncols=2)
+    figure.savefig(picture, dpi=120)
