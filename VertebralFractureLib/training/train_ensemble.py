@@ -83,6 +83,8 @@ def _training(arguments: Namespace, variant: str, seed: int, fold: int | None, f
         minutes=arguments.minutes,
         steps=arguments.steps,
         seed=seed,
+        start_from=None,
+        learning_rate=2e-3,
         member=variant,
         weights_folder=folder,
     )

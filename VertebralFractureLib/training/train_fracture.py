@@ -20,7 +20,7 @@ from VertebralFractureLib.training.fracture_members import GRIDS, MEMBERS, SHIPP
 from VertebralFractureLib.training.fracture_series import SeriesStore, build_series
 from VertebralFractureLib.training.loop import TrainingOptions, train
 from VertebralFractureLib.training.straight_cache import load_or_build_cases, training_cases
-from VertebralFractureLib.weights import save_weights
+from VertebralFractureLib.weights import load_weights, restore, save_weights
 
 logger = logging.getLogger(__name__)
 SERIES_PER_BATCH = 4
@@ -39,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--phantoms", type=int, default=45, help="number of phantoms, seeds 0, 1, ...")
     parser.add_argument("--minutes", type=float, default=30.0, help="most wall time of the training")
     parser.add_argument("--steps", type=int, default=None, help="steps; the member's own number when left out")
+    parser.add_argument("--start-from", type=Path, default=None, help="folder of weights of this member to go on from")
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--series-per-scan", type=int, default=SERIES_PER_SCAN, help="training series of a real scan")
     parser.add_argument("--series-per-phantom", type=int, default=SERIES_PER_PHANTOM)
     parser.add_argument("--seed", type=int, default=0)
@@ -60,9 +62,13 @@ def run(arguments: argparse.Namespace) -> int:
     store = SeriesStore.load(files, member.grid_name)
     torch.manual_seed(arguments.seed)
     network = FractureNetwork(member.network)
+    name = f"fracture-{member_name(arguments.member, arguments.seed)}"
+    before = None if arguments.start_from is None else load_weights(name, arguments.start_from)
+    if before is not None:
+        restore(network, before)
     training = TrainingOptions(
         steps=arguments.steps or member.steps,
-        learning_rate=2e-3,
+        learning_rate=arguments.learning_rate,
         seed=arguments.seed,
         time_limit_s=60.0 * arguments.minutes,
     )
@@ -79,10 +85,10 @@ def run(arguments: argparse.Namespace) -> int:
             "seed": arguments.seed,
             "steps": int(log[-1]["step"]) if log else 0,
             "loss": float(log[-1]["loss"]) if log else None,
+            "started_from": None if before is None else before.sha256,
         },
     }
     tensors = {name: value.cpu().numpy().astype(np.float16) for name, value in network.state_dict().items()}
-    name = f"fracture-{member_name(arguments.member, arguments.seed)}"
     sha256 = save_weights(name, tensors, config, arguments.weights_folder)
     logger.info("Saved %s, SHA-256 %s", name, sha256)
     return 0
