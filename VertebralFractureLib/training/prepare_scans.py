@@ -116,7 +116,7 @@ def _check_centroids(scan: SourceScan, ct: CTVolume, labels: NDArray[np.uint8]) 
             )
 
 
-def _from_mask(labels: NDArray[np.integer[Any]], spine: SpineVolume, grades: ScanGrades) -> list[ReferenceVertebra]:
+def _from_mask(labels: NDArray[np.integer], spine: SpineVolume, grades: ScanGrades) -> list[ReferenceVertebra]:
     """Bodies measured on the mask (which holds the arch too) in straight space, caudal to cranial."""
     vertebrae = []
     for number in np.unique(labels):
