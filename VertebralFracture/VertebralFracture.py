@@ -175,6 +175,13 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.view.cleanup()
         self.removeObservers()
 
+    def onReload(self) -> Any:
+        """Slicer's button for developers reloads this file; panel and library are forgotten so that they follow."""
+        for name in list(sys.modules):
+            if name.startswith(("VertebralFracturePanel", "VertebralFractureLib")):
+                del sys.modules[name]
+        return ScriptedLoadableModuleWidget.onReload(self)
+
     def enter(self) -> None:
         self.restoreFromScene()
 
