@@ -86,6 +86,7 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
         """
         run = self.startDetection(volumeNode, options)
         run.wait()
+        run.release()
         if run.state != detection_run.DONE:
             raise RunFailed(run.error or "The detection was cancelled.")
         return run.nodes
@@ -170,6 +171,7 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def cleanup(self) -> None:
         for run in (*self.endedRuns, *([self.run] if self.run is not None else [])):
             run.endNow()
+        self.releaseEndedRuns()
         self.updateTimer.stop()
         self.clock.stop()
         self.view.cleanup()
@@ -215,7 +217,7 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         if self.run is not None:
             self.run.cancel()
             return
-        self.endedRuns = [run for run in self.endedRuns if not run.isOver]
+        self.releaseEndedRuns()
         try:
             run = self.logic.startDetection(
                 self.ui.inputSelector.currentNode(), RunOptions(self.logic.parameters.threads)
@@ -229,6 +231,12 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         run.ended.connect(self.onRunEnded)
         self.clock.start()
         self.showMessage("")
+
+    def releaseEndedRuns(self) -> None:
+        """Runs are kept until their processes are gone too."""
+        for run in [run for run in self.endedRuns if run.isOver]:
+            self.endedRuns.remove(run)
+            run.release()
 
     def onProgress(self, stage: str, fraction: float) -> None:
         self.progress.update(stage, fraction)
