@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.spine.spine_volume import SpineVolume
+from VertebralFractureLib.torch_arrays import to_array, to_tensor
 from VertebralFractureLib.vertebrae.body_input import sagittal_input
 from VertebralFractureLib.vertebrae.endplates import BodyShape, measure_shape, mid_depth, strip_mean
 from VertebralFractureLib.vertebrae.sequence_search import Profiles, Span, search_spans
@@ -64,8 +65,8 @@ def body_maps(spine: SpineVolume, weights_folder: Path | None = None) -> BodyMap
     restore(network, weights)
     picture = sagittal_input(spine)
     with torch.inference_mode():
-        logits = network(torch.from_numpy(picture.channels)[None])[0]
-    probability = torch.sigmoid(logits)[:, : picture.rows].double().numpy()
+        logits = network(to_tensor(picture.channels)[None])[0]
+    probability = to_array(torch.sigmoid(logits)[:, : picture.rows].double())
     return BodyMaps(probability, picture.s_from_mm, float(weights.config["edge_outward_mm"]))
 
 
