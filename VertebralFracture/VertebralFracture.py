@@ -86,7 +86,6 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
         """
         run = self.startDetection(volumeNode, options)
         run.wait()
-        run.release()
         if run.state != detection_run.DONE:
             raise RunFailed(run.error or "The detection was cancelled.")
         return run.nodes
@@ -171,18 +170,10 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def cleanup(self) -> None:
         for run in (*self.endedRuns, *([self.run] if self.run is not None else [])):
             run.endNow()
-        self.releaseEndedRuns()
         self.updateTimer.stop()
         self.clock.stop()
         self.view.cleanup()
         self.removeObservers()
-
-    def onReload(self) -> Any:
-        """Slicer's button for developers reloads this file; panel and library are forgotten so that they follow."""
-        for name in list(sys.modules):
-            if name.startswith(("VertebralFracturePanel", "VertebralFractureLib")):
-                del sys.modules[name]
-        return ScriptedLoadableModuleWidget.onReload(self)
 
     def enter(self) -> None:
         self.restoreFromScene()
@@ -217,7 +208,7 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         if self.run is not None:
             self.run.cancel()
             return
-        self.releaseEndedRuns()
+        self.endedRuns = [run for run in self.endedRuns if not run.isOver]
         try:
             run = self.logic.startDetection(
                 self.ui.inputSelector.currentNode(), RunOptions(self.logic.parameters.threads)
@@ -231,12 +222,6 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         run.ended.connect(self.onRunEnded)
         self.clock.start()
         self.showMessage("")
-
-    def releaseEndedRuns(self) -> None:
-        """Runs are kept until their processes are gone too."""
-        for run in [run for run in self.endedRuns if run.isOver]:
-            self.endedRuns.remove(run)
-            run.release()
 
     def onProgress(self, stage: str, fraction: float) -> None:
         self.progress.update(stage, fraction)
@@ -322,6 +307,7 @@ class VertebralFractureTest(ScriptedLoadableModuleTest):
 
         volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Soft tissue")
         voxels = np.random.default_rng(0).normal(40, 10, (40, 64, 64)).astype(np.int16)
+        voxels[:, :, :12] = -1000  # air: without it the volume would be refused as no CT
         slicer.util.updateVolumeFromArray(volumeNode, voxels)
         volumeNode.SetSpacing(2.0, 2.0, 2.0)
 
