@@ -139,6 +139,7 @@ def test_the_addresses_in_the_description_lead_to_files_of_this_repository(an_in
     said = dict(line.split(" ", 1) for line in text.splitlines())
 
     assert said["name"] == "VertebralFracture"
+    assert said["depends"] == "PyTorch"
     addresses = [said["iconurl"], *said["screenshoturls"].split()]
     assert len(addresses) > 1
     for address in addresses:
