@@ -86,6 +86,7 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
         """
         run = self.startDetection(volumeNode, options)
         run.wait()
+        run.release()
         if run.state != detection_run.DONE:
             raise RunFailed(run.error or "The detection was cancelled.")
         return run.nodes
@@ -170,10 +171,18 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def cleanup(self) -> None:
         for run in (*self.endedRuns, *([self.run] if self.run is not None else [])):
             run.endNow()
+        self.releaseEndedRuns()
         self.updateTimer.stop()
         self.clock.stop()
         self.view.cleanup()
         self.removeObservers()
+
+    def onReload(self) -> Any:
+        """Slicer's button for developers reloads this file; panel and library are forgotten so that they follow."""
+        for name in list(sys.modules):
+            if name.startswith(("VertebralFracturePanel", "VertebralFractureLib")):
+                del sys.modules[name]
+        return ScriptedLoadableModuleWidget.onReload(self)
 
     def enter(self) -> None:
         self.restoreFromScene()
@@ -208,7 +217,7 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         if self.run is not None:
             self.run.cancel()
             return
-        self.endedRuns = [run for run in self.endedRuns if not run.isOver]
+        self.releaseEndedRuns()
         try:
             run = self.logic.startDetection(
                 self.ui.inputSelector.currentNode(), RunOptions(self.logic.parameters.threads)
@@ -222,6 +231,12 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         run.ended.connect(self.onRunEnded)
         self.clock.start()
         self.showMessage("")
+
+    def releaseEndedRuns(self) -> None:
+        """Runs are kept until their processes are gone too."""
+        for run in [run for run in self.endedRuns if run.isOver]:
+            self.endedRuns.remove(run)
+            run.release()
 
     def onProgress(self, stage: str, fraction: float) -> None:
         self.progress.update(stage, fraction)

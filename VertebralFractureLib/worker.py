@@ -4,9 +4,10 @@ Standard output carries one JSON object per line: ``{"stage", "fraction"}`` whil
 ``"done"`` or ``"error"``. It imports neither Slicer nor Qt, so that a crash or a cancel costs Slicer nothing.
 
 The request: ``{"input": file or folder, "output": folder, "series": null, "threads": null, "weights_folder": null,
-"stop_when_input_closes": false}``. With the last one true, the worker ends at once when its standard input is closed,
-which is how it is cancelled through a launcher, and how it never outlives the program that started it.
-The output folder gets ``report.json``, ``vertebrae.csv`` and, when there is one, ``spine.npz``.
+"stop_when_input_closes": false, "resident": false}``. With ``stop_when_input_closes`` the worker ends at once when its
+standard input is closed, which is how it is cancelled through a launcher, and how it never outlives the program that
+started it. The output folder gets ``report.json``, ``vertebrae.csv`` and, when there is one, ``spine.npz``. With
+``resident`` the worker stays and answers requests, see ``VertebralFractureLib.resident``.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ import sys
 import threading
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from VertebralFractureLib.cli.exit_codes import BAD_INPUT, CANCELLED, DEFECT, DONE, NOT_EVALUABLE_CODE
 from VertebralFractureLib.cli.progress_display import JsonLines
 from VertebralFractureLib.errors import Cancelled, NotEvaluable, VertebralFractureError
+
+if TYPE_CHECKING:
+    from VertebralFractureLib.pipeline import Detection
 
 
 def main(request_path: Path) -> int:
@@ -28,6 +33,10 @@ def main(request_path: Path) -> int:
     lines = JsonLines(sys.stdout)
     try:
         request = json.loads(request_path.read_text(encoding="utf-8"))
+        if request.get("resident"):
+            from VertebralFractureLib.resident import serve
+
+            return serve(request, lines)
         if request.get("stop_when_input_closes"):
             threading.Thread(target=_end_with_standard_input, daemon=True).start()
         code, report_path = _work(request, lines)
@@ -55,22 +64,28 @@ def _end_with_standard_input() -> None:
 
 def _work(request: dict[str, str | int | None], lines: JsonLines) -> tuple[int, Path]:
     from VertebralFractureLib.pipeline import DetectionOptions, detect_in_file
-    from VertebralFractureLib.report import report_to_csv, report_to_json
-    from VertebralFractureLib.spine.spine_file import save_spine
 
     weights, threads, series = request.get("weights_folder"), request.get("threads"), request.get("series")
     options = DetectionOptions(Path(str(weights)) if weights else None, int(threads) if threads else None)
     detection = detect_in_file(
         Path(str(request["input"])), series=str(series) if series else None, options=options, listener=lines
     )
-    folder = Path(str(request["output"]))
+    report_path = write_answer(detection, Path(str(request["output"])))
+    return (DONE if detection.report.status == "evaluable" else NOT_EVALUABLE_CODE), report_path
+
+
+def write_answer(detection: Detection, folder: Path) -> Path:
+    """Write report, table and spine volume for the program that asked; the report's path."""
+    from VertebralFractureLib.report import report_to_csv, report_to_json
+    from VertebralFractureLib.spine.spine_file import save_spine
+
     folder.mkdir(parents=True, exist_ok=True)
     if detection.spine is not None and detection.report.status == "evaluable":
         save_spine(detection.spine, folder / "spine.npz")
     (folder / "vertebrae.csv").write_text(report_to_csv(detection.report), encoding="utf-8")
     report_path = folder / "report.json"
     report_path.write_text(report_to_json(detection.report), encoding="utf-8")
-    return (DONE if detection.report.status == "evaluable" else NOT_EVALUABLE_CODE), report_path
+    return report_path
 
 
 def _fail(lines: JsonLines, sentence: str, code: int) -> int:

@@ -21,6 +21,12 @@ def project_folder() -> Path:
     return ROOT
 
 
+@pytest.fixture(scope="session")
+def project_folder_once() -> Path:
+    """The same for fixtures that live longer than a test."""
+    return ROOT
+
+
 @pytest.fixture
 def modules_after():
     """Run a statement in a fresh interpreter; gives the names of all modules that are loaded then."""

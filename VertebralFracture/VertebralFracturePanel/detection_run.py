@@ -114,7 +114,12 @@ class DetectionRun:
     @property
     def isOver(self) -> bool:
         """Whether the worker process is gone too."""
-        return self.state not in (READY, RUNNING) and not self._process.isRunning
+        return self.state not in (READY, RUNNING) and self._process.isOver
+
+    def release(self) -> None:
+        """Give the Qt objects back on the thread that they belong to; call it once, when the run ``isOver``."""
+        self._timer.deleteLater()
+        self._process.release()
 
     def _onTimer(self) -> None:
         if self.state == RUNNING:
@@ -163,7 +168,7 @@ class DetectionRun:
         try:
             yield from self._handOver(folder / "input.nrrd")
             yield from self._detect(folder)
-            report, spine = yield from finished(self._background.submit(self._readResult))
+            report, spine = yield from finished(self._background.submit(_readResult, self._answer, self._export.name))
             self.progressed.emit("scene", 0.1)
             writing = scene_steps(report, None, spine, self.volumeNode.GetScene(), self.volumeNode)
             return (yield from self._show(writing))
@@ -202,18 +207,6 @@ class DetectionRun:
         if "done" not in self._answer:
             raise RunFailed(self._answer.get("error") or self._process.explanation)
 
-    def _readResult(self) -> tuple[SpineReport, SpineVolume | None]:
-        """In a thread: touches neither MRML nor Qt."""
-        try:
-            reportPath = Path(self._answer["report"])
-            report = report_from_json(reportPath.read_text(encoding="utf-8"))
-            spinePath = reportPath.with_name("spine.npz")
-            spine = load_spine(spinePath) if spinePath.is_file() else None
-        except (OSError, ValueError, KeyError) as error:
-            raise RunFailed(f"The result of the detection cannot be read: {error}.") from error
-        # The worker knows the temporary file's name only.
-        return replace(report, input=replace(report.input, name=self._export.name)), spine
-
     def _show(self, writing: Generator[float, None, SceneNodes]) -> Steps:
         try:
             while True:
@@ -232,6 +225,22 @@ class DetectionRun:
                 self.progressed.emit(message["stage"], float(message["fraction"]))
         else:
             self._answer = message
+
+
+def _readResult(answer: dict[str, Any], name: str) -> tuple[SpineReport, SpineVolume | None]:
+    """In a thread, so it gets plain data: a thread that held the run could be the one that deletes its Qt objects.
+
+    Args:
+        name: of the volume; the worker knows the temporary file's name only.
+    """
+    try:
+        reportPath = Path(answer["report"])
+        report = report_from_json(reportPath.read_text(encoding="utf-8"))
+        spinePath = reportPath.with_name("spine.npz")
+        spine = load_spine(spinePath) if spinePath.is_file() else None
+    except (OSError, ValueError, KeyError) as error:
+        raise RunFailed(f"The result of the detection cannot be read: {error}.") from error
+    return replace(report, input=replace(report.input, name=name)), spine
 
 
 def _remove(folder: Path) -> None:

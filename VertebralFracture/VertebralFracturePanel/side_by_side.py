@@ -80,8 +80,8 @@ class SideBySide:
             composite.SetBackgroundVolumeID(volumeId if volumeId and scene.GetNodeByID(volumeId) else None)
         for node in self._patientMarkups():
             node.GetDisplayNode().RemoveAllViewNodeIDs()
-        if self._nodes.straight_points is not None and self._nodes.straight_points.GetDisplayNode() is not None:
-            self._nodes.straight_points.GetDisplayNode().SetVisibility(False)
+        if self._straightDisplay is not None:
+            self._straightDisplay.SetVisibility(False)
         self.forget()
 
     def forget(self) -> None:
@@ -101,10 +101,16 @@ class SideBySide:
         ]
         for node in self._patientMarkups():
             node.GetDisplayNode().SetViewNodeIDs(others)
-        if self._nodes.straight_points is not None and straight is not None:
-            display = self._nodes.straight_points.GetDisplayNode()
+        display = self._straightDisplay
+        if display is not None and straight is not None:
             display.SetViewNodeIDs([straight.GetID()])
             display.SetVisibility(True)
+
+    @property
+    def _straightDisplay(self) -> Any:
+        """Of the points in straight space; the user may have deleted it."""
+        points = self._nodes.straight_points
+        return None if points is None else points.GetDisplayNode()
 
     def _patientMarkups(self) -> list[Any]:
         nodes = self._nodes

@@ -85,6 +85,16 @@ class WorkerProcess:
         return self._process.state() != qt.QProcess.NotRunning
 
     @property
+    def isOver(self) -> bool:
+        """Whether it has ended, or was never started, and nothing of what it started is to be killed any more."""
+        return not self.isRunning and not self._doomed
+
+    def release(self) -> None:
+        """Give the Qt objects back, when it is over; left to the garbage collector, any thread could delete them."""
+        self._killTimer.deleteLater()
+        self._process.deleteLater()
+
+    @property
     def explanation(self) -> str:
         """Why a worker that ended without an answer did so: what is known, its last lines, and a hint."""
         how = "It was ended by the system" if self._hasCrashed else f"exit code {self._exitCode}"

@@ -44,9 +44,9 @@ def draw_centerline(evidence: CanalEvidence, points_ras: FloatArray) -> Repaired
         ValueError: when there is neither a canal at the points nor a second point to join.
     """
     anchors = ordered_points(np.asarray(points_ras, dtype=np.float64).reshape(-1, 3))
-    line = path_through(evidence, anchors)
+    line = path_through(evidence, anchors) if len(anchors) else None
     if line is None:
-        raise ValueError("No spinal canal was found at this point; place at least two points along the canal.")
+        raise ValueError("No spinal canal was found there; place at least two points along the canal.")
     return RepairedCenterline(_with_control_points(line.points_ras, anchors), anchors)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from VertebralFractureLib.cord import Centerline, canal_evidence, draw_centerline, repair_centerline
 from VertebralFractureLib.pipeline.detection import Detection, DetectionOptions, detect
 from VertebralFractureLib.progress import CancelToken, ProgressListener, StageProgress
+from VertebralFractureLib.report.privacy import VOXELS_SHA256, voxels_sha256
 from VertebralFractureLib.report.spine_report import Point
 from VertebralFractureLib.spine import LiveStraightener, SpineVolume
 from VertebralFractureLib.volume import CTVolume
@@ -30,7 +31,7 @@ class Rescorer:
     """Keeps what a second run can use; not thread-safe."""
 
     def __init__(self, ct: CTVolume, options: DetectionOptions | None = None) -> None:
-        self.ct = ct
+        self.ct = replace(ct, source={**ct.source, VOXELS_SHA256: voxels_sha256(ct)})
         self._options = options or DetectionOptions()
         self._live: LiveStraightener | None = None
         self._evidence: CanalEvidence | None = None
@@ -74,6 +75,10 @@ class Rescorer:
         """The curve through a handful of points and its anchors; see ``cord.draw_centerline``."""
         drawn = draw_centerline(self._canal_evidence(), points_ras)
         return as_points(drawn.points_ras), as_points(drawn.anchors_ras)
+
+    def prepare(self) -> None:
+        """Run the canal network now, so that the first drag does not wait for it."""
+        self._canal_evidence()
 
     def _straightened(self, centerline: Centerline, progress: StageProgress) -> SpineVolume:
         progress(0.0)

@@ -107,7 +107,9 @@ def _too_few_reason(vertebrae: Sequence[ReportedVertebra]) -> str:
 
 
 def _identity(ct: CTVolume) -> InputIdentity:
-    identifiers = {**ct.source, VOXELS_SHA256: voxels_sha256(ct)}
+    identifiers = dict(ct.source)
+    if VOXELS_SHA256 not in identifiers:
+        identifiers[VOXELS_SHA256] = voxels_sha256(ct)
     return InputIdentity(ct.name, ct.shape_kji, ct.spacing_mm, ct.source.get("modality", "CT"), identifiers)
 
 

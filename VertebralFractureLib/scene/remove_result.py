@@ -48,11 +48,13 @@ def remove_nodes(scene: Any, nodes: Sequence[Any]) -> list[Any]:
     import slicer
 
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    folders = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in nodes}
+    items = {node: hierarchy.GetItemByDataNode(node) for node in nodes}
+    folders = {hierarchy.GetItemParent(item) for item in items.values() if item}
     removed = []
     for node in nodes:
         # Slicer's own observer does this in the application; whatever the user put below an item moves up.
-        hierarchy.RemoveItem(hierarchy.GetItemByDataNode(node), False, False)
+        if items[node]:
+            hierarchy.RemoveItem(items[node], False, False)
         for part in (node, *_parts(node)):
             if part.GetScene() is scene and scene.IsNodePresent(part):
                 removed.append(part)

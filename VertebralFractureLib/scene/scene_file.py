@@ -67,18 +67,28 @@ def load_mrb(path: Path) -> Any:
     Raises:
         UnreadableVolume: when the file is missing or is not a scene.
     """
-    import slicer
-
     path = Path(path).absolute()
     if not path.is_file():
         raise UnreadableVolume(f"There is no scene file '{path.name}'.")
     scene, logics = _scene_with_logics()
+    import_mrb(scene, logics[0], path)
+    return scene
+
+
+def import_mrb(scene: Any, application_logic: Any, path: Path) -> None:
+    """Read an ``.mrb`` file into ``scene``, whose logics exist, in place of what it holds.
+
+    Raises:
+        UnreadableVolume: when the file is not a scene.
+    """
+    import slicer
+
     with tempfile.TemporaryDirectory(prefix="vertebral_fracture_") as cache:
         remote = slicer.vtkMRMLRemoteIOLogic()
         remote.SetMRMLScene(scene)
         remote.GetCacheManager().SetRemoteCacheDirectory(cache)
         manager = slicer.vtkDataIOManagerLogic()
-        manager.SetMRMLApplicationLogic(logics[0])
+        manager.SetMRMLApplicationLogic(application_logic)
         manager.SetAndObserveDataIOManager(remote.GetDataIOManager())
         remote.AddDataIOToScene()
         working_folder = Path.cwd()
@@ -91,4 +101,3 @@ def load_mrb(path: Path) -> Any:
         remote.RemoveDataIOFromScene()
     for nodes in find_results(scene):
         refresh_colors(nodes)
-    return scene

@@ -48,12 +48,13 @@ def _add_volume_node(scene: Any, name: str, voxels: NDArray[np.int16], ijk_to_wo
     image.GetPointData().SetScalars(scalars)
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     node.SetIJKToRASMatrix(_vtk_matrix(ijk_to_world))
-    node.SetAndObserveImageData(image)
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
     display.SetAutoWindowLevel(False)
     display.SetWindowLevel(BONE_WINDOW_HU, BONE_LEVEL_HU)
+    # Last, so that no window is computed from all voxels only to be replaced.
+    node.SetAndObserveImageData(image)
     return node
 
 

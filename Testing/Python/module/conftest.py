@@ -24,6 +24,7 @@ from VertebralFractureLib.report.spine_report import (
 )
 from VertebralFractureLib.scene import new_scene
 from VertebralFractureLib.spine import SpineGrid, straighten
+from VertebralFractureLib.spine.spine_file import save_spine
 from VertebralFractureLib.vertebrae import Heights
 from VertebralFractureLib.volume import CTVolume
 
@@ -118,7 +119,7 @@ def a_worker(tmp_path, monkeypatch):
     from VertebralFracturePanel import detection_run
 
     head = """
-        import json, os, sys, threading, time
+        import json, os, subprocess, sys, threading, time
         from pathlib import Path
         request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
         folder = Path(request["output"])
@@ -128,11 +129,11 @@ def a_worker(tmp_path, monkeypatch):
             while os.read(0, 4096):
                 pass
             os._exit(130)
-        threading.Thread(target=end, daemon=True).start()
     """
+    obedience = "threading.Thread(target=end, daemon=True).start()\n"
 
-    def install(body):
-        source = textwrap.dedent(head) + textwrap.dedent(body)
+    def install(body, obeys=True):
+        source = textwrap.dedent(head) + (obedience if obeys else "") + textwrap.dedent(body)
         (tmp_path / "fast_worker.py").write_text(source, encoding="utf-8")
         monkeypatch.setattr(detection_run, "WORKER_MODULE", "fast_worker")
         monkeypatch.setattr(detection_run, "LIBRARY_FOLDER", tmp_path)
@@ -141,13 +142,16 @@ def a_worker(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def a_successful_worker(a_worker, a_report, tmp_path):
+def a_successful_worker(a_worker, a_report, a_spine, tmp_path):
     (tmp_path / "answer.json").write_text(report_to_json(a_report), encoding="utf-8")
+    save_spine(a_spine, tmp_path / "answer.npz")
     a_worker("""
-        say(stage="read", fraction=1.0)
-        say(stage="fracture", fraction=0.5)
+        for stage in ("read", "cord", "spine", "fracture", "vertebrae"):
+            say(stage=stage, fraction=0.5)
+            time.sleep(0.02)
         folder.mkdir()
         (folder / "report.json").write_bytes(Path("answer.json").read_bytes())
+        (folder / "spine.npz").write_bytes(Path("answer.npz").read_bytes())
         say(done=True, report=str(folder / "report.json"), exit_code=0)
     """)
 
@@ -168,3 +172,13 @@ def logic():
         createRun=lambda node, options: DetectionRun(node, options, lambda: WorkerProcess(sys.executable)),
         torchInstaller=NoInstallation(),
     )
+
+
+@pytest.fixture
+def widget(scene, logic):  # noqa: ARG001  the widget finds the scene where Slicer keeps it
+    from VertebralFracture import VertebralFractureWidget
+
+    widget = VertebralFractureWidget(None, logic)
+    widget.setup()
+    yield widget
+    widget.cleanup()

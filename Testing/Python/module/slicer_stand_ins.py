@@ -6,6 +6,7 @@ string connections added. What passes here is not proven in Slicer's PythonQt, b
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import types
@@ -34,6 +35,14 @@ class ScriptedLoadableModuleWidget:
 
     def setup(self):
         pass
+
+    def onReload(self):
+        """As Slicer's: the old panel is cleaned up, the file is loaded again, and a new panel takes its place."""
+        self.cleanup()
+        fresh = importlib.reload(sys.modules[type(self).__module__])
+        widget = getattr(fresh, type(self).__name__)(None)
+        widget.setup()
+        return widget
 
     def resourcePath(self, name):
         return str(ROOT / "VertebralFracture" / "Resources" / name)

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from panel_helpers import cells, until
 from PySide6.QtWidgets import QApplication
 
 import VertebralFracture as module
@@ -10,26 +11,6 @@ from VertebralFractureLib.scene import find_results
 from VertebralFracturePanel.progress_estimate import STAGE_WEIGHTS
 from VertebralFracturePanel.results_table import COLUMNS
 from VertebralFracturePanel.torch_installer import TorchInstaller, TorchMissing
-
-
-@pytest.fixture
-def widget(scene, logic):  # noqa: ARG001  the widget finds the scene where Slicer keeps it
-    widget = module.VertebralFractureWidget(None, logic)
-    widget.setup()
-    yield widget
-    widget.cleanup()
-
-
-def until(condition, seconds=90.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "this took too long"
-        QApplication.processEvents()
-        time.sleep(0.005)
-
-
-def cells(table):
-    return [[table.item(row, column).text() for column in range(len(COLUMNS))] for row in range(table.rowCount)]
 
 
 def test_nothing_can_be_detected_without_a_volume(widget, add_volume):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import slicer
+from panel_helpers import content
 
 from VertebralFractureLib.scene import (
     find_results,
@@ -21,15 +22,6 @@ from VertebralFractureLib.scene.shown_reading import Reading, read_shown_report,
 @pytest.fixture
 def nodes(a_report, a_spine, scene, a_ct):
     return write_scene(a_report, None, a_spine, scene, input_node=a_ct)
-
-
-def content(scene):
-    """Everything in a scene that a person can see: the nodes by class and name, and the data tree."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    names = sorted(
-        f"{scene.GetNthNode(n).GetClassName()} {scene.GetNthNode(n).GetName()}" for n in range(scene.GetNumberOfNodes())
-    )
-    return names, hierarchy.GetNumberOfItems()
 
 
 def labels(nodes):

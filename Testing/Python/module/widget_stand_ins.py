@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+
 from PySide6 import QtCore, QtUiTools, QtWidgets
+
+if sys.version_info < (3, 12):
+    # PySide6's functions without a result give a None that they never counted, as if it were immortal, which it is
+    # from Python 3.12 on; before that, some ten thousand calls end the interpreter ("deallocating None").
+    ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
 
 
 def _property(get, put):

@@ -1,0 +1,75 @@
+"""What the tests of the panel do again and again: wait in the event loop, and say what a person sees."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import slicer
+from PySide6.QtWidgets import QApplication
+
+from VertebralFractureLib.scene import find_results
+
+
+def until(condition, seconds=90.0):
+    """Let Qt work until ``condition`` holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "this took too long"
+        QApplication.processEvents()
+        time.sleep(0.002)
+
+
+def detect(widget):
+    """Press the button and wait for the result."""
+    widget.ui.detectButton.click()
+    assert widget.run is not None
+    until(lambda: widget.run is None)
+
+
+def cells(table):
+    """The words of the table, row by row."""
+    columns = range(table.columnCount())
+    return [[table.item(row, column).text() for column in columns] for row in range(table.rowCount)]
+
+
+def panel_state(widget):
+    """Everything that the panel says about the result that it shows."""
+    ui = widget.ui
+    colors = [ui.vertebraTable.item(row, 2).background().color().name() for row in range(ui.vertebraTable.rowCount)]
+    boxes = (ui.pointsCheckBox, ui.labelsCheckBox, ui.centerlineCheckBox, ui.landmarksCheckBox)
+    return {
+        "input": ui.inputSelector.currentNode().GetName() if ui.inputSelector.currentNode() is not None else None,
+        "headline": ui.headlineLabel.text,
+        "cells": cells(ui.vertebraTable),
+        "colors": colors,
+        "chosen row": sorted({index.row() for index in ui.vertebraTable.selectedIndexes()}),
+        "threshold": round(ui.thresholdSlider.value, 2),
+        "rule": ui.ruleSelector.currentText,
+        "shown": [box.checked for box in boxes],
+        "opacity": round(ui.opacitySlider.value, 2),
+        "second run": ui.secondRunSelector.currentText,
+        "button": (ui.detectButton.text, ui.detectButton.enabled),
+    }
+
+
+def content(scene):
+    """Everything in a scene that a person can see: the nodes by class and name, and the size of the data tree.
+
+    Display and storage nodes are numbered by the scene, and nobody sees their names.
+    """
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    nodes = [scene.GetNthNode(place) for place in range(scene.GetNumberOfNodes())]
+    names = sorted(f"{node.GetClassName()} {re.sub('_[0-9]+$', '', node.GetName() or '')}" for node in nodes)
+    return names, hierarchy.GetNumberOfItems()
+
+
+def chosen_points(scene):
+    """Labels of the points that stand out."""
+    return [
+        node.GetNthControlPointLabel(place)
+        for nodes in find_results(scene)
+        for node in nodes.points.values()
+        for place in range(node.GetNumberOfControlPoints())
+        if node.GetNthControlPointSelected(place)
+    ]

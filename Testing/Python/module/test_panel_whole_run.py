@@ -1,0 +1,68 @@
+"""The whole way with the true worker process on a phantom: a click, the progress, the result, and the way to it."""
+
+import numpy as np
+import pytest
+import slicer
+from panel_helpers import cells, chosen_points, until
+from PySide6.QtCore import QElapsedTimer, QTimer
+
+import VertebralFracture as module
+from VertebralFractureLib.scene import find_results, read_report
+from VertebralFractureLib.vertebrae import GRADING_RULES
+
+
+@pytest.fixture
+def a_phantom_node(scene, a_phantom):
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Phantom")
+    slicer.util.updateVolumeFromArray(node, a_phantom.ct.hu)
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(a_phantom.ct.ijk_to_ras))
+    return node
+
+
+@pytest.fixture
+def the_real_widget(scene):  # noqa: ARG001  the widget finds the scene where Slicer keeps it
+    widget = module.VertebralFractureWidget(None)
+    widget.setup()
+    yield widget
+    widget.cleanup()
+
+
+@pytest.mark.usefixtures("a_phantom_node")
+def test_a_click_finds_the_fracture_and_leads_to_it(the_real_widget, scene, a_phantom):
+    widget, ui = the_real_widget, the_real_widget.ui
+    view = scene.AddNewNodeByClass("vtkMRMLSliceNode")
+    stages, shares, pauses = [], [], []
+    clock, timer = QElapsedTimer(), QTimer()
+    timer.timeout.connect(lambda: pauses.append(clock.restart()))
+
+    clock.start()
+    timer.start(5)
+    ui.detectButton.click()
+    widget.run.progressed.connect(lambda stage, _: (stages.append(stage), shares.append(ui.progressBar.value)))
+    until(lambda: widget.run is None, 300.0)
+    timer.stop()
+
+    assert ui.stageLabel.text == ""
+    assert list(dict.fromkeys(stages)) == ["handover", "read", "cord", "spine", "fracture", "vertebrae", "scene"]
+    assert shares == sorted(shares)
+    # The worker takes both processors here; what the panel itself takes is measured in test_panel_accidents.
+    assert np.quantile(pauses, 0.99) < 100
+
+    report = read_report(scene)
+    levels = [row[0] for row in cells(ui.vertebraTable)]
+    assert levels == [vertebra.label for vertebra in reversed(report.vertebrae)]
+    assert "T12" in ui.headlineLabel.text
+
+    ui.vertebraTable.cellClicked.emit(levels.index("T12"), 0)
+    truth = next(vertebra for vertebra in a_phantom.reference.vertebrae if vertebra.level == "T12")
+    center = np.array([view.GetSliceToRAS().GetElement(row, 3) for row in range(3)])
+    assert np.linalg.norm(center - np.array(truth.centre_ras)) < 10.0
+    assert len(chosen_points(scene)) == 1
+    assert chosen_points(scene)[0].startswith("T12")
+
+    ui.thresholdSlider.value = 0.99
+    ui.ruleSelector.setCurrentIndex(list(GRADING_RULES).index("min_over_max"))
+    raw = {row[0]: row[2].splitlines()[0] for row in cells(ui.vertebraTable)}
+    assert raw["T12"] in ("2 moderate", "3 severe")
+    assert read_report(scene) == report
+    assert find_results(scene)[0].straightened is not None

@@ -1,0 +1,182 @@
+"""The worker that stays: one CT and the networks in memory, and an answer to every correction of the centerline.
+
+It reads one JSON object per line from standard input and answers in JSON lines on standard output, each with the ``id``
+of its request: ``{"id", "stage", "fraction"}`` while it works, then ``{"id", "done": true, ...}`` or ``{"id", "error",
+"exit_code"}``. A new ``rescore`` cancels the one that runs, because only the last position of a drag matters.
+``docs/reference/worker.md`` lists the requests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from VertebralFractureLib.cli.exit_codes import BAD_INPUT, CANCELLED, DEFECT, DONE, NOT_EVALUABLE_CODE
+from VertebralFractureLib.cli.progress_display import JsonLines
+from VertebralFractureLib.errors import Cancelled, VertebralFractureError
+from VertebralFractureLib.progress import CancelToken
+
+Request = dict[str, Any]
+_COMMANDS = ("detect", "rescore", "repair", "draw", "prepare")
+
+
+class Inbox:
+    """Requests as they arrive. ``cancel`` and a newer ``rescore`` reach the running one through its token."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.Queue[Request | None] = queue.Queue()
+        self._lock = threading.Lock()
+        self._running: tuple[Request, CancelToken] | None = None
+        self._revoked: set[int] = set()
+
+    def put(self, request: Request) -> None:
+        """A request, or a ``cancel`` (with the ``id`` of one, or of all that there are)."""
+        if request.get("command") == "cancel":
+            self._cancel(request.get("id"))
+        elif request.get("command") == "stop":
+            self._cancel(None)
+            self._waiting.put(None)
+        else:
+            if request.get("command") == "rescore":
+                self._cancel_rescores()
+            self._waiting.put(request)
+
+    def next(self) -> tuple[Request, CancelToken] | None:
+        """Wait for the next request; None when it is time to stop. A revoked one comes with a token that is set."""
+        request = self._waiting.get()
+        if request is None:
+            return None
+        token = CancelToken()
+        with self._lock:
+            self._running = (request, token)
+            if id(request) in self._revoked:
+                self._revoked.discard(id(request))
+                token.cancel()
+        return request, token
+
+    def _cancel(self, identifier: Any) -> None:
+        self._revoke(lambda request: identifier is None or request.get("id") == identifier)
+
+    def _cancel_rescores(self) -> None:
+        self._revoke(lambda request: request.get("command") == "rescore")
+
+    def _revoke(self, concerned: Any) -> None:
+        with self._lock:
+            if self._running is not None and concerned(self._running[0]):
+                self._running[1].cancel()
+            with self._waiting.mutex:
+                self._revoked |= {id(one) for one in self._waiting.queue if one is not None and concerned(one)}
+
+
+class NumberedLines:
+    """JSON lines that carry the ``id`` of the request they answer."""
+
+    def __init__(self, lines: JsonLines, identifier: Any) -> None:
+        self._lines = lines
+        self._identifier = identifier
+
+    def __call__(self, stage: str, fraction: float) -> None:
+        self.write({"stage": stage, "fraction": round(fraction, 3)})
+
+    def write(self, content: dict[str, object]) -> None:
+        self._lines.write({"id": self._identifier, **content})
+
+
+def serve(request: Request, lines: JsonLines) -> int:
+    """Read the CT that ``request`` names, say ``{"ready": true}``, and answer until standard input closes or says stop.
+
+    Args:
+        request: ``input`` and perhaps ``series``, ``threads``, ``weights_folder``, as for the worker that runs once.
+
+    Raises:
+        UnreadableVolume: when there is no such CT.
+    """
+    from VertebralFractureLib.pipeline import DetectionOptions, Rescorer
+    from VertebralFractureLib.volume import read_volume
+
+    inbox = Inbox()
+    threading.Thread(target=_listen, args=(inbox,), daemon=True).start()
+    weights, threads, series = request.get("weights_folder"), request.get("threads"), request.get("series")
+    ct = read_volume(Path(str(request["input"])), series=str(series) if series else None)
+    rescorer = Rescorer(
+        ct, DetectionOptions(Path(str(weights)) if weights else None, int(threads) if threads else None)
+    )
+    lines.write({"ready": True, "commands": list(_COMMANDS)})
+    while (received := inbox.next()) is not None:
+        asked, token = received
+        _answer(asked, token, rescorer, NumberedLines(lines, asked.get("id")))
+    lines.write({"done": True, "exit_code": DONE})
+    return DONE
+
+
+def _listen(inbox: Inbox) -> None:
+    for line in _lines_of_standard_input():
+        try:
+            request = json.loads(line)
+        except ValueError:
+            request = None
+        # What is no request still gets an answer, so that the program that wrote it can find its mistake.
+        inbox.put(request if isinstance(request, dict) else {"command": line.decode("utf-8", errors="replace")})
+        if isinstance(request, dict) and request.get("command") == "stop":
+            return
+    os._exit(CANCELLED)
+
+
+def _lines_of_standard_input() -> Iterator[bytes]:
+    """Not through ``sys.stdin``: its lock would be held by this thread when the interpreter shuts down."""
+    rest = b""
+    while received := os.read(sys.stdin.fileno(), 65536):
+        *whole, rest = (rest + received).split(b"\n")
+        yield from (line for line in whole if line.strip())
+
+
+def _answer(request: Request, token: CancelToken, rescorer: Any, lines: NumberedLines) -> None:
+    started = time.monotonic()
+    try:
+        if token.cancelled:
+            raise Cancelled("Cancelled before it began.")
+        answer = _done(request, token, rescorer, lines)
+        lines.write({"done": True, **answer, "seconds": round(time.monotonic() - started, 3)})
+    except Cancelled as error:
+        lines.write({"error": str(error), "exit_code": CANCELLED})
+    except (VertebralFractureError, ValueError, KeyError, TypeError) as error:
+        lines.write({"error": f"The request could not be answered: {error}", "exit_code": BAD_INPUT})
+    except OSError as error:
+        lines.write(
+            {"error": f"A file could not be read or written: {error.strerror or error}.", "exit_code": BAD_INPUT}
+        )
+    except Exception as error:
+        traceback.print_exc()
+        lines.write({"error": f"The worker met a defect of the program: {error}.", "exit_code": DEFECT})
+
+
+def _done(request: Request, token: CancelToken, rescorer: Any, lines: NumberedLines) -> dict[str, object]:
+    from VertebralFractureLib.worker import write_answer
+
+    command = request.get("command")
+    if command in ("detect", "rescore"):
+        if command == "detect":
+            detection = rescorer.detect(listener=lines, token=token)
+        else:
+            detection = rescorer.rescore(request["centerline_ras"], listener=lines, token=token)
+        path = write_answer(detection, Path(str(request["output"])))
+        code = DONE if detection.report.status == "evaluable" else NOT_EVALUABLE_CODE
+        return {"report": str(path), "exit_code": code}
+    if command == "prepare":
+        rescorer.prepare()
+        return {"exit_code": DONE}
+    if command == "draw":
+        points, anchors = rescorer.draw(request["points_ras"])
+    elif command == "repair":
+        points, anchors = rescorer.repair(request["points_ras"], request["dragged_ras"], request.get("anchors_ras"))
+    else:
+        raise ValueError(f"there is no command '{command}'; use {', '.join(_COMMANDS)}, cancel or stop.")
+    return {"points_ras": points, "anchors_ras": anchors, "exit_code": DONE}
