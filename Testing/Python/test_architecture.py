@@ -17,6 +17,7 @@ MODEL_FREE = (
     "correction",
     "pipeline",
     "worker",
+    "resident",
     "cli.main",
 )
 HEAVY = {"torch", "slicer", "qt", "vtk", "matplotlib", "scipy", f"{PACKAGE}.training", f"{PACKAGE}.phantom"}
