@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.errors import WeightsDamaged
-from VertebralFractureLib.torch_arrays import to_tensor
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
@@ -86,8 +85,9 @@ def restore(network: Any, weights: Weights) -> None:
     Raises:
         RuntimeError: from torch, when a tensor is missing, left over or of another shape.
     """
+    import torch
 
-    state = {key: to_tensor(np.asarray(value, dtype=np.float32)) for key, value in weights.tensors.items()}
+    state = {key: torch.from_numpy(np.asarray(value, dtype=np.float32)) for key, value in weights.tensors.items()}
     network.load_state_dict(state)
     network.eval()
 

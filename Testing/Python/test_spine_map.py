@@ -96,7 +96,7 @@ def test_sections_that_meet_where_s_should_be_even_are_refused():
 
 
 def test_an_unknown_interpolation_and_an_empty_extent_are_refused():
-    with pytest.raises(ValueError, match="cubic_through_slices"):
+    with pytest.raises(ValueError, match="smooth_through_slices"):
         SpineGrid(interpolation="sinc")
     with pytest.raises(ValueError, match="positive"):
         SpineGrid(spacing_mm=(1.0, 0.0, 1.0))

@@ -26,9 +26,16 @@ def natural_spline_second_derivatives(knots: FloatArray, values: FloatArray) -> 
     if count < 3:
         return second
     h = np.diff(knots)
-    system = np.diag(2.0 * (h[:-1] + h[1:])) + np.diag(h[1:-1], 1) + np.diag(h[1:-1], -1)
-    slopes = np.diff(values, axis=0) / h[:, None]
-    second[1:-1] = np.linalg.solve(system, 6.0 * np.diff(slopes, axis=0))
+    diagonal = 2.0 * (h[:-1] + h[1:])
+    right = 6.0 * np.diff(np.diff(values, axis=0) / h[:, None], axis=0)
+    # Eliminated by hand: the system is tridiagonal, and a dense solver would wait for threads that it does not need.
+    for row in range(1, count - 2):
+        share = h[row] / diagonal[row - 1]
+        diagonal[row] -= share * h[row]
+        right[row] -= share * right[row - 1]
+    second[-2] = right[-1] / diagonal[-1]
+    for row in range(count - 4, -1, -1):
+        second[row + 1] = (right[row] - h[row + 1] * second[row + 2]) / diagonal[row]
     return second
 
 

@@ -2,15 +2,15 @@
 
 from VertebralFractureLib.spine.live import LiveStraightener, LiveUpdate
 from VertebralFractureLib.spine.spine_frame import STRAIGHTENED, VIRTUAL_SAGITTAL, SpineFrame, spine_frame
-from VertebralFractureLib.spine.spine_grid import CUBIC, CUBIC_THROUGH_SLICES, LINEAR, SpineGrid
+from VertebralFractureLib.spine.spine_grid import CUBIC, LINEAR, SMOOTH_THROUGH_SLICES, SpineGrid
 from VertebralFractureLib.spine.spine_volume import OUTSIDE_HU, SpineVolume
 from VertebralFractureLib.spine.straighten import straighten
 
 __all__ = [
     "CUBIC",
-    "CUBIC_THROUGH_SLICES",
     "LINEAR",
     "OUTSIDE_HU",
+    "SMOOTH_THROUGH_SLICES",
     "STRAIGHTENED",
     "VIRTUAL_SAGITTAL",
     "LiveStraightener",

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+Kernels = tuple[str, str, str]
+LINEAR_KERNEL = "linear"
 _SAMPLES_PER_CHUNK = 100_000
 """About what the second-level cache holds of the working arrays; larger chunks are slower."""
 _MOST_THREADS = 4
@@ -51,6 +53,33 @@ class FlatVoxels:
         return FlatVoxels(line, sum(backward), (steps[2], steps[1], steps[0]), (i, j, k))
 
 
+def _keys_weights(share: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
+    """Cubic convolution at ``share`` of the way from the second to the third neighbour: passes through the voxels.
+
+    Source: Keys, IEEE Trans. Acoust. Speech Signal Process. 29 (1981) 1153, with a = -1/2.
+    """
+    x = share
+    weights[0] = ((-0.5 * x + 1.0) * x - 0.5) * x
+    weights[1] = (1.5 * x - 2.5) * x * x + 1.0
+    weights[2] = ((-1.5 * x + 2.0) * x + 0.5) * x
+    weights[3] = (0.5 * x - 0.5) * x * x
+
+
+def _b_spline_weights(share: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
+    """The cubic B-spline itself, as in ``_keys_weights`` but smoothing: it does not pass through the voxels.
+
+    Source: Unser, IEEE Signal Process. Mag. 16 (1999) 22, equation 3.
+    """
+    x = share
+    weights[0] = (1.0 - x) ** 3 / 6.0
+    weights[1] = 2.0 / 3.0 - x * x + 0.5 * x**3
+    weights[3] = x**3 / 6.0
+    weights[2] = 1.0 - weights[0] - weights[1] - weights[3]
+
+
+KERNELS = {"keys": _keys_weights, "b_spline": _b_spline_weights}
+
+
 def thread_count(threads: int | None) -> int:
     """``threads``, or as many as this process may use, at most four: more only wait for memory."""
     if threads is not None:
@@ -67,7 +96,7 @@ def sample_planes(
     hu: NDArray[np.float32],
     inside: NDArray[np.bool_],
     *,
-    cubic: tuple[bool, bool, bool] = (False, False, False),
+    kernels: Kernels = (LINEAR_KERNEL, LINEAR_KERNEL, LINEAR_KERNEL),
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
@@ -76,14 +105,14 @@ def sample_planes(
     Args:
         planes: ``(n, 3, 3)``; for each plane the voxel index (i, j, k) of r = a = 0, and its change per mm of r and a.
         inside: becomes True where the point lies in a voxel of the scan; elsewhere ``hu`` is left as it is.
-        cubic: along which of (i, j, k) four neighbours are blended instead of two.
+        kernels: how neighbours are blended along (i, j, k): two of them, or four with the weights of ``KERNELS``.
     """
     rows = max(1, _SAMPLES_PER_CHUNK // (len(r_mm) * len(a_mm)))
     chunks = [slice(start, min(start + rows, len(planes))) for start in range(0, len(planes), rows)]
 
     def sample(lot: Sequence[slice]) -> None:
-        source = _source(array, planes[lot[0].start : lot[-1].stop], r_mm, a_mm, cubic)
-        work = _Workspace(rows * len(r_mm) * len(a_mm), source, cubic)
+        source = _source(array, planes[lot[0].start : lot[-1].stop], r_mm, a_mm, kernels)
+        work = _Workspace(rows * len(r_mm) * len(a_mm), source, kernels)
         for chunk in lot:
             _sample_chunk(source, planes[chunk], r_mm, a_mm, hu[chunk], inside[chunk], work)
 
@@ -121,11 +150,11 @@ class _Source:
 
 
 def _source(
-    array: NDArray[np.generic], planes: FloatArray, r_mm: FloatArray, a_mm: FloatArray, cubic: tuple[bool, bool, bool]
+    array: NDArray[np.generic], planes: FloatArray, r_mm: FloatArray, a_mm: FloatArray, kernels: Kernels
 ) -> _Source:
     k, j, i = array.shape
     size = (i, j, k)
-    if not any(cubic):
+    if all(kernel == LINEAR_KERNEL for kernel in kernels):
         return _Source(FlatVoxels.of(array), size, (0, 0, 0))
     corners = _corner_indices(planes, r_mm, a_mm)
     low = np.clip(np.floor(corners.min(axis=(0, 1))).astype(int) - 1, 0, np.array(size) - 1)
@@ -145,11 +174,12 @@ def _corner_indices(planes: FloatArray, r_mm: FloatArray, a_mm: FloatArray) -> F
 class _Workspace:
     """Arrays of one thread, reused for every chunk."""
 
-    def __init__(self, samples: int, source: _Source, cubic: tuple[bool, bool, bool]) -> None:
+    def __init__(self, samples: int, source: _Source, kernels: Kernels) -> None:
         line = source.voxels.line
         self.fractions = np.empty((3, samples), dtype=np.float32)
         self.spare = np.empty((4, samples), dtype=np.float32)
-        self.weights = {axis: np.empty((4, samples), dtype=np.float32) for axis in range(3) if cubic[axis]}
+        self.weights_of = {axis: KERNELS[kernel] for axis, kernel in enumerate(kernels) if kernel != LINEAR_KERNEL}
+        self.weights = {axis: np.empty((4, samples), dtype=np.float32) for axis in self.weights_of}
         self.indices = np.empty((2, samples), dtype=np.int32 if line.size < 2**31 else np.intp)
         self.positions = np.empty(samples, dtype=np.intp)
         self.values = np.empty((2, samples), dtype=line.dtype)
@@ -200,7 +230,7 @@ def _sample_chunk(
     np.add(index, first, out=work.positions[:count].reshape(shape))
     result = hu.reshape(-1) if within is None and hu.flags.c_contiguous else np.empty(count, dtype=np.float32)
     for axis, weights in work.weights.items():
-        _keys_weights(work.fractions[axis, :count], weights[:, :count])
+        work.weights_of[axis](work.fractions[axis, :count], weights[:, :count])
     _blend_along(2, 0, result, voxels, work)
     values = result.reshape(shape)
     if within is None:
@@ -253,15 +283,3 @@ def _blend_along(axis: int, offset: int, out: NDArray[np.float32], voxels: FlatV
     other -= out
     other *= share
     out += other
-
-
-def _keys_weights(share: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
-    """Weights ``(4, n)`` of cubic convolution at ``share`` of the way from the second to the third neighbour.
-
-    Source: Keys, IEEE Trans. Acoust. Speech Signal Process. 29 (1981) 1153, with a = -1/2.
-    """
-    x = share
-    weights[0] = ((-0.5 * x + 1.0) * x - 0.5) * x
-    weights[1] = (1.5 * x - 2.5) * x * x + 1.0
-    weights[2] = ((-1.5 * x + 2.0) * x + 0.5) * x
-    weights[3] = (0.5 * x - 0.5) * x * x

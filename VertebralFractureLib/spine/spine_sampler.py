@@ -12,17 +12,22 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.spine.row_sampling import sample_planes
+from VertebralFractureLib.spine.row_sampling import LINEAR_KERNEL, sample_planes
 from VertebralFractureLib.spine.spine_frame import SpineFrame
-from VertebralFractureLib.spine.spine_grid import CUBIC, CUBIC_THROUGH_SLICES, SpineBox, SpineGrid
+from VertebralFractureLib.spine.spine_grid import CUBIC, LINEAR, SMOOTH_THROUGH_SLICES, SpineBox, SpineGrid
 from VertebralFractureLib.spine.spine_volume import OUTSIDE_HU
 from VertebralFractureLib.volume import CTVolume
 
 FloatArray = NDArray[np.float64]
 CLEARLY_COARSER = 1.75
 """Spacing of the volume over that of the scan from which the scan is filtered; 1 mm of 0.6 mm is left alone."""
-THICK_SLICE_MM = 3.5
+THICK_SLICE_MM = 2.0
 _ROWS_PER_BATCH = 8
+_KERNEL: dict[str, Callable[[float], str]] = {
+    LINEAR: lambda _: LINEAR_KERNEL,
+    CUBIC: lambda _: "keys",
+    SMOOTH_THROUGH_SLICES: lambda step_mm: "b_spline" if step_mm >= THICK_SLICE_MM else LINEAR_KERNEL,
+}
 
 
 class SpineSampler:
@@ -32,10 +37,8 @@ class SpineSampler:
         self._ct = ct
         self._threads = threads
         self._finer = oversampling(ct, grid.spacing_mm)
-        thick = [step >= THICK_SLICE_MM for step in ct.spacing_mm]
-        through = grid.interpolation == CUBIC_THROUGH_SLICES
-        i, j, k = (grid.interpolation == CUBIC or (through and axis) for axis in thick)
-        self._cubic = (i, j, k)
+        i, j, k = (_KERNEL[grid.interpolation](step) for step in ct.spacing_mm)
+        self._kernels = (i, j, k)
 
     def planes(self, frame: SpineFrame, box: SpineBox) -> FloatArray:
         """``(n, m, 3, 3)``: for each row of the box the planes of the scan that it blends; see ``row_planes``."""
@@ -76,7 +79,7 @@ class SpineSampler:
         progress: Callable[[float], None] | None,
     ) -> None:
         sample_planes(
-            self._ct.hu, planes, r_mm, a_mm, hu, inside, cubic=self._cubic, threads=self._threads, progress=progress
+            self._ct.hu, planes, r_mm, a_mm, hu, inside, kernels=self._kernels, threads=self._threads, progress=progress
         )
 
     def _averaged(
