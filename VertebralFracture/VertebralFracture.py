@@ -322,6 +322,7 @@ class VertebralFractureTest(ScriptedLoadableModuleTest):
 
         volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Soft tissue")
         voxels = np.random.default_rng(0).normal(40, 10, (40, 64, 64)).astype(np.int16)
+        voxels[:, :, :12] = -1000  # air: without it the volume would be refused as no CT
         slicer.util.updateVolumeFromArray(volumeNode, voxels)
         volumeNode.SetSpacing(2.0, 2.0, 2.0)
 

@@ -25,7 +25,7 @@ from VertebralFractureLib.errors import Cancelled, VertebralFractureError
 from VertebralFractureLib.progress import CancelToken
 
 Request = dict[str, Any]
-_COMMANDS = ("detect", "rescore", "repair", "draw", "prepare")
+_COMMANDS = ("detect", "rescore", "repair", "draw", "measure", "prepare")
 
 
 class Inbox:
@@ -139,12 +139,13 @@ def _lines_of_standard_input() -> Iterator[bytes]:
 
 
 def _answer(request: Request, token: CancelToken, rescorer: Any, lines: NumberedLines) -> None:
-    started = time.monotonic()
+    started, worked = time.monotonic(), time.process_time()
     try:
         if token.cancelled:
             raise Cancelled("Cancelled before it began.")
         answer = _done(request, token, rescorer, lines)
-        lines.write({"done": True, **answer, "seconds": round(time.monotonic() - started, 3)})
+        elapsed, spent = time.monotonic() - started, time.process_time() - worked
+        lines.write({"done": True, **answer, "seconds": round(elapsed, 3), "cpu_seconds": round(spent, 3)})
     except Cancelled as error:
         lines.write({"error": str(error), "exit_code": CANCELLED})
     except (VertebralFractureError, ValueError, KeyError, TypeError) as error:
@@ -173,6 +174,9 @@ def _done(request: Request, token: CancelToken, rescorer: Any, lines: NumberedLi
     if command == "prepare":
         rescorer.prepare()
         return {"exit_code": DONE}
+    if command == "measure":
+        bodies = rescorer.measure(request["centerline_ras"], request["extents_mm"])
+        return {"bodies": [_body(body) for body in bodies], "exit_code": DONE}
     if command == "draw":
         points, anchors = rescorer.draw(request["points_ras"])
     elif command == "repair":
@@ -180,3 +184,8 @@ def _done(request: Request, token: CancelToken, rescorer: Any, lines: NumberedLi
     else:
         raise ValueError(f"there is no command '{command}'; use {', '.join(_COMMANDS)}, cancel or stop.")
     return {"points_ras": points, "anchors_ras": anchors, "exit_code": DONE}
+
+
+def _body(body: Any) -> dict[str, object]:
+    landmarks = None if body.landmarks_ras is None else body.landmarks_ras.tolist()
+    return {"extent_mm": body.extent_mm, "landmarks_ras": landmarks}

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.errors import WeightsDamaged
+from VertebralFractureLib.torch_arrays import to_tensor
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
@@ -85,9 +86,8 @@ def restore(network: Any, weights: Weights) -> None:
     Raises:
         RuntimeError: from torch, when a tensor is missing, left over or of another shape.
     """
-    import torch
 
-    state = {key: torch.from_numpy(np.asarray(value, dtype=np.float32)) for key, value in weights.tensors.items()}
+    state = {key: to_tensor(np.asarray(value, dtype=np.float32)) for key, value in weights.tensors.items()}
     network.load_state_dict(state)
     network.eval()
 

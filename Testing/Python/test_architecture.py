@@ -17,16 +17,18 @@ MODEL_FREE = (
     "correction",
     "pipeline",
     "worker",
+    "resident",
     "cli.main",
 )
 HEAVY = {"torch", "slicer", "qt", "vtk", "matplotlib", "scipy", f"{PACKAGE}.training", f"{PACKAGE}.phantom"}
 
 # The one direction of the data: a part may import from the parts on its right, and from nothing else of ours.
-SHARED = {"errors", "progress", "weights", "__init__"}
+SHARED = {"errors", "progress", "torch_arrays", "weights", "__init__"}
 MAY_IMPORT = {
     "errors": set(),
     "progress": {"errors"},
-    "weights": {"errors"},
+    "torch_arrays": set(),
+    "weights": {"errors", "torch_arrays"},
     "volume": SHARED,
     "cord": SHARED | {"volume"},
     "spine": SHARED | {"volume", "cord"},

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +25,12 @@ from VertebralFractureLib.correction import (
 from VertebralFractureLib.errors import UnusableCorrection
 from VertebralFractureLib.pipeline import Detection, DetectionOptions
 from VertebralFractureLib.report import report_to_json
-from VertebralFractureLib.scene import find_results, load_mrb, new_scene, save_mrb, write_scene
+from VertebralFractureLib.scene import find_results, load_mrb, new_scene, read_report, save_mrb, write_scene
 from VertebralFractureLib.scene.corrected_scene import read_correction, write_correction
 from VertebralFractureLib.volume import CTVolume, write_volume
 
+FIRST_VERSION = Path(__file__).parent / "first_version"
+"""What version 0.1.0 wrote before corrections, revision 1: a column of nine vertebrae in an empty volume."""
 SECRET_NAME, SECRET_FOLDER = "Doe_Jane_19450101", "private_patients"
 
 
@@ -147,17 +148,32 @@ def test_a_scene_without_our_code_shows_volume_curve_points_table_with_every_ref
     assert shown >= 2
 
 
-def test_a_scene_of_the_first_version_gives_its_report_uncorrected():
-    scene = new_scene()
-    report = replace(a_column(), input=replace(a_column().input, name="old"))
-    ct = CTVolume(np.zeros((4, 4, 4), np.int16), np.eye(4), "old")
-    nodes = write_scene(report, ct, None, scene)
+def test_a_scene_and_a_report_that_the_first_version_wrote_are_opened_and_corrected(tmp_path):
+    scene = load_mrb(FIRST_VERSION / "scene.mrb")
+    nodes = find_results(scene)[-1]
 
     corrected = read_correction(scene, nodes)
+    report = corrected_from_json((FIRST_VERSION / "report.json").read_text(encoding="utf-8"))
+    shown = corrected.corrected_by(edits.set_level(corrected.correction, corrected.shown, 3, "T12"))
+    write_correction(scene, nodes, shown)
+    save_mrb(scene, tmp_path / "corrected.mrb")
+    again = load_mrb(tmp_path / "corrected.mrb")
 
     assert nodes.correction is None
-    assert corrected.correction == Correction()
-    assert [v.label for v in corrected.shown.vertebrae] == [v.label for v in report.vertebrae]
+    assert corrected.correction == report.correction == Correction()
+    for first, second in zip(corrected.shown.vertebrae, report.shown.vertebrae, strict=True):
+        assert (first.label, first.grade, first.reader) == (second.label, second.grade, second.reader)
+        assert first.landmarks_ras == pytest.approx(np.array(second.landmarks_ras), abs=1e-6)
+    assert corrected.shown.vertebrae[2].reader.comment == "seen in the first version"
+    assert read_correction(again, find_results(again)[-1]).correction == shown.correction
+
+
+def test_a_scene_of_a_newer_version_is_refused_with_a_clear_word():
+    scene = load_mrb(FIRST_VERSION / "scene.mrb")
+    find_results(scene)[-1].table.SetAttribute("VertebralFracture.revision", "3")
+
+    with pytest.raises(ValueError, match="newer version of VertebralFracture"):
+        read_report(scene)
 
 
 def test_a_correction_is_written_into_one_node_however_often():

@@ -5,6 +5,7 @@ import pytest
 from report_samples import a_reported_vertebra
 
 from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.evaluation.case_sets import FIRST_HARD_SEED, hard_options
 from VertebralFractureLib.evaluation.compare import compare
 from VertebralFractureLib.evaluation.statistics import bootstrap, wilson_interval
 from VertebralFractureLib.reference import ReferenceSpine, ReferenceVertebra
@@ -112,3 +113,14 @@ def test_both_dates_of_one_patient_are_in_one_fold():
 
 def test_scans_with_a_non_commercial_licence_are_in_no_fold():
     assert [fold_of_scan(name) for name in ("lung1-001", "lung1-002", "lung1-141")] == [None] * 3
+
+
+def test_hard_phantoms_lie_outside_the_range_of_the_training_in_one_way_each():
+    options = [hard_options(seed) for seed in range(FIRST_HARD_SEED, FIRST_HARD_SEED + 6)]
+
+    assert sorted(item.spacing_mm[2] > 5.0 for item in options) == [False] * 4 + [True] * 2
+    assert sorted(item.noise_hu > 75.0 for item in options) == [False] * 4 + [True] * 2
+    assert sorted(abs(item.scoliosis_deg) >= 40.0 for item in options) == [False] * 4 + [True] * 2
+    assert {len(item.fractures) for item in options} <= {0, 1, 2}
+    assert any(item.fractures for item in options)
+    assert hard_options(FIRST_HARD_SEED) == hard_options(FIRST_HARD_SEED)

@@ -27,8 +27,8 @@ from VertebralFractureLib.fracture.patches import (
     sample_patches,
 )
 from VertebralFractureLib.fracture.scoring import calibrated, series_logit
-from VertebralFractureLib.spine import SpineVolume, spine_frame
-from VertebralFractureLib.weights import save_weights
+from VertebralFractureLib.spine import SpineVolume, spine_frame, straighten
+from VertebralFractureLib.weights import save_weights, weights_folder
 
 SMALL = {
     "straight": PatchGrid(STRAIGHTENED, (12, 12, 8), (3.0, 4.0, 4.0), -14.0, (1, 3, 3)),
@@ -249,3 +249,30 @@ def test_importing_the_step_does_not_import_torch() -> None:
     code = "import sys, VertebralFractureLib.fracture; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")
+def test_the_shipped_ensemble_answers_alike_on_any_processor(a_phantom) -> None:  # type: ignore[no-untyped-def]
+    """One thread or two, with the processor's own kernels (bfloat16 among them) or without."""
+    spine = straighten(a_phantom.ct, a_phantom.reference.centerline)
+    before = torch.get_num_threads()
+
+    try:
+        answers = []
+        for threads, own_kernels in ((1, True), (2, True), (1, False)):
+            torch.set_num_threads(threads)
+            with torch.backends.mkldnn.flags(enabled=own_kernels):
+                answers.append(score_sequence(spine))
+    finally:
+        torch.set_num_threads(before)
+
+    for other in answers[1:]:
+        assert np.abs(answers[0].probability - other.probability).max() < 1e-3
+        assert abs(answers[0].scan_probability - other.scan_probability) < 1e-3
+
+
+def test_the_ensemble_is_small() -> None:
+    sizes = [path.stat().st_size for path in weights_folder().glob("*-fracture-*.safetensors")]
+
+    assert sum(sizes) <= 25e6
+    assert len(sizes) == len(fracture_weights_sha256())

@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from VertebralFractureLib.reference import BodyBox
+from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.reference import BodyBox, ReferenceSpine, ReferenceVertebra
+from VertebralFractureLib.spine import SpineVolume, spine_frame
+from VertebralFractureLib.training.fracture_metrics import auc
 from VertebralFractureLib.training.fracture_shapes import CRUSH, WEDGE, Deformation, random_plan
+from VertebralFractureLib.training.probe_artefacts import Textures, probe, textures
 from VertebralFractureLib.training.scan_findings import add_findings, reacquired
 from VertebralFractureLib.training.simulate_fracture import blurred_along_s, simulate
+from VertebralFractureLib.training.straight_cache import StraightCase
 
 ORIGIN = (-24.0, -20.0, -10.0)
 BOXES = [BodyBox(10.0 + 26.0 * n, 30.0 + 26.0 * n, 8.0, 38.0, -16.0, 16.0) for n in range(4)]
@@ -104,3 +109,38 @@ def test_another_scanner_leaves_the_field_of_view_and_may_take_thicker_slices() 
         assert 200.0 < taken[30, 45, 24] < 480.0
 
     assert thickness == {1.0, 3.0, 5.0}
+
+
+def test_a_probe_for_artefacts_finds_what_is_there_and_nothing_where_nothing_is() -> None:
+    rng = np.random.default_rng(5)
+    cubes = rng.normal(0.0, 1.0, (240, 8, 14, 14)).astype(np.float32)
+    warped, folds = rng.random(240) < 0.5, np.arange(240) % 2
+    told = cubes.copy()
+    told[warped] = 0.5 * (told[warped] + np.roll(told[warped], 1, axis=1))
+    patients = tuple(str(n) for n in range(240))
+
+    areas = [
+        auc(probe(Textures(content, warped, patients, folds), fold=1, steps=40), warped[folds == 1])
+        for content in (told, cubes)
+    ]
+
+    assert areas[0] > 0.95
+    assert 0.3 < areas[1] < 0.7
+
+
+def test_a_probe_sees_the_middle_of_bodies_without_their_endplates() -> None:
+    hu, inside = a_stack()
+    points = np.stack([np.zeros(25), np.zeros(25), np.linspace(0.0, 120.0, 25)], axis=1)
+    line = Centerline(points, np.ones(25))
+    vertebrae = tuple(
+        ReferenceVertebra(f"T{12 - n}", True, (0.0, 23.0, 20.0 + 26.0 * n), box, (20.0, 20.0, 20.0), 0, None)
+        for n, box in enumerate(BOXES)
+    )
+    volume = SpineVolume(hu, inside, ORIGIN, (1.0, 1.0, 1.0), spine_frame(line))
+    case = StraightCase("blocks", 1, False, True, volume, ReferenceSpine("b", line, vertebrae), None, (1.0, 1.0, 1.0))
+
+    sets = textures([case], versions=6)
+
+    assert 0 < sets.warped.sum() < len(sets.warped)
+    assert np.abs(sets.cubes).max() < 0.2, "blocks of one density have no texture"
+    assert set(sets.folds) == {1}

@@ -39,7 +39,7 @@ from VertebralFractureLib.training.simulate_fracture import simulate
 from VertebralFractureLib.training.straight_cache import StraightCase
 from VertebralFractureLib.training.train_fracture import loss_of
 from VertebralFractureLib.volume import write_volume
-from VertebralFractureLib.weights import load_weights
+from VertebralFractureLib.weights import load_weights, weights_names
 
 ORIGIN = (-24.0, -20.0, -10.0)
 BOXES = [BodyBox(10.0 + 26.0 * n, 30.0 + 26.0 * n, 8.0, 38.0, -16.0, 16.0) for n in range(4)]
@@ -249,10 +249,11 @@ def test_one_command_leads_from_annotated_scans_to_a_calibrated_ensemble(tmp_pat
     slope, _ = weights.config["calibration"]["vertebra"]
     assert slope != 1.0
     assert weights.config["training"]["scans"] == sorted(scans)
+    assert set(weights_names("", tmp_path / "out" / "weights")) >= {"cord", "levels", "vertebrae"}
     left_out = load_weights("fracture-25d-sagittal", tmp_path / "out" / "folds" / "fold1")
     assert left_out.config["training"]["scans"] == sorted(set(scans) - set(_names_of_fold(1)))
     figures = json.loads((tmp_path / "out" / "figures.json").read_text(encoding="utf-8"))
-    assert figures["figures"]["real, cross-validated"]["ensemble"]["fractured_spines"] == 3
+    assert figures["figures"]["real, cross-validated"]["25d-sagittal"]["fractured_scans"] == 3
 
 
 def _names_of_fold(fold: int) -> list[str]:

@@ -324,6 +324,13 @@ def test_the_centerline_is_locked_and_colored_by_probability(a_saved_scene) -> N
     assert centerline.GetCurveWorld().GetPointData().GetScalars().GetName() == "fracture probability"
 
 
+def test_where_the_centerline_leaves_a_slice_it_does_not_turn_red_as_a_fracture(a_saved_scene) -> None:
+    scene = load_mrb(a_saved_scene)
+
+    # Slicer shifts the hue of a curve away from the slice, unless the color there has no saturation.
+    assert find_results(scene)[0].centerline.GetDisplayNode().GetLineColorFadingSaturation() == 0.0
+
+
 def test_the_file_opens_with_the_ct_at_the_most_suspicious_vertebra(a_saved_scene, a_report) -> None:
     scene = load_mrb(a_saved_scene)
 

@@ -194,3 +194,26 @@ def test_collapses_are_the_same_for_the_same_seed_and_spare_most_of_the_column()
     assert not np.array_equal(one.volume.hu, other.volume.hu)
     assert one.volume.hu.shape[2] < case.volume.hu.shape[2]
     assert any((v.grade or 0) > 0 for v in [*one.reference.vertebrae, *other.reference.vertebrae])
+
+
+def test_a_collapsed_vertebra_counts_as_found_only_where_its_own_body_is() -> None:
+    from VertebralFractureLib.training.evaluate_collapses import collapsed_in_turn, judge
+    from VertebralFractureLib.vertebrae.finding import FoundBody
+    from VertebralFractureLib.vertebrae.mid_plane import MidPlane
+    from VertebralFractureLib.vertebrae.sequence_search import Span
+
+    index, shape, collapsed = next(collapsed_in_turn(a_block_spine()))
+    box, above = (collapsed.reference.vertebrae[at].box for at in (index, index + 1))
+    assert box is not None
+    assert above is not None
+
+    def body(low: float, high: float) -> FoundBody:
+        return FoundBody(Span(low, high, 0.9), 22.0, None, True, MidPlane.of_canal())
+
+    own = judge(collapsed, index, shape, [body(box.s_inf + 1.0, box.s_sup), body(above.s_inf, above.s_sup)])
+    merged = judge(collapsed, index, shape, [body(box.s_inf, above.s_sup)])
+    lost = judge(collapsed, index, shape, [body(above.s_inf, above.s_sup)])
+
+    assert (own.found, own.endplates_found) == (True, True)
+    assert not merged.endplates_found
+    assert not lost.found

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from panel_pictures import grab, open_panel, wait_until
 from slicer_views import Picture, SlicerViews, add_bone_surface
 
 from VertebralFractureLib.cli.main import main as vertebral_fracture
@@ -23,12 +24,14 @@ IMAGES = ROOT / "docs" / "images"
 THUMBNAIL = ROOT / "VertebralFracture" / "Resources" / "Icons" / "VertebralFracture-phantom.png"
 BONE_THRESHOLD_HU = 190.0
 SPACE, BAR = 4, 22
+PANEL_HEIGHT, RUNNING_ROWS = 900, 150
 BAR_TEXT, BACKGROUND = (0.05, 0.05, 0.05), (0.16, 0.16, 0.17)
-# Slicer's own colors of its default views.
+# The colors of Slicer's default views, and that of the straightened one in the layout of the panel.
 BARS = {
     "R": (0.952941, 0.290196, 0.2),
     "Y": (0.929412, 0.835294, 0.298039),
     "G": (0.431373, 0.690196, 0.294118),
+    "S": (0.352941, 0.662745, 0.647059),
     "1": (0.454902, 0.541176, 0.839216),
 }
 
@@ -44,12 +47,49 @@ def main() -> None:
             vertebral_fracture(["demo", "--out", folder])
             result = Path(folder) / "result"
         scene = load_mrb(result / "scene.mrb")
+        out = arguments.out
+        panel = open_panel(scene)
+        shown = grab(panel, PANEL_HEIGHT)
+        save(shown, out / "panel-result.png")
+        save(sections(panel), out / "panel-sections.png")
+        save(running(panel), out / "panel-running.png")
+        panel.cleanup()
     views = SlicerViews(scene)
     nodes = find_results(scene)[0]
     place = worst_place(nodes)
     save(thumbnail(views, nodes, place), THUMBNAIL)
-    save(four_views(views, nodes, place), arguments.out / "views.png")
-    save(straightened_views(views, nodes, place), arguments.out / "straightened.png")
+    save(four_views(views, nodes, place), out / "views.png")
+    original, straight = straightened_views(views, nodes, place, 430, "ruler and cube")
+    save(tiled([[("Y", original), ("S", straight)]]), out / "straightened.png")
+    original, straight = straightened_views(views, nodes, place, 290, "ruler")
+    space = bone_view(views, nodes, place, (330, PANEL_HEIGHT - BAR), 1.6)
+    save(beside(shown, tiled([[("Y", original), ("S", straight), ("1", space)]])), out / "slicer.png")
+
+
+def sections(panel: Any) -> Picture:
+    """The sections Display, and Export and remove, unfolded."""
+    ui = panel.ui
+    ui.readingSection.collapsed = True
+    for section in (ui.displaySection, ui.exportSection):
+        section.collapsed = False
+    picture = grab(panel, PANEL_HEIGHT + 400)
+    top, bottom = (
+        section.mapTo(panel.parent, section.rect().topLeft()).y() for section in (ui.displaySection, ui.advancedSection)
+    )
+    for section in (ui.displaySection, ui.exportSection):
+        section.collapsed = True
+    ui.readingSection.collapsed = False
+    return picture[top - 4 : bottom]
+
+
+def running(panel: Any) -> Picture:
+    """The top of the panel in the middle of a detection, which is then cancelled."""
+    panel.ui.detectButton.click()
+    wait_until(lambda: panel.ui.progressBar.value >= 40)
+    picture = grab(panel, PANEL_HEIGHT)[:RUNNING_ROWS]
+    panel.ui.detectButton.click()
+    wait_until(lambda: panel.run is None)
+    return picture
 
 
 def worst_place(nodes: Any) -> tuple[float, ...]:
@@ -63,7 +103,7 @@ def thumbnail(views: SlicerViews, nodes: Any, place: Any) -> Picture:
     shown = [markups for markups in overlays(nodes) if markups.GetDisplayVisibility()]
     for markups in shown:
         markups.SetDisplayVisibility(False)
-    picture = views.slice_picture("Sagittal", nodes.input_volume, place, 330.0, (260, 280), marks=False)
+    picture = views.slice_picture("Sagittal", nodes.input_volume, place, 330.0, (260, 280), marks="none")
     for markups in shown:
         markups.SetDisplayVisibility(True)
     return picture
@@ -72,33 +112,39 @@ def thumbnail(views: SlicerViews, nodes: Any, place: Any) -> Picture:
 def four_views(views: SlicerViews, nodes: Any, place: Any) -> Picture:
     """Slicer's four-up layout: axial, 3D, coronal and sagittal at the worst vertebra."""
     volume = nodes.input_volume
-    size = (520, 440)
-    r, a, s = place
+    size = (500, 420)
     axial = views.slice_picture("Axial", volume, place, 150.0, size)
     coronal = views.slice_picture("Coronal", volume, place, 240.0, size)
     sagittal = views.slice_picture("Sagittal", volume, place, 240.0, size)
-    bone = add_bone_surface(
-        views.scene, volume, BONE_THRESHOLD_HU, (r, r + 60.0, a - 150.0, a + 90.0, s - 900, s + 900)
-    )
-    bounds = [0.0] * 6
-    nodes.centerline.GetRASBounds(bounds)
-    middle = [0.5 * (low + high) for low, high in zip(bounds[::2], bounds[1::2], strict=True)]
-    space = views.threed_picture((-1.0, 0.3, 0.1), middle, 1.1 * (bounds[5] - bounds[4]), size)
-    views.scene.RemoveNode(bone)
+    space = bone_view(views, nodes, place, size, 0.85)
     return tiled([[("R", axial), ("1", space)], [("G", coronal), ("Y", sagittal)]])
 
 
-def straightened_views(views: SlicerViews, nodes: Any, place: Any) -> Picture:
-    """The patient and the straightened spine, both sagittal, side by side."""
-    size = (430, 860)
+def bone_view(views: SlicerViews, nodes: Any, place: Any, size: tuple[int, int], zoom_out: float) -> Picture:
+    """The patient's left half of the spine in 3D with everything that was found."""
+    r, a, s = place
+    cut = (r, r + 60.0, a - 150.0, a + 90.0, s - 900.0, s + 900.0)
+    bone = add_bone_surface(views.scene, nodes.input_volume, BONE_THRESHOLD_HU, cut)
+    picture = views.threed_picture((-1.0, 0.3, 0.1), place, 300.0 * zoom_out, size)
+    views.scene.RemoveNode(bone)
+    return picture
+
+
+def straightened_views(views: SlicerViews, nodes: Any, place: Any, width: int, marks: str) -> tuple[Picture, Picture]:
+    """The patient and the straightened spine, both sagittal and at the same scale."""
+    size = (width, PANEL_HEIGHT - BAR)
     height_mm = 1.04 * nodes.straightened.GetSpacing()[2] * nodes.straightened.GetImageData().GetDimensions()[2]
-    center = middle_of(nodes.straightened)
     original_center = (*place[:2], middle_of(nodes.input_volume)[2])
-    original = views.slice_picture("Sagittal", nodes.input_volume, original_center, height_mm, size)
-    for markups in overlays(nodes):
-        markups.SetDisplayVisibility(markups is nodes.straight_points)
-    straight = views.slice_picture("Sagittal", nodes.straightened, center, height_mm, size)
-    return tiled([[("Y", original), ("Y", straight)]])
+    original = views.slice_picture("Sagittal", nodes.input_volume, original_center, height_mm, size, marks)
+    # The transform takes any node along: here the points, which keep the colors of their grades.
+    moved = [nodes.centerline, *nodes.points.values()]
+    for markups in moved:
+        markups.SetAndObserveTransformNodeID(nodes.transform.GetID())
+    center = middle_of(nodes.straightened)
+    straight = views.slice_picture("Sagittal", nodes.straightened, center, height_mm, size, marks)
+    for markups in moved:
+        markups.SetAndObserveTransformNodeID(None)
+    return original, straight
 
 
 def overlays(nodes: Any) -> list[Any]:
@@ -127,12 +173,24 @@ def tiled(rows: list[list[tuple[str, Picture]]]) -> Picture:
             canvas.rgb[top + BAR : top + BAR + rows_, left : left + columns] = picture / 255.0
             left += columns + SPACE
         top += row[0][1].shape[0] + BAR + SPACE
+    return as_picture(canvas)
+
+
+def beside(left: Picture, right: Picture) -> Picture:
+    canvas = Canvas(left.shape[1] + SPACE + right.shape[1], max(left.shape[0], right.shape[0]), BACKGROUND)
+    canvas.rgb[: left.shape[0], : left.shape[1]] = left / 255.0
+    canvas.rgb[: right.shape[0], left.shape[1] + SPACE :] = right / 255.0
+    return as_picture(canvas)
+
+
+def as_picture(canvas: Canvas) -> Picture:
     return np.round(canvas.rgb.clip(0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def save(picture: Picture, path: Path) -> None:
     canvas = Canvas(picture.shape[1], picture.shape[0], BACKGROUND)
-    canvas.rgb[:] = picture / 255.0
+    # In steps of four gray levels, which nobody sees and which make noise a third smaller in a file.
+    canvas.rgb[:] = np.round(picture / 4.0) * 4.0 / 255.0
     path.parent.mkdir(parents=True, exist_ok=True)
     canvas.save(path)
     print(f"{path.name}: {picture.shape[1]} x {picture.shape[0]}, {path.stat().st_size / 1000:.0f} kB")

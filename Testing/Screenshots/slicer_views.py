@@ -18,6 +18,8 @@ Picture = NDArray[np.uint8]
 
 BONE_WINDOW_AND_LEVEL_HU = (1000.0, 300.0)
 
+_DARK = (0.06, 0.06, 0.08)
+
 _SLICE_MANAGERS = (
     "vtkMRMLMarkupsDisplayableManager",
     "vtkMRMLOrientationMarkerDisplayableManager",
@@ -62,11 +64,11 @@ class SlicerViews:
         center_ras: Any,
         height_mm: float,
         size: tuple[int, int],
-        marks: bool = True,
+        marks: str = "ruler and cube",
     ) -> Picture:
         """A slice view of ``volume`` centered at ``center_ras``; ``size`` is (width, height) in pixels.
 
-        ``marks``: with ruler and orientation marker.
+        ``marks``: "ruler and cube", "ruler" or "none"; the cube names the directions.
         """
         window, renderer, interactor = _window()
         renderer.GetActiveCamera().ParallelProjectionOn()
@@ -76,16 +78,15 @@ class SlicerViews:
         logic.SetMRMLApplicationLogic(self._application)
         self._application.GetSliceLogics().AddItem(logic)
         logic.SetMRMLScene(self.scene)
-        # A name of its own: the views that the file holds are the application's, and are not ours to change.
-        self._count += 1
-        view = logic.AddSliceNode(f"Picture{self._count}")
+        view = logic.AddSliceNode(self._new_name())
         group.SetMRMLDisplayableNode(view)
         interactor.UpdateSize(*size)
         logic.ResizeSliceNode(*size)
         logic.GetSliceCompositeNode().SetBackgroundVolumeID(volume.GetID())
         view.SetOrientation(orientation)
-        if marks:
+        if marks != "none":
             view.SetRulerType(view.RulerTypeThin)
+        if marks == "ruler and cube":
             view.SetOrientationMarkerType(view.OrientationMarkerTypeCube)
             view.SetOrientationMarkerSize(view.OrientationMarkerSizeSmall)
         view.SetFieldOfView(height_mm * size[0] / size[1], height_mm, 1.0)
@@ -110,11 +111,13 @@ class SlicerViews:
         logic.SetMRMLApplicationLogic(self._application)
         self._application.GetViewLogics().AddItem(logic)
         logic.SetMRMLScene(self.scene)
-        view = logic.AddViewNode("1")
+        view = logic.AddViewNode(self._new_name())
         group.SetMRMLDisplayableNode(view)
         interactor.UpdateSize(*size)
         view.SetBoxVisible(False)
         view.SetAxisLabelsVisible(False)
+        view.SetBackgroundColor(*_DARK)
+        view.SetBackgroundColor2(*_DARK)
         view.SetOrientationMarkerType(view.OrientationMarkerTypeCube)
         view.SetOrientationMarkerSize(view.OrientationMarkerSizeSmall)
         camera = renderer.GetActiveCamera()
@@ -126,6 +129,11 @@ class SlicerViews:
         camera.SetParallelScale(height_mm / 2.0)
         renderer.ResetCameraClippingRange()
         return _draw(window)
+
+    def _new_name(self) -> str:
+        """A name of its own for each view: those in the file are the application's, and are not ours to change."""
+        self._count += 1
+        return f"Picture{self._count}"
 
     def _managers(self, factory: Any, names: tuple[str, ...], renderer: Any) -> Any:
         factory.SetMRMLApplicationLogic(self._application)

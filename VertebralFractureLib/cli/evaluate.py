@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=None, help="folder of <id>.nii.gz with <id>.json")
     parser.add_argument("--fold-weights", type=Path, default=None, help="folder with fold0, fold1, ... of weights")
     parser.add_argument("--phantoms", type=int, default=0, help="how many unseen phantoms to draw and judge")
+    parser.add_argument("--hard-phantoms", type=int, default=0, help="phantoms outside the range of the training")
     parser.add_argument(
         "--out",
         type=Path,
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from VertebralFractureLib.evaluation.case_sets import annotated_cases, phantom_cases
+    from VertebralFractureLib.evaluation.case_sets import annotated_cases, hard_phantom_cases, phantom_cases
     from VertebralFractureLib.evaluation.html_report import html_report
     from VertebralFractureLib.evaluation.judged import judged_scans
     from VertebralFractureLib.evaluation.performance import performance
@@ -38,8 +39,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.phantoms:
         folder = arguments.out / "phantoms"
         sets["Unseen phantoms (synthetic)"] = phantom_cases(arguments.phantoms, folder, arguments.weights)
+    if arguments.hard_phantoms:
+        folder = arguments.out / "phantoms"
+        title = "Phantoms outside the range of the training (synthetic)"
+        sets[title] = hard_phantom_cases(arguments.hard_phantoms, folder, arguments.weights)
     if not sets:
-        raise UnreadableVolume("There is nothing to evaluate; give --data or --phantoms.")
+        raise UnreadableVolume("There is nothing to evaluate; give --data, --phantoms or --hard-phantoms.")
     text, records, measured, pictures = [], [], {}, {}
     for title, cases in sets.items():
         results: list[CaseResult] = []

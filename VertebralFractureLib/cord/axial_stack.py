@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from VertebralFractureLib.torch_arrays import to_array, to_tensor
 from VertebralFractureLib.volume import CTVolume
 
 FloatArray = NDArray[np.float64]
@@ -74,7 +75,7 @@ def _block_means(ct: CTVolume) -> tuple[NDArray[np.float32], FloatArray]:
     rows = max(1, _CHUNK_VOXELS // (ct.hu.shape[1] * ct.hu.shape[2] * fk)) * fk
     parts = []
     for start in range(0, ct.hu.shape[0], rows):
-        part = torch.from_numpy(np.ascontiguousarray(ct.hu[start : start + rows], dtype=np.float32))[None, None]
+        part = to_tensor(ct.hu[start : start + rows].astype(np.float32))[None, None]
         if (fi, fj, fk) != (1, 1, 1):
             kernel = (min(fk, part.shape[2]), fj, fi)
             part = torch.nn.functional.avg_pool3d(part, kernel, kernel, ceil_mode=True, count_include_pad=False)
@@ -82,7 +83,7 @@ def _block_means(ct: CTVolume) -> tuple[NDArray[np.float32], FloatArray]:
     matrix = ct.ijk_to_ras.copy()
     matrix[:3, :3] = ct.ijk_to_ras[:3, :3] * factors
     matrix[:3, 3] += ct.ijk_to_ras[:3, :3] @ (0.5 * (factors - 1))
-    return torch.cat(parts).numpy(), matrix
+    return to_array(torch.cat(parts)), matrix
 
 
 def _bounds_ras(shape_kji: tuple[int, int, int], ijk_to_ras: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -114,7 +115,7 @@ def _interpolate(
     axes = inverse[:3, :3] * step
     start = inverse[:3, :3] @ origin + inverse[:3, 3]
     size = np.array(blocks.shape[::-1], dtype=np.float64)
-    source = torch.from_numpy(blocks)[None, None]
+    source = to_tensor(blocks)[None, None]
     i = torch.arange(int(counts[0]), dtype=torch.float32)[None, None, :, None] * _row(axes[:, 0])
     j = torch.arange(int(counts[1]), dtype=torch.float32)[None, :, None, None] * _row(axes[:, 1])
     plane = i + j + _row(start)
@@ -130,7 +131,7 @@ def _interpolate(
             source, (index * scale - 1.0)[None], mode="bilinear", padding_mode="border", align_corners=True
         )[0, 0]
         values[~inside] = OUTSIDE_HU
-        hu[first : first + rows] = values.numpy()
+        hu[first : first + rows] = to_array(values)
     return hu
 
 

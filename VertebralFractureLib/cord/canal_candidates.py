@@ -16,6 +16,7 @@ from torch.nn import functional
 from VertebralFractureLib.cord.axial_stack import AxialStack
 from VertebralFractureLib.cord.canal_network import CHANNELS, CanalNetwork, log_probabilities, normalized
 from VertebralFractureLib.progress import StageProgress
+from VertebralFractureLib.torch_arrays import to_array, to_tensor
 
 FloatArray = NDArray[np.float64]
 
@@ -51,7 +52,7 @@ def canal_candidates(
     Raises:
         Cancelled: from ``progress``.
     """
-    slices = normalized(torch.from_numpy(stack.hu))
+    slices = normalized(to_tensor(stack.hu))
     count = len(slices)
     offsets = torch.arange(CHANNELS) - CHANNELS // 2
     found: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
@@ -64,7 +65,7 @@ def canal_candidates(
             found.append((position, _against_none(mass, none.exp()[:, None]), spread_pixels))
             if progress is not None:
                 progress((start + len(rows)) / count)
-    index, probability, spread = (torch.cat(parts).numpy().astype(np.float64) for parts in zip(*found, strict=True))
+    index, probability, spread = (to_array(torch.cat(parts)).astype(np.float64) for parts in zip(*found, strict=True))
     spacing = np.array(stack.spacing_mm[:2])
     return CanalCandidates(
         stack.heights_mm, np.array(stack.origin_ras[:2]) + index * spacing, probability, spread * spacing[0]

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from VertebralFractureLib.torch_arrays import to_array, to_tensor
+
 CHANNELS = 5
 """Neighbouring slices that the network sees, ``SLICE_MM`` apart, the middle one being judged."""
 _LOW_HU, _HIGH_HU = -300.0, 900.0
@@ -88,7 +90,7 @@ def network_config(network: CanalNetwork) -> dict[str, Any]:
 def network_tensors(network: CanalNetwork) -> dict[str, NDArray[np.generic]]:
     """Arrays for ``save_weights``; float16, which is far finer than the training noise."""
     return {
-        key: value.detach().cpu().numpy().astype(np.float16)
+        key: to_array(value).astype(np.float16)
         for key, value in network.state_dict().items()
         if value.dtype.is_floating_point
     }
@@ -102,6 +104,6 @@ def network_from_weights(tensors: Mapping[str, NDArray[np.generic]], config: Map
     """
     network = CanalNetwork(tuple(int(width) for width in config["widths"]))
     state = network.state_dict()
-    state.update({key: torch.from_numpy(np.asarray(value, dtype=np.float32)) for key, value in tensors.items()})
+    state.update({key: to_tensor(np.asarray(value, dtype=np.float32)) for key, value in tensors.items()})
     network.load_state_dict(state)
     return network.eval().to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]

@@ -176,6 +176,34 @@ def set_landmarks(correction: Correction, shown: SpineReport, index: int, landma
     return replace(correction, landmarks=(*kept, DraggedLandmarks(at, tuple(landmarks_ras))))
 
 
+def measure_added(
+    correction: Correction,
+    shown: SpineReport,
+    index: int,
+    extent_mm: tuple[float, float],
+    landmarks_ras: Sequence[Point],
+) -> Correction:
+    """Give a vertebra that the reader added, or that came from a split or merge, what the network measured there.
+
+    Args:
+        extent_mm: arc length of its lower and upper endplate.
+        landmarks_ras: six points as in ``set_landmarks``.
+
+    Raises:
+        ValueError: when the vertebra is the model's own, or the landmarks are not six.
+    """
+    one = shown.vertebrae[index]
+    places = [place for place, added in enumerate(correction.added) if added.centre_ras == one.centre_ras]
+    if not places:
+        raise ValueError(f"{one.label} was found by the model and is measured already; drag its landmarks instead.")
+    r, a, s = (float(value) for value in np.mean(landmarks_ras, axis=0))
+    placed = set_landmarks(correction, shown, index, landmarks_ras)
+    added = list(correction.added)
+    added[places[0]] = AddedVertebra((r, a, s), extent_mm[1] - extent_mm[0])
+    landmarks = (*placed.landmarks[:-1], replace(placed.landmarks[-1], at_ras=(r, a, s)))
+    return replace(placed, added=tuple(added), landmarks=landmarks)
+
+
 def give_verdict(
     correction: Correction,
     shown: SpineReport,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.evaluation.run_cases import Case
-from VertebralFractureLib.phantom import make_phantom, random_options
+from VertebralFractureLib.phantom import PhantomOptions, make_phantom, random_options
 from VertebralFractureLib.reference import reference_to_json
 from VertebralFractureLib.training.reference_set import fold_of_scan, patient_of_scan
 from VertebralFractureLib.volume import write_volume
 
 FIRST_TEST_SEED = 900_000
 """Phantom seeds from here on are for testing only."""
+FIRST_HARD_SEED = 950_000
 
 
 def annotated_cases(data: Path, weights: Path | None, fold_weights: Path | None) -> list[Case]:
@@ -39,14 +43,38 @@ def annotated_cases(data: Path, weights: Path | None, fold_weights: Path | None)
 
 def phantom_cases(count: int, folder: Path, weights: Path | None) -> list[Case]:
     """Draw ``count`` phantoms from ``FIRST_TEST_SEED`` on into ``folder``; those already there are kept."""
+    seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + count)
+    return [_phantom_case(f"phantom-{seed}", random_options(seed), folder, weights) for seed in seeds]
+
+
+def hard_phantom_cases(count: int, folder: Path, weights: Path | None) -> list[Case]:
+    """``count`` phantoms outside of what any model was trained on; see ``hard_options``."""
+    seeds = range(FIRST_HARD_SEED, FIRST_HARD_SEED + count)
+    return [_phantom_case(f"hard-{seed}", hard_options(seed), folder, weights) for seed in seeds]
+
+
+def hard_options(seed: int) -> PhantomOptions:
+    """A random phantom with one thing beyond the range of the training, in turn; every other one has two fractures.
+
+    Slices of 5.5 mm (trained: up to 5), noise of 80 to 110 HU (trained: up to 75), or a scoliosis of 40 to 55 degrees
+    (trained: 95 in 100 below 24).
+    """
+    rng = np.random.default_rng([FIRST_HARD_SEED, seed])
+    options = random_options(seed, fractures=2 * (seed // 3 % 2))
+    if seed % 3 == 0:
+        spacing = (*options.spacing_mm[:2], 5.5)
+        return replace(options, spacing_mm=spacing, slice_thickness_mm=5.5, orientation="axial")
+    if seed % 3 == 1:
+        return replace(options, noise_hu=round(float(rng.uniform(80.0, 110.0)), 1))
+    angle = float(rng.uniform(40.0, 55.0)) * (1.0 if rng.random() < 0.5 else -1.0)
+    return replace(options, scoliosis_deg=round(angle, 1))
+
+
+def _phantom_case(name: str, options: PhantomOptions, folder: Path, weights: Path | None) -> Case:
     folder.mkdir(parents=True, exist_ok=True)
-    cases = []
-    for seed in range(FIRST_TEST_SEED, FIRST_TEST_SEED + count):
-        name = f"phantom-{seed}"
-        volume, annotation = folder / f"{name}.nii.gz", folder / f"{name}.json"
-        if not annotation.is_file():
-            phantom = make_phantom(random_options(seed))
-            write_volume(phantom.ct, volume)
-            annotation.write_text(json.dumps(reference_to_json(phantom.reference)), encoding="utf-8")
-        cases.append(Case(name, name, volume, annotation, weights))
-    return cases
+    volume, annotation = folder / f"{name}.nii.gz", folder / f"{name}.json"
+    if not annotation.is_file():
+        phantom = make_phantom(options)
+        write_volume(phantom.ct, volume)
+        annotation.write_text(json.dumps(reference_to_json(phantom.reference)), encoding="utf-8")
+    return Case(name, name, volume, annotation, weights)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.spine import SpineFrame, SpineVolume
+from VertebralFractureLib.torch_arrays import to_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -136,8 +137,8 @@ def sample_patches(spine: SpineVolume, points: NDArray[np.float32], grid: PatchG
     """
     import torch
 
-    hu = torch.from_numpy(np.clip(spine.hu, _LOW_HU, _HIGH_HU, dtype=np.float32))
-    inside = torch.from_numpy(spine.inside.astype(np.float32))
+    hu = to_tensor(np.clip(spine.hu, _LOW_HU, _HIGH_HU, dtype=np.float32))
+    inside = to_tensor(spine.inside.astype(np.float32))
     scaled = (hu - _CENTRE_HU) / _SCALE_HU
     volume = torch.stack([scaled * inside, inside])[None]
     for axis, width in enumerate(grid.smoothing):
@@ -145,7 +146,7 @@ def sample_patches(spine: SpineVolume, points: NDArray[np.float32], grid: PatchG
     spacing = np.asarray(spine.spacing_mm, dtype=np.float32)
     extent = np.maximum(np.asarray(spine.hu.shape[::-1], dtype=np.float32) - 1.0, 1.0)
     where = (points - np.asarray(spine.origin_mm, dtype=np.float32)) / spacing * (2.0 / extent) - 1.0
-    flat = torch.from_numpy(np.ascontiguousarray(where)).reshape(1, 1, -1, points.shape[-2], 3)
+    flat = to_tensor(where).reshape(1, 1, -1, points.shape[-2], 3)
     values = torch.nn.functional.grid_sample(volume, flat, mode="bilinear", padding_mode="zeros", align_corners=True)
     patches = values.reshape(2, len(points), *grid.shape).transpose(0, 1).contiguous()
     weight = patches[:, 1:].clamp_min(1e-3)

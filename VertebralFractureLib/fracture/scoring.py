@@ -27,6 +27,7 @@ from VertebralFractureLib.fracture.patches import (
 from VertebralFractureLib.fracture.pooling import LEAST_INSIDE, logit, sigmoid
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.spine import SpineVolume
+from VertebralFractureLib.torch_arrays import to_array, to_tensor
 from VertebralFractureLib.weights import Weights, load_weights, restore, weights_names
 
 FloatArray = NDArray[np.float64]
@@ -66,11 +67,11 @@ class SpinePatches:
     def of(spine: SpineVolume, grid: PatchGrid) -> SpinePatches:
         positions = patch_positions(spine.frame)
         patches = sample_patches(spine, patch_points(spine.frame, positions, grid), grid)
-        return SpinePatches(positions, patches, torch.from_numpy(position_code(spine.frame, positions)))
+        return SpinePatches(positions, patches, to_tensor(position_code(spine.frame, positions)))
 
     @property
     def inside_fraction(self) -> FloatArray:
-        return np.asarray(self.patches[:, 1].mean(dim=(1, 2, 3)).double().numpy())
+        return to_array(self.patches[:, 1].mean(dim=(1, 2, 3)).double())
 
 
 def raw_scores(network: FractureNetwork, sampled: SpinePatches) -> RawScores:
@@ -82,7 +83,7 @@ def raw_scores(network: FractureNetwork, sampled: SpinePatches) -> RawScores:
             features = torch.cat([network.encoder(part) for part in torch.split(patches, _PATCHES_PER_CHUNK)])
             logits, heights, _ = network.answer(features[None], sampled.code[None], valid)
             answers.append(torch.cat([logits[0], heights[0]], dim=1))
-    answer = (0.5 * (answers[0] + answers[1])).double().numpy()
+    answer = to_array((0.5 * (answers[0] + answers[1])).double())
     return RawScores(sampled.positions_mm, answer[:, :GRADES], 20.0 * answer[:, GRADES:], sampled.inside_fraction)
 
 

@@ -19,6 +19,7 @@ from VertebralFractureLib.progress import CancelToken, ProgressListener, StagePr
 from VertebralFractureLib.report.privacy import VOXELS_SHA256, voxels_sha256
 from VertebralFractureLib.report.spine_report import Point
 from VertebralFractureLib.spine import LiveStraightener, SpineVolume
+from VertebralFractureLib.vertebrae.measuring import MeasuredBody, measure_bodies
 from VertebralFractureLib.volume import CTVolume
 
 if TYPE_CHECKING:
@@ -75,6 +76,17 @@ class Rescorer:
         """The curve through a handful of points and its anchors; see ``cord.draw_centerline``."""
         drawn = draw_centerline(self._canal_evidence(), points_ras)
         return as_points(drawn.points_ras), as_points(drawn.anchors_ras)
+
+    def measure(
+        self, points_ras: Sequence[Point] | FloatArray, extents_mm: Sequence[tuple[float, float]]
+    ) -> list[MeasuredBody]:
+        """What the network measures of vertebrae that a reader placed; see ``vertebrae.measuring``.
+
+        Args:
+            points_ras: the centerline that ``extents_mm`` (arc lengths of lower and upper endplates) belong to.
+        """
+        spine = self._straightened(reader_centerline(points_ras), StageProgress("spine"))
+        return measure_bodies(spine, extents_mm, self._options.weights_folder)
 
     def prepare(self) -> None:
         """Run the canal network now, so that the first drag does not wait for it."""

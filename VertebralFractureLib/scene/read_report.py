@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from VertebralFractureLib.report.report_json import check_schema
 from VertebralFractureLib.report.spine_report import (
-    SCHEMA,
     InputIdentity,
     ReportedCenterline,
     ReportedSequence,
@@ -26,7 +26,7 @@ def read_report(scene: Any, nodes: SceneNodes | None = None) -> SpineReport:
     """The report that ``write_scene`` put into ``scene``; the newest one unless ``nodes`` names another.
 
     Raises:
-        ValueError: when the scene holds no result, or its table is damaged.
+        ValueError: when the scene holds no result, its table is damaged, or a newer version wrote it.
     """
     if nodes is None:
         results = find_results(scene)
@@ -41,8 +41,7 @@ def read_report(scene: Any, nodes: SceneNodes | None = None) -> SpineReport:
             raise ValueError(f"The result's table has lost its attribute '{ATTRIBUTE_PREFIX}{name}'.")
         return str(value)
 
-    if text("schema") != SCHEMA:
-        raise ValueError(f"This result has the schema '{text('schema')}'; this version reads '{SCHEMA}'.")
+    check_schema(text("schema"), int(table.GetAttribute(ATTRIBUTE_PREFIX + "revision") or 1))
     volume, scan = json.loads(text("input")), json.loads(text("scan"))
     landmarks = {} if nodes.landmarks is None else read_landmarks(nodes.landmarks)
     return SpineReport(

@@ -166,6 +166,7 @@ def _write_attributes(table: Any, report: SpineReport) -> None:
     content = json.loads(report_to_json(report))
     values: dict[str, Any] = {
         "schema": content["schema"],
+        "revision": content["revision"],
         "softwareVersion": content["software"]["version"],
         "weightsSha256": content["software"]["weights_sha256"],
         "input": content["input"],

@@ -18,7 +18,7 @@ from VertebralFractureLib.training import calibrate_fracture, evaluate_fracture,
 from VertebralFractureLib.training.fracture_members import MEMBERS, SHIPPED, member_name
 from VertebralFractureLib.training.fracture_scores import VARIANTS
 from VertebralFractureLib.training.reference_set import fold_count
-from VertebralFractureLib.weights import MANIFEST, weights_names
+from VertebralFractureLib.weights import MANIFEST, load_weights, save_weights, weights_names
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +62,19 @@ def run(arguments: argparse.Namespace) -> int:
         )
     )
     calibrate_fracture.run(Namespace(figures=figures, trained=out / "final", weights_folder=out / "weights"))
+    for folder in (out / "weights", *(out / "folds" / f"fold{fold}" for fold in range(fold_count()))):
+        add_other_models(folder)
     draw_curves({path.parent.name: path for path in sorted((out / "runs").glob("*/log.json"))}, out / "curves.png")
     return 0
+
+
+def add_other_models(folder: Path) -> None:
+    """The models that ship, for those that the folder lacks, so that ``detect --weights`` can use it."""
+    present = weights_names("", folder)
+    for name in weights_names(""):
+        if name not in present and not name.startswith(PREFIX):
+            weights = load_weights(name)
+            save_weights(name, weights.tensors, weights.config, folder)
 
 
 def _trained(folder: Path) -> Sequence[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.spine.spine_volume import SpineVolume
 from VertebralFractureLib.vertebrae import naming
-from VertebralFractureLib.vertebrae.finding import FoundBody, body_maps, find_bodies
+from VertebralFractureLib.vertebrae.finding import FoundBody, find_bodies_in_their_planes
 from VertebralFractureLib.vertebrae.grading import grade_column, is_graded, measure_heights
 from VertebralFractureLib.vertebrae.level_assignment import LevelName
 from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, Heights, Vertebra
@@ -53,10 +53,8 @@ def find_vertebrae(
     """
     tell = progress or StageProgress("vertebrae")
     tell(0.0)
-    maps = body_maps(spine, weights_folder)
-    tell(0.4)
-    bodies = find_bodies(spine, maps)
-    tell(0.6)
+    bodies = find_bodies_in_their_planes(spine, weights_folder, lambda share: tell(0.7 * share))
+    tell(0.7)
     rows, log_p = naming.level_log_probability(spine, weights_folder)
     names = naming.name_spans([body.span for body in bodies], rows, log_p)
     tell(0.9)
@@ -71,11 +69,11 @@ def find_vertebrae(
 def _vertebra(spine: SpineVolume, body: FoundBody, name: LevelName, rank: int) -> Vertebra:
     span, shape = body.span, body.shape
     middle = body.middle_mm if shape is None else 0.5 * (shape.a_posterior + shape.a_anterior)
-    centre = (0.0, middle, 0.5 * (span.s_inferior_mm + span.s_superior_mm))
-    r, a, s = spine.frame.straight_to_ras(np.array([centre]))[0]
-    landmarks = None
-    if shape is not None and body.complete:
-        landmarks = tuple((0.0, float(at_a), float(at_s)) for at_a, at_s in shape.landmarks)
+    centre = body.plane.straight(np.zeros(()), np.array(middle), np.array(span.middle_mm))
+    r, a, s = spine.frame.straight_to_ras(centre[None])[0]
+    landmarks, points = None, body.landmarks_straight()
+    if points is not None and body.complete:
+        landmarks = tuple(_point(point) for point in points)
     core, metal = _body_hu(spine, body)
     reason = None
     if not body.complete:
@@ -89,7 +87,7 @@ def _vertebra(spine: SpineVolume, body: FoundBody, name: LevelName, rank: int) -
     return Vertebra(
         s_inferior_mm=span.s_inferior_mm,
         s_superior_mm=span.s_superior_mm,
-        centre_straight=centre,
+        centre_straight=_point(centre),
         centre_ras=(float(r), float(a), float(s)),
         complete=body.complete,
         detection_confidence=span.confidence,
@@ -103,10 +101,14 @@ def _vertebra(spine: SpineVolume, body: FoundBody, name: LevelName, rank: int) -
     )
 
 
+def _point(values: FloatArray) -> tuple[float, float, float]:
+    return float(values[0]), float(values[1]), float(values[2])
+
+
 def _heights(spine: SpineVolume, body: FoundBody) -> Heights | None:
-    if body.shape is None or not body.complete:
+    points = body.landmarks_straight()
+    if points is None or not body.complete:
         return None
-    points = np.column_stack([np.zeros(6), body.shape.landmarks])
     return measure_heights(spine.frame.straight_to_ras(points))
 
 

@@ -30,7 +30,7 @@ _STEEPEST = 0.6
 
 @dataclass(frozen=True)
 class BodyShape:
-    """A body on the plane r = 0, mm.
+    """A body on a sagittal plane, mm.
 
     Attributes:
         a_posterior, a_anterior: the walls at mid height.

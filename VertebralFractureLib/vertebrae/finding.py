@@ -6,15 +6,18 @@ inside its functions only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.spine.spine_volume import SpineVolume
-from VertebralFractureLib.vertebrae.body_input import sagittal_input
+from VertebralFractureLib.torch_arrays import to_array, to_tensor
+from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS, inside_plane, sagittal_input
 from VertebralFractureLib.vertebrae.endplates import BodyShape, measure_shape, mid_depth, strip_mean
+from VertebralFractureLib.vertebrae.mid_plane import MidPlane, find_mid_plane
 from VertebralFractureLib.vertebrae.sequence_search import Profiles, Span, search_spans
 from VertebralFractureLib.weights import load_weights, restore
 
@@ -22,16 +25,28 @@ FloatArray = NDArray[np.float64]
 
 WEIGHTS_NAME = "vertebrae"
 _TYPICAL_DEPTH_MM = 28.0
+_CORNERS_R_MM = (-8.0, 0.0, 8.0)
 
 
 @dataclass(frozen=True)
 class FoundBody:
-    """One body: where it lies along s, its shape (None where it could not be traced), and whether it is whole."""
+    """One body: where it lies along s, its shape (None where it could not be traced), and whether it is whole.
+
+    ``middle_mm`` and the shape are told on the plane of the maps that it was found on, which ``plane`` is.
+    """
 
     span: Span
     middle_mm: float
     shape: BodyShape | None
     complete: bool
+    plane: MidPlane
+
+    def landmarks_straight(self) -> FloatArray | None:
+        """Straight (r, a, s) of the six landmarks ``(6, 3)``."""
+        if self.shape is None:
+            return None
+        a, s = self.shape.landmarks.T
+        return self.plane.straight(np.zeros(6), a, s)
 
 
 @dataclass(frozen=True)
@@ -42,15 +57,17 @@ class BodyMaps:
         probability: ``(3, rows, 96)`` of body, upper edge and lower edge.
         s_from_mm: arc length of row 0.
         edge_outward_mm: how far inside the reader's endplate these weights mark it, measured on their training scans.
+        plane: the sagittal plane that the maps are of.
     """
 
     probability: FloatArray
     s_from_mm: float
     edge_outward_mm: float
+    plane: MidPlane = field(default_factory=MidPlane.of_canal)
 
 
-def body_maps(spine: SpineVolume, weights_folder: Path | None = None) -> BodyMaps:
-    """Run the body network.
+def body_maps(spine: SpineVolume, weights_folder: Path | None = None, plane: MidPlane | None = None) -> BodyMaps:
+    """Run the body network on the canal's plane or another one.
 
     Raises:
         WeightsDamaged: when the weights are missing or damaged.
@@ -62,11 +79,29 @@ def body_maps(spine: SpineVolume, weights_folder: Path | None = None) -> BodyMap
     weights = load_weights(WEIGHTS_NAME, weights_folder)
     network = BodyNetwork(int(weights.config["width"]))
     restore(network, weights)
-    picture = sagittal_input(spine)
+    picture = sagittal_input(spine, plane)
     with torch.inference_mode():
-        logits = network(torch.from_numpy(picture.channels)[None])[0]
-    probability = torch.sigmoid(logits)[:, : picture.rows].double().numpy()
-    return BodyMaps(probability, picture.s_from_mm, float(weights.config["edge_outward_mm"]))
+        logits = network(to_tensor(picture.channels)[None])[0]
+    probability = to_array(torch.sigmoid(logits)[:, : picture.rows].double())
+    outward = float(weights.config["edge_outward_mm"])
+    return BodyMaps(probability, picture.s_from_mm, outward, plane or MidPlane.of_canal())
+
+
+def find_bodies_in_their_planes(
+    spine: SpineVolume, weights_folder: Path | None = None, tell: Callable[[float], None] | None = None
+) -> list[FoundBody]:
+    """The bodies, caudal to cranial, each on its own mid-sagittal plane: found on the canal's first, then again.
+
+    Raises:
+        WeightsDamaged: when the weights are missing or damaged.
+    """
+    tell = tell or (lambda _: None)
+    first = find_bodies(spine, body_maps(spine, weights_folder))
+    tell(0.4)
+    known = [(b.span.s_inferior_mm, b.span.s_superior_mm, b.shape.a_anterior) for b in first if b.shape is not None]
+    plane = find_mid_plane(spine, known)
+    tell(0.6)
+    return find_bodies(spine, body_maps(spine, weights_folder, plane))
 
 
 def find_bodies(spine: SpineVolume, maps: BodyMaps) -> list[FoundBody]:
@@ -79,20 +114,21 @@ def find_bodies(spine: SpineVolume, maps: BodyMaps) -> list[FoundBody]:
         body=strip_mean(probability[0], middle),
         upper_edge=strip_mean(probability[1], middle),
         lower_edge=strip_mean(probability[2], middle),
-        inside=_inside_at(spine, middle),
+        inside=_inside_at(inside_plane(spine, maps.plane), middle),
     )
     bodies = []
     for span in search_spans(profiles):
         at = float(np.interp(span.middle_mm, s, middle))
         shape = measure_shape(probability, maps.s_from_mm, span, at, maps.edge_outward_mm)
-        bodies.append(FoundBody(span, at, shape, not span.cut and _is_whole(spine, span, at, shape)))
+        whole = not span.cut and _is_whole(spine, maps.plane, span, at, shape)
+        bodies.append(FoundBody(span, at, shape, whole, maps.plane))
     return bodies
 
 
-def _inside_at(spine: SpineVolume, middle: FloatArray) -> NDArray[np.bool_]:
-    """Whether the mid-depth point of every row lies in the field of view; one run, the longest."""
-    columns = np.clip(np.rint(middle - spine.origin_mm[1]).astype(int), 0, spine.hu.shape[1] - 1)
-    inside = np.asarray(spine.inside[np.arange(len(middle)), columns, round(-spine.origin_mm[0])])
+def _inside_at(in_view: NDArray[np.bool_], middle: FloatArray) -> NDArray[np.bool_]:
+    """Whether the mid-depth point of every row of the picture lies in the field of view; one run, the longest."""
+    columns = np.clip(np.rint(middle - ANTERIOR_FROM_MM).astype(int), 0, COLUMNS - 1)
+    inside = np.asarray(in_view[np.arange(len(middle)), columns])
     edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
     if len(edges) == 0:
         return inside
@@ -103,7 +139,7 @@ def _inside_at(spine: SpineVolume, middle: FloatArray) -> NDArray[np.bool_]:
     return longest
 
 
-def _is_whole(spine: SpineVolume, span: Span, middle: float, shape: BodyShape | None) -> bool:
+def _is_whole(spine: SpineVolume, plane: MidPlane, span: Span, middle: float, shape: BodyShape | None) -> bool:
     """Whether all corners of the body, a little inside its walls, lie in the field of view."""
     a_post = shape.a_posterior if shape else middle - 0.5 * _TYPICAL_DEPTH_MM
     a_ant = shape.a_anterior if shape else middle + 0.5 * _TYPICAL_DEPTH_MM
@@ -111,10 +147,10 @@ def _is_whole(spine: SpineVolume, span: Span, middle: float, shape: BodyShape | 
     corners += [(a_ant - 1.0, span.s_inferior_mm), (a_post + 1.0, span.s_inferior_mm)]
     if shape is not None:
         corners += [(float(a), float(s)) for a, s in shape.landmarks]
-    count = spine.hu.shape
-    for a, s in corners:
-        for r in (-8.0, 0.0, 8.0):
-            k, j, i = round(s - spine.origin_mm[2]), round(a - spine.origin_mm[1]), round(r - spine.origin_mm[0])
-            if not (0 <= k < count[0] and 0 <= j < count[1] and 0 <= i < count[2] and bool(spine.inside[k, j, i])):
-                return False
-    return True
+    a, s = np.array(corners).T
+    points = plane.straight(np.array(_CORNERS_R_MM)[:, None], a[None], s[None]).reshape(-1, 3)
+    index = np.rint(points - np.array(spine.origin_mm)).astype(np.intp)[:, ::-1]
+    if np.any(index < 0) or np.any(index >= np.array(spine.hu.shape)):
+        return False
+    k, j, i = index.T
+    return bool(np.asarray(spine.inside[k, j, i]).all())

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.spine.spine_volume import SpineVolume
+from VertebralFractureLib.torch_arrays import to_array, to_tensor
 from VertebralFractureLib.vertebrae.level_assignment import LevelName, name_levels
 from VertebralFractureLib.vertebrae.level_input import STEP_MM, level_input
 from VertebralFractureLib.vertebrae.sequence_search import Span
@@ -40,8 +41,8 @@ def level_log_probability(spine: SpineVolume, weights_folder: Path | None = None
     restore(network, weights)
     picture = level_input(spine)
     with torch.inference_mode():
-        logits = network(torch.from_numpy(picture)[None])[0]
-    log_p = torch.log_softmax(logits.double(), dim=0).T.numpy()
+        logits = network(to_tensor(picture)[None])[0]
+    log_p = to_array(torch.log_softmax(logits.double(), dim=0).T)
     rows = spine.origin_mm[2] + 0.5 * (STEP_MM - 1.0) + STEP_MM * np.arange(len(log_p), dtype=np.float64)
     return rows, log_p
 

@@ -139,6 +139,7 @@ def test_the_addresses_in_the_description_lead_to_files_of_this_repository(an_in
     said = dict(line.split(" ", 1) for line in text.splitlines())
 
     assert said["name"] == "VertebralFracture"
+    assert said["depends"] == "PyTorch"
     addresses = [said["iconurl"], *said["screenshoturls"].split()]
     assert len(addresses) > 1
     for address in addresses:
@@ -160,7 +161,10 @@ def test_pictures_for_the_extension_index_have_the_size_that_it_asks_for(project
         assert picture.stat().st_size < 500_000, picture.name
 
 
-def test_the_self_test_of_the_module_is_entered_into_ctest(a_build):
-    listed = run(str(Path(cmake()).with_name("ctest")), "-N", "--test-dir", str(a_build))
+def test_the_self_test_of_the_module_passes_in_ctest(a_build):
+    ctest = str(Path(cmake()).with_name("ctest"))
 
-    assert re.findall(r"Test +#\d+: (\w+)", listed) == ["py_VertebralFracture"]
+    said = run(ctest, "--test-dir", str(a_build), "--output-on-failure", "-V")
+
+    assert re.findall(r"Start +\d+: (\w+)", said) == ["py_VertebralFracture"]
+    assert re.search(r"Ran [1-9]\d* tests? in", said)

@@ -1,0 +1,148 @@
+"""Does the simulation betray itself? A probe that sees a body's inner texture alone must not tell what was warped.
+
+Pure warps (no band, no roughness, no pit) of every grade are made in real scans; a small network gets 8 x 14 x 14 mm
+from the middle of each body, too little to see an endplate, and learns on two folds to tell warped bodies from the
+others. On the third fold it should be at chance; what lies above is what a fracture model could cheat with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from VertebralFractureLib.reference import BodyBox
+from VertebralFractureLib.spine import SpineVolume
+from VertebralFractureLib.training.fracture_data import boxes_of, crop, eligible
+from VertebralFractureLib.training.fracture_metrics import auc, auc_interval
+from VertebralFractureLib.training.fracture_shapes import BICONCAVE, CRUSH, GRADE_LOSS, WEDGE, Deformation
+from VertebralFractureLib.training.reference_set import fold_count, patient_of_scan
+from VertebralFractureLib.training.simulate_fracture import simulate
+from VertebralFractureLib.training.straight_cache import StraightCase, load_or_build_cases
+
+logger = logging.getLogger(__name__)
+_HALF = (4, 7, 7)
+_LEAST_HEIGHT_MM = 11.0
+_SCALE_HU = 100.0
+
+
+@dataclass(frozen=True)
+class Textures:
+    """Cubes ``(n, 8, 14, 14)`` of centred HU from the middle of bodies, whether each was warped, and whose it is."""
+
+    cubes: NDArray[np.float32]
+    warped: NDArray[np.bool_]
+    patients: tuple[str, ...]
+    folds: NDArray[np.intp]
+
+
+def textures(cases: Sequence[StraightCase], versions: int, seed: int = 0) -> Textures:
+    """Every second eligible body of each version of a scan is warped at random; the others stay as they were."""
+    cubes, warped, patients, folds = [], [], [], []
+    for case in cases:
+        low, high = case.volume.frame.range_mm
+        volume, boxes = crop(case.volume, low - 48.0, high + 48.0), boxes_of(case)
+        for version in range(versions):
+            rng = np.random.default_rng([seed, version, *case.identifier.encode()])
+            chosen = [index for index in eligible(case, low, high) if rng.random() < 0.5]
+            plan = [_pure_warp(boxes[index], rng) for index in chosen]
+            thickness = max(case.source_spacing_mm)
+            result = simulate(volume.hu, volume.inside, volume.origin_mm, boxes, plan, rng, thickness)
+            for index in eligible(case, low, high):
+                bottom, top = result.middle_mm[index]
+                cube = _cube(replace(volume, hu=result.hu, inside=result.inside), boxes[index], bottom, top)
+                if cube is not None:
+                    cubes.append(cube)
+                    warped.append(index in chosen)
+                    patients.append(patient_of_scan(case.identifier))
+                    folds.append(-1 if case.fold is None else case.fold)
+    return Textures(np.stack(cubes), np.array(warped), tuple(patients), np.array(folds))
+
+
+def _pure_warp(box: BodyBox, rng: np.random.Generator) -> Deformation:
+    grade, shape = int(rng.integers(1, 4)), str(rng.choice([WEDGE, BICONCAVE, CRUSH]))
+    return Deformation(box, shape, float(rng.uniform(*GRADE_LOSS[grade])), upper_share=float(rng.uniform(0.5, 1.0)))
+
+
+def _cube(volume: SpineVolume, box: BodyBox, bottom: float, top: float) -> NDArray[np.float32] | None:
+    """None where the body is too low or the field of view ends; without its mean, so that density tells nothing."""
+    if top - bottom < _LEAST_HEIGHT_MM:
+        return None
+    middle = (0.5 * (bottom + top), 0.5 * (box.a_post + box.a_ant), 0.5 * (box.r_left + box.r_right))
+    at = [round(m - o) for m, o in zip(middle, volume.origin_mm[::-1], strict=True)]
+    window = tuple(slice(n - half, n + half) for n, half in zip(at, _HALF, strict=True))
+    cube = volume.hu[window]
+    if cube.shape != tuple(2 * half for half in _HALF) or not volume.inside[window].all():
+        return None
+    return np.asarray((cube - cube.mean()) / _SCALE_HU, dtype=np.float32)
+
+
+def probe(sets: Textures, fold: int, steps: int = 400, seed: int = 0) -> NDArray[np.float64]:
+    """Scores of the fold's cubes by a 3D network that was trained on the other folds' (mirrored at random)."""
+    torch.manual_seed(seed)
+    layers = torch.nn.Sequential(
+        torch.nn.Conv3d(1, 16, 3, 1, 1), torch.nn.ReLU(), torch.nn.Conv3d(16, 24, 3, 2, 1), torch.nn.ReLU(),
+        torch.nn.Conv3d(24, 32, 3, 2, 1), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool3d(1), torch.nn.Flatten(),
+        torch.nn.Dropout(0.2), torch.nn.Linear(32, 1),
+    )  # fmt: skip
+    optimizer = torch.optim.AdamW(layers.parameters(), lr=2e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+    rng = np.random.default_rng(seed)
+    train = np.flatnonzero((sets.folds != fold) & (sets.folds >= 0))
+    for _ in range(steps):
+        chosen = rng.choice(train, 64)
+        cubes = torch.from_numpy(sets.cubes[chosen])[:, None]
+        cubes = cubes.flip(-1) if rng.random() < 0.5 else cubes
+        target = torch.from_numpy(sets.warped[chosen].astype(np.float32))
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(layers(cubes)[:, 0], target)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+    layers.eval()
+    with torch.inference_mode():
+        scores = layers(torch.from_numpy(sets.cubes[sets.folds == fold])[:, None])[:, 0]
+    return np.asarray(scores.double().numpy())
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="folder of the annotated scans")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of the straightened cases")
+    parser.add_argument("--versions", type=int, default=4, help="how often each scan is warped")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file of the figures")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    cases = [case for case in load_or_build_cases(arguments.cache, arguments.data) if case.fold is not None]
+    sets = textures(cases, arguments.versions)
+    scores = np.zeros(len(sets.warped))
+    for fold in range(fold_count()):
+        scores[sets.folds == fold] = probe(sets, fold, arguments.steps)
+    low, high = auc_interval(scores, sets.warped, sets.patients)
+    content = {
+        "cubes": len(scores),
+        "warped": int(sets.warped.sum()),
+        "auc": auc(scores, sets.warped),
+        "low": low,
+        "high": high,
+    }
+    arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    logger.info(
+        "Texture alone tells warped from untouched bodies with an AUC of %.3f (%.3f to %.3f)", content["auc"], low, high
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    raise SystemExit(run(parser.parse_args()))

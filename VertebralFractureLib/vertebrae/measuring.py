@@ -1,0 +1,67 @@
+"""Measure a vertebra where a person says that there is one: the network's maps place its six landmarks.
+
+The person's extent is only a hint: each endplate is looked for near it, so that a click need not hit to the millimeter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralFractureLib.spine.spine_volume import SpineVolume
+from VertebralFractureLib.vertebrae.endplates import measure_shape, mid_depth, strip_mean
+from VertebralFractureLib.vertebrae.finding import body_maps
+from VertebralFractureLib.vertebrae.sequence_search import MINIMUM_HEIGHT_MM, Span
+
+FloatArray = NDArray[np.float64]
+
+_REACH_MM = 6.0
+_TRUST_MM = 4.0
+"""Standard deviation of where a person's endplate may be off."""
+
+
+@dataclass(frozen=True)
+class MeasuredBody:
+    """Extent (arc length of the lower and upper endplate, mm) and ``(6, 3)`` landmarks in RAS mm; None: not traced."""
+
+    extent_mm: tuple[float, float]
+    landmarks_ras: FloatArray | None
+
+
+def measure_bodies(
+    spine: SpineVolume, extents_mm: Sequence[tuple[float, float]], weights_folder: Path | None = None
+) -> list[MeasuredBody]:
+    """The bodies whose endplates lie near ``extents_mm``, arc lengths on the ``straightened`` volume.
+
+    Raises:
+        WeightsDamaged: when the weights are missing or damaged.
+    """
+    maps = body_maps(spine, weights_folder)
+    s = maps.s_from_mm + np.arange(maps.probability.shape[1], dtype=np.float64)
+    middle = mid_depth(maps.probability[0])
+    upper_edge, lower_edge = (strip_mean(maps.probability[place], middle) for place in (1, 2))
+    measured = []
+    for lower, upper in extents_mm:
+        span = Span(_edge_near(s, lower_edge, lower), _edge_near(s, upper_edge, upper), 1.0)
+        if span.s_superior_mm - span.s_inferior_mm < MINIMUM_HEIGHT_MM:
+            span = Span(lower, upper, 1.0)
+        at = float(np.interp(span.middle_mm, s, middle))
+        shape = measure_shape(maps.probability, maps.s_from_mm, span, at, maps.edge_outward_mm)
+        points = None
+        if shape is not None:
+            points = spine.frame.straight_to_ras(np.column_stack([np.zeros(6), shape.landmarks]))
+        measured.append(MeasuredBody((span.s_inferior_mm, span.s_superior_mm), points))
+    return measured
+
+
+def _edge_near(s: FloatArray, edge: FloatArray, hint_mm: float) -> float:
+    """The most probable edge near the hint; the hint itself where none is likely."""
+    near = np.abs(s - hint_mm) <= _REACH_MM
+    if not near.any():
+        return hint_mm
+    likely = np.where(near, edge * np.exp(-0.5 * ((s - hint_mm) / _TRUST_MM) ** 2), 0.0)
+    return float(s[likely.argmax()]) if likely.max() > 0.05 else hint_mm
