@@ -208,7 +208,8 @@ def _reader(vertebra: ReportedVertebra) -> str:
 def _facts(report: SpineReport) -> str:
     volume = report.input
     size, spacing = " × ".join(map(str, reversed(volume.shape_kji))), " × ".join(f"{mm:g}" for mm in volume.spacing_mm)
-    facts = [("Input", f"{volume.name}, {volume.modality}, {size} voxels of {spacing} mm")]
+    named = dict.fromkeys((volume.name, volume.modality))
+    facts = [("Input", f"{', '.join(named)}, {size} voxels of {spacing} mm")]
     facts += [
         ("SHA-256 of the voxels" if key == VOXELS_SHA256 else key.replace("_", " "), value)
         for key, value in sorted(volume.identifiers.items())

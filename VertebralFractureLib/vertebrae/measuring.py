@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.spine.spine_volume import SpineVolume
 from VertebralFractureLib.vertebrae.endplates import measure_shape, mid_depth, strip_mean
-from VertebralFractureLib.vertebrae.finding import body_maps
+from VertebralFractureLib.vertebrae.finding import body_maps, find_bodies_in_their_planes
 from VertebralFractureLib.vertebrae.sequence_search import MINIMUM_HEIGHT_MM, Span
 
 FloatArray = NDArray[np.float64]
@@ -40,7 +40,9 @@ def measure_bodies(
     Raises:
         WeightsDamaged: when the weights are missing or damaged.
     """
-    maps = body_maps(spine, weights_folder)
+    # The column's mid-sagittal plane follows from the vertebrae that the network finds by itself.
+    found = find_bodies_in_their_planes(spine, weights_folder)
+    maps = body_maps(spine, weights_folder, found[0].plane if found else None)
     s = maps.s_from_mm + np.arange(maps.probability.shape[1], dtype=np.float64)
     middle = mid_depth(maps.probability[0])
     upper_edge, lower_edge = (strip_mean(maps.probability[place], middle) for place in (1, 2))
@@ -53,7 +55,8 @@ def measure_bodies(
         shape = measure_shape(maps.probability, maps.s_from_mm, span, at, maps.edge_outward_mm)
         points = None
         if shape is not None:
-            points = spine.frame.straight_to_ras(np.column_stack([np.zeros(6), shape.landmarks]))
+            a_mm, s_mm = shape.landmarks.T
+            points = spine.frame.straight_to_ras(maps.plane.straight(np.zeros(6), a_mm, s_mm))
         measured.append(MeasuredBody((span.s_inferior_mm, span.s_superior_mm), points))
     return measured
 
