@@ -331,6 +331,14 @@ def test_where_the_centerline_leaves_a_slice_it_does_not_turn_red_as_a_fracture(
     assert find_results(scene)[0].centerline.GetDisplayNode().GetLineColorFadingSaturation() == 0.0
 
 
+def test_one_sagittal_slice_of_the_straightened_volume_shows_every_vertebra(a_saved_scene) -> None:
+    scene = load_mrb(a_saved_scene)
+
+    display = find_results(scene)[0].straight_points.GetDisplayNode()
+    assert display.GetSliceProjection()
+    assert display.GetSliceProjectionOpacity() == 1.0
+
+
 def test_the_file_opens_with_the_ct_at_the_most_suspicious_vertebra(a_saved_scene, a_report) -> None:
     scene = load_mrb(a_saved_scene)
 

@@ -7,6 +7,7 @@ drawn off screen (``slicer_views``); putting several of them into one picture is
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from slicer_views import Picture, SlicerViews, add_bone_surface
 from VertebralFractureLib.cli.main import main as vertebral_fracture
 from VertebralFractureLib.report.overview_canvas import Canvas
 from VertebralFractureLib.scene import find_results, load_mrb
+from VertebralFractureLib.scene.markups_nodes import control_points
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "docs" / "images"
@@ -48,6 +50,8 @@ def main() -> None:
             result = Path(folder) / "result"
         scene = load_mrb(result / "scene.mrb")
         out = arguments.out
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(result / "overview.png", out / "overview.png")
         panel = open_panel(scene)
         shown = grab(panel, PANEL_HEIGHT)
         save(shown, out / "panel-result.png")
@@ -93,9 +97,14 @@ def running(panel: Any) -> Picture:
 
 
 def worst_place(nodes: Any) -> tuple[float, ...]:
-    """The center (RAS mm) of the first vertebra of the highest grade."""
+    """The center (RAS mm) of the first vertebra of the highest grade, moved sideways halfway to the canal.
+
+    A sagittal slice there meets both, and Slicer shows points and curves only where the slice meets them.
+    """
     highest = max(key for key in nodes.points if key.startswith("grade_"))
-    return nodes.points[highest].GetNthControlPointPosition(0)
+    center = nodes.points[highest].GetNthControlPointPosition(0)
+    canal = min(control_points(nodes.centerline), key=lambda point: abs(point[2] - center[2]))
+    return (0.5 * (center[0] + canal[0]), center[1], center[2])
 
 
 def thumbnail(views: SlicerViews, nodes: Any, place: Any) -> Picture:
@@ -121,7 +130,7 @@ def four_views(views: SlicerViews, nodes: Any, place: Any) -> Picture:
 
 
 def bone_view(views: SlicerViews, nodes: Any, place: Any, size: tuple[int, int], zoom_out: float) -> Picture:
-    """The patient's left half of the spine in 3D with everything that was found."""
+    """The right half of the spine in 3D, seen from the patient's left, with everything that was found."""
     r, a, s = place
     cut = (r, r + 60.0, a - 150.0, a + 90.0, s - 900.0, s + 900.0)
     bone = add_bone_surface(views.scene, nodes.input_volume, BONE_THRESHOLD_HU, cut)
@@ -140,10 +149,13 @@ def straightened_views(views: SlicerViews, nodes: Any, place: Any, width: int, m
     moved = [nodes.centerline, *nodes.points.values()]
     for markups in moved:
         markups.SetAndObserveTransformNodeID(nodes.transform.GetID())
+        markups.GetDisplayNode().SetSliceProjection(True)
+        markups.GetDisplayNode().SetSliceProjectionOpacity(1.0)
     center = middle_of(nodes.straightened)
     straight = views.slice_picture("Sagittal", nodes.straightened, center, height_mm, size, marks)
     for markups in moved:
         markups.SetAndObserveTransformNodeID(None)
+        markups.GetDisplayNode().SetSliceProjection(False)
     return original, straight
 
 
@@ -191,7 +203,6 @@ def save(picture: Picture, path: Path) -> None:
     canvas = Canvas(picture.shape[1], picture.shape[0], BACKGROUND)
     # In steps of four gray levels, which nobody sees and which make noise a third smaller in a file.
     canvas.rgb[:] = np.round(picture / 4.0) * 4.0 / 255.0
-    path.parent.mkdir(parents=True, exist_ok=True)
     canvas.save(path)
     print(f"{path.name}: {picture.shape[1]} x {picture.shape[0]}, {path.stat().st_size / 1000:.0f} kB")
 

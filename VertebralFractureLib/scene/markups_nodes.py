@@ -123,7 +123,11 @@ def add_straight_points_node(
     straight = frame.ras_to_straight(np.array([vertebra.centre_ras for vertebra in vertebrae]).reshape(-1, 3))
     for vertebra, (r, a, s) in zip(vertebrae, straight.tolist(), strict=True):
         _add_point(node, (r, a, s), point_label(vertebra), describe(vertebra))
-    node.GetDisplayNode().SetVisibility(False)
+    display = node.GetDisplayNode()
+    display.SetVisibility(False)
+    # Bodies lie a few mm beside the canal: without projection, one sagittal slice would show some of the points only.
+    display.SetSliceProjection(True)
+    display.SetSliceProjectionOpacity(1.0)
     return node
 
 
