@@ -32,6 +32,10 @@ class CenterlineTooSharp(NotEvaluable):
     """The centerline bends so sharply that the straight spine would be torn."""
 
 
+class ImplausibleGeometry(NotEvaluable):
+    """The anatomy shows that the spacing in the file cannot be true, so nothing may be measured."""
+
+
 class WeightsDamaged(VertebralFractureError):
     """A weights file is missing or does not have the SHA-256 that its manifest promises."""
 

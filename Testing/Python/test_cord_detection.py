@@ -7,13 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from VertebralFractureLib.cord import cord_weights_sha256, detect_centerline
+from VertebralFractureLib.cord import cord_weights_sha256, detect_canal, detect_centerline
 from VertebralFractureLib.cord.axial_stack import axial_stack
-from VertebralFractureLib.errors import Cancelled, NoSpineFound
-from VertebralFractureLib.phantom import PhantomOptions, make_phantom
+from VertebralFractureLib.cord.canal_candidates import canal_candidates, candidates_for_detection
+from VertebralFractureLib.cord.canal_network import network_from_weights
+from VertebralFractureLib.errors import Cancelled, ImplausibleGeometry, NoSpineFound
+from VertebralFractureLib.phantom import NO_SPINE_KINDS, PhantomOptions, make_no_spine, make_phantom
 from VertebralFractureLib.progress import CancelToken, StageProgress
-from VertebralFractureLib.training.evaluate_cord import centerline_errors
+from VertebralFractureLib.training.cord_boxes import canal_at, vertebra_walls
+from VertebralFractureLib.training.cord_changes import ROBUSTNESS, stretched
+from VertebralFractureLib.training.cord_trials import coronal_cobb_deg
+from VertebralFractureLib.training.evaluate_cord import centerline_errors, nearest_distance_mm
 from VertebralFractureLib.volume import CTVolume
+from VertebralFractureLib.weights import load_weights
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +118,74 @@ def test_what_lies_beside_the_spine_is_no_spine(a_phantom):
 
     with pytest.raises(NoSpineFound):
         detect_centerline(beside)
+
+
+@pytest.mark.parametrize("kind", NO_SPINE_KINDS)
+def test_a_drawn_volume_without_a_spine_is_refused(kind):
+    with pytest.raises(NoSpineFound):
+        detect_centerline(make_no_spine(kind, 900_100, (2.0, 2.0, 4.0)))
+
+
+def test_canal_and_vertebra_are_boxed_where_they_are(a_phantom):
+    boxes = detect_canal(a_phantom.ct).boxes
+
+    centre, _ = canal_at(a_phantom.reference.centerline, boxes.heights_mm)
+    truth = vertebra_walls(a_phantom.reference, boxes.heights_mm, centre) + centre[:, [0, 0, 1, 1]]
+    known = np.isfinite(truth).all(axis=1)
+    assert known.sum() > 20
+    assert np.median(np.abs(boxes.vertebra_ras[known] - truth[known])) < 3.0
+    wide, deep = np.diff(boxes.canal_ras.reshape(-1, 2, 2))[..., 0].T
+    assert 14.0 < np.median(wide) < 30.0
+    assert 11.0 < np.median(deep) < 24.0
+    assert np.all(boxes.region_ras[:, 1] - boxes.region_ras[:, 0] >= wide)
+
+
+@pytest.mark.parametrize("name", ROBUSTNESS)
+def test_a_change_that_hospitals_make_does_not_move_the_centerline(a_phantom, its_centerline, name):
+    changed = ROBUSTNESS[name](a_phantom.ct, a_phantom.reference.centerline, np.random.default_rng(0))
+
+    line = changed.taken_back(detect_centerline(changed.ct))
+
+    moved = nearest_distance_mm(its_centerline.points_ras, line.positions_ras(np.arange(0.0, line.length_mm, 1.0)))
+    assert np.median(moved) < 2.0
+
+
+@pytest.mark.parametrize("factor", [0.42, 2.4])
+def test_a_lateral_spacing_that_is_wrong_is_reported_and_not_measured(a_phantom, factor):
+    false = stretched(0, factor)(a_phantom.ct, a_phantom.reference.centerline, np.random.default_rng(0)).ct
+
+    with pytest.raises(ImplausibleGeometry, match="spacing in the file cannot be true"):
+        detect_centerline(false)
+
+
+def test_a_severe_scoliosis_is_followed():
+    options = PhantomOptions(
+        seed=8, scoliosis_deg=85.0, caudal_level="L4", cranial_level="T2", spacing_mm=(2.0, 2.0, 4.0)
+    )
+    phantom = make_phantom(replace(options, field_of_view="spine"))
+
+    line = detect_centerline(phantom.ct)
+
+    assert coronal_cobb_deg(phantom.reference.centerline) > 55.0
+    assert coronal_cobb_deg(line) == pytest.approx(coronal_cobb_deg(phantom.reference.centerline), abs=15.0)
+    assert centerline_errors(line, phantom.reference).p95_mm < 3.0
+
+
+def test_reading_windows_gives_the_places_that_reading_whole_slices_gives():
+    options = PhantomOptions(
+        seed=4, caudal_level="L2", cranial_level="T9", spacing_mm=(3.0, 3.0, 4.0), slice_thickness_mm=4.0
+    )
+    stack = axial_stack(make_phantom(options).ct)
+    weights = load_weights("cord")
+    network = network_from_weights(weights.tensors, weights.config)
+
+    whole, quick = canal_candidates(network, stack), candidates_for_detection(network, stack)
+
+    sure = (whole.probability[:, 0] > 0.8) & (quick.probability[:, 0] > 0.8)
+    assert stack.hu[0].size > 1.5 * 96 * 96
+    assert sure.mean() > 0.8
+    assert np.abs(whole.position_mm[sure, 0] - quick.position_mm[sure, 0]).max() < 2.0
+    assert np.median(np.abs(whole.position_mm[sure, 0] - quick.position_mm[sure, 0])) < 0.1
 
 
 def test_a_cancelled_detection_stops(a_phantom):

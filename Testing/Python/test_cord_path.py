@@ -8,6 +8,7 @@ import pytest
 from VertebralFractureLib.cord.axial_stack import AxialStack
 from VertebralFractureLib.cord.canal_candidates import CanalCandidates
 from VertebralFractureLib.cord.canal_curve import centerline_from_path, robust_smooth
+from VertebralFractureLib.cord.canal_network import BOX_SIDES
 from VertebralFractureLib.cord.canal_path import canal_path
 
 SLICE_MM = 4.0
@@ -20,7 +21,7 @@ def candidates_along(canal: np.ndarray, probability: np.ndarray) -> CanalCandida
     position = np.concatenate([canal[:, None], elsewhere], axis=1)
     chance = np.column_stack([probability, np.full((count, 2), 0.02)])
     heights = SLICE_MM * np.arange(count, dtype=np.float64)
-    return CanalCandidates(heights, position, chance, np.full((count, 3), 2.0))
+    return CanalCandidates(heights, position, chance, np.full((count, 3), 2.0), np.zeros((count, 3, BOX_SIDES)))
 
 
 def stack_of(count: int) -> AxialStack:

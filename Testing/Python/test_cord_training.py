@@ -11,10 +11,12 @@ import SimpleITK as sitk
 import torch
 
 from VertebralFractureLib.cord import Centerline
-from VertebralFractureLib.cord.canal_network import CanalNetwork, log_probabilities, network_from_weights
+from VertebralFractureLib.cord.canal_network import BOX_SIDES, CanalNetwork, log_probabilities, network_from_weights
 from VertebralFractureLib.reference import ReferenceSpine
 from VertebralFractureLib.training import train_cord
-from VertebralFractureLib.training.cord_data import WINDOW, CordSampler, canal_loss, cord_case, load_case, save_case
+from VertebralFractureLib.training.cord_cases import case_without_spine, cord_case, load_case, save_case
+from VertebralFractureLib.training.cord_data import CordSampler, canal_loss
+from VertebralFractureLib.training.cord_windows import WINDOW, window_at
 from VertebralFractureLib.training.evaluate_cord import centerline_errors
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.weights import load_weights
@@ -56,20 +58,41 @@ def test_only_what_is_known_of_the_canal_is_taught():
 
 
 def test_the_target_lies_on_the_canal_in_every_augmented_window(a_case):
-    batches = [CordSampler([a_case], [], batch_size=8)(seed) for seed in range(6)]
+    random = np.random.default_rng(0)
+    windows = [window_at(a_case, int(random.integers(10, 60)), random) for _ in range(60)]
 
     distances = []
-    for batch in batches:
-        for slices, target in zip(batch.slices[batch.present], batch.target[batch.present], strict=True):
-            middle = slices[2].numpy()
-            j, i = np.mgrid[:WINDOW, :WINDOW]
-            near = np.hypot(i - target[0].item(), j - target[1].item()) < 12
-            weight = np.where(near, np.clip(middle - np.median(middle[near]), 0.0, None), 0.0) ** 2
-            centre = np.array([(weight * i).sum(), (weight * j).sum()]) / weight.sum()
-            distances.append(np.hypot(*(centre - target.numpy())))
+    for window in (window for window in windows if window.present):
+        middle = window.hu[2].numpy()
+        j, i = np.mgrid[:WINDOW, :WINDOW]
+        near = np.hypot(i - window.target[0], j - window.target[1]) < 12
+        weight = np.where(near, np.clip(middle - np.median(middle[near]), 0.0, None), 0.0) ** 2
+        centre = np.array([(weight * i).sum(), (weight * j).sum()]) / weight.sum()
+        distances.append(np.hypot(*(centre - window.target)))
 
     assert len(distances) > 15
-    assert np.median(distances) < 0.6
+    assert np.median(distances) < 0.4
+    assert np.percentile(distances, 90) < 1.5
+
+
+def test_a_window_without_the_canal_in_it_says_so(a_case):
+    random = np.random.default_rng(1)
+    windows = [window_at(a_case, 30, random) for _ in range(60)]
+
+    absent = [window for window in windows if not window.present]
+
+    assert 3 < len(absent) < 40
+    assert all((window.hu.numpy() > 600).sum() == 0 for window in absent)
+    assert all(np.isnan(window.walls_mm).all() for window in absent)
+
+
+def test_a_volume_without_a_spine_teaches_that_there_is_none():
+    case = case_without_spine("nothing", a_body_with_a_bright_canal())
+
+    batch = CordSampler([], [case], [case], batch_size=8)(3)
+
+    assert not batch.present.any()
+    assert not torch.isfinite(batch.walls_mm).any()
 
 
 def test_a_batch_depends_on_its_seed_alone(a_case):
@@ -89,6 +112,7 @@ def test_a_case_survives_its_file(a_case, tmp_path):
 
     assert np.array_equal(loaded.stack.hu, a_case.stack.hu)
     assert np.array_equal(loaded.state, a_case.state)
+    assert np.array_equal(loaded.walls_mm, a_case.walls_mm, equal_nan=True)
     assert loaded.stack.origin_ras == a_case.stack.origin_ras
 
 
@@ -100,26 +124,46 @@ def test_pixels_and_none_share_one_probability():
     assert torch.allclose(pixels.exp().sum(dim=(1, 2)) + none.exp(), torch.ones(2), atol=1e-5)
 
 
+class Fixed(torch.nn.Module):
+    """A network that always gives the same answer."""
+
+    def __init__(self, logits: torch.Tensor, boxes: torch.Tensor) -> None:
+        super().__init__()
+        self.answer = logits, boxes
+
+    def forward(self, _: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.answer
+
+
+def loss_of(batch, logits, boxes) -> float:
+    return float(canal_loss(Fixed(logits, boxes), batch, torch.device("cpu")))
+
+
 def test_the_loss_falls_when_the_network_points_at_the_canal(a_case):
     batch = CordSampler([a_case], [], batch_size=6)(0)
     pointing = torch.full((6, WINDOW, WINDOW), -9.0)
     for row in torch.nonzero(batch.present)[:, 0].tolist():
         i, j = (round(value) for value in batch.target[row].tolist())
         pointing[row, max(j - 1, 0) : j + 2, max(i - 1, 0) : i + 2] = 8.0
+    boxes = torch.zeros(6, BOX_SIDES, WINDOW // 2, WINDOW // 2)
 
-    class Fixed(torch.nn.Module):
-        def __init__(self, answer: torch.Tensor) -> None:
-            super().__init__()
-            self.answer = answer
+    assert loss_of(batch, pointing, boxes) < loss_of(batch, torch.zeros_like(pointing), boxes)
 
-        def forward(self, _: torch.Tensor) -> torch.Tensor:
-            return self.answer
 
-    device = torch.device("cpu")
-    knowing = canal_loss(Fixed(pointing), batch, device)
-    ignorant = canal_loss(Fixed(torch.zeros_like(pointing)), batch, device)
+def test_the_loss_falls_when_the_known_walls_are_right_and_ignores_the_unknown(a_case):
+    batch = CordSampler([a_case], [], batch_size=6)(0)
+    row = int(torch.nonzero(batch.present)[0])
+    batch.walls_mm[:] = torch.nan
+    batch.walls_mm[row, :2] = torch.tensor([-9.0, 10.0])
+    logits = torch.zeros(6, WINDOW, WINDOW)
+    wrong = torch.zeros(6, BOX_SIDES, WINDOW // 2, WINDOW // 2)
+    right = wrong.clone()
+    right[row, :2] = torch.tensor([-9.0, 10.0])[:, None, None]
+    right_and_more = right.clone()
+    right_and_more[row, 2:] = 50.0
 
-    assert knowing < ignorant
+    assert loss_of(batch, logits, right) < loss_of(batch, logits, wrong)
+    assert loss_of(batch, logits, right) == loss_of(batch, logits, right_and_more)
 
 
 def test_the_command_trains_from_a_data_folder_to_weights_that_load(tmp_path):
@@ -136,6 +180,7 @@ def test_the_command_trains_from_a_data_folder_to_weights_that_load(tmp_path):
     train_cord.add_arguments(parser)
     out = tmp_path / "out"
     arguments = ["--data", str(tmp_path), "--out", str(out), "--steps", "2", "--fold", "1"]
+    arguments += ["--phantoms", "0", "--without-spine", "1"]
 
     code = train_cord.run(parser.parse_args([*arguments, "--weights-folder", str(tmp_path / "weights")]))
 

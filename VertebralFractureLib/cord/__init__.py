@@ -9,6 +9,7 @@ from VertebralFractureLib.cord.centerline import Centerline, FloatArray
 
 if TYPE_CHECKING:
     from VertebralFractureLib.cord.anchored_path import CanalEvidence
+    from VertebralFractureLib.cord.detection import CanalDetection
     from VertebralFractureLib.cord.repair import RepairedCenterline
     from VertebralFractureLib.progress import StageProgress
     from VertebralFractureLib.volume import CTVolume
@@ -17,19 +18,27 @@ __all__ = [
     "Centerline",
     "canal_evidence",
     "cord_weights_sha256",
+    "detect_canal",
     "detect_centerline",
     "draw_centerline",
     "repair_centerline",
 ]
 
 
+def detect_canal(
+    ct: CTVolume, *, weights_folder: Path | None = None, progress: StageProgress | None = None
+) -> CanalDetection:
+    """See ``cord.detection.detect_canal``; PyTorch is loaded with the first call."""
+    from VertebralFractureLib.cord import detection
+
+    return detection.detect_canal(ct, weights_folder=weights_folder, progress=progress)
+
+
 def detect_centerline(
     ct: CTVolume, *, weights_folder: Path | None = None, progress: StageProgress | None = None
 ) -> Centerline:
-    """See ``cord.detection.detect_centerline``; PyTorch is loaded with the first call."""
-    from VertebralFractureLib.cord import detection
-
-    return detection.detect_centerline(ct, weights_folder=weights_folder, progress=progress)
+    """The centerline alone; raises as ``detect_canal``."""
+    return detect_canal(ct, weights_folder=weights_folder, progress=progress).centerline
 
 
 def cord_weights_sha256(weights_folder: Path | None = None) -> str:

@@ -133,6 +133,7 @@ def _with_anchors(evidence: CanalEvidence, anchors: FloatArray) -> tuple[CanalCa
         position_mm=np.concatenate([found.position_mm, extra], axis=1),
         probability=np.concatenate([probability, faint], axis=1),
         spread_mm=spread,
+        walls_mm=np.concatenate([found.walls_mm, np.zeros((*faint.shape, found.walls_mm.shape[2]))], axis=1),
     ), required
 
 

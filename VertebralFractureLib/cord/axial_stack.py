@@ -48,6 +48,12 @@ class AxialStack:
         """RAS S of every slice."""
         return self.origin_ras[2] + self.spacing_mm[2] * np.arange(len(self.hu), dtype=np.float64)
 
+    def as_volume(self) -> CTVolume:
+        """The stack with its geometry as a matrix; the voxels are shared."""
+        matrix = np.diag([*self.spacing_mm, 1.0])
+        matrix[:3, 3] = self.origin_ras
+        return CTVolume(self.hu, matrix)
+
 
 def axial_stack(ct: CTVolume, slice_mm: float = SLICE_MM, in_plane_mm: float = IN_PLANE_MM) -> AxialStack:
     """Resample ``ct`` onto axial slices of the patient; the in-plane extent is cropped to what is denser than air."""

@@ -2,6 +2,7 @@
 
 One softmax runs over all pixels of a slice and one constant more, logit 0, that stands for "none": the network must
 speak up for a canal from local evidence, so the answer does not depend on how much of the body is in the field of view.
+A second head says, for a centre at each place, how far the canal and the vertebra in front of it reach from there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from VertebralFractureLib.torch_arrays import to_array, to_tensor
 
 CHANNELS = 5
 """Neighbouring slices that the network sees, ``SLICE_MM`` apart, the middle one being judged."""
+BOX_SIDES = 8
+"""Canal, then vertebra, each as (lowest R, highest R, lowest A, highest A) in mm from the canal's centre."""
+BOX_PIXELS = 2
+"""Pixels of the input per value of the box map, along each axis."""
+_BOX_SCALE_MM = 20.0
 _LOW_HU, _HIGH_HU = -300.0, 900.0
 _MIDDLE_HU, _SCALE_HU = 100.0, 300.0
 
@@ -38,7 +44,8 @@ class _Block(nn.Sequential):
 class CanalNetwork(nn.Module):
     """A U-Net on 4 mm features with 2 mm input and output.
 
-    Input ``(n, CHANNELS, h, w)`` from ``normalized``, h and w multiples of 16; output logits ``(n, h, w)``.
+    Input ``(n, CHANNELS, h, w)`` from ``normalized``, h and w multiples of 16. Output: logits ``(n, h, w)``, and the
+    boxes ``(n, BOX_SIDES, h / 2, w / 2)`` in mm that hold where the canal's centre is at that place.
     """
 
     def __init__(self, widths: tuple[int, ...] = (24, 40, 64, 64)) -> None:
@@ -54,9 +61,10 @@ class CanalNetwork(nn.Module):
             self.up.append(_Block(inputs + width, width))
             inputs = width
         self.head = nn.Conv2d(inputs, 4, 3, padding=1)
+        self.box_head = nn.Conv2d(inputs, BOX_SIDES, 3, padding=1)
         nn.init.constant_(self.head.bias, -6.0)  # type: ignore[arg-type]
 
-    def forward(self, slices: torch.Tensor) -> torch.Tensor:
+    def forward(self, slices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         features = functional.pixel_unshuffle(slices, 2)
         kept = []
         for depth, block in enumerate(self.down):
@@ -68,7 +76,8 @@ class CanalNetwork(nn.Module):
         for block in self.up:
             wide = functional.interpolate(features, scale_factor=2.0, mode="nearest")
             features = block(torch.cat([wide, kept.pop()], dim=1))
-        return functional.pixel_shuffle(self.head(features), 2)[:, 0]
+        logits = functional.pixel_shuffle(self.head(features), 2)[:, 0]
+        return logits, _BOX_SCALE_MM * self.box_head(features).float()
 
 
 def normalized(hu: torch.Tensor) -> torch.Tensor:

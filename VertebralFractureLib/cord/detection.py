@@ -1,35 +1,50 @@
-"""``detect_centerline``: from a CT to the canal's centerline, or a clear "no spine here".
+"""``detect_canal``: from a CT to the canal's centerline and the boxes along it, or a clear "no spine here".
 
-The network sees every axial slice, one path is laid through all of its answers, and only a path that is long enough
-and on the whole believed by the network is called a spine.
+The network sees every axial slice that matters, one path is laid through all of its answers, and only a path that is
+long enough and on the whole believed by the network is called a spine.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from VertebralFractureLib.cord.anatomy import check_anatomy, check_bone_around
 from VertebralFractureLib.cord.axial_stack import axial_stack
-from VertebralFractureLib.cord.canal_candidates import canal_candidates
+from VertebralFractureLib.cord.canal_candidates import candidates_for_detection
 from VertebralFractureLib.cord.canal_curve import centerline_from_path
 from VertebralFractureLib.cord.canal_network import network_from_weights
 from VertebralFractureLib.cord.canal_path import canal_path
 from VertebralFractureLib.cord.centerline import Centerline
+from VertebralFractureLib.cord.confidence import calibrated
+from VertebralFractureLib.cord.slice_boxes import SliceBoxes, slice_boxes
 from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.weights import load_weights
 
-SHORTEST_SPINE_MM = 60.0
-LOWEST_MEAN_CONFIDENCE = 0.4
+SHORTEST_SPINE_MM = 75.0
+"""Three vertebrae of the upper thoracic spine with their discs; false canals beside the spine end before."""
+LOWEST_MEAN_PROBABILITY = 0.4
+"""Of the network's own probability along the path, before calibration: is this a spine at all?"""
 
 
-def detect_centerline(
+@dataclass(frozen=True)
+class CanalDetection:
+    """The canal's centerline (RAS mm, caudal to cranial, a point about every 5 mm) and the boxes along it."""
+
+    centerline: Centerline
+    boxes: SliceBoxes
+
+
+def detect_canal(
     ct: CTVolume, *, weights_folder: Path | None = None, progress: StageProgress | None = None
-) -> Centerline:
-    """The centre of the spinal canal, RAS mm, caudal to cranial, a point about every 5 mm.
+) -> CanalDetection:
+    """Find the spinal canal.
 
     Raises:
         NoSpineFound: when the scan is too short, or no canal of ``SHORTEST_SPINE_MM`` is found with confidence.
+        ImplausibleGeometry: when the vertebrae along the canal show that the spacing in the file cannot be true.
         WeightsDamaged: when the weights are missing or not what the manifest promises.
         Cancelled: from ``progress``.
     """
@@ -41,25 +56,29 @@ def detect_centerline(
             f"The scan covers only {height:.0f} mm from bottom to top; at least {SHORTEST_SPINE_MM:.0f} mm are needed."
         )
     network = network_from_weights(weights.tensors, weights.config)
-    candidates = canal_candidates(network, stack, progress)
+    candidates = candidates_for_detection(network, stack, progress)
     path = canal_path(candidates.position_mm, candidates.probability, stack.spacing_mm[2])
     centerline = None if path is None else centerline_from_path(stack, candidates, path)
-    if centerline is None:
+    if path is None or centerline is None:
         raise NoSpineFound("No spinal canal was found; check that this is a CT that shows the spine.")
     if centerline.length_mm < SHORTEST_SPINE_MM:
         raise NoSpineFound(
             f"Only {centerline.length_mm:.0f} mm of a spinal canal were found; "
             f"at least {SHORTEST_SPINE_MM:.0f} mm are needed."
         )
-    if centerline.confidence.mean() < LOWEST_MEAN_CONFIDENCE:
+    if centerline.confidence.mean() < LOWEST_MEAN_PROBABILITY:
         raise NoSpineFound("No spinal canal was found with confidence; check that this is a CT that shows the spine.")
-    return centerline
+    boxes = slice_boxes(candidates, path, centerline)
+    check_bone_around(stack, boxes)
+    check_anatomy(ct, boxes)
+    confidence = calibrated(centerline.confidence, weights.config)
+    return CanalDetection(replace(centerline, confidence=confidence), boxes)
 
 
 def cord_weights_sha256(folder: Path | None = None) -> str:
     """SHA-256 of the canal network's weights file.
 
     Raises:
-        WeightsDamaged: as ``detect_centerline``.
+        WeightsDamaged: as ``detect_canal``.
     """
     return load_weights("cord", folder).sha256

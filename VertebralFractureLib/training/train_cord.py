@@ -1,35 +1,42 @@
 """Train the canal network: ``vertebral-fracture train cord``.
 
 The same run serves the fold models and the model that ships; only the scans that are left out differ, so that the
-cross-validated figures speak for the recipe.
+cross-validated figures speak for the recipe. Runs that share ``--out`` share the resampled cases.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from VertebralFractureLib.cord.canal_network import CanalNetwork, network_config, network_from_weights, network_tensors
 from VertebralFractureLib.reference import read_annotation
-from VertebralFractureLib.training.cord_data import CordCase, CordSampler, canal_loss, cord_case, load_case, save_case
+from VertebralFractureLib.training.cord_cases import CordCase, case_without_spine, cord_case, load_case, save_case
+from VertebralFractureLib.training.cord_data import CordSampler, canal_loss
 from VertebralFractureLib.training.loop import TrainingOptions, train
 from VertebralFractureLib.training.reference_set import ReferenceScan, fold_count, reference_scans
 from VertebralFractureLib.weights import load_weights, save_weights
 
 logger = logging.getLogger(__name__)
 
+_EVERY_SCOLIOSIS = 4
+"""Every fourth phantom has a scoliosis of 30 to 60 degrees, which chance alone would hardly ever draw."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="folder of the reference scans (<id>.nii.gz with <id>.json)")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and resampled cases")
     parser.add_argument("--fold", default="none", help="fold to leave out (0, 1, ...), or none for the final model")
-    parser.add_argument("--phantoms", type=int, default=0, help="number of phantoms to make and train on")
-    parser.add_argument("--steps", type=int, default=1200, help="batches to train on")
-    parser.add_argument("--minutes", type=float, default=60.0, help="stop after this wall time even if steps are left")
+    parser.add_argument("--phantoms", type=int, default=30, help="number of phantoms to make and train on")
+    parser.add_argument("--without-spine", type=int, default=24, help="number of drawn volumes without a spine")
+    parser.add_argument("--steps", type=int, default=1100, help="batches to train on")
+    parser.add_argument("--minutes", type=float, default=None, help="stop after this wall time even if steps are left")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start-from", type=Path, help="folder of weights to go on from (for example, from phantoms)")
     parser.add_argument(
@@ -54,6 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
     scans = [] if arguments.data is None else _scans_to_train_on(arguments.data, fold)
     cases = [_cached(scan.identifier, cases_folder, _reader(scan)) for scan in scans]
     phantoms = [_cached(f"phantom-{seed}", cases_folder, _phantom_maker(seed)) for seed in range(arguments.phantoms)]
+    spineless = [
+        _cached(f"without-spine-{seed}", cases_folder, _spineless_maker(seed))
+        for seed in range(arguments.without_spine)
+    ]
     network = CanalNetwork()
     started_from = None
     if arguments.start_from is not None:
@@ -64,12 +75,14 @@ def run(arguments: argparse.Namespace) -> int:
         steps=arguments.steps,
         learning_rate=arguments.learning_rate,
         seed=arguments.seed,
-        time_limit_s=60.0 * arguments.minutes,
+        time_limit_s=None if arguments.minutes is None else 60.0 * arguments.minutes,
     )
-    log = train(network, CordSampler(cases, phantoms), canal_loss, options, arguments.out / f"fold-{arguments.fold}")
+    sampler = CordSampler(cases, phantoms, spineless)
+    log = train(network, sampler, canal_loss, options, arguments.out / f"fold-{arguments.fold}")
     record = {
         "scans": [scan.identifier for scan in scans],
         "phantom_seeds": [0, arguments.phantoms],
+        "without_spine_seeds": [0, arguments.without_spine],
         "left_out_fold": fold,
         "seed": arguments.seed,
         "steps": arguments.steps,
@@ -98,7 +111,10 @@ def _scans_to_train_on(folder: Path, left_out: int | None) -> list[ReferenceScan
 def _cached(name: str, folder: Path, make: Callable[[], CordCase]) -> CordCase:
     path = folder / f"{name}.npz"
     if not path.is_file():
-        save_case(make(), path)
+        # Written beside and moved into place: runs that share the folder never read half a file.
+        partial = path.with_name(f"{name}.{os.getpid()}.npz")
+        save_case(make(), partial)
+        partial.replace(path)
     return load_case(name, path)
 
 
@@ -116,7 +132,20 @@ def _phantom_maker(seed: int) -> Callable[[], CordCase]:
         from VertebralFractureLib.phantom import make_phantom, random_options
 
         options = random_options(seed, field_of_view="full", spacing_mm=(2.0, 2.0, 4.0))
+        if seed % _EVERY_SCOLIOSIS == 0:
+            side = 1.0 if seed % (2 * _EVERY_SCOLIOSIS) == 0 else -1.0
+            options = replace(options, scoliosis_deg=side * (30.0 + 5.0 * (seed % 7)))
         phantom = make_phantom(options)
         return cord_case(f"phantom-{seed}", phantom.ct, phantom.reference)
+
+    return make
+
+
+def _spineless_maker(seed: int) -> Callable[[], CordCase]:
+    def make() -> CordCase:
+        from VertebralFractureLib.phantom import NO_SPINE_KINDS, make_no_spine
+
+        kind = NO_SPINE_KINDS[seed % len(NO_SPINE_KINDS)]
+        return case_without_spine(f"without-spine-{seed}", make_no_spine(kind, seed))
 
     return make

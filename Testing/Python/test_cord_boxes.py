@@ -1,0 +1,125 @@
+"""Boxes of canal and vertebra: what they are taught from, how they follow a window, and what they say of a header."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.cord.anatomy import check_anatomy
+from VertebralFractureLib.cord.axial_stack import AxialStack
+from VertebralFractureLib.cord.bony_canal import canal_walls
+from VertebralFractureLib.cord.slice_boxes import SliceBoxes
+from VertebralFractureLib.errors import ImplausibleGeometry
+from VertebralFractureLib.reference import BodyBox, ReferenceSpine, ReferenceVertebra
+from VertebralFractureLib.training.cord_boxes import canal_at, vertebra_walls
+from VertebralFractureLib.training.cord_cases import LABELLED, CordCase
+from VertebralFractureLib.training.cord_windows import window_at
+from VertebralFractureLib.volume import CTVolume
+
+
+def a_spine(lean_deg: float) -> ReferenceSpine:
+    """A straight canal that leans to the front, with two bodies whose walls are known."""
+    s = np.arange(0.0, 101.0, 5.0)
+    lean = np.radians(lean_deg)
+    points = np.stack([0.0 * s, np.sin(lean) * s, np.cos(lean) * s], axis=1)
+    bodies = tuple(
+        ReferenceVertebra(
+            level, True, (0.0, 0.0, 0.0), BodyBox(low, low + 25.0, 8.0, 40.0, -18.0, 20.0), (25,) * 3, 0, None
+        )
+        for level, low in (("L2", 10.0), ("L1", 60.0))
+    )
+    return ReferenceSpine("made", Centerline(points, np.ones(len(points))), bodies)
+
+
+def test_walls_of_an_upright_spine_are_those_of_its_boxes():
+    spine, heights = a_spine(0.0), np.array([5.0, 30.0, 50.0, 80.0, 95.0])
+
+    walls = vertebra_walls(spine, heights, canal_at(spine.centerline, heights)[0])
+
+    assert walls[1:4] == pytest.approx(np.tile([-18.0, 20.0, 8.0, 40.0], (3, 1)), abs=0.1)
+    assert np.isnan(walls[[0, 4]]).all()
+
+
+def test_an_axial_plane_cuts_a_leaning_vertebra_deeper():
+    spine, heights = a_spine(30.0), np.array([40.0])
+
+    walls = vertebra_walls(spine, heights, canal_at(spine.centerline, heights)[0])[0]
+
+    assert walls[3] - walls[2] == pytest.approx(32.0 / np.cos(np.radians(30.0)), abs=0.3)
+    assert walls[1] - walls[0] == pytest.approx(38.0, abs=0.1)
+
+
+def test_the_bone_around_the_canal_is_measured_and_an_open_side_is_unknown():
+    k, j, i = np.meshgrid(np.arange(20.0), np.arange(-40.0, 40.0), np.arange(-40.0, 40.0), indexing="ij")
+    inside = (i > -9.0) & (i < 11.0) & (j > -7.0) & (j < 8.0)
+    hu = np.where(inside, 30, np.where((np.abs(i) < 20) & (np.abs(j) < 20), 400, 50)).astype(np.int16)
+    hu[:, j[0, :, 0] >= 8.0] = 50
+    matrix = np.eye(4)
+    matrix[:2, 3] = -40.0
+
+    walls = canal_walls(CTVolume(hu, matrix), np.array([10.0]), np.zeros((1, 2)))[0]
+
+    assert walls[:3] == pytest.approx([-9.0, 11.0, -7.0], abs=1.0)
+    assert np.isnan(walls[3])
+    assert k.shape == hu.shape
+
+
+def test_walls_follow_the_flips_and_the_scale_of_a_window():
+    stack = AxialStack(np.zeros((60, 90, 90), np.int16), (0.0, 0.0, 0.0), (2.0, 2.0, 2.0), (0.0, 120.0))
+    walls = np.array([-8.0, 9.0, -6.0, 7.0, -15.0, 19.0, 6.0, 33.0])
+    case = CordCase("made", stack, np.full((60, 2), 90.0), np.full(60, LABELLED, np.int8), np.tile(walls, (60, 1)))
+    random = np.random.default_rng(2)
+
+    known = [window.walls_mm for window in (window_at(case, 30, random) for _ in range(80)) if window.present]
+    known = np.array([own for own in known if np.isfinite(own).all()])
+
+    across, deep = known[:, 1] - known[:, 0], known[:, 3] - known[:, 2]
+    assert len(known) > 20
+    assert np.all(across > 0.0)
+    assert np.all(deep > 0.0)
+    assert (known[:, 5] - known[:, 4]) / across == pytest.approx(np.full(len(known), 34.0 / 17.0))
+    to_the_right = known[:, 5] > -known[:, 4]
+    assert 0.2 < to_the_right.mean() < 0.8
+    assert np.array_equal(to_the_right, known[:, 1] > -known[:, 0])
+
+
+def a_bony_canal(width_mm: float, depth_mm: float) -> CTVolume:
+    """A block of bone of 90 mm with a canal along S around the origin; 1 x 1 x 4 mm voxels."""
+    j, i = np.mgrid[-60.0:61.0, -60.0:61.0]
+    row = np.where((np.abs(i) < 45.0) & (np.abs(j) < 45.0), 400, 0)
+    row[(2.0 * i / width_mm) ** 2 + (2.0 * j / depth_mm) ** 2 < 1.0] = 30
+    matrix = np.diag([1.0, 1.0, 4.0, 1.0])
+    matrix[:2, 3] = -60.0
+    return CTVolume(np.repeat(row[None].astype(np.int16), 40, axis=0), matrix)
+
+
+def boxes_of(vertebra_width_mm: float) -> SliceBoxes:
+    vertebra = np.tile([-0.5 * vertebra_width_mm, 0.5 * vertebra_width_mm, 8.0, 38.0], (40, 1))
+    return SliceBoxes(4.0 * np.arange(40.0), np.tile([-9.0, 9.0, -8.0, 8.0], (40, 1)), vertebra)
+
+
+def test_the_region_holds_canal_and_vertebra():
+    assert boxes_of(40.0).region_ras[0].tolist() == [-20.0, 20.0, -8.0, 38.0]
+
+
+@pytest.mark.parametrize(("width", "depth"), [(15.0, 13.0), (22.0, 17.0), (20.0, 20.0)])
+def test_canals_of_children_and_adults_are_plausible(width, depth):
+    check_anatomy(a_bony_canal(width, depth), boxes_of(36.0))
+
+
+@pytest.mark.parametrize(("across", "deep"), [(0.42, 1.0), (2.4, 1.0), (1.0, 0.42), (1.0, 2.4)])
+def test_a_spacing_that_is_wrong_by_the_factor_of_a_public_series_is_named(across, deep):
+    with pytest.raises(ImplausibleGeometry, match="spacing in the file cannot be true") as caught:
+        check_anatomy(a_bony_canal(20.0 * across, 17.0 * deep), boxes_of(36.0))
+
+    measured = [float(number) for number in re.findall(r"(\d+) mm", str(caught.value))]
+    assert measured == pytest.approx([20.0 * across, 17.0 * deep], rel=0.2, abs=1.0)
+
+
+@pytest.mark.parametrize("width", [10.0, 90.0])
+def test_vertebrae_of_a_size_that_nobody_has_are_named(width):
+    with pytest.raises(ImplausibleGeometry, match=f"the vertebrae measure {width:.0f} mm across"):
+        check_anatomy(a_bony_canal(20.0, 17.0), boxes_of(width))

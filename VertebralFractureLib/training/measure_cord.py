@@ -1,0 +1,81 @@
+"""Measure the canal detection: ``python -m VertebralFractureLib.training.measure_cord``.
+
+Each part writes its records to ``<part>.json`` in the output folder as they come; ``--tables`` reads these files and
+prints the Markdown tables of ``docs/results/cord.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from VertebralFractureLib.training import cord_tables, cord_trials
+from VertebralFractureLib.training.cord_trials import LoadedScan, Record
+from VertebralFractureLib.training.reference_set import ReferenceScan, reference_scans
+
+_PER_SCAN: dict[str, Callable[[LoadedScan], Iterator[Record]]] = {
+    "accuracy": lambda scan: iter([cord_trials.accuracy(scan)]),
+    "changes": cord_trials.changes,
+    "without-spine": cord_trials.without_spine,
+    "headers": cord_trials.false_headers,
+}
+PARTS = (*_PER_SCAN, "drawn-without-spine", "scoliosis")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, default=None, help="folder of the annotated scans")
+    parser.add_argument("--fold-weights", type=Path, default=None, help="folder with fold0, fold1, ... of weights")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the records")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--scans", nargs="+", default=None, help="only these scans")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--tables", action="store_true", help="only print the tables of records that are there")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the parts and print their tables; returns 0.
+
+    Raises:
+        FileNotFoundError: when the folder of scans holds none of them.
+    """
+    torch.set_num_threads(arguments.threads)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for part in arguments.parts:
+        path = arguments.out / f"{part}.json"
+        if not arguments.tables:
+            path.write_text(json.dumps(list(_records(part, arguments)), indent=0) + "\n", encoding="utf-8")
+        if path.is_file():
+            print("\n".join(cord_tables.table_of(part, json.loads(path.read_text(encoding="utf-8")))), flush=True)
+    return 0
+
+
+def _records(part: str, arguments: argparse.Namespace) -> Iterator[Record]:
+    fold0 = None if arguments.fold_weights is None else arguments.fold_weights / "fold0"
+    if part == "drawn-without-spine":
+        yield from cord_trials.drawn_without_spine(3, fold0)
+    elif part == "scoliosis":
+        yield from cord_trials.scoliosis(8, 80.0, fold0)
+    else:
+        for scan in _chosen(arguments):
+            print(f"{part}: {scan.identifier}", file=sys.stderr, flush=True)
+            yield from _PER_SCAN[part](cord_trials.load_scan(scan, arguments.fold_weights))
+
+
+def _chosen(arguments: argparse.Namespace) -> list[ReferenceScan]:
+    scans = reference_scans(arguments.data)
+    return [scan for scan in scans if arguments.scans is None or scan.identifier in arguments.scans]
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    return run(parser.parse_args(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
