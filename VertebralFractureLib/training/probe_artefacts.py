@@ -29,7 +29,7 @@ from VertebralFractureLib.training.straight_cache import StraightCase, load_or_b
 
 logger = logging.getLogger(__name__)
 _HALF = (4, 7, 7)
-_LEAST_HEIGHT_MM = 11.0
+_ENDPLATE_MM = 2.0
 _SCALE_HU = 100.0
 
 
@@ -44,7 +44,10 @@ class Textures:
 
 
 def textures(cases: Sequence[StraightCase], versions: int, seed: int = 0) -> Textures:
-    """Every second eligible body of each version of a scan is warped at random; the others stay as they were."""
+    """Every second eligible body of each version of a scan is warped at random; the others stay as they were.
+
+    Bodies that have become so low that an endplate, blurred by the slices, would reach the cube are left out.
+    """
     cubes, warped, patients, folds = [], [], [], []
     for case in cases:
         low, high = case.volume.frame.range_mm
@@ -57,7 +60,9 @@ def textures(cases: Sequence[StraightCase], versions: int, seed: int = 0) -> Tex
             result = simulate(volume.hu, volume.inside, volume.origin_mm, boxes, plan, rng, thickness)
             for index in eligible(case, low, high):
                 bottom, top = result.middle_mm[index]
-                cube = _cube(replace(volume, hu=result.hu, inside=result.inside), boxes[index], bottom, top)
+                cube = None
+                if top - bottom >= 2.0 * (_HALF[0] + _ENDPLATE_MM + 0.8 * thickness):
+                    cube = _cube(replace(volume, hu=result.hu, inside=result.inside), boxes[index], bottom, top)
                 if cube is not None:
                     cubes.append(cube)
                     warped.append(index in chosen)
@@ -72,9 +77,7 @@ def _pure_warp(box: BodyBox, rng: np.random.Generator) -> Deformation:
 
 
 def _cube(volume: SpineVolume, box: BodyBox, bottom: float, top: float) -> NDArray[np.float32] | None:
-    """None where the body is too low or the field of view ends; without its mean, so that density tells nothing."""
-    if top - bottom < _LEAST_HEIGHT_MM:
-        return None
+    """None where the field of view ends; without its mean, so that density tells nothing."""
     middle = (0.5 * (bottom + top), 0.5 * (box.a_post + box.a_ant), 0.5 * (box.r_left + box.r_right))
     at = [round(m - o) for m, o in zip(middle, volume.origin_mm[::-1], strict=True)]
     window = tuple(slice(n - half, n + half) for n, half in zip(at, _HALF, strict=True))

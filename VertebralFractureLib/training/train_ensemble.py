@@ -95,6 +95,7 @@ def _training(arguments: Namespace, variant: str, seed: int, fold: int | None, f
         steps=arguments.steps,
         seed=seed,
         start_from=None,
+        start_member=None,
         learning_rate=2e-3,
         member=variant,
         weights_folder=folder,

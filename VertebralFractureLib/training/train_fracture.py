@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from VertebralFractureLib.fracture.network import GRADES, FractureNetwork
+from VertebralFractureLib.fracture.scoring import PREFIX
 from VertebralFractureLib.training.fracture_data import Batch, SeriesOptions
 from VertebralFractureLib.training.fracture_members import GRIDS, MEMBERS, SHIPPED, member_name
 from VertebralFractureLib.training.fracture_series import SeriesStore, build_series
@@ -39,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--phantoms", type=int, default=45, help="number of phantoms, seeds 0, 1, ...")
     parser.add_argument("--minutes", type=float, default=30.0, help="most wall time of the training")
     parser.add_argument("--steps", type=int, default=None, help="steps; the member's own number when left out")
-    parser.add_argument("--start-from", type=Path, default=None, help="folder of weights of this member to go on from")
+    parser.add_argument("--start-from", type=Path, default=None, help="folder of weights to go on from")
+    parser.add_argument(
+        "--start-member", default=None, help="whose weights there; of the same network, by default its own"
+    )
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--series-per-scan", type=int, default=SERIES_PER_SCAN, help="training series of a real scan")
     parser.add_argument("--series-per-phantom", type=int, default=SERIES_PER_PHANTOM)
@@ -62,8 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
     store = SeriesStore.load(files, member.grid_name)
     torch.manual_seed(arguments.seed)
     network = FractureNetwork(member.network)
-    name = f"fracture-{member_name(arguments.member, arguments.seed)}"
-    before = None if arguments.start_from is None else load_weights(name, arguments.start_from)
+    name = PREFIX + member_name(arguments.member, arguments.seed)
+    started = PREFIX + arguments.start_member if arguments.start_member else name
+    before = None if arguments.start_from is None else load_weights(started, arguments.start_from)
     if before is not None:
         restore(network, before)
     training = TrainingOptions(
