@@ -252,6 +252,7 @@ def test_one_command_leads_from_annotated_scans_to_a_calibrated_ensemble(tmp_pat
     assert set(weights_names("", tmp_path / "out" / "weights")) >= {"cord", "levels", "vertebrae"}
     left_out = load_weights("fracture-25d-sagittal", tmp_path / "out" / "folds" / "fold1")
     assert left_out.config["training"]["scans"] == sorted(set(scans) - set(_names_of_fold(1)))
+    assert left_out.config["calibration"]["vertebra"] not in ([1.0, 0.0], weights.config["calibration"]["vertebra"])
     figures = json.loads((tmp_path / "out" / "figures.json").read_text(encoding="utf-8"))
     assert figures["figures"]["real, cross-validated"]["25d-sagittal"]["fractured_scans"] == 3
 

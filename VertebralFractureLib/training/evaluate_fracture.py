@@ -152,6 +152,7 @@ def figures_of(spines: Sequence[SpineScore], members: Sequence[str]) -> dict[str
     return {
         "figures": figures,
         "calibration": calibrations[None],
+        "fold_calibration": {str(fold): lines for fold, lines in calibrations.items() if fold is not None},
         "spines": [asdict(spine) for spine in spines],
     }
 

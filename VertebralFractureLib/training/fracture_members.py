@@ -1,8 +1,8 @@
 """The variants of the fracture network that can be trained: {2.5D, 3D} x {straightened, sagittal} x {whole, without
 its sequence model, without its position code}.
 
-Both members of ``SHIPPED`` see rigid sagittal patches, in which a wedge keeps its angle; one folds the slabs of a patch
-into channels (2.5D), the other convolves through them (3D).
+Two members of ``SHIPPED`` see rigid sagittal patches, in which a wedge keeps its angle: one folds the slabs of a patch
+into channels (2.5D), the other convolves through them (3D). The third sees patches that bend with the canal.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ MEMBERS: dict[str, Member] = {
     for representation in (SAGITTAL, STRAIGHTENED)
     for suffix, without in _WITHOUT.items()
 }
-SHIPPED: tuple[str, ...] = ("25d-sagittal", "3d-sagittal")
+SHIPPED: tuple[str, ...] = ("25d-sagittal", "25d-straightened", "3d-sagittal")
 
 
 def member_name(variant: str, seed: int) -> str:

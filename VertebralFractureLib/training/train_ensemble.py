@@ -61,7 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
             out=figures,
         )
     )
-    calibrate_fracture.run(Namespace(figures=figures, trained=out / "final", weights_folder=out / "weights"))
+    calibrate_fracture.run(
+        Namespace(figures=figures, trained=out / "final", weights_folder=out / "weights", folds_folder=out / "folds")
+    )
     for folder in (out / "weights", *(out / "folds" / f"fold{fold}" for fold in range(fold_count()))):
         add_other_models(folder)
     draw_curves({path.parent.name: path for path in sorted((out / "runs").glob("*/log.json"))}, out / "curves.png")
