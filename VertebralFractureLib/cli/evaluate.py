@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     from VertebralFractureLib.evaluation.html_report import html_report
     from VertebralFractureLib.evaluation.judged import judged_scans
     from VertebralFractureLib.evaluation.performance import performance
-    from VertebralFractureLib.evaluation.run_cases import CaseResult, run_cases
+    from VertebralFractureLib.evaluation.run_cases import CaseResult, run_cases, with_noise
     from VertebralFractureLib.evaluation.summary import case_record, case_table, set_report
     from VertebralFractureLib.report.build_report import DECISION_THRESHOLD
 
@@ -45,14 +45,16 @@ def run(arguments: argparse.Namespace) -> int:
         sets[title] = hard_phantom_cases(arguments.hard_phantoms, folder, arguments.weights)
     if not sets:
         raise UnreadableVolume("There is nothing to evaluate; give --data, --phantoms or --hard-phantoms.")
-    text, records, measured, pictures = [], [], {}, {}
+    done: dict[str, list[CaseResult]] = {}
     for title, cases in sets.items():
-        results: list[CaseResult] = []
+        done[title] = []
         for result in run_cases(cases, arguments.out / "cases"):
             print(case_table([result])[-1], flush=True)
-            results.append(result)
+            done[title].append(result)
+    text, records, measured, pictures = [], [], {}, {}
+    for title, results in done.items():
         records += [case_record(result) for result in results]
-        if scans := judged_scans(results):
+        if scans := judged_scans(with_noise(results)):
             measured[title] = performance(scans, DECISION_THRESHOLD)
         for result in results:
             picture = Path("cases") / result.case.identifier / "overview.png"

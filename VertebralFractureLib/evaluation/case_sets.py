@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,7 +75,16 @@ def _phantom_case(name: str, options: PhantomOptions, folder: Path, weights: Pat
     folder.mkdir(parents=True, exist_ok=True)
     volume, annotation = folder / f"{name}.nii.gz", folder / f"{name}.json"
     if not annotation.is_file():
-        phantom = make_phantom(options)
-        write_volume(phantom.ct, volume)
-        annotation.write_text(json.dumps(reference_to_json(phantom.reference)), encoding="utf-8")
+        # In a process of its own: a child starts with the peak memory of its parent in its books (see ``with_noise``).
+        process = multiprocessing.get_context("spawn").Process(target=_draw, args=(options, volume, annotation))
+        process.start()
+        process.join()
+        if process.exitcode != 0:
+            raise UnreadableVolume(f"The phantom '{name}' could not be drawn; the reason is in the lines above.")
     return Case(name, name, volume, annotation, weights)
+
+
+def _draw(options: PhantomOptions, volume: Path, annotation: Path) -> None:
+    phantom = make_phantom(options)
+    write_volume(phantom.ct, volume)
+    annotation.write_text(json.dumps(reference_to_json(phantom.reference)), encoding="utf-8")

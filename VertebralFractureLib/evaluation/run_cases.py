@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from VertebralFractureLib.evaluation.compare import Comparison, compare
@@ -32,7 +32,7 @@ class Case:
 class CaseResult:
     """What the command answered; ``report`` and ``comparison`` are None when it refused the input.
 
-    ``noise_hu`` is the scan's own, measured along the true centerline; None when the input was refused.
+    ``noise_hu`` is the scan's own, measured along the true centerline by ``with_noise``.
     """
 
     case: Case
@@ -72,8 +72,20 @@ def run_case(case: Case, output: Path) -> CaseResult:
         report = report_from_json((output / "report.json").read_text(encoding="utf-8"))
     message = (report.reason or "") if report is not None else (lines[-1] if lines else "")
     comparison = None if report is None else compare(report, truth)
-    noise_hu = None if report is None else canal_noise_hu(read_volume(case.volume), truth.centerline)
-    return CaseResult(case, truth, exit_code, message, wall_s, peak, report, comparison, noise_hu)
+    return CaseResult(case, truth, exit_code, message, wall_s, peak, report, comparison)
+
+
+def with_noise(results: Iterable[CaseResult]) -> list[CaseResult]:
+    """The results with each scan's noise, for when all cases have run.
+
+    A child starts with the peak memory of its parent in its books, so this process must stay small until then.
+    """
+    return [
+        replace(result, noise_hu=canal_noise_hu(read_volume(result.case.volume), result.truth.centerline))
+        if result.report is not None
+        else result
+        for result in results
+    ]
 
 
 def _wait(process: subprocess.Popen[bytes]) -> tuple[int, float | None]:
