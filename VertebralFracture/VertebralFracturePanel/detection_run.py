@@ -36,8 +36,6 @@ from VertebralFracturePanel.worker_process import WorkerProcess
 READY, RUNNING, DONE, FAILED, CANCELLED = "ready", "running", "done", "failed", "cancelled"
 WORKER_MODULE = "VertebralFractureLib.worker"
 LIBRARY_FOLDER = Path(VertebralFractureLib.__file__).resolve().parent.parent
-SLAB_BYTES = 8_000_000
-"""Copied in one step: some 10 ms."""
 WATCH_MS = 20
 
 Steps = Generator[int, None, Any]
@@ -179,7 +177,7 @@ class DetectionRun:
     def _handOver(self, path: Path) -> Steps:
         export = self._export
         bytesPerSlice = export.shape[1] * export.shape[2] * export.dtype.itemsize
-        step = max(SLAB_BYTES // max(bytesPerSlice, 1), 1)
+        step = max(export.slabBytes // bytesPerSlice, 1)
         file = path.open("wb")
         try:
             file.write(nrrd_header(export.shape, export.dtype, export.ijkToRas))

@@ -43,7 +43,12 @@ def exportOf(volumeNode: Any) -> VolumeExport:
 
 
 class VolumeExport:
-    """``shape`` is (k, j, i), ``dtype`` int16 or float32, ``ijkToRas`` 4x4 to world RAS mm."""
+    """``shape`` is (k, j, i), ``dtype`` int16 or float32, ``ijkToRas`` 4x4 to world RAS mm.
+
+    ``slabBytes`` is how much can be asked for in one go, some 10 ms of work.
+    """
+
+    slabBytes = 8_000_000
 
     def __init__(self, volumeNode: Any, ijkToRas: np.ndarray) -> None:
         self.name = volumeNode.GetName()
@@ -73,6 +78,8 @@ class VolumeExport:
 
 class WarpedVolumeExport(VolumeExport):
     """The grid keeps the volume's own axes and steps and covers all of it after warping."""
+
+    slabBytes = 400_000
 
     def __init__(self, volumeNode: Any, transformNode: Any) -> None:
         ijkToParent = _ijkToParent(volumeNode)
