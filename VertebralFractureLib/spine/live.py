@@ -25,8 +25,8 @@ from VertebralFractureLib.spine.tied_rows import tied_frame
 from VertebralFractureLib.volume import CTVolume
 
 FloatArray = NDArray[np.float64]
-_TOLERANCE_VOXELS = 2e-5
-"""A row is kept while no corner of it moved further: what float32 indices resolve in a volume of 512 voxels."""
+_TOLERANCE_VOXELS = 5e-5
+"""A row is kept while no corner of it moved further: the step of a float32 index in a volume of 512 voxels."""
 _SPARE_ROWS = 64
 
 
