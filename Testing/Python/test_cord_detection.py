@@ -12,7 +12,7 @@ from VertebralFractureLib.cord.axial_stack import axial_stack
 from VertebralFractureLib.cord.canal_candidates import canal_candidates, candidates_for_detection
 from VertebralFractureLib.cord.canal_network import network_from_weights
 from VertebralFractureLib.errors import Cancelled, ImplausibleGeometry, NoSpineFound
-from VertebralFractureLib.phantom import NO_SPINE_KINDS, PhantomOptions, make_no_spine, make_phantom
+from VertebralFractureLib.phantom import NO_SPINE_KINDS, PhantomOptions, make_no_spine, make_phantom, random_options
 from VertebralFractureLib.progress import CancelToken, StageProgress
 from VertebralFractureLib.training.cord_boxes import canal_at, vertebra_walls
 from VertebralFractureLib.training.cord_changes import ROBUSTNESS, stretched
@@ -124,6 +124,14 @@ def test_what_lies_beside_the_spine_is_no_spine(a_phantom):
 def test_a_drawn_volume_without_a_spine_is_refused(kind):
     with pytest.raises(NoSpineFound):
         detect_centerline(make_no_spine(kind, 900_100, (2.0, 2.0, 4.0)))
+
+
+def test_a_porotic_spine_is_found_though_its_bodies_are_no_denser_than_muscle():
+    phantom = make_phantom(random_options(900_016))
+
+    centerline = detect_centerline(phantom.ct)
+
+    assert centerline_errors(centerline, phantom.reference).coverage > 0.9
 
 
 def test_canal_and_vertebra_are_boxed_where_they_are(a_phantom):
