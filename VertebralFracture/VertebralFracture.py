@@ -32,6 +32,7 @@ from VertebralFractureLib.scene.replace_result import replace_result
 from VertebralFractureLib.scene.shown_reading import Reading, show_reading
 from VertebralFracturePanel import detection_run
 from VertebralFracturePanel.detection_run import DetectionRun, RunFailed, RunOptions
+from VertebralFracturePanel.edit_session import Edit, EditSession
 from VertebralFracturePanel.help_text import HELP
 from VertebralFracturePanel.parameters import ADD, REPLACE, Parameters
 from VertebralFracturePanel.progress_estimate import ProgressEstimate
@@ -111,6 +112,18 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
     def newestResult(self, volumeNode: Any) -> SceneNodes | None:
         """The newest result for ``volumeNode`` in its scene."""
         return next(iter(self.results(volumeNode)), None)
+
+    def correct(self, nodes: SceneNodes, edit: Edit, *arguments: Any, **more: Any) -> None:
+        """Correct a result as the panel does, for example ``correct(nodes, edits.set_level, 3, "T12")``.
+
+        Args:
+            edit: a function of ``VertebralFractureLib.correction.edits``; it gets the correction, the report that is
+                shown, and then ``arguments`` and ``more``.
+
+        Raises:
+            ValueError, IndexError: from the edit; nothing has changed then.
+        """
+        EditSession().edit(nodes, edit, *arguments, **more)
 
     def settleResult(self, nodes: SceneNodes) -> None:
         """After a run: let a new result replace the older ones where the user wants that, and read it as they read."""

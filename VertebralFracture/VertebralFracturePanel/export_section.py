@@ -8,8 +8,10 @@ from typing import Any
 import qt
 import slicer
 
-from VertebralFractureLib.report import SpineReport, report_to_csv, report_to_json
-from VertebralFractureLib.scene import SceneNodes, read_report
+from VertebralFractureLib.correction import corrected_to_json
+from VertebralFractureLib.report import SpineReport, report_to_csv
+from VertebralFractureLib.scene import SceneNodes
+from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFractureLib.scene.remove_result import RemovedResult, remove_result, restore_result
 
 
@@ -43,8 +45,8 @@ class ExportSection:
         self._export("vertebrae.csv", "Table (*.csv)", report_to_csv(self._shown))
 
     def _onExportReport(self, _checked: bool = False) -> None:
-        report = read_report(slicer.mrmlScene, self._nodes)
-        self._export("report.json", "Report (*.json)", report_to_json(report))
+        corrected = read_correction(slicer.mrmlScene, self._nodes)
+        self._export("report.json", "Report (*.json)", corrected_to_json(corrected))
 
     def _export(self, name: str, kinds: str, text: str) -> None:
         chosen = qt.QFileDialog.getSaveFileName(self._ui.exportSection, "Export", name, kinds)

@@ -11,14 +11,16 @@ import qt
 
 from VertebralFractureLib.report import ReportedVertebra, SpineReport, is_suspected
 from VertebralFractureLib.report.palette import Color, group_of, probability_color
+from VertebralFractureLib.report.spine_report import CONFIRMED, REJECTED, UNJUDGED, ModelAnswer
 from VertebralFractureLib.vertebrae.vertebra import STATUS_EXCLUDED, STATUS_NOT_EVALUABLE, STATUS_SCORED
 
 COLUMNS = ("Level", "Probability", "Grade", "Heights", "Finding", "Reader")
 HEADERS = ("Level", "Prob.", "Grade", "Heights", "Finding", "Reader")
 NONE = "–"
 _GROUP_WORDS = {STATUS_SCORED: "scored", STATUS_NOT_EVALUABLE: "not evaluable", STATUS_EXCLUDED: "excluded"}
+_VERDICT_WORDS = {CONFIRMED: "agrees", REJECTED: "no\nfracture", UNJUDGED: "cannot\njudge"}
 _GRADE_WORDS = ("none", "mild", "moderate", "severe")
-_WIDTHS = (36, 40, 78, 62, 0, 46)
+_WIDTHS = (36, 40, 78, 62, 0, 56)
 """Pixels at the usual font; the finding takes what is left."""
 _HEADER_TIPS = (
     "Level, or place from the bottom where it cannot be known.",
@@ -26,7 +28,7 @@ _HEADER_TIPS = (
     "Genant grade 0 to 3 from the measured heights, with the shape.",
     "Anterior, middle and posterior height in mm, and the largest loss.",
     "What the model says, or why it says nothing.",
-    "The reader's own grade, kept apart from the model's answer.",
+    "The reader's own verdict, kept apart from the model's answer.",
 )
 
 
@@ -38,7 +40,7 @@ def tableRow(vertebra: ReportedVertebra, threshold: float) -> tuple[str, ...]:
         _gradeWords(vertebra),
         _heightWords(vertebra),
         _findingWords(vertebra, threshold),
-        NONE if vertebra.reader.grade is None else f"grade {vertebra.reader.grade}",
+        _readerWords(vertebra),
     )
 
 
@@ -66,6 +68,10 @@ def hoverText(vertebra: ReportedVertebra, threshold: float) -> str:
         lines.append(f"Level named with probability {vertebra.level_probability:.2f}")
     if vertebra.trabecular_hu is not None:
         lines.append(f"Inside of the body: {vertebra.trabecular_hu:.0f} HU")
+    if vertebra.model is not None:
+        lines.append(f"The model's own answer: {vertebra.model.label}, {_modelWords(vertebra.model)}")
+    if vertebra.reader.who or vertebra.reader.when:
+        lines.append(f"Judged by {vertebra.reader.who or 'a reader'} {vertebra.reader.when or ''}".rstrip())
     if vertebra.reader.comment:
         lines.append(f"Reader: {vertebra.reader.comment}")
     return "\n".join(lines)
@@ -140,6 +146,21 @@ def _findingWords(vertebra: ReportedVertebra, threshold: float) -> str:
     if is_suspected(vertebra, threshold):
         return "fracture suspected"
     return vertebra.reason or ("not suspected" if vertebra.status == STATUS_SCORED else NONE)
+
+
+def _modelWords(told: ModelAnswer) -> str:
+    if told.grade is None:
+        return _GROUP_WORDS.get(told.status, told.status)
+    return f"grade {told.grade} ({_GRADE_WORDS[told.grade]})"
+
+
+def _readerWords(vertebra: ReportedVertebra) -> str:
+    reader = vertebra.reader
+    if reader.verdict in _VERDICT_WORDS:
+        return _VERDICT_WORDS[reader.verdict]
+    if reader.grade is not None:
+        return f"grade {reader.grade}"
+    return "note" if reader.comment else NONE
 
 
 def _color(item: Any, color: Color) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import slicer
 
 from VertebralFractureLib.report import SpineReport
-from VertebralFractureLib.scene import SceneNodes, read_report
+from VertebralFractureLib.scene import SceneNodes
+from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFractureLib.scene.shown_reading import Reading, read_shown_report, reading_of, show_reading
+from VertebralFracturePanel.correct_section import CorrectSection
 from VertebralFracturePanel.display_section import DisplaySection
 from VertebralFracturePanel.export_section import ExportSection
 from VertebralFracturePanel.reading_section import ReadingSection
@@ -31,6 +33,7 @@ class ResultsView:
         self._results: list[SceneNodes] = []
         setUpTable(ui.vertebraTable)
         self.readingSection = ReadingSection(ui)
+        self.correctSection = CorrectSection(ui)
         self.displaySection = DisplaySection(ui)
         self.exportSection = ExportSection(ui)
         self.vertebraWalk = VertebraWalk(ui)
@@ -38,6 +41,7 @@ class ResultsView:
         ui.resultSelector.connect("currentIndexChanged(int)", self._onResultChosen)
         ui.sideBySideButton.connect("toggled(bool)", self._onSideBySide)
         self.readingSection.changed.connect(self._onReadingChanged)
+        self.correctSection.corrected.connect(self._onCorrected)
         self.vertebraWalk.chosen.connect(self._onVertebraChosen)
 
     def show(self, results: list[SceneNodes]) -> None:
@@ -56,6 +60,7 @@ class ResultsView:
         self.sideBySide.forget()
         self._ui.sideBySideButton.checked = False
         self.exportSection.forget()
+        self.correctSection.forget()
         self.show([])
 
     def cleanup(self) -> None:
@@ -67,7 +72,7 @@ class ResultsView:
         headline = "No result for this volume yet."
         try:
             if nodes is not None:
-                own = read_report(slicer.mrmlScene, nodes)
+                own = read_correction(slicer.mrmlScene, nodes).shown
                 reading = reading_of(nodes, own)
                 shown = read_shown_report(slicer.mrmlScene, nodes)
                 headline = shown.headline
@@ -77,15 +82,26 @@ class ResultsView:
         self.nodes, self.report = nodes, shown
         self._ui.headlineLabel.text = headline
         hasVertebrae = shown is not None and bool(shown.vertebrae)
-        for part in (self._ui.vertebraTable, self._ui.previousButton, self._ui.nextButton, self._ui.readingSection):
+        for part in (
+            self._ui.vertebraTable,
+            self._ui.previousButton,
+            self._ui.nextButton,
+            self._ui.readingSection,
+        ):
             part.visible = hasVertebrae
+        # Without vertebrae too: the last one may have been removed by mistake.
+        self._ui.correctSection.visible = shown is not None
         self._ui.displaySection.visible = nodes is not None
         showReport(self._ui.vertebraTable, shown)
         self.readingSection.show(reading, own)
         self.displaySection.show(nodes)
         self.exportSection.show(nodes, shown)
         self.vertebraWalk.show(nodes, shown, self._logic.parameters.chosenVertebra if nodes is not None else None)
+        self._showCorrectSection()
         self._showSideBySide()
+
+    def _showCorrectSection(self) -> None:
+        self.correctSection.show(self.nodes, self.report, self._logic.parameters.chosenVertebra)
 
     def _showSideBySide(self) -> None:
         hasStraight = self.nodes is not None and self.nodes.straightened is not None
@@ -122,6 +138,11 @@ class ResultsView:
 
     def _onVertebraChosen(self, index: int | None) -> None:
         self._logic.parameters.chosenVertebra = index
+        self._showCorrectSection()
+
+    def _onCorrected(self) -> None:
+        if self.nodes is not None:
+            self.show(self._logic.results(self.nodes.input_volume))
 
     def _onSideBySide(self, isWanted: bool) -> None:
         if not isWanted:

@@ -19,7 +19,7 @@ def write_correction(scene: Any, nodes: SceneNodes, corrected: CorrectedReport) 
     """Keep ``corrected`` with the result of ``nodes``; its ``vtkMRMLTextNode``, new or the one that was there."""
     import slicer
 
-    node = nodes.correction
+    node = roles.nodes_of(nodes.table).correction  # ``nodes`` may be older than the correction
     if node is None:
         node = scene.AddNewNodeByClass("vtkMRMLTextNode", "VertebralFracture report")
         roles.mark(node, roles.CORRECTION)
@@ -36,7 +36,7 @@ def read_correction(scene: Any, nodes: SceneNodes) -> CorrectedReport:
     Raises:
         ValueError: when the result is damaged, or was written by a newer version.
     """
-    node = nodes.correction
+    node = roles.nodes_of(nodes.table).correction  # ``nodes`` may be older than the correction
     if node is None or not node.GetText():
         return CorrectedReport(read_report(scene, nodes))
     return corrected_from_json(node.GetText())

@@ -102,8 +102,9 @@ def fill_group_node(node: Any, group: VertebraGroup, vertebrae: Sequence[Reporte
     members = [vertebra for vertebra in vertebrae if group_of(vertebra) is group]
     wanted = [(point_label(vertebra), describe(vertebra), vertebra.centre_ras) for vertebra in members]
     points = range(node.GetNumberOfControlPoints())
-    held = [(node.GetNthControlPointLabel(n), node.GetNthControlPointDescription(n)) for n in points]
-    if held == [(label, description) for label, description, _ in wanted]:
+    places = control_points(node)
+    held = [(node.GetNthControlPointLabel(n), node.GetNthControlPointDescription(n), places[n]) for n in points]
+    if held == wanted:
         return
     was_modifying = node.StartModify()
     node.SetFixedNumberOfControlPoints(False)
@@ -121,8 +122,7 @@ def add_straight_points_node(
     """All vertebrae in straight space, hidden at first because they would lie beside the patient's anatomy."""
     node = _add_points_node(scene, name, color)
     straight = frame.ras_to_straight(np.array([vertebra.centre_ras for vertebra in vertebrae]).reshape(-1, 3))
-    for vertebra, (r, a, s) in zip(vertebrae, straight.tolist(), strict=True):
-        _add_point(node, (r, a, s), point_label(vertebra), describe(vertebra))
+    fill_straight_points_node(node, straight, vertebrae)
     display = node.GetDisplayNode()
     display.SetVisibility(False)
     # Bodies lie a few mm beside the canal: without projection, one sagittal slice would show some of the points only.
@@ -131,15 +131,32 @@ def add_straight_points_node(
     return node
 
 
+def fill_straight_points_node(node: Any, straight: np.ndarray, vertebrae: Sequence[ReportedVertebra]) -> None:
+    """Let the node hold exactly ``vertebrae``, whose places in straight space are ``straight``, (N, 3) mm."""
+    was_modifying = node.StartModify()
+    node.RemoveAllControlPoints()
+    for vertebra, (r, a, s) in zip(vertebrae, straight.tolist(), strict=True):
+        _add_point(node, (r, a, s), point_label(vertebra), describe(vertebra))
+    node.EndModify(was_modifying)
+
+
 def add_landmarks_node(scene: Any, vertebrae: Sequence[ReportedVertebra], name: str) -> Any:
     """Six endplate points per measured vertebra in RAS, hidden at first; the description holds the vertebra's place."""
     node = _add_points_node(scene, name, _LANDMARK_COLOR)
-    for index, vertebra in enumerate(vertebrae):
-        for point, place in zip(vertebra.landmarks_ras or (), LANDMARK_NAMES, strict=False):
-            _add_point(node, point, f"{vertebra.label} {place}", str(index))
+    fill_landmarks_node(node, vertebrae)
     node.GetDisplayNode().SetVisibility(False)
     node.GetDisplayNode().SetPointLabelsVisibility(False)
     return node
+
+
+def fill_landmarks_node(node: Any, vertebrae: Sequence[ReportedVertebra]) -> None:
+    """Let the node hold exactly the landmarks of ``vertebrae``."""
+    was_modifying = node.StartModify()
+    node.RemoveAllControlPoints()
+    for index, vertebra in enumerate(vertebrae):
+        for point, place in zip(vertebra.landmarks_ras or (), LANDMARK_NAMES, strict=False):
+            _add_point(node, point, f"{vertebra.label} {place}", str(index))
+    node.EndModify(was_modifying)
 
 
 def read_landmarks(node: Any) -> dict[int, tuple[Point, ...]]:

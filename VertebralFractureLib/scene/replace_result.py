@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from VertebralFractureLib.correction import Correction
+from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFractureLib.scene.remove_result import remove_result
 from VertebralFractureLib.scene.scene_nodes import SceneNodes
+from VertebralFractureLib.scene.show_correction import show_correction
 
 _VERDICT_COLUMNS = ("reader_grade", "reader_comment")
 _NO_GRADE = -1
 
 
 def replace_result(scene: Any, older: SceneNodes, newer: SceneNodes) -> None:
-    """Keep what the reader wrote about a vertebra of the same label, and remove ``older``."""
+    """Keep what the reader wrote about a vertebra of the same label, and remove ``older``.
+
+    Verdicts that were given as corrections go over by their place in the patient; the reader's other corrections belong
+    to the answer that is replaced and go with it.
+    """
     source, target = older.table.GetTable(), newer.table.GetTable()
     rows = {source.GetColumnByName("label").GetValue(row): row for row in range(source.GetNumberOfRows())}
     grades, comments = (source.GetColumnByName(name) for name in _VERDICT_COLUMNS)
@@ -22,4 +30,8 @@ def replace_result(scene: Any, older: SceneNodes, newer: SceneNodes) -> None:
             for name in _VERDICT_COLUMNS:
                 target.GetColumnByName(name).SetValue(row, source.GetColumnByName(name).GetValue(former))
     newer.table.Modified()
+    verdicts = read_correction(scene, older).correction.verdicts
+    if verdicts:
+        given = Correction(verdicts=verdicts)
+        show_correction(scene, newer, replace(read_correction(scene, newer), correction=given))
     remove_result(scene, older)

@@ -13,9 +13,9 @@ from typing import Any
 from VertebralFractureLib.report import EVALUABLE, OWN_RULE, SpineReport, regrade
 from VertebralFractureLib.report.palette import GROUPS, group_of
 from VertebralFractureLib.scene import scene_nodes as roles
+from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFractureLib.scene.display_nodes import put_into_folder, set_probability_colors
 from VertebralFractureLib.scene.markups_nodes import add_group_node, fill_group_node
-from VertebralFractureLib.scene.read_report import read_report
 from VertebralFractureLib.scene.scene_nodes import SceneNodes, nodes_of, refresh_colors
 from VertebralFractureLib.scene.table_nodes import show_in_vertebra_table, show_threshold
 
@@ -40,12 +40,12 @@ def reading_of(nodes: SceneNodes, report: SpineReport) -> Reading:
 
 
 def read_shown_report(scene: Any, nodes: SceneNodes) -> SpineReport:
-    """The result as it is being read; ``read_report`` gives the model's own answer.
+    """The result as it is being read, with the reader's correction; ``read_correction`` gives the model's own answer.
 
     Raises:
-        ValueError: as ``read_report`` does.
+        ValueError: as ``read_correction`` does.
     """
-    report = read_report(scene, nodes)
+    report = read_correction(scene, nodes).shown
     reading = reading_of(nodes, report)
     return regrade(report, reading.threshold, reading.rule)
 
@@ -56,7 +56,7 @@ def show_reading(scene: Any, nodes: SceneNodes, reading: Reading) -> SpineReport
     Raises:
         ValueError: when the threshold or the rule is not one, or the result is damaged.
     """
-    shown = regrade(read_report(scene, nodes), reading.threshold, reading.rule)
+    shown = regrade(read_correction(scene, nodes).shown, reading.threshold, reading.rule)
     nodes.table.SetAttribute(_READING_ATTRIBUTE, json.dumps({"threshold": reading.threshold, "rule": reading.rule}))
     nodes.table.SetAttribute(roles.ATTRIBUTE_PREFIX + "headline", shown.headline)
     show_in_vertebra_table(nodes.table, shown)

@@ -34,6 +34,10 @@ class QPushButton(PythonQtNames, QtWidgets.QPushButton):
     checked = _property("isChecked", "setChecked")
 
 
+class QLineEdit(PythonQtNames, QtWidgets.QLineEdit):
+    text = property(QtWidgets.QLineEdit.text, lambda self, value: self.setText(value))
+
+
 class QCheckBox(PythonQtNames, QtWidgets.QCheckBox):
     checked = _property("isChecked", "setChecked")
 
@@ -225,6 +229,7 @@ def connect(self, signature, listener):
 
 WIDGETS = (
     QLabel,
+    QLineEdit,
     QPushButton,
     QCheckBox,
     QComboBox,

@@ -1,0 +1,155 @@
+"""What the reader says about the chosen vertebra, and which vertebra it is: verdict, level, split, merge, remove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+import qt
+
+from VertebralFractureLib.correction import agreement, edits
+from VertebralFractureLib.report import ReportedVertebra, SpineReport
+from VertebralFractureLib.report.spine_report import CONFIRMED, REGRADED, REJECTED, UNJUDGED
+from VertebralFractureLib.scene import SceneNodes
+from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
+from VertebralFracturePanel.edit_session import Edit, EditSession
+from VertebralFracturePanel.signal import Signal
+
+_VERDICTS: tuple[tuple[str, str | None, int | None], ...] = (
+    ("no verdict", None, None),
+    ("the model is right", CONFIRMED, None),
+    ("no fracture", REJECTED, None),
+    ("grade 0, none", REGRADED, 0),
+    ("grade 1, mild", REGRADED, 1),
+    ("grade 2, moderate", REGRADED, 2),
+    ("grade 3, severe", REGRADED, 3),
+    ("cannot be judged", UNJUDGED, None),
+)
+
+
+class CorrectSection:
+    """Signal: ``corrected()``, after the nodes of the result have followed an edit."""
+
+    def __init__(self, ui: Any) -> None:
+        self.corrected = Signal()
+        self.session = EditSession()
+        self._ui = ui
+        self._nodes: SceneNodes | None = None
+        self._shown: SpineReport | None = None
+        self._index: int | None = None
+        for words, _, _ in _VERDICTS:
+            ui.verdictSelector.addItem(words)
+        for level in CRANIAL_TO_CAUDAL:
+            ui.levelSelector.addItem(level)
+        self._edits: tuple[tuple[Any, Callable[[], None]], ...] = (
+            (ui.verdictButton, self._giveVerdict),
+            (ui.levelButton, self._setLevel),
+            (ui.pinLevelButton, self._pinLevel),
+            (ui.splitButton, lambda: self._edit(edits.split_vertebra, self._index)),
+            (ui.mergeButton, lambda: self._edit(edits.merge_with_next, self._index)),
+            (ui.removeVertebraButton, lambda: self._edit(edits.remove_vertebra, self._index)),
+        )
+        for button, act in (
+            *self._edits,
+            (ui.levelsUpButton, lambda: self._edit(edits.shift_levels, 1)),
+            (ui.levelsDownButton, lambda: self._edit(edits.shift_levels, -1)),
+            (ui.resetLevelsButton, lambda: self._edit(lambda correction, _shown: edits.reset_levels(correction))),
+            (ui.undoEditButton, self.undo),
+            (ui.redoEditButton, self.redo),
+        ):
+            button.connect("clicked(bool)", lambda _checked=False, act=act: act())
+        self._shortcuts = []
+        for keys, act in ((qt.QKeySequence.Undo, self.undo), (qt.QKeySequence.Redo, self.redo)):
+            # Only while the focus is in this section: elsewhere these keys belong to Slicer and to text fields.
+            shortcut = qt.QShortcut(qt.QKeySequence(keys), ui.correctSection)
+            shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(act)
+            self._shortcuts.append(shortcut)
+        self._say("")
+
+    def show(self, nodes: SceneNodes | None, shown: SpineReport | None, index: int | None) -> None:
+        """Follow another result or another chosen vertebra; ``index`` is its place, caudal first."""
+        moved = index != self._index or nodes is None or self._nodes is None or nodes.table is not self._nodes.table
+        self._nodes, self._shown = nodes, shown
+        count = 0 if shown is None else len(shown.vertebrae)
+        self._index = index if index is not None and index < count else None
+        history = None if nodes is None or shown is None else self.session.history(nodes)
+        self._ui.undoEditButton.enabled = history is not None and bool(history.past)
+        self._ui.redoEditButton.enabled = history is not None and bool(history.future)
+        for button, _ in self._edits:
+            button.enabled = self._index is not None
+        self._ui.mergeButton.enabled = self._index is not None and self._index + 1 < count
+        self._ui.agreementLabel.text = "" if shown is None else agreement(shown).sentence
+        if moved:
+            self._say("")
+        if shown is None or self._index is None:
+            self._ui.chosenLabel.text = "Choose a vertebra in the table."
+            return
+        vertebra = shown.vertebrae[self._index]
+        self._ui.chosenLabel.text = f"{vertebra.label}:"
+        self._ui.verdictSelector.setCurrentIndex(_verdictPlace(vertebra))
+        self._ui.commentEdit.text = vertebra.reader.comment
+        if vertebra.level is not None:
+            self._ui.levelSelector.setCurrentIndex(CRANIAL_TO_CAUDAL.index(vertebra.level))
+
+    def forget(self) -> None:
+        """The scene was closed."""
+        self.session.forget()
+        self._say("")
+
+    def undo(self) -> None:
+        if self._nodes is not None:
+            self.session.undo(self._nodes)
+            self._say("")
+            self.corrected.emit()
+
+    def redo(self) -> None:
+        if self._nodes is not None:
+            self.session.redo(self._nodes)
+            self._say("")
+            self.corrected.emit()
+
+    def _giveVerdict(self) -> None:
+        _, verdict, grade = _VERDICTS[self._ui.verdictSelector.currentIndex]
+        if verdict is None:
+            self._edit(edits.withdraw_verdict, self._index)
+            return
+        named = {}
+        if self._ui.whoCheckBox.checked:
+            named = {
+                "who": self._ui.whoEdit.text.strip() or None,
+                "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            }
+        comment = self._ui.commentEdit.text.strip()
+        self._edit(edits.give_verdict, self._index, verdict, grade=grade, comment=comment, **named)
+
+    def _setLevel(self) -> None:
+        self._edit(edits.set_level, self._index, self._ui.levelSelector.currentText)
+
+    def _pinLevel(self) -> None:
+        self._edit(edits.pin_level, self._index, self._ui.levelSelector.currentText)
+
+    def _edit(self, edit: Edit, *arguments: Any, **more: Any) -> None:
+        if self._nodes is None:
+            return
+        try:
+            self.session.edit(self._nodes, edit, *arguments, **more)
+        except (ValueError, IndexError) as error:
+            self._say(str(error))
+            return
+        self._say("")
+        self.corrected.emit()
+
+    def _say(self, words: str) -> None:
+        self._ui.correctLabel.text = words
+        self._ui.correctLabel.visible = bool(words)
+
+
+def _verdictPlace(vertebra: ReportedVertebra) -> int:
+    """Of the reader's verdict in the list."""
+    reader = vertebra.reader
+    for place, (_, verdict, grade) in enumerate(_VERDICTS):
+        if verdict == reader.verdict and (verdict != REGRADED or grade == reader.grade):
+            return place
+    return 0
