@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bone_stack_samples import BOXES, ORIGIN, a_stack_of_blocks
 
 from VertebralFractureLib.cord import Centerline
-from VertebralFractureLib.reference import BodyBox, ReferenceSpine, ReferenceVertebra
+from VertebralFractureLib.reference import ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.spine import SpineVolume, spine_frame
 from VertebralFractureLib.training.fracture_metrics import auc
 from VertebralFractureLib.training.fracture_shapes import CRUSH, WEDGE, Deformation, random_plan
 from VertebralFractureLib.training.probe_artefacts import Textures, probe, textures
 from VertebralFractureLib.training.scan_findings import add_findings, reacquired
-from VertebralFractureLib.training.simulate_fracture import blurred_along_s, simulate
+from VertebralFractureLib.training.simulate_fracture import simulate
 from VertebralFractureLib.training.straight_cache import StraightCase
-
-ORIGIN = (-24.0, -20.0, -10.0)
-BOXES = [BodyBox(10.0 + 26.0 * n, 30.0 + 26.0 * n, 8.0, 38.0, -16.0, 16.0) for n in range(4)]
-
-
-def a_stack(slice_mm: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Four bodies of 300 HU in a background of 0, seen with slices of a thickness."""
-    s, a, r = (np.arange(n) + o for n, o in zip((140, 76, 49), ORIGIN[::-1], strict=True))
-    hu = np.zeros((140, 76, 49), dtype=np.float32)
-    for box in BOXES:
-        rows = (s >= box.s_inf) & (s <= box.s_sup)
-        columns = (a >= box.a_post) & (a <= box.a_ant)
-        hu[np.ix_(rows, columns, (r >= box.r_left) & (r <= box.r_right))] = 300.0
-    return (blurred_along_s(hu, 0.42 * slice_mm) if slice_mm else hu), np.ones(hu.shape, dtype=bool)
 
 
 def test_a_fracture_in_thick_slices_is_no_sharper_than_they_are() -> None:
-    hu, inside = a_stack(slice_mm=5.0)
+    hu, inside = a_stack_of_blocks(slice_mm=5.0)
     before = np.abs(np.diff(hu[:, 45, 24])).max()
 
     broken = simulate(hu, inside, ORIGIN, BOXES, [Deformation(BOXES[1], CRUSH, 0.5)], np.random.default_rng(0), 5.0)
@@ -40,7 +27,7 @@ def test_a_fracture_in_thick_slices_is_no_sharper_than_they_are() -> None:
 
 
 def test_a_broken_endplate_has_a_step() -> None:
-    hu, inside = a_stack()
+    hu, inside = a_stack_of_blocks()
     whole = Deformation(BOXES[1], WEDGE, 0.0)
 
     broken = simulate(
@@ -55,7 +42,7 @@ def test_a_broken_endplate_has_a_step() -> None:
 
 
 def test_a_body_that_leans_to_one_side_loses_more_there() -> None:
-    hu, inside = a_stack()
+    hu, inside = a_stack_of_blocks()
 
     leaning = simulate(
         hu, inside, ORIGIN, BOXES, [Deformation(BOXES[1], CRUSH, 0.3, lateral_tilt=0.5)], np.random.default_rng(0)
@@ -83,7 +70,7 @@ def test_findings_change_the_scan_and_name_the_bodies_that_got_cement() -> None:
     seen = {"metal": False, "cement": False, "cut": False}
 
     for seed in range(80):
-        hu, inside = a_stack()
+        hu, inside = a_stack_of_blocks()
         cemented = add_findings(hu, inside, ORIGIN, BOXES, np.random.default_rng(seed))
         for index in cemented:
             rows = slice(int(BOXES[index].s_inf - ORIGIN[2]), int(BOXES[index].s_sup - ORIGIN[2]))
@@ -97,7 +84,7 @@ def test_findings_change_the_scan_and_name_the_bodies_that_got_cement() -> None:
 
 
 def test_another_scanner_leaves_the_field_of_view_and_may_take_thicker_slices() -> None:
-    hu, inside = a_stack()
+    hu, inside = a_stack_of_blocks()
     inside[:20] = False
     thickness = set()
 
@@ -129,7 +116,7 @@ def test_a_probe_for_artefacts_finds_what_is_there_and_nothing_where_nothing_is(
 
 
 def test_a_probe_sees_the_middle_of_bodies_without_their_endplates() -> None:
-    hu, inside = a_stack()
+    hu, inside = a_stack_of_blocks()
     points = np.stack([np.zeros(25), np.zeros(25), np.linspace(0.0, 120.0, 25)], axis=1)
     line = Centerline(points, np.ones(25))
     vertebrae = tuple(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bone_stack_samples import BOXES, ORIGIN, a_stack_of_blocks
 
 from VertebralFractureLib.cli.main import main
 from VertebralFractureLib.cord import Centerline
@@ -41,23 +42,10 @@ from VertebralFractureLib.training.train_fracture import loss_of
 from VertebralFractureLib.volume import write_volume
 from VertebralFractureLib.weights import load_weights, weights_names
 
-ORIGIN = (-24.0, -20.0, -10.0)
-BOXES = [BodyBox(10.0 + 26.0 * n, 30.0 + 26.0 * n, 8.0, 38.0, -16.0, 16.0) for n in range(4)]
 GRIDS = {
     "straight": PatchGrid(STRAIGHTENED, (12, 12, 8), (3.0, 4.0, 4.0), -14.0, (1, 1, 1)),
     "sagittal": PatchGrid(SAGITTAL, (12, 12, 5), (3.0, 4.0, 5.0), -14.0, (1, 1, 1)),
 }
-
-
-def a_stack_of_blocks() -> tuple[np.ndarray, np.ndarray]:
-    """Four bodies of 300 HU, 20 mm high with discs of 6 mm, in a background of 0."""
-    s, a, r = (np.arange(n) + o for n, o in zip((140, 76, 49), ORIGIN[::-1], strict=True))
-    hu = np.zeros((140, 76, 49), dtype=np.float32)
-    for box in BOXES:
-        rows = (s >= box.s_inf) & (s <= box.s_sup)
-        columns = (a >= box.a_post) & (a <= box.a_ant)
-        hu[np.ix_(rows, columns, (r >= box.r_left) & (r <= box.r_right))] = 300.0
-    return hu, np.ones(hu.shape, dtype=bool)
 
 
 def heights_mm(hu: np.ndarray, box: BodyBox, share: float, near_mm: float) -> float:
