@@ -30,6 +30,9 @@ from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.scene import SceneNodes, find_results, read_report, refresh_colors
 from VertebralFractureLib.scene.replace_result import replace_result
 from VertebralFractureLib.scene.shown_reading import Reading, show_reading
+from VertebralFractureLib.scene.spine_nodes import SpineNodes, add_spine_nodes, centerline_of
+from VertebralFractureLib.spine import STRAIGHTENED, SpineGrid, straighten
+from VertebralFractureLib.volume import CTVolume
 from VertebralFracturePanel import detection_run
 from VertebralFracturePanel.detection_run import DetectionRun, RunFailed, RunOptions
 from VertebralFracturePanel.edit_session import Edit, EditSession
@@ -39,7 +42,7 @@ from VertebralFracturePanel.progress_estimate import ProgressEstimate
 from VertebralFracturePanel.results_view import ResultsView
 from VertebralFracturePanel.sample_data import registerSampleData
 from VertebralFracturePanel.torch_installer import TorchInstaller, TorchMissing
-from VertebralFracturePanel.volume_export import UnusableVolume
+from VertebralFracturePanel.volume_export import UnusableVolume, exportOf
 
 CLOCK_MS = 500
 """Between two updates of the time left while nothing else comes in."""
@@ -112,6 +115,23 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
     def newestResult(self, volumeNode: Any) -> SceneNodes | None:
         """The newest result for ``volumeNode`` in its scene."""
         return next(iter(self.results(volumeNode)), None)
+
+    def straighten(
+        self, volumeNode: Any, curveNode: Any, kind: str = STRAIGHTENED, grid: SpineGrid | None = None
+    ) -> SpineNodes:
+        """Resample ``volumeNode`` along ``curveNode`` with any choice of ``SpineGrid``; blocks for about a second.
+
+        Parent transforms of both nodes are followed. The new nodes are the volume in straight space and the grid
+        transform under which any node of the scene appears straightened.
+
+        Raises:
+            UnusableVolume, ValueError: when there is no volume, or the curve has fewer than two points.
+            NoSpineFound, CenterlineTooSharp: as ``VertebralFractureLib.spine.straighten`` does.
+        """
+        export = exportOf(volumeNode)
+        ct = CTVolume(export.slab(0, export.shape[0]), export.ijkToRas, volumeNode.GetName())
+        spine = straighten(ct, centerline_of(curveNode), kind, grid)
+        return add_spine_nodes(volumeNode.GetScene(), spine, volumeNode.GetName())
 
     def correct(self, nodes: SceneNodes, edit: Edit, *arguments: Any, **more: Any) -> None:
         """Correct a result as the panel does, for example ``correct(nodes, edits.set_level, 3, "T12")``.

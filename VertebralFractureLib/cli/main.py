@@ -15,6 +15,7 @@ from VertebralFractureLib.errors import Cancelled, NotEvaluable, VertebralFractu
 
 _COMMANDS = {
     "detect": "find vertebral fractures on a CT",
+    "straighten": "resample a CT along its spine",
     "phantom": "make a digital spine phantom with known fractures",
     "demo": "phantom, then detect: the README's first command",
     "prepare": "turn a VerSe tree, or CTs with a table of grades, into annotated scans",

@@ -65,19 +65,25 @@ def _keys_weights(share: NDArray[np.float32], weights: NDArray[np.float32]) -> N
     weights[3] = (0.5 * x - 0.5) * x * x
 
 
-def _b_spline_weights(share: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
-    """The cubic B-spline itself, as in ``_keys_weights`` but smoothing: it does not pass through the voxels.
+def _step_exact_weights(share: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
+    """Four weights as in ``_keys_weights``, for slices as thick as they lie apart: edges come out where they are.
 
-    Source: Unser, IEEE Signal Process. Mag. 16 (1999) 22, equation 3.
+    A slice that an edge crosses holds the mean f of its two sides. Half way between them lies, at all f, the true edge
+    only if ``K(x + 1) + (x + 1/2) K(x) = 1/2`` for the kernel K and ``|x| <= 1/2`` (x in slices); linear interpolation
+    and convolution miss that by up to 0.09 slices, back and forth with f: the staircase of an oblique endplate. Of the
+    kernels that fulfill it this one has the weights of a cubic B-spline on the slices, ``K(0) = 2/3``.
     """
-    x = share
-    weights[0] = (1.0 - x) ** 3 / 6.0
-    weights[1] = 2.0 / 3.0 - x * x + 0.5 * x**3
-    weights[3] = x**3 / 6.0
-    weights[2] = 1.0 - weights[0] - weights[1] - weights[3]
+    offset = np.minimum(share, 1.0 - share)
+    nearest = (1.0 - offset * offset) * np.float32(2.0 / 3.0)
+    second, third = 0.5 - (0.5 - offset) * nearest, 0.5 - (0.5 + offset) * nearest
+    before = share <= 0.5
+    weights[0] = np.where(before, third, 0.0)
+    weights[1] = np.where(before, nearest, second)
+    weights[2] = np.where(before, second, nearest)
+    weights[3] = np.where(before, 0.0, third)
 
 
-KERNELS = {"keys": _keys_weights, "b_spline": _b_spline_weights}
+KERNELS = {"keys": _keys_weights, "step_exact": _step_exact_weights}
 
 
 def thread_count(threads: int | None) -> int:

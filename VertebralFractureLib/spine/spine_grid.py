@@ -27,8 +27,8 @@ class SpineGrid:
         right_mm, anterior_mm: extent across the canal.
         margin_mm: added beyond both ends of the frame.
         interpolation: ``LINEAR`` is what the networks know; ``CUBIC`` is sharper; ``SMOOTH_THROUGH_SLICES`` blends
-            four slices by a B-spline where they lie 2 mm and more apart, which takes a third off the staircase that
-            partial volume makes of an oblique endplate, and some contrast off the discs.
+            slices that lie 2 mm and more apart so that partial volume makes no staircase of an oblique endplate; it
+            takes some contrast off the discs.
         rotation_deg: turns the frames about the canal; positive brings the right axis towards anterior.
         even_at_anterior_mm: where a millimetre of s is a millimetre of the patient. 0: along the canal, so that s is
             its arc length; about 25: along the centres of the vertebral bodies.

@@ -26,7 +26,7 @@ _ROWS_PER_BATCH = 8
 _KERNEL: dict[str, Callable[[float], str]] = {
     LINEAR: lambda _: LINEAR_KERNEL,
     CUBIC: lambda _: "keys",
-    SMOOTH_THROUGH_SLICES: lambda step_mm: "b_spline" if step_mm >= THICK_SLICE_MM else LINEAR_KERNEL,
+    SMOOTH_THROUGH_SLICES: lambda step_mm: "step_exact" if step_mm >= THICK_SLICE_MM else LINEAR_KERNEL,
 }
 
 

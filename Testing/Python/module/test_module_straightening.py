@@ -1,13 +1,18 @@
 """A CT under a parent transform, as Slicer holds it, gives the straightened volume of the patient where he now lies."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import slicer
 import vtk
 from spine_samples import BentSpine
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
+import VertebralFracture as module
+from VertebralFractureLib.scene.spine_nodes import add_curve_node
 from VertebralFractureLib.scene.volume_nodes import add_ct_node
-from VertebralFractureLib.spine import SpineGrid, straighten
+from VertebralFractureLib.spine import CUBIC, SpineGrid, straighten
 from VertebralFractureLib.volume import CTVolume
 from VertebralFracturePanel.volume_export import exportOf
 
@@ -77,3 +82,29 @@ def _vtk_points(points):
     result.SetDataTypeToDouble()
     result.SetData(numpy_to_vtk(np.ascontiguousarray(points, dtype=float), deep=True))
     return result
+
+
+def test_the_logic_straightens_along_a_curve_with_the_choices_of_a_script(scene):
+    scan = BENT.scan(SCAN_MM)
+    grid = replace(GRID, spacing_mm=(2.0, 2.0, 1.0), rotation_deg=10.0, interpolation=CUBIC)
+    turned = np.array([[0.0, -1.0, 0.0, 25.0], [0.8, 0.0, -0.6, -7.0], [0.6, 0.0, 0.8, 110.0], [0, 0, 0, 1.0]])
+    curve = add_curve_node(scene, BENT.centerline().points_ras[::-1], "Canal")
+    volume = add_ct_node(scene, CTVolume(scan.hu, np.linalg.inv(turned) @ scan.ijk_to_ras, "Patient"))
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(turned))
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+
+    nodes = module.VertebralFractureLogic().straighten(volume, curve, grid=grid)
+
+    expected = straighten(scan, BENT.centerline(), grid=grid)
+    assert nodes.volume.GetName() == "Patient straightened"
+    assert np.abs(slicer.util.arrayFromVolume(nodes.volume) - expected.hu).max() < 0.7
+    straight = nodes.transform.GetTransformFromParent().TransformPoint((5.0, 20.0, 40.0))
+    np.testing.assert_allclose(straight, expected.frame.straight_to_ras(np.array([[5.0, 20.0, 40.0]]))[0], atol=0.05)
+
+
+def test_a_curve_with_one_point_is_refused_in_words(scene):
+    volume = add_ct_node(scene, BENT.scan((4.0, 4.0, 4.0)))
+
+    with pytest.raises(ValueError, match="at least two points"):
+        module.VertebralFractureLogic().straighten(volume, add_curve_node(scene, np.zeros((1, 3)), "Canal"))

@@ -1,0 +1,155 @@
+"""``vertebral-fracture straighten INPUT --out FILE``: the CT along its spine, as a volume or a scene.
+
+No network looks at the result, so every choice of ``SpineGrid`` is free here; without ``--centerline`` the canal is
+detected first. A scene also holds the transform that leads back to the patient.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from VertebralFractureLib.cli.exit_codes import DONE
+from VertebralFractureLib.cli.progress_display import progress_listener
+from VertebralFractureLib.errors import OutputRefused
+from VertebralFractureLib.progress import CancelToken, StageProgress
+from VertebralFractureLib.spine import STRAIGHTENED, VIRTUAL_SAGITTAL, SpineGrid, SpineVolume, straighten
+from VertebralFractureLib.spine.spine_grid import INTERPOLATIONS
+
+_DEFAULT = SpineGrid()
+_VOLUME_ENDINGS = (".nrrd", ".nii", ".nii.gz", ".mha", ".mhd")
+_SCENE_ENDING = ".mrb"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, help=".nii .nii.gz .nrrd .mha .mhd .mrb, or a DICOM folder")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help=".mrb: volume, grid transform and centerline for Slicer; .nrrd .nii.gz .mha: the volume alone",
+    )
+    parser.add_argument("--series", help="DICOM: series UID, its beginning, or its description")
+    parser.add_argument(
+        "--centerline", type=Path, default=None, help="Slicer markups (.mrk.json) or a report.json; else it is detected"
+    )
+    parser.add_argument("--kind", choices=(STRAIGHTENED, VIRTUAL_SAGITTAL), default=STRAIGHTENED)
+    add_grid_arguments(parser)
+    parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
+    parser.add_argument("--weights", type=Path, default=None, help="folder of other weights, for example your own")
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: up to four)")
+
+
+def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
+    """The choices of ``SpineGrid``; ``grid_of`` reads them back."""
+    parser.add_argument(
+        "--spacing", type=float, nargs="+", default=None, metavar="MM", help="one value, or three along R, A and S"
+    )
+    parser.add_argument("--right", type=float, nargs=2, default=None, metavar=("FROM", "TO"), help="extent, mm")
+    parser.add_argument("--anterior", type=float, nargs=2, default=None, metavar=("FROM", "TO"), help="extent, mm")
+    parser.add_argument("--margin", type=float, default=_DEFAULT.margin_mm, help="mm beyond both ends of the canal")
+    parser.add_argument("--rotation", type=float, default=0.0, help="degrees about the canal, right towards anterior")
+    parser.add_argument(
+        "--even-at",
+        type=float,
+        default=0.0,
+        help="mm in front of the canal where lengths are true: 0 along the canal, 25 along the bodies",
+    )
+    parser.add_argument("--interpolation", choices=INTERPOLATIONS, default=_DEFAULT.interpolation)
+
+
+def grid_of(arguments: argparse.Namespace) -> SpineGrid:
+    """The grid that the arguments ask for.
+
+    Raises:
+        OutputRefused: when no such grid can be laid.
+    """
+    try:
+        return SpineGrid(
+            spacing_mm=_spacing(arguments.spacing),
+            right_mm=_range(arguments.right, _DEFAULT.right_mm),
+            anterior_mm=_range(arguments.anterior, _DEFAULT.anterior_mm),
+            margin_mm=arguments.margin,
+            interpolation=arguments.interpolation,
+            rotation_deg=arguments.rotation,
+            even_at_anterior_mm=arguments.even_at,
+        )
+    except ValueError as error:
+        raise OutputRefused(str(error)) from error
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from VertebralFractureLib.cli.corrections import read_curve
+    from VertebralFractureLib.cli.detect import cancel_on_interrupt
+    from VertebralFractureLib.cord import detect_centerline
+    from VertebralFractureLib.pipeline import reader_centerline
+    from VertebralFractureLib.volume import read_volume
+
+    grid = grid_of(arguments)
+    _check_ending(arguments.out)
+    curve = None if arguments.centerline is None else read_curve(arguments.centerline)
+    listener, token = progress_listener(arguments.progress), CancelToken()
+    with cancel_on_interrupt(token):
+        reading = StageProgress("read", listener, token)
+        reading(0.0)
+        ct = read_volume(arguments.input, series=arguments.series)
+        reading(1.0)
+        if curve is None:
+            progress = StageProgress("cord", listener, token)
+            centerline = detect_centerline(ct, weights_folder=arguments.weights, progress=progress)
+        else:
+            centerline = reader_centerline(curve)
+        progress = StageProgress("spine", listener, token)
+        spine = straighten(ct, centerline, arguments.kind, grid, progress, threads=arguments.threads)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    if arguments.out.name.endswith(_SCENE_ENDING):
+        _write_scene(spine, centerline.points_ras, arguments.out)
+    else:
+        _write_volume(spine, arguments.out)
+    if arguments.progress != "json":
+        size = " x ".join(str(count) for count in reversed(spine.hu.shape))
+        print(f"Wrote {arguments.out}: {size} voxels, {100.0 * spine.inside.mean():.0f} % inside the scan.")
+    return DONE
+
+
+def _write_volume(spine: SpineVolume, path: Path) -> None:
+    from VertebralFractureLib.volume import CTVolume, write_volume
+
+    voxels = spine.hu.round().clip(-32768, 32767).astype("int16")
+    write_volume(CTVolume(voxels, spine.ijk_to_straight, "straightened"), path)
+
+
+def _write_scene(spine: SpineVolume, points_ras: Any, path: Path) -> None:
+    from VertebralFractureLib.scene import new_scene, save_mrb
+    from VertebralFractureLib.scene.spine_nodes import add_curve_node, add_spine_nodes
+
+    scene = new_scene()
+    add_spine_nodes(scene, spine, "Spine")
+    add_curve_node(scene, points_ras, "Spine centerline")
+    save_mrb(scene, path)
+
+
+def _check_ending(path: Path) -> None:
+    if not path.name.endswith((_SCENE_ENDING, *_VOLUME_ENDINGS)):
+        raise OutputRefused(
+            f"'{path.name}' has no ending that can be written; use {_SCENE_ENDING} or {', '.join(_VOLUME_ENDINGS)}."
+        )
+
+
+def _spacing(values: Sequence[float] | None) -> tuple[float, float, float]:
+    if values is None:
+        return _DEFAULT.spacing_mm
+    if len(values) not in (1, 3) or not all(math.isfinite(value) for value in values):
+        raise ValueError("Give --spacing one value in mm, or three: along right, anterior and superior.")
+    r, a, s = values if len(values) == 3 else (values[0],) * 3
+    return r, a, s
+
+
+def _range(values: Sequence[float] | None, default: tuple[float, float]) -> tuple[float, float]:
+    if values is None:
+        return default
+    low, high = values
+    return low, high
