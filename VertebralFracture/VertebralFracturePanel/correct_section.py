@@ -46,15 +46,15 @@ class CorrectSection:
             (ui.verdictButton, self._giveVerdict),
             (ui.levelButton, self._setLevel),
             (ui.pinLevelButton, self._pinLevel),
-            (ui.splitButton, lambda: self._edit(edits.split_vertebra, self._index)),
-            (ui.mergeButton, lambda: self._edit(edits.merge_with_next, self._index)),
-            (ui.removeVertebraButton, lambda: self._edit(edits.remove_vertebra, self._index)),
+            (ui.splitButton, lambda: self.edit(edits.split_vertebra, self._index)),
+            (ui.mergeButton, lambda: self.edit(edits.merge_with_next, self._index)),
+            (ui.removeVertebraButton, lambda: self.edit(edits.remove_vertebra, self._index)),
         )
         for button, act in (
             *self._edits,
-            (ui.levelsUpButton, lambda: self._edit(edits.shift_levels, 1)),
-            (ui.levelsDownButton, lambda: self._edit(edits.shift_levels, -1)),
-            (ui.resetLevelsButton, lambda: self._edit(lambda correction, _shown: edits.reset_levels(correction))),
+            (ui.levelsUpButton, lambda: self.edit(edits.shift_levels, 1)),
+            (ui.levelsDownButton, lambda: self.edit(edits.shift_levels, -1)),
+            (ui.resetLevelsButton, lambda: self.edit(lambda correction, _shown: edits.reset_levels(correction))),
             (ui.undoEditButton, self.undo),
             (ui.redoEditButton, self.redo),
         ):
@@ -113,7 +113,7 @@ class CorrectSection:
     def _giveVerdict(self) -> None:
         _, verdict, grade = _VERDICTS[self._ui.verdictSelector.currentIndex]
         if verdict is None:
-            self._edit(edits.withdraw_verdict, self._index)
+            self.edit(edits.withdraw_verdict, self._index)
             return
         named = {}
         if self._ui.whoCheckBox.checked:
@@ -122,24 +122,26 @@ class CorrectSection:
                 "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             }
         comment = self._ui.commentEdit.text.strip()
-        self._edit(edits.give_verdict, self._index, verdict, grade=grade, comment=comment, **named)
+        self.edit(edits.give_verdict, self._index, verdict, grade=grade, comment=comment, **named)
 
     def _setLevel(self) -> None:
-        self._edit(edits.set_level, self._index, self._ui.levelSelector.currentText)
+        self.edit(edits.set_level, self._index, self._ui.levelSelector.currentText)
 
     def _pinLevel(self) -> None:
-        self._edit(edits.pin_level, self._index, self._ui.levelSelector.currentText)
+        self.edit(edits.pin_level, self._index, self._ui.levelSelector.currentText)
 
-    def _edit(self, edit: Edit, *arguments: Any, **more: Any) -> None:
+    def edit(self, edit: Edit, *arguments: Any, **more: Any) -> bool:
+        """Apply an edit to the result that is shown; where that cannot be, say why. Gives whether it was applied."""
         if self._nodes is None:
-            return
+            return False
         try:
             self.session.edit(self._nodes, edit, *arguments, **more)
         except (ValueError, IndexError) as error:
             self._say(str(error))
-            return
+            return False
         self._say("")
         self.corrected.emit()
+        return True
 
     def _say(self, words: str) -> None:
         self._ui.correctLabel.text = words

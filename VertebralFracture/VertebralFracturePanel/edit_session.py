@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from VertebralFractureLib.correction import Correction, CorrectionHistory
+from VertebralFractureLib.report import SpineReport, regrade
 from VertebralFractureLib.scene import SceneNodes
 from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFractureLib.scene.show_correction import show_correction
-from VertebralFractureLib.scene.shown_reading import read_shown_report
+from VertebralFractureLib.scene.shown_reading import read_shown_report, reading_of
 
 Edit = Callable[..., Correction]
 """A function of ``VertebralFractureLib.correction.edits`` that takes the correction and the report that is shown."""
@@ -43,6 +44,18 @@ class EditSession:
         history = self.history(nodes)
         shown = read_shown_report(nodes.table.GetScene(), nodes)
         self._keep(nodes, history.do(edit(history.present, shown, *arguments, **more)))
+
+    def preview(self, nodes: SceneNodes, edit: Edit, *arguments: Any, **more: Any) -> SpineReport:
+        """How the result would read after ``edit``; nothing is kept.
+
+        Raises:
+            ValueError, IndexError: from the edit.
+        """
+        corrected = read_correction(nodes.table.GetScene(), nodes)
+        reading = reading_of(nodes, corrected.shown)
+        shown = regrade(corrected.shown, reading.threshold, reading.rule)
+        seen = corrected.corrected_by(edit(corrected.correction, shown, *arguments, **more)).shown
+        return regrade(seen, reading.threshold, reading.rule)
 
     def undo(self, nodes: SceneNodes) -> None:
         self._keep(nodes, self.history(nodes).undo())

@@ -9,13 +9,17 @@ from typing import Any
 
 import slicer
 
-from VertebralFractureLib.report import SpineReport
+from VertebralFractureLib.correction.places import vertebra_at
+from VertebralFractureLib.report import EVALUABLE, SpineReport
+from VertebralFractureLib.report.spine_report import Point
 from VertebralFractureLib.scene import SceneNodes
 from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFractureLib.scene.shown_reading import Reading, read_shown_report, reading_of, show_reading
+from VertebralFracturePanel.added_vertebra import AddedVertebra
 from VertebralFracturePanel.correct_section import CorrectSection
 from VertebralFracturePanel.display_section import DisplaySection
 from VertebralFracturePanel.export_section import ExportSection
+from VertebralFracturePanel.landmark_section import LandmarkSection
 from VertebralFracturePanel.reading_section import ReadingSection
 from VertebralFracturePanel.results_table import setUpTable, showReport
 from VertebralFracturePanel.side_by_side import SideBySide
@@ -34,6 +38,8 @@ class ResultsView:
         setUpTable(ui.vertebraTable)
         self.readingSection = ReadingSection(ui)
         self.correctSection = CorrectSection(ui)
+        self.landmarkSection = LandmarkSection(ui, self.correctSection.session, self.correctSection.edit)
+        self.addedVertebra = AddedVertebra(ui, self.correctSection.edit)
         self.displaySection = DisplaySection(ui)
         self.exportSection = ExportSection(ui)
         self.vertebraWalk = VertebraWalk(ui)
@@ -42,6 +48,8 @@ class ResultsView:
         ui.sideBySideButton.connect("toggled(bool)", self._onSideBySide)
         self.readingSection.changed.connect(self._onReadingChanged)
         self.correctSection.corrected.connect(self._onCorrected)
+        self.landmarkSection.previewed.connect(lambda seen: showReport(ui.vertebraTable, seen))
+        self.addedVertebra.added.connect(self._onVertebraAdded)
         self.vertebraWalk.chosen.connect(self._onVertebraChosen)
 
     def show(self, results: list[SceneNodes]) -> None:
@@ -53,6 +61,8 @@ class ResultsView:
 
     def leaveModule(self) -> None:
         """The user looks elsewhere: layout and views become theirs again."""
+        self.landmarkSection.leave()
+        self.addedVertebra.leave()
         self._ui.sideBySideButton.checked = False
 
     def forgetScene(self) -> None:
@@ -61,6 +71,8 @@ class ResultsView:
         self._ui.sideBySideButton.checked = False
         self.exportSection.forget()
         self.correctSection.forget()
+        self.landmarkSection.forget()
+        self.addedVertebra.leave()
         self.show([])
 
     def cleanup(self) -> None:
@@ -101,7 +113,10 @@ class ResultsView:
         self._showSideBySide()
 
     def _showCorrectSection(self) -> None:
-        self.correctSection.show(self.nodes, self.report, self._logic.parameters.chosenVertebra)
+        chosen = self._logic.parameters.chosenVertebra
+        self.correctSection.show(self.nodes, self.report, chosen)
+        self.landmarkSection.show(self.nodes, self.report, chosen)
+        self.addedVertebra.show(self.nodes, self.report is not None and self.report.status == EVALUABLE)
 
     def _showSideBySide(self) -> None:
         hasStraight = self.nodes is not None and self.nodes.straightened is not None
@@ -143,6 +158,11 @@ class ResultsView:
     def _onCorrected(self) -> None:
         if self.nodes is not None:
             self.show(self._logic.results(self.nodes.input_volume))
+
+    def _onVertebraAdded(self, point: Point) -> None:
+        """It becomes the chosen one; no view moves, because the user looks at it already."""
+        self._logic.parameters.chosenVertebra = vertebra_at(self.report.vertebrae, point)
+        self._onCorrected()
 
     def _onSideBySide(self, isWanted: bool) -> None:
         if not isWanted:

@@ -13,6 +13,7 @@ import numpy as np
 from VertebralFractureLib.report import ReportedVertebra
 from VertebralFractureLib.report.spine_report import Point
 from VertebralFractureLib.scene.scene_nodes import SceneNodes
+from VertebralFractureLib.scene.straight_space import shows_straight
 
 _SAME_PLACE_MM = 1.0
 
@@ -26,8 +27,7 @@ def jump_to_vertebra(scene: Any, nodes: SceneNodes, vertebrae: Sequence[Reported
         straight = nodes.straight_points.GetNthControlPointPositionWorld(index)
     for place in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
         view = scene.GetNthNodeByClass(place, "vtkMRMLSliceNode")
-        is_straight = nodes.straightened is not None and _background_id(scene, view) == nodes.straightened.GetID()
-        if not is_straight:
+        if not shows_straight(scene, nodes, view):
             view.JumpSliceByCentering(*vertebrae[index].centre_ras)
         elif straight is not None:
             view.JumpSliceByCentering(*straight)
@@ -52,15 +52,6 @@ def vertebra_at(vertebrae: Sequence[ReportedVertebra], point_ras: Point) -> int 
 
 def _is_there(point: Point, centre: Point) -> bool:
     return bool(np.linalg.norm(np.subtract(point, centre)) < _SAME_PLACE_MM)
-
-
-def _background_id(scene: Any, view: Any) -> str | None:
-    for place in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
-        composite = scene.GetNthNodeByClass(place, "vtkMRMLSliceCompositeNode")
-        if composite.GetLayoutName() == view.GetLayoutName():
-            volume: str | None = composite.GetBackgroundVolumeID()
-            return volume
-    return None
 
 
 def _is_placing(scene: Any) -> bool:

@@ -159,6 +159,21 @@ def fill_landmarks_node(node: Any, vertebrae: Sequence[ReportedVertebra]) -> Non
     node.EndModify(was_modifying)
 
 
+def move_points(node: Any, points_ras: Sequence[Point], labels: Sequence[str]) -> None:
+    """Let the node hold exactly these points, which can be dragged; those that are there move, so a drag goes on."""
+    was_modifying = node.StartModify()
+    node.SetFixedNumberOfControlPoints(False)
+    while node.GetNumberOfControlPoints() > len(points_ras):
+        node.RemoveNthControlPoint(node.GetNumberOfControlPoints() - 1)
+    for place, (point, label) in enumerate(zip(points_ras, labels, strict=True)):
+        if place == node.GetNumberOfControlPoints():
+            node.AddControlPoint(vtk.vtkVector3d(*point), label)
+        else:
+            node.SetNthControlPointPositionWorld(place, point)
+            node.SetNthControlPointLabel(place, label)
+    node.EndModify(was_modifying)
+
+
 def read_landmarks(node: Any) -> dict[int, tuple[Point, ...]]:
     """Landmarks by the vertebra's place; a vertebra that lost one of its points is left out."""
     found: dict[int, list[Point]] = {}

@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
-
 from VertebralFractureLib.correction import CorrectedReport
 from VertebralFractureLib.report import SpineReport
 from VertebralFractureLib.report.report_json import report_content
@@ -18,6 +16,7 @@ from VertebralFractureLib.scene.corrected_scene import read_correction, write_co
 from VertebralFractureLib.scene.markups_nodes import fill_landmarks_node, fill_straight_points_node
 from VertebralFractureLib.scene.scene_nodes import SceneNodes
 from VertebralFractureLib.scene.shown_reading import reading_of, show_reading
+from VertebralFractureLib.scene.straight_space import straight_places
 from VertebralFractureLib.scene.table_nodes import fill_vertebra_table
 
 
@@ -41,15 +40,6 @@ def show_correction(scene: Any, nodes: SceneNodes, corrected: CorrectedReport) -
     if nodes.landmarks is not None:
         fill_landmarks_node(nodes.landmarks, report.vertebrae)
     if nodes.straight_points is not None and nodes.transform is not None:
-        centres = np.array([vertebra.centre_ras for vertebra in report.vertebrae]).reshape(-1, 3)
-        fill_straight_points_node(nodes.straight_points, _straight(nodes.transform, centres), report.vertebrae)
+        centres = [vertebra.centre_ras for vertebra in report.vertebrae]
+        fill_straight_points_node(nodes.straight_points, straight_places(nodes.transform, centres), report.vertebrae)
     return show_reading(scene, nodes, reading)
-
-
-def _straight(transform: Any, points_ras: np.ndarray) -> np.ndarray:
-    """Points of the patient in straight space: from its parent the node maps straight space to RAS."""
-    import vtk
-
-    to_world = vtk.vtkGeneralTransform()
-    transform.GetTransformToWorld(to_world)
-    return np.array([to_world.TransformPoint(point) for point in points_ras.tolist()]).reshape(-1, 3)

@@ -1,0 +1,161 @@
+"""The six height points of the chosen vertebra in the user's hand: while one is dragged, heights and grade follow.
+
+What is dragged is a list of its own, which is gone afterwards; the correction is stored when the point is let go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+from slicer.util import VTKObservationMixin
+
+from VertebralFractureLib.correction import edits
+from VertebralFractureLib.correction.correction import LANDMARK_COUNT
+from VertebralFractureLib.report import ReportedVertebra, SpineReport
+from VertebralFractureLib.scene import SceneNodes
+from VertebralFractureLib.scene.edit_nodes import add_edit_points, remove_edit_node
+from VertebralFractureLib.scene.markups_nodes import LANDMARK_NAMES, control_points, describe, move_points
+from VertebralFracturePanel.edit_session import EditSession
+from VertebralFracturePanel.point_placing import PointPlacing
+from VertebralFracturePanel.signal import Signal
+
+
+class LandmarkSection(VTKObservationMixin):
+    """Signal: ``previewed(SpineReport)``, how the result would read with the points as they lie during a drag."""
+
+    def __init__(self, ui: Any, session: EditSession, edit: Callable[..., bool]) -> None:
+        """
+        Args:
+            edit: applies an edit to the result that is shown, or tells the user why not; gives whether it did.
+        """
+        VTKObservationMixin.__init__(self)
+        self.previewed = Signal()
+        self._ui = ui
+        self._session = session
+        self._edit = edit
+        self._nodes: SceneNodes | None = None
+        self._shown: SpineReport | None = None
+        self._index: int | None = None
+        self._points: Any = None
+        self._isDragging = False
+        self._isMoving = False
+        self._placing = PointPlacing("Place the height points", LANDMARK_COUNT)
+        self._placing.placed.connect(self._onPlaced)
+        self._placing.ended.connect(self._onPlacingEnded)
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._follow)
+        ui.landmarksButton.connect("toggled(bool)", self._onToggled)
+        self._say("")
+
+    def show(self, nodes: SceneNodes | None, shown: SpineReport | None, index: int | None) -> None:
+        """Follow another result, another reading of it, or another chosen vertebra (its place, caudal first)."""
+        sameVertebra = self._nodes is not None and nodes is not None and nodes.table is self._nodes.table
+        sameVertebra = sameVertebra and index == self._index
+        self._nodes, self._shown = nodes, shown
+        count = 0 if shown is None else len(shown.vertebrae)
+        self._index = index if index is not None and index < count else None
+        self._ui.landmarksButton.enabled = self._index is not None
+        if self._index is None:
+            self._ui.landmarksButton.checked = False
+            return
+        if not self._ui.landmarksButton.checked or self._isDragging or (sameVertebra and self._placing.isActive):
+            return
+        self._showPoints()
+
+    def leave(self) -> None:
+        """Take the points out of the scene."""
+        self._ui.landmarksButton.checked = False
+        self._drop()
+
+    def forget(self) -> None:
+        """The scene was closed, and the points with it."""
+        self._nodes = self._shown = self._index = None
+        self.leave()
+
+    def _onToggled(self, isWanted: bool) -> None:
+        if isWanted and self._index is not None:
+            self._showPoints()
+        else:
+            self._drop()
+
+    def _showPoints(self) -> None:
+        landmarks = self._shown.vertebrae[self._index].landmarks_ras
+        if landmarks is None:
+            self._drop()
+            self._placing.start(self._nodes)
+            self._say(f"Click the {LANDMARK_NAMES[0]} height point of {self._shown.vertebrae[self._index].label}.")
+            return
+        self._placing.stop()
+        if self._points is None or self._points.GetScene() is None:
+            self._points = add_edit_points(slicer.mrmlScene, "Height points")
+            self.addObserver(self._points, self._points.PointStartInteractionEvent, self._onDragStarted)
+            self.addObserver(self._points, self._points.PointModifiedEvent, self._onMoved)
+            self.addObserver(self._points, self._points.PointEndInteractionEvent, self._onDragEnded)
+        self._isMoving = True
+        move_points(self._points, landmarks, LANDMARK_NAMES)
+        self._points.SetFixedNumberOfControlPoints(True)
+        self._isMoving = False
+        self._say(_words(self._shown.vertebrae[self._index]))
+
+    def _drop(self) -> None:
+        self._timer.stop()
+        self._isDragging = False
+        self._placing.stop()
+        points, self._points = self._points, None
+        if points is not None:
+            self.removeObservers()
+            remove_edit_node(points)
+        self._say("")
+
+    def _onDragStarted(self, _node: Any, _event: str) -> None:
+        self._isDragging = True
+
+    def _onMoved(self, _node: Any, _event: str) -> None:
+        if not self._isMoving:
+            self._timer.start(0)
+
+    def _onDragEnded(self, _node: Any, _event: str) -> None:
+        self._isDragging = False
+        self._timer.start(0)
+
+    def _follow(self) -> None:
+        """Once for all movements that came in one go, and never within an event of the node."""
+        if self._points is None or self._points.GetScene() is None or self._index is None:
+            return
+        places = control_points(self._points)
+        if len(places) != LANDMARK_COUNT or places == self._shown.vertebrae[self._index].landmarks_ras:
+            return
+        if self._isDragging:
+            seen = self._session.preview(self._nodes, edits.set_landmarks, self._index, places)
+            self._say(_words(seen.vertebrae[self._index]))
+            self.previewed.emit(seen)
+        else:
+            self._edit(edits.set_landmarks, self._index, places)
+
+    def _onPlaced(self, points: tuple[Any, ...]) -> None:
+        if len(points) < LANDMARK_COUNT:
+            label = self._shown.vertebrae[self._index].label
+            self._say(f"Click the {LANDMARK_NAMES[len(points)]} height point of {label}.")
+        else:
+            self._placing.stop()
+            self._edit(edits.set_landmarks, self._index, points[:LANDMARK_COUNT])
+
+    def _onPlacingEnded(self) -> None:
+        if self._points is None:
+            self._ui.landmarksButton.checked = False
+
+    def _say(self, words: str) -> None:
+        self._ui.landmarksLabel.text = words
+        self._ui.landmarksLabel.visible = bool(words)
+
+
+def _words(vertebra: ReportedVertebra) -> str:
+    heights = vertebra.heights_mm
+    if heights is None:
+        return f"{vertebra.label}: {describe(vertebra)}"
+    numbers = f"{heights.anterior:.1f}, {heights.middle:.1f}, {heights.posterior:.1f} mm"
+    return f"{vertebra.label}: {numbers}; {describe(vertebra)}"
