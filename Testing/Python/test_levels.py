@@ -65,6 +65,62 @@ def test_six_lumbar_vertebrae_over_a_clear_sacrum_and_under_a_clear_rib_give_a_s
     assert [name.level for name in names] == ["S1", "L6", "L5", "L4", "L3", "L2", "L1", "T12", "T11"]
 
 
+def test_a_sixth_free_body_below_clear_ribs_is_l6_as_a_lumbarized_s1_is() -> None:
+    known = [thinks(level, 0.9999999) for level in ("L1", "T12", "T11", "T10")]
+    evidence = np.stack([thinks("L5", 0.9999999), *[UNIFORM] * 4, *known])
+
+    names = name_levels(evidence, [1] * 8)
+
+    assert [name.level for name in names] == ["L6", "L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10"]
+
+
+def test_four_free_lumbar_vertebrae_over_a_sacrum_leave_l5_to_the_sacrum() -> None:
+    sure = 0.9999999
+    opinions = [("S1", sure), ("L5", 0.9), *((name, sure) for name in ("L3", "L2", "L1", "T12", "T11", "T10"))]
+
+    names = name_levels(np.stack([thinks(level, share) for level, share in opinions]), [1] * 7)
+
+    assert [name.level for name in names] == ["L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10"]
+
+
+def test_thirteen_ribs_between_clear_anchors_give_a_t13() -> None:
+    sure = 0.9999999
+    opinions = [("S1", sure), *((f"L{n}", sure) for n in range(5, 0, -1)), ("T12", 0.9), ("T12", 0.9)]
+    opinions += [(f"T{n}", sure) for n in range(11, 0, -1)]
+
+    names = name_levels(np.stack([thinks(level, share) for level, share in opinions]), [1] * 18)
+
+    assert [name.level for name in names][5:9] == ["L1", "T13", "T12", "T11"]
+    assert names[-1].level == "T1"
+
+
+def test_eleven_ribs_between_clear_anchors_leave_t12_out() -> None:
+    sure = 0.9999999
+    opinions = [("L3", sure), ("L2", sure), ("L1", sure), *((f"T{n}", sure) for n in range(11, 0, -1))]
+
+    names = name_levels(np.stack([thinks(level, share) for level, share in opinions]), [1] * 13)
+
+    assert [name.level for name in names][1:4] == ["L2", "L1", "T11"]
+
+
+@pytest.mark.parametrize("odd", ["T13", "L6"])
+def test_a_variant_is_not_told_where_the_evidence_does_not_ask_for_it(odd: str) -> None:
+    levels = ["L5", "L4", "L3", "L2", "L1", *(f"T{n}" for n in range(12, 5, -1))]
+
+    names = name_levels(np.stack([thinks(level, 0.6) for level in levels]), [1] * 11)
+
+    assert [name.level for name in names] == levels
+    assert odd not in {name.level for name in names}
+
+
+def test_two_opinions_that_are_one_level_apart_are_not_told_with_high_probability() -> None:
+    evidence = np.stack([thinks("L1", 0.9), thinks("T12", 0.9), thinks("T12", 0.9), thinks("T11", 0.9)])
+
+    names = name_levels(evidence, [1, 1, 1])
+
+    assert all(name.level is None or name.probability < 0.75 for name in names)
+
+
 def test_an_empty_column_has_no_names() -> None:
     assert name_levels(np.zeros((0, len(LEVEL_CLASSES))), []) == []
 

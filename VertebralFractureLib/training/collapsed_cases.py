@@ -21,7 +21,8 @@ SLAB_MM = 24
 """Half width in r of what is kept."""
 _COLLAPSED_SHARE = 0.4
 _GRADE_SHARES = {1: 0.15, 2: 0.35, 3: 0.5}
-_SHAPES = (WEDGE, BICONCAVE, CRUSH)
+_SHAPE_SHARES = {WEDGE: 0.25, BICONCAVE: 0.25, CRUSH: 0.5}
+"""Crushed bodies are half of them: flat over their whole depth, they are the ones that are taken for a disc."""
 
 
 def with_collapses(case: StraightCase, seed: int) -> StraightCase:
@@ -30,8 +31,13 @@ def with_collapses(case: StraightCase, seed: int) -> StraightCase:
     able = [i for i, v in enumerate(_boxed(case)) if v.complete and v.level != "S1"]
     chosen = [i for i in able if rng.random() < _COLLAPSED_SHARE]
     grades = list(_GRADE_SHARES)
+    shapes = list(_SHAPE_SHARES)
     plan = {
-        index: (int(rng.choice(grades, p=list(_GRADE_SHARES.values()))), str(rng.choice(_SHAPES))) for index in chosen
+        index: (
+            int(rng.choice(grades, p=list(_GRADE_SHARES.values()))),
+            str(rng.choice(shapes, p=list(_SHAPE_SHARES.values()))),
+        )
+        for index in chosen
     }
     return with_fractures(case, plan, rng)
 

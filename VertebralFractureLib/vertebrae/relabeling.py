@@ -19,7 +19,7 @@ from VertebralFractureLib.vertebrae.assembly import (
     without_judgment,
 )
 from VertebralFractureLib.vertebrae.grading import is_graded
-from VertebralFractureLib.vertebrae.level_assignment import STATES, LevelName, decode_levels
+from VertebralFractureLib.vertebrae.level_assignment import LEVELS, STATES, LevelName, decode_levels, states_of
 from VertebralFractureLib.vertebrae.naming import steps_between
 from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, Vertebra
 
@@ -50,18 +50,15 @@ def relabel_levels(extents_mm: Sequence[tuple[float, float]], names: Mapping[int
     for index, level in names.items():
         if not 0 <= index < count:
             raise ValueError(f"There is no vertebra {index}; the column has {count}, counted from 0 at the lowest.")
-        if level not in STATES:
+        if level not in LEVELS:
             raise ValueError(f"'{level}' is no level; use C1 to C7, T1 to T13, L1 to L6 or S1.")
     evidence = np.zeros((count, len(STATES)))
     evidence[:, STATES.index("S1")] = _NOT_SACRAL
     for index, level in names.items():
         evidence[index] = _CONTRADICTION
-        evidence[index, STATES.index(level)] = 0.0
+        evidence[index, states_of(level)] = 0.0
     decoded = decode_levels(evidence, steps_between(extents_mm))
-    return [
-        LevelName(names[i], 1.0) if i in names else LevelName(STATES[state], probability)
-        for i, (state, probability) in enumerate(decoded)
-    ]
+    return [LevelName(names[i], 1.0) if i in names else name for i, name in enumerate(decoded)]
 
 
 def relabel(vertebrae: Sequence[Vertebra], index: int, level: str) -> list[Vertebra]:
