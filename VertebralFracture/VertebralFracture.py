@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ if not (Path(__file__).resolve().parent / "VertebralFractureLib").is_dir():
     sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
+from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, DetectionOptions
 from VertebralFractureLib.scene import SceneNodes, find_results, read_report, refresh_colors
 from VertebralFractureLib.scene.replace_result import replace_result
 from VertebralFractureLib.scene.shown_reading import Reading, show_reading
@@ -34,10 +35,10 @@ from VertebralFractureLib.scene.spine_nodes import SpineNodes, add_spine_nodes, 
 from VertebralFractureLib.spine import STRAIGHTENED, SpineGrid, straighten
 from VertebralFractureLib.volume import CTVolume
 from VertebralFracturePanel import detection_run
-from VertebralFracturePanel.detection_run import DetectionRun, RunFailed, RunOptions
+from VertebralFracturePanel.detection_run import DetectionRun, RunFailed
 from VertebralFracturePanel.edit_session import Edit, EditSession
 from VertebralFracturePanel.help_text import HELP
-from VertebralFracturePanel.parameters import ADD, REPLACE, Parameters
+from VertebralFracturePanel.parameters import REPLACE, Parameters
 from VertebralFracturePanel.progress_estimate import ProgressEstimate
 from VertebralFracturePanel.results_view import ResultsView
 from VertebralFracturePanel.sample_data import registerSampleData
@@ -82,20 +83,34 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
     def parameters(self) -> Parameters:
         return Parameters(self.getParameterNode())
 
-    def detectFractures(self, volumeNode: Any, options: RunOptions | None = None) -> SceneNodes:
+    def detectFractures(
+        self,
+        volumeNode: Any,
+        *,
+        device: str = AUTOMATIC,
+        members: Sequence[str] = ALL_MEMBERS,
+        spacingMm: float | None = None,
+        threads: int | None = None,
+    ) -> SceneNodes:
         """Examine ``volumeNode`` and put the result into its scene; blocks until that is done (for scripts).
 
+        Args:
+            device: "automatic", "cpu" or "cuda".
+            members: ["all"], ["fastest"], or names of networks of the fracture ensemble.
+            spacingMm: of the straightened volume, 0.5 to 2; None is 1. The networks keep their own grid.
+            threads: CPU threads; None leaves the choice to PyTorch.
+
         Raises:
-            UnusableVolume, TorchMissing, RunFailed: each with a sentence for the user.
+            OptionRefused, UnusableVolume, TorchMissing, RunFailed: each with a sentence for the user.
         """
-        run = self.startDetection(volumeNode, options)
+        run = self.startDetection(volumeNode, DetectionOptions(None, threads, device, tuple(members), spacingMm))
         run.wait()
         run.release()
         if run.state != detection_run.DONE:
             raise RunFailed(run.error or "The detection was cancelled.")
         return run.nodes
 
-    def startDetection(self, volumeNode: Any, options: RunOptions | None = None) -> DetectionRun:
+    def startDetection(self, volumeNode: Any, options: DetectionOptions | None = None) -> DetectionRun:
         """Start a detection that runs beside Slicer and return it, running.
 
         Raises:
@@ -177,8 +192,6 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.logic = self.logic or VertebralFractureLogic()
         self.ui.noticeLabel.text = RESEARCH_USE_ONLY
         self.ui.helpLabel.text = HELP
-        self.ui.secondRunSelector.addItem("keep the earlier result", ADD)
-        self.ui.secondRunSelector.addItem("replace it (verdicts stay)", REPLACE)
         self.view = ResultsView(self.ui, self.logic)
         self.updateTimer = qt.QTimer()
         self.updateTimer.setSingleShot(True)
@@ -198,8 +211,7 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def connectWidgets(self) -> None:
         self.ui.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onInputChanged)
         self.ui.detectButton.connect("clicked(bool)", self.onDetectButton)
-        self.ui.secondRunSelector.connect("currentIndexChanged(int)", self.onOptionsChanged)
-        self.ui.threadsSpinBox.connect("valueChanged(int)", self.onOptionsChanged)
+        self.view.advancedSection.changed.connect(lambda: self.view.advancedSection.keepChoices(self.logic.parameters))
 
     def cleanup(self) -> None:
         for run in (*self.endedRuns, *([self.run] if self.run is not None else [])):
@@ -228,10 +240,7 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         parameters = self.logic.parameters
         if parameters.inputVolume is not None:
             self.ui.inputSelector.setCurrentNode(parameters.inputVolume)
-        # Read both before either is written, because each change writes both.
-        secondRun, threads = parameters.secondRun, parameters.threads
-        self.ui.secondRunSelector.setCurrentIndex((ADD, REPLACE).index(secondRun))
-        self.ui.threadsSpinBox.value = threads or 0
+        self.view.advancedSection.showChoices(parameters)
         self.updatePanel()
 
     def onInputChanged(self, volumeNode: Any) -> None:
@@ -242,19 +251,13 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.message = ""
         self.updatePanel()
 
-    def onOptionsChanged(self, _value: Any = None) -> None:
-        self.logic.parameters.secondRun = (ADD, REPLACE)[self.ui.secondRunSelector.currentIndex]
-        self.logic.parameters.threads = int(self.ui.threadsSpinBox.value) or None
-
     def onDetectButton(self, _checked: bool = False) -> None:
         if self.run is not None:
             self.run.cancel()
             return
         self.releaseEndedRuns()
         try:
-            run = self.logic.startDetection(
-                self.ui.inputSelector.currentNode(), RunOptions(self.logic.parameters.threads)
-            )
+            run = self.logic.startDetection(self.ui.inputSelector.currentNode(), self.logic.parameters.options)
         except (UnusableVolume, TorchMissing) as error:
             self.showMessage(str(error))
             return

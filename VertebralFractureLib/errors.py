@@ -16,6 +16,14 @@ class OutputRefused(VertebralFractureError):
     """The output folder cannot be used without harming something of the user's (exit code 2)."""
 
 
+class OptionRefused(VertebralFractureError):
+    """An option has a value that it cannot have (exit code 2)."""
+
+
+class DeviceMissing(VertebralFractureError):
+    """The device that was asked for is not there, or failed (exit code 2)."""
+
+
 class UnusableCorrection(VertebralFractureError):
     """A file or option with a reader's corrections cannot be used (exit code 2)."""
 

@@ -94,21 +94,20 @@ def serve(request: Request, lines: JsonLines) -> int:
     """Read the CT that ``request`` names, say ``{"ready": true}``, and answer until standard input closes or says stop.
 
     Args:
-        request: ``input`` and perhaps ``series``, ``threads``, ``weights_folder``, as for the worker that runs once.
+        request: ``input`` and perhaps ``series`` and options, as for the worker that runs once.
 
     Raises:
         UnreadableVolume: when there is no such CT.
+        OptionRefused: when an option has a value that it cannot have.
     """
     from VertebralFractureLib.pipeline import DetectionOptions, Rescorer
     from VertebralFractureLib.volume import read_volume
 
     inbox = Inbox()
     threading.Thread(target=_listen, args=(inbox,), daemon=True).start()
-    weights, threads, series = request.get("weights_folder"), request.get("threads"), request.get("series")
+    series, options = request.get("series"), DetectionOptions.from_request(request)
     ct = read_volume(Path(str(request["input"])), series=str(series) if series else None)
-    rescorer = Rescorer(
-        ct, DetectionOptions(Path(str(weights)) if weights else None, int(threads) if threads else None)
-    )
+    rescorer = Rescorer(ct, options)
     lines.write({"ready": True, "commands": list(_COMMANDS)})
     while (received := inbox.next()) is not None:
         asked, token = received

@@ -3,10 +3,10 @@
 Standard output carries one JSON object per line: ``{"stage", "fraction"}`` while it works, then one line with
 ``"done"`` or ``"error"``. It imports neither Slicer nor Qt, so that a crash or a cancel costs Slicer nothing.
 
-The request: ``{"input": file or folder, "output": folder, "series": null, "threads": null, "weights_folder": null,
-"stop_when_input_closes": false, "resident": false}``. With ``stop_when_input_closes`` the worker ends at once when its
-standard input is closed, which is how it is cancelled through a launcher, and how it never outlives the program that
-started it. The output folder gets ``report.json``, ``vertebrae.csv`` and, when there is one, ``spine.npz``. With
+The request: ``{"input": file or folder, "output": folder, "series": null, "stop_when_input_closes": false, "resident":
+false}`` and what ``DetectionOptions.to_request`` gives. With ``stop_when_input_closes`` the worker ends at once when
+its standard input is closed, which is how it is cancelled through a launcher, and how it never outlives the program
+that started it. The output folder gets ``report.json``, ``vertebrae.csv`` and, when there is one, ``spine.npz``. With
 ``resident`` the worker stays and answers requests, see ``VertebralFractureLib.resident``.
 """
 
@@ -18,7 +18,7 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from VertebralFractureLib.cli.exit_codes import BAD_INPUT, CANCELLED, DEFECT, DONE, NOT_EVALUABLE_CODE
 from VertebralFractureLib.cli.progress_display import JsonLines
@@ -62,11 +62,10 @@ def _end_with_standard_input() -> None:
     os._exit(CANCELLED)
 
 
-def _work(request: dict[str, str | int | None], lines: JsonLines) -> tuple[int, Path]:
+def _work(request: dict[str, Any], lines: JsonLines) -> tuple[int, Path]:
     from VertebralFractureLib.pipeline import DetectionOptions, detect_in_file
 
-    weights, threads, series = request.get("weights_folder"), request.get("threads"), request.get("series")
-    options = DetectionOptions(Path(str(weights)) if weights else None, int(threads) if threads else None)
+    series, options = request.get("series"), DetectionOptions.from_request(request)
     detection = detect_in_file(
         Path(str(request["input"])), series=str(series) if series else None, options=options, listener=lines
     )

@@ -23,9 +23,11 @@ MODEL_FREE = (
 HEAVY = {"torch", "slicer", "qt", "vtk", "matplotlib", "scipy", f"{PACKAGE}.training", f"{PACKAGE}.phantom"}
 
 # The one direction of the data: a part may import from the parts on its right, and from nothing else of ours.
-SHARED = {"errors", "progress", "torch_arrays", "weights", "__init__"}
+SHARED = {"errors", "options", "progress", "torch_arrays", "weights", "__init__"}
 MAY_IMPORT = {
     "errors": set(),
+    "options": {"errors"},
+    "compute_device": {"errors", "options"},
     "progress": {"errors"},
     "torch_arrays": set(),
     "weights": {"errors", "torch_arrays"},
@@ -37,7 +39,7 @@ MAY_IMPORT = {
     "report": SHARED | {"volume", "cord", "spine", "fracture", "vertebrae"},
     "scene": SHARED | {"volume", "cord", "spine", "fracture", "vertebrae", "report", "correction"},
     "correction": SHARED | {"volume", "cord", "spine", "fracture", "vertebrae", "report"},
-    "pipeline": SHARED | {"volume", "cord", "spine", "fracture", "vertebrae", "report", "correction"},
+    "pipeline": SHARED | {"compute_device", "volume", "cord", "spine", "fracture", "vertebrae", "report", "correction"},
     "reference": SHARED | {"volume", "cord", "spine", "vertebrae"},
 }
 SLICER_SIDE = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK"}

@@ -25,6 +25,7 @@ from VertebralFractureLib.correction import (
 from VertebralFractureLib.errors import UnusableCorrection
 from VertebralFractureLib.pipeline import Detection, DetectionOptions
 from VertebralFractureLib.report import report_to_json
+from VertebralFractureLib.report.spine_report import REVISION
 from VertebralFractureLib.scene import find_results, load_mrb, new_scene, read_report, save_mrb, write_scene
 from VertebralFractureLib.scene.corrected_scene import read_correction, write_correction
 from VertebralFractureLib.volume import CTVolume, write_volume
@@ -170,7 +171,7 @@ def test_a_scene_and_a_report_that_the_first_version_wrote_are_opened_and_correc
 
 def test_a_scene_of_a_newer_version_is_refused_with_a_clear_word():
     scene = load_mrb(FIRST_VERSION / "scene.mrb")
-    find_results(scene)[-1].table.SetAttribute("VertebralFracture.revision", "3")
+    find_results(scene)[-1].table.SetAttribute("VertebralFracture.revision", str(REVISION + 1))
 
     with pytest.raises(ValueError, match="newer version of VertebralFracture"):
         read_report(scene)

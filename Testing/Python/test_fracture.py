@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from VertebralFractureLib.cord import Centerline
-from VertebralFractureLib.errors import NotEvaluable, WeightsDamaged
+from VertebralFractureLib.errors import NotEvaluable, OptionRefused
 from VertebralFractureLib.fracture import FractureSequence, fracture_weights_sha256, score_sequence, score_series
 from VertebralFractureLib.fracture.network import FractureNetwork, NetworkOptions
 from VertebralFractureLib.fracture.patches import (
@@ -226,7 +226,7 @@ def test_a_single_member_can_be_asked_and_a_missing_one_is_refused(tmp_path: Pat
     alone = score_sequence(spine, weights_folder=folder, members=["sagittal"])
 
     assert list(alone.member_probability) == ["sagittal"]
-    with pytest.raises(WeightsDamaged, match="fracture-nothing"):
+    with pytest.raises(OptionRefused, match="'nothing'; use all, fastest, or some of sagittal, straight"):
         score_sequence(spine, weights_folder=folder, members=["nothing"])
 
 

@@ -14,13 +14,14 @@ import tempfile
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import qt
 
 import VertebralFractureLib
+from VertebralFractureLib.options import DetectionOptions
 from VertebralFractureLib.report import SpineReport, report_from_json
 from VertebralFractureLib.scene import SceneNodes, scene_steps
 from VertebralFractureLib.scene.remove_result import remove_result
@@ -41,13 +42,6 @@ WATCH_MS = 20
 Steps = Generator[int, None, Any]
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """``threads`` None leaves the choice to PyTorch."""
-
-    threads: int | None = None
-
-
 class RunFailed(Exception):
     """The detection gave no result; the message says why."""
 
@@ -58,7 +52,7 @@ class DetectionRun:
     def __init__(
         self,
         volumeNode: Any,
-        options: RunOptions | None = None,
+        options: DetectionOptions | None = None,
         createProcess: Callable[[], WorkerProcess] = WorkerProcess,
     ) -> None:
         """
@@ -72,7 +66,7 @@ class DetectionRun:
         self.nodes: SceneNodes | None = None
         self.volumeNode = volumeNode
         self._export = exportOf(volumeNode)
-        self._options = options or RunOptions()
+        self._options = options or DetectionOptions()
         self._process = createProcess()
         self._process.messageReceived.connect(self._onMessage)
         self._answer: dict[str, Any] = {}
@@ -195,8 +189,8 @@ class DetectionRun:
         request = {
             "input": str(folder / "input.nrrd"),
             "output": str(folder / "result"),
-            "threads": self._options.threads,
             "stop_when_input_closes": True,
+            **self._options.to_request(),
         }
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
         self._process.start(WORKER_MODULE, [str(folder / "request.json")], LIBRARY_FOLDER)

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, DEVICES, FASTEST_MEMBER, DetectionOptions
 from VertebralFractureLib.report import OWN_RULE
 from VertebralFractureLib.vertebrae import GRADING_RULES
 
 ADD, REPLACE = "add", "replace"
 """What detecting again does with the earlier result of the same volume."""
+OWN_SPACING_MM = 1.0
+SPACINGS_MM = (0.5, 0.8, OWN_SPACING_MM, 1.5)
+"""Of the straightened volume that is shown; the networks' own grid is the default."""
 
 
 class Parameters:
@@ -82,6 +86,41 @@ class Parameters:
     @threads.setter
     def threads(self, value: int | None) -> None:
         self._set("Threads", str(value or 0))
+
+    @property
+    def device(self) -> str:
+        value = self._node.GetParameter("Device")
+        return value if value in DEVICES else AUTOMATIC
+
+    @device.setter
+    def device(self, value: str) -> None:
+        self._set("Device", value)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """``ALL_MEMBERS`` or ``FASTEST_MEMBER``."""
+        return FASTEST_MEMBER if self._node.GetParameter("Members") == FASTEST_MEMBER[0] else ALL_MEMBERS
+
+    @members.setter
+    def members(self, value: tuple[str, ...]) -> None:
+        self._set("Members", value[0])
+
+    @property
+    def spacingMm(self) -> float:
+        """Of the straightened volume; one of ``SPACINGS_MM``."""
+        value = self._number("SpacingMm", float)
+        return value if value in SPACINGS_MM else OWN_SPACING_MM
+
+    @spacingMm.setter
+    def spacingMm(self, value: float) -> None:
+        self._set("SpacingMm", repr(value))
+
+    @property
+    def options(self) -> DetectionOptions:
+        """What a detection that is started now gets."""
+        return DetectionOptions(
+            threads=self.threads, device=self.device, members=self.members, spacing_mm=self.spacingMm
+        )
 
     def _set(self, name: str, text: str) -> None:
         if self._node.GetParameter(name) != text:

@@ -16,6 +16,7 @@ from VertebralFractureLib.scene import SceneNodes
 from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFractureLib.scene.shown_reading import Reading, read_shown_report, reading_of, show_reading
 from VertebralFracturePanel.added_vertebra import AddedVertebra
+from VertebralFracturePanel.advanced_section import AdvancedSection
 from VertebralFracturePanel.correct_section import CorrectSection
 from VertebralFracturePanel.display_section import DisplaySection
 from VertebralFracturePanel.export_section import ExportSection
@@ -42,6 +43,7 @@ class ResultsView:
         self.addedVertebra = AddedVertebra(ui, self.correctSection.edit)
         self.displaySection = DisplaySection(ui)
         self.exportSection = ExportSection(ui)
+        self.advancedSection = AdvancedSection(ui)
         self.vertebraWalk = VertebraWalk(ui)
         self.sideBySide = SideBySide()
         ui.resultSelector.connect("currentIndexChanged(int)", self._onResultChosen)
@@ -108,6 +110,7 @@ class ResultsView:
         self.readingSection.show(reading, own)
         self.displaySection.show(nodes)
         self.exportSection.show(nodes, shown)
+        self.advancedSection.showResult(nodes, shown)
         self.vertebraWalk.show(nodes, shown, self._logic.parameters.chosenVertebra if nodes is not None else None)
         self._showCorrectSection()
         self._showSideBySide()

@@ -17,6 +17,7 @@ from VertebralFractureLib.cli.output_folder import complete_or_absent, refuse_fo
 from VertebralFractureLib.cli.progress_display import progress_listener
 from VertebralFractureLib.cli.table import report_table
 from VertebralFractureLib.errors import OutputRefused
+from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, DetectionOptions
 from VertebralFractureLib.progress import CancelToken, StageProgress
 
 if TYPE_CHECKING:
@@ -55,23 +56,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
     parser.add_argument("--weights", type=Path, default=None, help="folder of other weights, for example your own")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: torch's choice)")
+    parser.add_argument(
+        "--device",
+        default=AUTOMATIC,
+        help="automatic (an NVIDIA graphics card where PyTorch sees one, else the CPU), cpu, or cuda",
+    )
+    parser.add_argument(
+        "--members",
+        nargs="+",
+        default=ALL_MEMBERS,
+        metavar="NAME",
+        help="fracture networks to ask: all (default), fastest (one alone), or their names",
+    )
+    parser.add_argument(
+        "--spacing",
+        type=float,
+        default=None,
+        metavar="MM",
+        help="of the straightened volume, 0.5 to 2 (default 1); what the networks see does not change",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     from VertebralFractureLib.cli.corrections import read_correction, with_corrections
     from VertebralFractureLib.cli.write_results import write_results
-    from VertebralFractureLib.pipeline import DetectionOptions, detect_in_file
+    from VertebralFractureLib.pipeline import detect_in_file
 
     if arguments.list_series:
         return _list_series(arguments.input)
     if arguments.out is None:
         raise OutputRefused("Say with --out into which folder the result shall go.")
+    options = DetectionOptions(
+        arguments.weights, arguments.threads, arguments.device, tuple(arguments.members), arguments.spacing
+    )
     refuse_foreign_folder(arguments.out)
     correction = read_correction(arguments.correction, arguments.centerline)
     if arguments.series is None and arguments.progress == "bar":
         _tell_of_other_series(arguments.input)
     listener, token = progress_listener(arguments.progress), CancelToken()
-    options = DetectionOptions(arguments.weights, arguments.threads)
     with cancel_on_interrupt(token), complete_or_absent(arguments.out) as folder:
         detection = detect_in_file(
             arguments.input, series=arguments.series, options=options, listener=listener, token=token

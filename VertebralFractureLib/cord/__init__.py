@@ -26,19 +26,19 @@ __all__ = [
 
 
 def detect_canal(
-    ct: CTVolume, *, weights_folder: Path | None = None, progress: StageProgress | None = None
+    ct: CTVolume, *, weights_folder: Path | None = None, device: str = "cpu", progress: StageProgress | None = None
 ) -> CanalDetection:
     """See ``cord.detection.detect_canal``; PyTorch is loaded with the first call."""
     from VertebralFractureLib.cord import detection
 
-    return detection.detect_canal(ct, weights_folder=weights_folder, progress=progress)
+    return detection.detect_canal(ct, weights_folder=weights_folder, device=device, progress=progress)
 
 
 def detect_centerline(
-    ct: CTVolume, *, weights_folder: Path | None = None, progress: StageProgress | None = None
+    ct: CTVolume, *, weights_folder: Path | None = None, device: str = "cpu", progress: StageProgress | None = None
 ) -> Centerline:
     """The centerline alone; raises as ``detect_canal``."""
-    return detect_canal(ct, weights_folder=weights_folder, progress=progress).centerline
+    return detect_canal(ct, weights_folder=weights_folder, device=device, progress=progress).centerline
 
 
 def cord_weights_sha256(weights_folder: Path | None = None) -> str:
@@ -49,12 +49,12 @@ def cord_weights_sha256(weights_folder: Path | None = None) -> str:
 
 
 def canal_evidence(
-    ct: CTVolume, *, weights_folder: Path | None = None, progress: StageProgress | None = None
+    ct: CTVolume, *, weights_folder: Path | None = None, device: str = "cpu", progress: StageProgress | None = None
 ) -> CanalEvidence:
     """What the network sees of the canal, for drawing and repairing; see ``cord.anchored_path.canal_evidence``."""
     from VertebralFractureLib.cord import anchored_path
 
-    return anchored_path.canal_evidence(ct, weights_folder=weights_folder, progress=progress)
+    return anchored_path.canal_evidence(ct, weights_folder=weights_folder, device=device, progress=progress)
 
 
 def draw_centerline(evidence: CanalEvidence, points_ras: FloatArray) -> RepairedCenterline:

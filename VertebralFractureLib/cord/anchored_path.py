@@ -39,16 +39,16 @@ class CanalEvidence:
 
 
 def canal_evidence(
-    ct: CTVolume, *, weights_folder: Path | None = None, progress: StageProgress | None = None
+    ct: CTVolume, *, weights_folder: Path | None = None, device: str = "cpu", progress: StageProgress | None = None
 ) -> CanalEvidence:
-    """Run the canal network over the CT.
+    """Run the canal network over the CT, on ``device`` as torch names it.
 
     Raises:
         WeightsDamaged: when the weights are missing or damaged.
         Cancelled: from ``progress``.
     """
     weights = load_weights("cord", weights_folder)
-    network = network_from_weights(weights.tensors, weights.config)
+    network = network_from_weights(weights.tensors, weights.config).to(device)
     stack = axial_stack(ct)
     return CanalEvidence(stack, canal_candidates(network, stack, progress))
 

@@ -145,6 +145,7 @@ class _Reader:
         """Read whole slices, or windows of ``size`` (height, width) pixels around RAS R and A ``(n, 2)``."""
         count = len(self._slices)
         offsets = torch.arange(CHANNELS) - CHANNELS // 2
+        device = next(self._network.parameters()).device
         with torch.inference_mode():
             for start in range(0, len(rows), _SLICES_PER_BATCH):
                 batch = to_tensor(rows[start : start + _SLICES_PER_BATCH])
@@ -160,7 +161,8 @@ class _Reader:
                             for near, (i, j) in zip(neighbours, corner.tolist(), strict=True)
                         ]
                     )
-                self._enter(to_array(batch), corner, *self._network(slices))
+                logits, boxes = self._network(slices.to(device))
+                self._enter(to_array(batch), corner, logits.cpu(), boxes.cpu())
                 report((start + len(batch)) / len(rows))
 
     def _corners(self, centre_mm: FloatArray, size: tuple[int, int]) -> NDArray[np.int_]:

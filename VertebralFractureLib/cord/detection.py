@@ -38,9 +38,9 @@ class CanalDetection:
 
 
 def detect_canal(
-    ct: CTVolume, *, weights_folder: Path | None = None, progress: StageProgress | None = None
+    ct: CTVolume, *, weights_folder: Path | None = None, device: str = "cpu", progress: StageProgress | None = None
 ) -> CanalDetection:
-    """Find the spinal canal.
+    """Find the spinal canal; the network runs on ``device``, as torch names it.
 
     Raises:
         NoSpineFound: when the scan is too short, or no canal of ``SHORTEST_SPINE_MM`` is found with confidence.
@@ -55,7 +55,7 @@ def detect_canal(
         raise NoSpineFound(
             f"The scan covers only {height:.0f} mm from bottom to top; at least {SHORTEST_SPINE_MM:.0f} mm are needed."
         )
-    network = network_from_weights(weights.tensors, weights.config)
+    network = network_from_weights(weights.tensors, weights.config).to(device)
     candidates = candidates_for_detection(network, stack, progress)
     path = canal_path(candidates.position_mm, candidates.probability, stack.spacing_mm[2])
     centerline = None if path is None else centerline_from_path(stack, candidates, path)

@@ -62,19 +62,17 @@ def _sequence(reported: ReportedSequence) -> FractureSequence:
     """What is needed to score vertebrae.
 
     A report holds the members' mean and standard deviation, which two members a deviation to each side have as well;
-    which patches the field of view cuts is not in it.
+    which patches the field of view cuts is not in it. One network alone has no deviation.
     """
     positions = np.array(reported.positions_mm, dtype=np.float64)
     probability = np.array(reported.probability, dtype=np.float64)
     uncertainty = np.array(reported.uncertainty, dtype=np.float64)
+    members = {"low": (probability - uncertainty).clip(0.0), "high": (probability + uncertainty).clip(max=1.0)}
     return FractureSequence(
         positions_mm=positions,
         probability=probability,
         uncertainty=uncertainty,
         inside_fraction=np.ones_like(positions),
-        member_probability={
-            "low": (probability - uncertainty).clip(0.0),
-            "high": (probability + uncertainty).clip(max=1.0),
-        },
+        member_probability=members if uncertainty.any() else {"only": probability},
         scan_probability=float("nan"),
     )

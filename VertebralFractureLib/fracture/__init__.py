@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
+from VertebralFractureLib.fracture.members import PREFIX, chosen_members
+from VertebralFractureLib.options import ALL_MEMBERS
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.spine import SpineVolume
-from VertebralFractureLib.weights import load_weights, weights_names
+from VertebralFractureLib.weights import load_weights
 
 __all__ = ["FractureSequence", "fracture_weights_sha256", "score_sequence", "score_series"]
 
@@ -17,19 +19,23 @@ def score_sequence(
     spine: SpineVolume,
     *,
     weights_folder: Path | None = None,
-    members: Sequence[str] | None = None,
+    members: Sequence[str] = ALL_MEMBERS,
+    device: str = "cpu",
     progress: StageProgress | None = None,
 ) -> FractureSequence:
     """The ensemble's fracture probability along a spine; see ``fracture.scoring`` (torch is imported here, not before).
 
     Raises:
         NotEvaluable: when too little of the spine lies inside the volume.
-        WeightsDamaged: when a member is missing or damaged.
+        OptionRefused: when there is no such member.
+        WeightsDamaged: when a file is missing or damaged.
         Cancelled: from ``progress``.
     """
     from VertebralFractureLib.fracture import scoring
 
-    return scoring.score_sequence(spine, weights_folder=weights_folder, members=members, progress=progress)
+    return scoring.score_sequence(
+        spine, weights_folder=weights_folder, members=members, device=device, progress=progress
+    )
 
 
 def score_series(
@@ -45,11 +51,12 @@ def score_series(
     return scoring.score_series(sequence, spans_mm, weights_folder=weights_folder)
 
 
-def fracture_weights_sha256(weights_folder: Path | None = None) -> dict[str, str]:
-    """SHA-256 of every member's weights file, by the weights' name; each file is checked against its manifest.
+def fracture_weights_sha256(weights_folder: Path | None = None, members: Sequence[str] = ALL_MEMBERS) -> dict[str, str]:
+    """SHA-256 of each asked member's weights file, by the weights' name; each file is checked against its manifest.
 
     Raises:
+        OptionRefused: when there is no such member.
         WeightsDamaged: when a file is missing or damaged.
     """
-    names = weights_names("fracture-", weights_folder)
+    names = (PREFIX + name for name in chosen_members(members, weights_folder))
     return {name: load_weights(name, weights_folder).sha256 for name in names}

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from VertebralFractureLib.errors import NotEvaluable, WeightsDamaged
+from VertebralFractureLib.errors import NotEvaluable
 from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
+from VertebralFractureLib.fracture.members import PREFIX, chosen_members
 from VertebralFractureLib.fracture.network import GRADES, FractureNetwork, NetworkOptions
 from VertebralFractureLib.fracture.patches import (
     PatchGrid,
@@ -25,14 +26,14 @@ from VertebralFractureLib.fracture.patches import (
     sample_patches,
 )
 from VertebralFractureLib.fracture.pooling import LEAST_INSIDE, logit, sigmoid
+from VertebralFractureLib.options import ALL_MEMBERS
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.spine import SpineVolume
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
-from VertebralFractureLib.weights import Weights, load_weights, restore, weights_names
+from VertebralFractureLib.weights import Weights, load_weights, restore
 
 FloatArray = NDArray[np.float64]
 
-PREFIX = "fracture-"
 _LEAST_INSIDE_FOR_SERIES = 0.9
 _LEAST_POSITIONS = 3
 _PATCHES_PER_CHUNK = 32
@@ -76,12 +77,15 @@ class SpinePatches:
 
 def raw_scores(network: FractureNetwork, sampled: SpinePatches) -> RawScores:
     """Run one member over a whole spine: the mean of its answers to the patches and to their mirror image."""
-    valid = torch.ones(1, len(sampled.positions_mm))
+    device = next(network.parameters()).device
+    code, valid = sampled.code[None].to(device), torch.ones(1, len(sampled.positions_mm), device=device)
     answers = []
     with torch.inference_mode():
         for patches in (sampled.patches, sampled.patches.flip(-1)):
-            features = torch.cat([network.encoder(part) for part in torch.split(patches, _PATCHES_PER_CHUNK)])
-            logits, heights, _ = network.answer(features[None], sampled.code[None], valid)
+            features = torch.cat(
+                [network.encoder(part.to(device)) for part in torch.split(patches, _PATCHES_PER_CHUNK)]
+            )
+            logits, heights, _ = network.answer(features[None], code, valid)
             answers.append(torch.cat([logits[0], heights[0]], dim=1))
     answer = to_array((0.5 * (answers[0] + answers[1])).double())
     return RawScores(sampled.positions_mm, answer[:, :GRADES], 20.0 * answer[:, GRADES:], sampled.inside_fraction)
@@ -91,7 +95,8 @@ def score_sequence(
     spine: SpineVolume,
     *,
     weights_folder: Path | None = None,
-    members: Sequence[str] | None = None,
+    members: Sequence[str] = ALL_MEMBERS,
+    device: str = "cpu",
     progress: StageProgress | None = None,
 ) -> FractureSequence:
     """The ensemble's fracture probability along a ``straightened`` spine volume.
@@ -102,29 +107,30 @@ def score_sequence(
     Args:
         spine: from ``spine.straighten``.
         weights_folder: folder with a weights manifest; the weights that ship when None.
-        members: names without the prefix ``fracture-``; all that the folder holds when None.
+        members: names without the prefix ``fracture-``, or a choice as ``chosen_members`` takes it.
+        device: where the networks run, as torch names it.
         progress: called after each member.
 
     Raises:
         NotEvaluable: when fewer than three patches lie inside the field of view.
-        WeightsDamaged: when there is no such member, or its file is damaged.
+        OptionRefused: when there is no such member.
+        WeightsDamaged: when a file is missing or damaged.
         Cancelled: from ``progress``.
     """
-    names = [PREFIX + name for name in members] if members is not None else weights_names(PREFIX, weights_folder)
-    if not names:
-        raise WeightsDamaged("The weights of the fracture model are missing; install VertebralFracture again.")
+    names = chosen_members(members, weights_folder)
     probability: dict[str, FloatArray] = {}
     sampled: dict[PatchGrid, SpinePatches] = {}
     for index, name in enumerate(names):
-        weights = load_weights(name, weights_folder)
+        weights = load_weights(PREFIX + name, weights_folder)
         network, grid = network_from_weights(weights)
+        network.to(device)
         if grid not in sampled:
             sampled[grid] = SpinePatches.of(spine, grid)
         scores = raw_scores(network, sampled[grid])
         if np.count_nonzero(scores.inside_fraction >= LEAST_INSIDE) < _LEAST_POSITIONS:
             raise NotEvaluable("Too little of the spine lies inside the volume to look for fractures.")
         line = weights.config["calibration"]["vertebra"]
-        probability[name.removeprefix(PREFIX)] = calibrated(scores.logits[:, 0], line)
+        probability[name] = calibrated(scores.logits[:, 0], line)
         if progress is not None:
             progress((index + 1) / len(names))
     stacked = np.stack(list(probability.values()))

@@ -5,35 +5,36 @@ A scan that cannot be judged comes back as a report that says so; only bad input
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from VertebralFractureLib.compute_device import is_of_the_card, usable_device
 from VertebralFractureLib.cord import Centerline, cord_weights_sha256, detect_centerline
-from VertebralFractureLib.errors import NotEvaluable
+from VertebralFractureLib.errors import DeviceMissing, NotEvaluable
 from VertebralFractureLib.fracture import FractureSequence, fracture_weights_sha256, score_sequence, score_series
+from VertebralFractureLib.fracture.members import chosen_members
+from VertebralFractureLib.options import AUTOMATIC, CPU, CUDA, DetectionOptions
 from VertebralFractureLib.pipeline.memory import peak_memory_mb
 from VertebralFractureLib.progress import STAGES, CancelToken, ProgressListener, StageProgress
 from VertebralFractureLib.report import SpineReport
 from VertebralFractureLib.report.build_report import build_not_evaluable_report, build_report
-from VertebralFractureLib.spine import SpineVolume, straighten
+from VertebralFractureLib.spine import SpineGrid, SpineVolume, straighten
 from VertebralFractureLib.vertebrae import find_vertebrae, score_vertebrae, vertebrae_weights_sha256
 from VertebralFractureLib.volume import CTVolume, read_volume
 
-
-@dataclass(frozen=True)
-class DetectionOptions:
-    """``weights_folder`` None means the weights that ship; ``threads`` None leaves torch's own choice."""
-
-    weights_folder: Path | None = None
-    threads: int | None = None
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Detection:
-    """The report and what it was made from; the parts after a step that gave up are ``None``."""
+    """The report and what it was made from; the parts after a step that gave up are ``None``.
+
+    ``spine`` has the spacing that the options ask for; the networks saw the same spine on a grid of 1 mm.
+    """
 
     report: SpineReport
     ct: CTVolume
@@ -71,11 +72,14 @@ def detect_in_file(
 
     Raises:
         UnreadableVolume: when the input is not a CT volume that can be used.
+        OptionRefused, DeviceMissing: as ``detect``, before anything is read.
         WeightsDamaged: when the models are not what they should be.
         Cancelled: when ``token`` was set.
     """
-    token = token or CancelToken()
-    watch = Stopwatch()
+    options, token, watch = options or DetectionOptions(), token or CancelToken(), Stopwatch()
+    chosen_members(options.members, options.weights_folder)
+    if options.device == CUDA:
+        usable_device(CUDA)
     reading = StageProgress("read", listener, token)
     reading(0.0)
     with watch.stage("read"):
@@ -96,48 +100,113 @@ def detect(
 ) -> Detection:
     """Judge a volume; raises as ``detect_in_file`` does, except for reading.
 
+    Where the device was left to the program and the graphics card fails, everything is done again on the CPU.
+
     Args:
         centerline: a curve that a reader corrected or drew; the canal is not searched for then, and the canal
             network's weights are not among those that the report names.
         straightened: what gives the spine volume along a centerline, where rows of an earlier one can be used again;
             the same as ``straighten`` otherwise.
+
+    Raises:
+        OptionRefused: when there is no such fracture network.
+        DeviceMissing: when the graphics card that was asked for is not there, or fails.
     """
     options, token, watch = options or DetectionOptions(), token or CancelToken(), watch or Stopwatch()
     if options.threads is not None:
         import torch
 
         torch.set_num_threads(options.threads)
-    weights = options.weights_folder
-    sha256 = {
-        **({} if centerline else {"cord": cord_weights_sha256(weights)}),
-        **fracture_weights_sha256(weights),
-        **vertebrae_weights_sha256(weights),
-    }
-    spine: SpineVolume | None = None
-    sequence: FractureSequence | None = None
+    run = _Run(ct, centerline, straightened, options, listener, token, watch)
+    device = usable_device(options.device)
     try:
-        if centerline is None:
-            with watch.stage("cord"):
-                progress = StageProgress("cord", listener, token)
-                centerline = detect_centerline(ct, weights_folder=weights, progress=progress)
-        with watch.stage("spine"):
-            progress = StageProgress("spine", listener, token)
-            if straightened is None:
-                spine = straighten(ct, centerline, progress=progress, threads=options.threads)
-            else:
-                spine = straightened(centerline, progress)
-        with watch.stage("fracture"):
-            progress = StageProgress("fracture", listener, token)
-            sequence = score_sequence(spine, weights_folder=weights, progress=progress)
-        with watch.stage("vertebrae"):
-            progress = StageProgress("vertebrae", listener, token)
-            thickness = max(ct.spacing_mm)
-            found = find_vertebrae(spine, weights_folder=weights, slice_thickness_mm=thickness, progress=progress)
-            vertebrae = score_vertebrae(found, sequence)
-            spans = [(v.s_inferior_mm, v.s_superior_mm) for v in vertebrae if v.status == "scored"]
-            sequence = score_series(sequence, spans, weights_folder=weights)
-            report = build_report(ct, centerline, spine, sequence, vertebrae, sha256)
-    except NotEvaluable as error:
-        report = build_not_evaluable_report(ct, str(error), sha256, centerline)
-    report = replace(report, timings_s=dict(watch.seconds), peak_memory_mb=peak_memory_mb())
-    return Detection(report, ct, centerline, spine, sequence)
+        return run.on(device)
+    except RuntimeError as error:
+        if device == CPU or not is_of_the_card(error):
+            raise
+        if options.device != AUTOMATIC:
+            raise DeviceMissing(f"The graphics card failed ({_first_line(error)}); choose automatic or cpu.") from error
+        logger.warning("The graphics card failed (%s); going on with the CPU.", _first_line(error))
+    return run.on(CPU)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What ``detect`` was asked for."""
+
+    ct: CTVolume
+    centerline: Centerline | None
+    straightened: Callable[[Centerline, StageProgress], SpineVolume] | None
+    options: DetectionOptions
+    listener: ProgressListener | None
+    token: CancelToken
+    watch: Stopwatch
+
+    def on(self, device: str) -> Detection:
+        """All steps, with the networks on ``device``."""
+        ct, centerline, options, watch = self.ct, self.centerline, self.options, self.watch
+        weights = options.weights_folder
+        sha256 = {
+            **({} if centerline else {"cord": cord_weights_sha256(weights)}),
+            **fracture_weights_sha256(weights, options.members),
+            **vertebrae_weights_sha256(weights),
+        }
+        spine: SpineVolume | None = None
+        sequence: FractureSequence | None = None
+        try:
+            if centerline is None:
+                with watch.stage("cord"):
+                    centerline = detect_centerline(
+                        ct, weights_folder=weights, device=device, progress=self._progress("cord")
+                    )
+            with watch.stage("spine"):
+                if self.straightened is None:
+                    spine = straighten(ct, centerline, progress=self._progress("spine"), threads=options.threads)
+                else:
+                    spine = self.straightened(centerline, self._progress("spine"))
+            with watch.stage("fracture"):
+                sequence = score_sequence(
+                    spine,
+                    weights_folder=weights,
+                    members=options.members,
+                    device=device,
+                    progress=self._progress("fracture"),
+                )
+            with watch.stage("vertebrae"):
+                found = find_vertebrae(
+                    spine,
+                    weights_folder=weights,
+                    slice_thickness_mm=max(ct.spacing_mm),
+                    device=device,
+                    progress=self._progress("vertebrae"),
+                )
+                vertebrae = score_vertebrae(found, sequence)
+                spans = [(v.s_inferior_mm, v.s_superior_mm) for v in vertebrae if v.status == "scored"]
+                sequence = score_series(sequence, spans, weights_folder=weights)
+                report = build_report(ct, centerline, spine, sequence, vertebrae, sha256)
+            with watch.stage("spine"):
+                spine = self._as_shown(spine, centerline)
+        except NotEvaluable as error:
+            report = build_not_evaluable_report(ct, str(error), sha256, centerline)
+        report = replace(
+            report,
+            software=replace(report.software, device=device),
+            timings_s=dict(watch.seconds),
+            peak_memory_mb=peak_memory_mb(),
+        )
+        return Detection(report, ct, centerline, spine, sequence)
+
+    def _as_shown(self, spine: SpineVolume, centerline: Centerline) -> SpineVolume:
+        """The spine volume at the spacing that was asked for."""
+        spacing = self.options.spacing_mm
+        if spacing is None or spine.spacing_mm == (spacing,) * 3:
+            return spine
+        grid = SpineGrid(spacing_mm=(spacing,) * 3)
+        return straighten(self.ct, centerline, grid=grid, threads=self.options.threads)
+
+    def _progress(self, stage: str) -> StageProgress:
+        return StageProgress(stage, self.listener, self.token)
+
+
+def _first_line(error: RuntimeError) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.compute_device import usable_device
 from VertebralFractureLib.cord import Centerline, canal_evidence, draw_centerline, repair_centerline
-from VertebralFractureLib.pipeline.detection import Detection, DetectionOptions, detect
+from VertebralFractureLib.options import DetectionOptions
+from VertebralFractureLib.pipeline.detection import Detection, detect
 from VertebralFractureLib.progress import CancelToken, ProgressListener, StageProgress
 from VertebralFractureLib.report.privacy import VOXELS_SHA256, voxels_sha256
 from VertebralFractureLib.report.spine_report import Point
@@ -86,7 +88,7 @@ class Rescorer:
             points_ras: the centerline that ``extents_mm`` (arc lengths of lower and upper endplates) belong to.
         """
         spine = self._straightened(reader_centerline(points_ras), StageProgress("spine"))
-        return measure_bodies(spine, extents_mm, self._options.weights_folder)
+        return measure_bodies(spine, extents_mm, self._options.weights_folder, usable_device(self._options.device))
 
     def prepare(self) -> None:
         """Run the canal network now, so that the first drag does not wait for it."""
@@ -104,7 +106,8 @@ class Rescorer:
 
     def _canal_evidence(self) -> CanalEvidence:
         if self._evidence is None:
-            self._evidence = canal_evidence(self.ct, weights_folder=self._options.weights_folder)
+            device = usable_device(self._options.device)
+            self._evidence = canal_evidence(self.ct, weights_folder=self._options.weights_folder, device=device)
         return self._evidence
 
 

@@ -216,5 +216,7 @@ def _facts(report: SpineReport) -> str:
         if key != "modality"
     ]
     facts.append(("Software", f"VertebralFracture {report.software.version}"))
+    if report.software.device is not None:
+        facts.append(("Computed on", {"cpu": "the CPU", "cuda": "a graphics card (CUDA)"}[report.software.device]))
     facts += [(f"Weights {name}", sha256) for name, sha256 in report.software.weights_sha256.items()]
     return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts) + "</dl>"

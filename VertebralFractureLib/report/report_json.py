@@ -95,13 +95,16 @@ def migrated(content: dict[str, Any]) -> dict[str, Any]:
         KeyError, TypeError: when the content is not a report at all.
     """
     check_schema(content["schema"], content.get("revision", 1))
-    if content.get("revision", 1) == REVISION:
-        return content
-    vertebrae = [
-        {**item, "reader": {**_EMPTY_READER, **item["reader"]}, "origin": FROM_MODEL, "model": None}
-        for item in content["vertebrae"]
-    ]
-    return {**content, "revision": REVISION, "vertebrae": vertebrae, "correction": None}
+    revision = content.get("revision", 1)
+    if revision < 2:
+        vertebrae = [
+            {**item, "reader": {**_EMPTY_READER, **item["reader"]}, "origin": FROM_MODEL, "model": None}
+            for item in content["vertebrae"]
+        ]
+        content = {**content, "vertebrae": vertebrae, "correction": None}
+    if revision < 3:
+        content = {**content, "software": {**content["software"], "device": None}}
+    return {**content, "revision": REVISION}
 
 
 def check_schema(schema: str, revision: int) -> None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from VertebralFractureLib.vertebrae import Heights
 
 SCHEMA = "vertebral-fracture-report/1"
-REVISION = 2
-"""1: the first. 2: ``correction``, and per vertebra ``origin``, ``model`` and the reader's verdict."""
+REVISION = 3
+"""1: the first. 2: ``correction``, and per vertebra ``origin``, ``model`` and the reader's verdict. 3: the device."""
 EVALUABLE = "evaluable"
 NOT_EVALUABLE = "not_evaluable"
 
@@ -27,10 +27,11 @@ Point = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Software:
-    """Which code and which weights made the report."""
+    """Which code and which weights made the report, and on what: "cpu" or "cuda"; None where that is not known."""
 
     version: str
     weights_sha256: Mapping[str, str]
+    device: str | None = None
 
 
 @dataclass(frozen=True)

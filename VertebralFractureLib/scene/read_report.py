@@ -45,7 +45,11 @@ def read_report(scene: Any, nodes: SceneNodes | None = None) -> SpineReport:
     volume, scan = json.loads(text("input")), json.loads(text("scan"))
     landmarks = {} if nodes.landmarks is None else read_landmarks(nodes.landmarks)
     return SpineReport(
-        software=Software(text("softwareVersion"), json.loads(text("weightsSha256"))),
+        software=Software(
+            text("softwareVersion"),
+            json.loads(text("weightsSha256")),
+            table.GetAttribute(ATTRIBUTE_PREFIX + "device") or None,
+        ),
         input=InputIdentity(
             **{**volume, "shape_kji": tuple(volume["shape_kji"]), "spacing_mm": tuple(volume["spacing_mm"])}
         ),

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from VertebralFractureLib.fracture.scoring import PREFIX
+from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.weights import load_weights, save_weights
 
 logger = logging.getLogger(__name__)

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.fracture.patches import PatchGrid
 from VertebralFractureLib.fracture.pooling import span_weights
 from VertebralFractureLib.fracture.scoring import (
-    PREFIX,
     RawScores,
     SpinePatches,
     network_from_weights,

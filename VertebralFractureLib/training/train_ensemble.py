@@ -13,7 +13,7 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from VertebralFractureLib.fracture.scoring import PREFIX
+from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.training import calibrate_fracture, evaluate_fracture, train_fracture
 from VertebralFractureLib.training.fracture_members import MEMBERS, SHIPPED, member_name
 from VertebralFractureLib.training.fracture_scores import VARIANTS

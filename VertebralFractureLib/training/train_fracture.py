@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.fracture.network import GRADES, FractureNetwork
-from VertebralFractureLib.fracture.scoring import PREFIX
 from VertebralFractureLib.training.fracture_data import Batch, SeriesOptions
 from VertebralFractureLib.training.fracture_members import GRIDS, MEMBERS, SHIPPED, member_name
 from VertebralFractureLib.training.fracture_series import SeriesStore, build_series

@@ -39,6 +39,7 @@ def find_vertebrae(
     *,
     weights_folder: Path | None = None,
     slice_thickness_mm: float | None = None,
+    device: str = "cpu",
     progress: StageProgress | None = None,
 ) -> list[Vertebra]:
     """Every vertebra of the spine volume, caudal to cranial: found, named, measured; not scored yet.
@@ -46,6 +47,7 @@ def find_vertebrae(
     Args:
         spine: the ``straightened`` volume at 1 mm.
         slice_thickness_mm: the largest spacing of the CT; heights are left out beyond 4 mm. None: measure always.
+        device: where the networks run, as torch names it.
 
     Raises:
         WeightsDamaged: when the weights are missing or damaged.
@@ -53,9 +55,9 @@ def find_vertebrae(
     """
     tell = progress or StageProgress("vertebrae")
     tell(0.0)
-    bodies = find_bodies_in_their_planes(spine, weights_folder, lambda share: tell(0.7 * share))
+    bodies = find_bodies_in_their_planes(spine, weights_folder, lambda share: tell(0.7 * share), device)
     tell(0.7)
-    rows, log_p = naming.level_log_probability(spine, weights_folder)
+    rows, log_p = naming.level_log_probability(spine, weights_folder, device)
     names = naming.name_spans([body.span for body in bodies], rows, log_p)
     tell(0.9)
     kept = [(body, name) for body, name in zip(bodies, names, strict=True) if name.level != "S1"]

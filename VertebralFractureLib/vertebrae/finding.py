@@ -66,8 +66,10 @@ class BodyMaps:
     plane: MidPlane = field(default_factory=MidPlane.of_canal)
 
 
-def body_maps(spine: SpineVolume, weights_folder: Path | None = None, plane: MidPlane | None = None) -> BodyMaps:
-    """Run the body network on the canal's plane or another one.
+def body_maps(
+    spine: SpineVolume, weights_folder: Path | None = None, plane: MidPlane | None = None, device: str = "cpu"
+) -> BodyMaps:
+    """Run the body network on the canal's plane or another one, on ``device`` as torch names it.
 
     Raises:
         WeightsDamaged: when the weights are missing or damaged.
@@ -79,16 +81,20 @@ def body_maps(spine: SpineVolume, weights_folder: Path | None = None, plane: Mid
     weights = load_weights(WEIGHTS_NAME, weights_folder)
     network = BodyNetwork(int(weights.config["width"]))
     restore(network, weights)
+    network.to(device)
     picture = sagittal_input(spine, plane)
     with torch.inference_mode():
-        logits = network(to_tensor(picture.channels)[None])[0]
+        logits = network(to_tensor(picture.channels)[None].to(device))[0]
     probability = to_array(torch.sigmoid(logits)[:, : picture.rows].double())
     outward = float(weights.config["edge_outward_mm"])
     return BodyMaps(probability, picture.s_from_mm, outward, plane or MidPlane.of_canal())
 
 
 def find_bodies_in_their_planes(
-    spine: SpineVolume, weights_folder: Path | None = None, tell: Callable[[float], None] | None = None
+    spine: SpineVolume,
+    weights_folder: Path | None = None,
+    tell: Callable[[float], None] | None = None,
+    device: str = "cpu",
 ) -> list[FoundBody]:
     """The bodies, caudal to cranial, each on its own mid-sagittal plane: found on the canal's first, then again.
 
@@ -96,12 +102,12 @@ def find_bodies_in_their_planes(
         WeightsDamaged: when the weights are missing or damaged.
     """
     tell = tell or (lambda _: None)
-    first = find_bodies(spine, body_maps(spine, weights_folder))
+    first = find_bodies(spine, body_maps(spine, weights_folder, device=device))
     tell(0.4)
     known = [(b.span.s_inferior_mm, b.span.s_superior_mm, b.shape.a_anterior) for b in first if b.shape is not None]
     plane = find_mid_plane(spine, known)
     tell(0.6)
-    return find_bodies(spine, body_maps(spine, weights_folder, plane))
+    return find_bodies(spine, body_maps(spine, weights_folder, plane, device))
 
 
 def find_bodies(spine: SpineVolume, maps: BodyMaps) -> list[FoundBody]:

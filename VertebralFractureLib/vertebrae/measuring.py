@@ -33,7 +33,10 @@ class MeasuredBody:
 
 
 def measure_bodies(
-    spine: SpineVolume, extents_mm: Sequence[tuple[float, float]], weights_folder: Path | None = None
+    spine: SpineVolume,
+    extents_mm: Sequence[tuple[float, float]],
+    weights_folder: Path | None = None,
+    device: str = "cpu",
 ) -> list[MeasuredBody]:
     """The bodies whose endplates lie near ``extents_mm``, arc lengths on the ``straightened`` volume.
 
@@ -41,8 +44,8 @@ def measure_bodies(
         WeightsDamaged: when the weights are missing or damaged.
     """
     # The column's mid-sagittal plane follows from the vertebrae that the network finds by itself.
-    found = find_bodies_in_their_planes(spine, weights_folder)
-    maps = body_maps(spine, weights_folder, found[0].plane if found else None)
+    found = find_bodies_in_their_planes(spine, weights_folder, device=device)
+    maps = body_maps(spine, weights_folder, found[0].plane if found else None, device)
     s = maps.s_from_mm + np.arange(maps.probability.shape[1], dtype=np.float64)
     middle = mid_depth(maps.probability[0])
     upper_edge, lower_edge = (strip_mean(maps.probability[place], middle) for place in (1, 2))

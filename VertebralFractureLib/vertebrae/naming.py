@@ -26,7 +26,9 @@ WEIGHTS_NAME = "levels"
 _HOLE_FROM_MM = 14.0
 
 
-def level_log_probability(spine: SpineVolume, weights_folder: Path | None = None) -> tuple[FloatArray, FloatArray]:
+def level_log_probability(
+    spine: SpineVolume, weights_folder: Path | None = None, device: str = "cpu"
+) -> tuple[FloatArray, FloatArray]:
     """Arc length of the rows ``(n,)`` and log-probability of every level class ``(n, 25)`` there.
 
     Raises:
@@ -39,9 +41,10 @@ def level_log_probability(spine: SpineVolume, weights_folder: Path | None = None
     weights = load_weights(WEIGHTS_NAME, weights_folder)
     network = LevelNetwork(int(weights.config["width"]))
     restore(network, weights)
+    network.to(device)
     picture = level_input(spine)
     with torch.inference_mode():
-        logits = network(to_tensor(picture)[None])[0]
+        logits = network(to_tensor(picture)[None].to(device))[0]
     log_p = to_array(torch.log_softmax(logits.double(), dim=0).T)
     rows = spine.origin_mm[2] + 0.5 * (STEP_MM - 1.0) + STEP_MM * np.arange(len(log_p), dtype=np.float64)
     return rows, log_p

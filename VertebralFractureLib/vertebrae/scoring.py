@@ -27,7 +27,7 @@ def score_vertebrae(vertebrae: Sequence[Vertebra], sequence: FractureSequence) -
 
     The network's probability of a vertebra is pooled over the positions between its endplates (``fracture.pooling``).
     The vertebra's probability is the larger of this and ``morphometric_probability``; its uncertainty is the larger of
-    the members' disagreement and half the distance of the two.
+    the members' disagreement and half the distance of the two, None with one member alone and no heights.
     """
     return [_scored(vertebra, sequence) for vertebra in vertebrae]
 
@@ -45,9 +45,11 @@ def _scored(vertebra: Vertebra, sequence: FractureSequence) -> Vertebra:
     )
     if weight is None:
         return replace(vertebra, status=STATUS_NOT_EVALUABLE, reason=REASON_NO_POSITION)
-    probability, uncertainty = pooled_probability(sequence.member_probability, weight)
+    probability, spread = pooled_probability(sequence.member_probability, weight)
+    # One network alone cannot disagree with another: without a ruler's answer, nothing is known of the uncertainty.
+    uncertainty = None if len(sequence.member_probability) < 2 else spread
     if vertebra.height_loss is not None:
         measured = morphometric_probability(vertebra.height_loss)
-        uncertainty = max(uncertainty, 0.5 * abs(probability - measured))
+        uncertainty = max(spread, 0.5 * abs(probability - measured))
         probability = max(probability, measured)
     return replace(vertebra, status=STATUS_SCORED, fracture_probability=probability, uncertainty=uncertainty)

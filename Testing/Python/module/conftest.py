@@ -182,3 +182,21 @@ def widget(scene, logic):  # noqa: ARG001  the widget finds the scene where Slic
     widget.setup()
     yield widget
     widget.cleanup()
+
+
+@pytest.fixture
+def a_phantom_node(scene, a_phantom):
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Phantom")
+    slicer.util.updateVolumeFromArray(node, a_phantom.ct.hu)
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(a_phantom.ct.ijk_to_ras))
+    return node
+
+
+@pytest.fixture
+def the_real_widget(scene):  # noqa: ARG001  the widget finds the scene where Slicer keeps it
+    from VertebralFracture import VertebralFractureWidget
+
+    widget = VertebralFractureWidget(None)
+    widget.setup()
+    yield widget
+    widget.cleanup()

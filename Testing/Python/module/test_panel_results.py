@@ -1,7 +1,5 @@
 """What a person does with a result: choose vertebrae, change how it is read, show, export, remove, save and load it."""
 
-import json
-
 import pytest
 import slicer
 from panel_helpers import cells, chosen_points, content, detect, panel_state, until
@@ -316,14 +314,3 @@ def test_a_parameter_node_with_nonsense_gives_the_defaults(widget):
     parameters = widget.logic.parameters
     assert (parameters.threshold, parameters.rule, parameters.secondRun) == (None, "level_norms", "add")
     assert (parameters.threads, parameters.chosenVertebra) == (None, None)
-
-
-@pytest.mark.usefixtures("a_ct")
-def test_threads_reach_the_worker(widget, a_worker, tmp_path):
-    seen = tmp_path / "seen.json"
-    a_worker(f"Path({str(seen)!r}).write_text(json.dumps(request)); say(error='enough', exit_code=2)")
-    widget.ui.threadsSpinBox.value = 3
-
-    detect(widget)
-
-    assert json.loads(seen.read_text(encoding="utf-8"))["threads"] == 3

@@ -2,29 +2,11 @@
 
 import numpy as np
 import pytest
-import slicer
 from panel_helpers import cells, chosen_points, until
 from PySide6.QtCore import QElapsedTimer, QTimer
 
-import VertebralFracture as module
 from VertebralFractureLib.scene import find_results, read_report
 from VertebralFractureLib.vertebrae import GRADING_RULES
-
-
-@pytest.fixture
-def a_phantom_node(scene, a_phantom):
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Phantom")
-    slicer.util.updateVolumeFromArray(node, a_phantom.ct.hu)
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(a_phantom.ct.ijk_to_ras))
-    return node
-
-
-@pytest.fixture
-def the_real_widget(scene):  # noqa: ARG001  the widget finds the scene where Slicer keeps it
-    widget = module.VertebralFractureWidget(None)
-    widget.setup()
-    yield widget
-    widget.cleanup()
 
 
 @pytest.mark.usefixtures("a_phantom_node")
@@ -65,4 +47,5 @@ def test_a_click_finds_the_fracture_and_leads_to_it(the_real_widget, scene, a_ph
     raw = {row[0]: row[2].splitlines()[0] for row in cells(ui.vertebraTable)}
     assert raw["T12"] in ("2 moderate", "3 severe")
     assert read_report(scene) == report
-    assert find_results(scene)[0].straightened is not None
+    assert find_results(scene)[0].straightened.GetSpacing() == (1.0, 1.0, 1.0)
+    assert ", fracture networks 25d-" in ui.madeWithLabel.text

@@ -1,0 +1,93 @@
+"""The section Advanced: each choice is kept with the scene, reaches the worker, and is seen in the result."""
+
+import json
+
+import pytest
+import slicer
+from panel_helpers import detect
+
+from VertebralFractureLib.errors import OptionRefused
+from VertebralFractureLib.fracture.members import PREFIX, chosen_members
+from VertebralFractureLib.options import ALL_MEMBERS, FASTEST_MEMBER
+from VertebralFractureLib.scene import read_report, save_mrb
+from VertebralFractureLib.scene.scene_file import import_mrb
+from VertebralFracturePanel.parameters import SPACINGS_MM
+
+
+@pytest.fixture
+def a_curious_worker(a_worker, tmp_path):
+    """Keeps what it was asked, and gives up."""
+    seen = tmp_path / "seen.json"
+    a_worker(f"Path({str(seen)!r}).write_text(json.dumps(request)); say(error='enough', exit_code=2)")
+    return lambda: json.loads(seen.read_text(encoding="utf-8"))
+
+
+def choose(widget):
+    widget.ui.deviceSelector.setCurrentIndex(1)
+    widget.ui.membersSelector.setCurrentIndex(1)
+    widget.ui.spacingSelector.setCurrentIndex(SPACINGS_MM.index(0.8))
+    widget.ui.threadsSpinBox.value = 3
+
+
+@pytest.mark.usefixtures("a_ct")
+def test_the_choices_reach_the_worker(widget, a_curious_worker):
+    detect(widget)
+    usual = a_curious_worker()
+    choose(widget)
+
+    detect(widget)
+
+    request = a_curious_worker()
+    names = ("device", "members", "spacing_mm", "threads")
+    assert [usual[name] for name in names] == ["automatic", ["all"], 1.0, None]
+    assert [request[name] for name in names] == ["cpu", ["fastest"], 0.8, 3]
+
+
+@pytest.mark.usefixtures("a_ct")
+def test_the_choices_come_back_with_the_scene(widget, scene, tmp_path):
+    choose(widget)
+    save_mrb(scene, tmp_path / "scene.mrb")
+
+    scene.Clear()
+    assert widget.ui.spacingSelector.currentText == "1 mm"
+    application = slicer.vtkSlicerApplicationLogic()
+    application.SetMRMLScene(scene)
+    import_mrb(scene, application, tmp_path / "scene.mrb")
+
+    ui = widget.ui
+    shown = [box.currentText for box in (ui.deviceSelector, ui.membersSelector, ui.spacingSelector)]
+    assert shown == ["CPU", "the fastest one alone", "0.8 mm"]
+    assert ui.threadsSpinBox.value == 3
+
+
+def test_choices_that_a_scene_holds_in_an_unknown_form_are_the_defaults(widget):
+    node = widget.logic.getParameterNode()
+    for name in ("Device", "Members", "SpacingMm"):
+        node.SetParameter(name, "nonsense")
+
+    widget.restoreFromScene()
+
+    options = widget.logic.parameters.options
+    assert (options.device, options.members, options.spacing_mm) == ("automatic", ALL_MEMBERS, 1.0)
+    assert widget.ui.deviceSelector.currentText == "automatic"
+
+
+def test_a_script_is_told_what_cannot_be(logic, a_ct):
+    for wrong in ({"device": "gpu"}, {"members": []}, {"spacingMm": 5.0}, {"threads": 0}):
+        with pytest.raises(OptionRefused):
+            logic.detectFractures(a_ct, **wrong)
+
+
+def test_the_true_worker_does_as_it_is_told_and_the_panel_says_with_what(scene, a_phantom_node, the_real_widget):
+    nodes = the_real_widget.logic.detectFractures(
+        a_phantom_node, device="cpu", members=FASTEST_MEMBER, spacingMm=1.5, threads=1
+    )
+
+    the_real_widget.updatePanel()
+    software = read_report(scene, nodes).software
+    (alone,) = chosen_members(FASTEST_MEMBER)
+    assert nodes.straightened.GetSpacing() == (1.5, 1.5, 1.5)
+    assert [name for name in software.weights_sha256 if name.startswith(PREFIX)] == [PREFIX + alone]
+    assert software.device == "cpu"
+    words = the_real_widget.ui.madeWithLabel.text
+    assert f"computed on the CPU, fracture networks {alone}, straightened at 1.5 mm, in " in words

@@ -1,0 +1,201 @@
+"""What a person can choose about a detection does what it says, and what cannot be is refused in words."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from VertebralFractureLib.cli.main import main
+from VertebralFractureLib.cord import canal_evidence
+from VertebralFractureLib.errors import DeviceMissing, OptionRefused
+from VertebralFractureLib.fracture import score_sequence, scoring
+from VertebralFractureLib.fracture.members import chosen_members
+from VertebralFractureLib.options import CPU, CUDA, FASTEST_MEMBER, DetectionOptions
+from VertebralFractureLib.pipeline import Rescorer, detect, detection
+from VertebralFractureLib.report.html_report import report_to_html
+from VertebralFractureLib.spine import straighten
+from VertebralFractureLib.torch_arrays import to_array
+from VertebralFractureLib.vertebrae import finding, naming
+from VertebralFractureLib.worker import main as worker
+
+BAD_CHOICES = [
+    (["--device", "tpu"], {"device": "tpu"}, "no device 'tpu'; use one of automatic, cpu, cuda"),
+    (["--members", "best"], {"members": ["best"]}, "no fracture network 'best'; use all, fastest, or some of 25d-"),
+    (["--spacing", "0.1"], {"spacing_mm": 0.1}, "cannot have 0.1 mm; use 0.5 to 2"),
+    (["--spacing", "nan"], {"spacing_mm": "fine"}, "mm; use 0.5 to 2"),
+    (["--threads", "0"], {"threads": 0}, "threads cannot be 0; use 1 or more"),
+    (["--device", "cuda"], {"device": "cuda"}, "PyTorch sees no NVIDIA card"),
+]
+
+
+@pytest.fixture
+def no_card(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("no_card")
+@pytest.mark.parametrize(("arguments", "_request", "words"), BAD_CHOICES)
+def test_the_command_refuses_what_cannot_be_before_it_reads_anything(arguments, _request, words, tmp_path, capsys):
+    missing = tmp_path / "missing.nii.gz"
+
+    code = main(["detect", str(missing), "--out", str(tmp_path / "out"), "--progress", "none", *arguments])
+
+    assert code == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("no_card")
+@pytest.mark.parametrize(("_arguments", "request_", "words"), BAD_CHOICES)
+def test_the_worker_refuses_it_too(_arguments, request_, words, tmp_path, capsys):
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps({"input": "missing.nrrd", "output": str(tmp_path / "out"), **request_}))
+
+    assert worker(path) == 2
+
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert words in last["error"]
+
+
+def test_a_request_keeps_every_choice():
+    options = DetectionOptions(None, 3, CPU, ("25d-sagittal",), 0.8)
+
+    assert DetectionOptions.from_request(json.loads(json.dumps(options.to_request()))) == options
+    assert DetectionOptions.from_request({}) == DetectionOptions()
+
+
+@pytest.fixture(scope="module")
+def a_shown_scan(a_phantom):
+    """One phantom judged along the same centerline by one network, shown at 1 mm and at 1.5 mm."""
+    line = a_phantom.reference.centerline
+    choices = (DetectionOptions(members=FASTEST_MEMBER, spacing_mm=spacing) for spacing in (None, 1.5))
+    return [detect(a_phantom.ct, centerline=line, options=options) for options in choices]
+
+
+def test_the_spacing_changes_what_is_shown_and_no_score(a_shown_scan):
+    usual, coarse = a_shown_scan
+
+    assert usual.spine.spacing_mm == (1.0, 1.0, 1.0)
+    assert coarse.spine.spacing_mm == (1.5, 1.5, 1.5)
+    assert coarse.spine.hu.size < 0.4 * usual.spine.hu.size
+    assert coarse.report.vertebrae == usual.report.vertebrae
+    assert coarse.report.scan == usual.report.scan
+    assert coarse.report.sequence == usual.report.sequence
+
+
+def test_the_coarser_volume_shows_the_same_anatomy_in_the_same_place(a_shown_scan):
+    usual, coarse = (detection.spine for detection in a_shown_scan)
+
+    ends = [volume.axis_mm("s")[[0, -1]] for volume in (usual, coarse)]
+    assert np.abs(ends[0] - ends[1]).max() <= 1.5
+    every = coarse.hu[::2, ::2, ::2]
+    same = usual.hu[::3, ::3, ::3][: every.shape[0], : every.shape[1], : every.shape[2]]
+    assert np.corrcoef(every[: same.shape[0]].ravel(), same.ravel())[0, 1] > 0.98
+
+
+def test_one_network_alone_is_named_in_the_report_and_claims_no_second_opinion(a_shown_scan, a_phantom):
+    report = a_shown_scan[0].report
+    asked = [name for name in report.software.weights_sha256 if name.startswith("fracture-")]
+
+    assert asked == [f"fracture-{chosen_members(FASTEST_MEMBER)[0]}"]
+    assert not any(report.sequence.uncertainty)
+    page = report_to_html(report, a_phantom.ct, a_shown_scan[0].spine, b"")
+    assert asked[0] in page
+    assert "the CPU" in page
+
+
+def test_networks_can_be_named(a_phantom):
+    spine = straighten(a_phantom.ct, a_phantom.reference.centerline)
+    everyone = score_sequence(spine)
+    first, *_, last = everyone.member_probability
+
+    two = score_sequence(spine, members=(last, first))
+
+    assert list(two.member_probability) == [first, last]
+    np.testing.assert_allclose(
+        two.probability, 0.5 * (everyone.member_probability[first] + everyone.member_probability[last])
+    )
+    with pytest.raises(OptionRefused, match="no fracture network 'nobody'"):
+        score_sequence(spine, members=("nobody",))
+
+
+def test_the_report_says_where_it_was_computed(a_shown_scan):
+    assert a_shown_scan[0].report.software.device == CPU
+
+
+def fail_on_the_card(monkeypatch, words):
+    """A computer whose card is seen and fails; the steps before the networks are left out."""
+    asked = []
+
+    def score(_spine, *, device, **_more):
+        asked.append(device)
+        if device == CUDA:
+            raise RuntimeError(words)
+        raise detection.NotEvaluable("enough seen")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(detection, "score_sequence", score)
+    return asked
+
+
+def test_a_card_that_fails_is_left_for_the_cpu_where_the_choice_was_automatic(a_phantom, monkeypatch, caplog):
+    asked = fail_on_the_card(monkeypatch, "CUDA error: no kernel image is available\nand many more lines")
+
+    with caplog.at_level(logging.WARNING):
+        found = detect(a_phantom.ct, centerline=a_phantom.reference.centerline)
+
+    assert asked == [CUDA, CPU]
+    assert found.report.software.device == CPU
+    assert "The graphics card failed (CUDA error: no kernel image is available)" in caplog.text
+
+
+def test_a_card_that_fails_is_named_where_it_was_asked_for(a_phantom, monkeypatch):
+    asked = fail_on_the_card(monkeypatch, "CUDA out of memory.")
+
+    with pytest.raises(DeviceMissing, match=r"card failed \(CUDA out of memory.\); choose automatic or cpu"):
+        detect(a_phantom.ct, centerline=a_phantom.reference.centerline, options=DetectionOptions(device=CUDA))
+
+    assert asked == [CUDA]
+
+
+def test_a_defect_of_the_program_is_not_blamed_on_the_card(a_phantom, monkeypatch):
+    asked = fail_on_the_card(monkeypatch, "sizes do not match")
+
+    with pytest.raises(RuntimeError, match="sizes do not match"):
+        detect(a_phantom.ct, centerline=a_phantom.reference.centerline)
+
+    assert asked == [CUDA]
+
+
+def test_every_network_reads_its_input_on_the_device_it_was_put_on(a_phantom, monkeypatch):
+    """With torch's device "meta", which holds no numbers: an input that was left behind on the CPU is an error."""
+    answers = []
+
+    def without_numbers(tensor):
+        if tensor.device.type != "meta":
+            return to_array(tensor)
+        answers.append(tensor.shape)
+        return np.zeros(tuple(tensor.shape), dtype=str(tensor.dtype).removeprefix("torch."))
+
+    for part in (scoring, finding, naming):
+        monkeypatch.setattr(part, "to_array", without_numbers)
+    spine = straighten(a_phantom.ct, a_phantom.reference.centerline)
+
+    score_sequence(spine, device="meta")
+    finding.body_maps(spine, device="meta")
+    naming.level_log_probability(spine, device="meta")
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
+        canal_evidence(a_phantom.ct, device="meta")
+
+    assert len(answers) == len(chosen_members(["all"])) + 2
+
+
+def test_a_correction_is_scored_with_the_same_choices(a_phantom):
+    rescorer = Rescorer(a_phantom.ct, DetectionOptions(members=FASTEST_MEMBER, spacing_mm=1.5))
+
+    again = rescorer.rescore(a_phantom.reference.centerline.points_ras)
+
+    assert again.spine.spacing_mm == (1.5, 1.5, 1.5)
+    assert sum(name.startswith("fracture-") for name in again.report.software.weights_sha256) == 1
