@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from VertebralFractureLib.reference import BodyBox
-from VertebralFractureLib.training.simulate_fracture import blurred_along_s
+from VertebralFractureLib.training.grain import blurred
 
 ORIGIN = (-24.0, -20.0, -10.0)
 BOXES = [BodyBox(10.0 + 26.0 * n, 30.0 + 26.0 * n, 8.0, 38.0, -16.0, 16.0) for n in range(4)]
@@ -19,4 +19,4 @@ def a_stack_of_blocks(slice_mm: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         rows = (s >= box.s_inf) & (s <= box.s_sup)
         columns = (a >= box.a_post) & (a <= box.a_ant)
         hu[np.ix_(rows, columns, (r >= box.r_left) & (r <= box.r_right))] = 300.0
-    return (blurred_along_s(hu, 0.42 * slice_mm) if slice_mm else hu), np.ones(hu.shape, dtype=bool)
+    return (blurred(hu, 0.42 * slice_mm) if slice_mm else hu), np.ones(hu.shape, dtype=bool)

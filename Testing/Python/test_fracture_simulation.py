@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bone_stack_samples import BOXES, ORIGIN, a_stack_of_blocks
@@ -10,7 +12,8 @@ from VertebralFractureLib.cord import Centerline
 from VertebralFractureLib.reference import ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.spine import SpineVolume, spine_frame
 from VertebralFractureLib.training.fracture_metrics import auc
-from VertebralFractureLib.training.fracture_shapes import CRUSH, WEDGE, Deformation, random_plan
+from VertebralFractureLib.training.fracture_shapes import CRUSH, WEDGE, Deformation, random_plan, resampled
+from VertebralFractureLib.training.grain import Layers, blurred
 from VertebralFractureLib.training.probe_artefacts import Textures, probe, textures
 from VertebralFractureLib.training.scan_findings import add_findings, reacquired
 from VertebralFractureLib.training.simulate_fracture import simulate
@@ -51,6 +54,65 @@ def test_a_body_that_leans_to_one_side_loses_more_there() -> None:
     body = leaning.hu[44:62, 45] > 150.0
     left, right = (int(body[:, round(r - ORIGIN[0])].sum()) for r in (-13.0, 13.0))
     assert left - right >= 2
+
+
+def test_a_map_by_half_a_voxel_keeps_the_strength_of_the_grain() -> None:
+    hu, inside = a_stack_of_blocks()
+    hu += np.random.default_rng(0).normal(0.0, 30.0, hu.shape).astype(np.float32)
+    layers = Layers.of(hu, inside, ORIGIN, BOXES)
+    k, j = (np.broadcast_to(n + 0.5, (138, 74, 49)).astype(np.float32) for n in np.mgrid[0:138, 0:74, 0:1][:2])
+
+    moved = layers.sampled(k, j)
+
+    window = (slice(48, 54), slice(36, 50), slice(18, 30))
+    assert layers.sampled(k - 0.5, j - 0.5).hu == pytest.approx(hu[:138, :74], abs=0.01)
+    assert moved.grain[window].std() == pytest.approx(layers.grain[window].std(), rel=0.1)
+
+
+@pytest.mark.parametrize("shape", [WEDGE, CRUSH])
+def test_the_core_of_a_collapsed_body_keeps_its_texture(shape: str) -> None:
+    hu, inside = a_stack_of_blocks()
+    noise = np.random.default_rng(1).normal(0.0, 60.0, hu.shape).astype(np.float32)
+    for axis in range(3):
+        noise = blurred(noise, 0.8, axis)
+    hu += noise
+    rng = np.random.default_rng(2)
+
+    results = [
+        simulate(hu, inside, ORIGIN, BOXES, plan, rng)
+        for plan in ([], [replace(resampled(BOXES[1], rng), shape=shape, loss=0.35)])
+    ]
+
+    powers, likenesses = [], []
+    for result in results:
+        middle = round(0.5 * sum(result.middle_mm[1]) - ORIGIN[2])
+        core = result.hu[middle - 4 : middle + 4, 36:52, 12:36]
+        core = core - core.mean()
+        powers.append(float((core**2).mean()))
+        likenesses.append(float((core[1:] * core[:-1]).mean()) / powers[-1])
+    assert powers[1] == pytest.approx(powers[0], rel=0.2)
+    assert likenesses[1] == pytest.approx(likenesses[0], abs=0.08)
+
+
+def test_beside_a_fracture_every_body_is_mapped_and_some_spines_stay_as_scanned() -> None:
+    rng = np.random.default_rng(4)
+
+    broken = [random_plan(BOXES, range(4), 1, 0.25, rng)[0] for _ in range(20)]
+    whole = [random_plan(BOXES, range(4), 0, 0.0, rng)[0] for _ in range(60)]
+
+    assert all(set(plan) == {0, 1, 2, 3} for plan in broken)
+    assert 0.5 < np.mean([len(plan) == 4 for plan in whole]) < 0.85
+    assert any(not plan for plan in whole)
+
+
+def test_a_body_mapped_onto_itself_keeps_its_height() -> None:
+    hu, inside = a_stack_of_blocks()
+    rng = np.random.default_rng(5)
+
+    result = simulate(hu, inside, ORIGIN, BOXES, [resampled(box, rng) for box in BOXES], rng)
+
+    assert np.array(result.height_factors) == pytest.approx(1.0, abs=0.031)
+    assert result.middle_mm[3] == pytest.approx((BOXES[3].s_inf, BOXES[3].s_sup), abs=0.65)
 
 
 def test_a_plan_holds_as_many_fractures_as_asked_for_and_mimics_of_grade_0() -> None:
@@ -128,6 +190,6 @@ def test_a_probe_sees_the_middle_of_bodies_without_their_endplates() -> None:
 
     sets = textures([case], versions=6)
 
-    assert 0 < sets.warped.sum() < len(sets.warped)
+    assert 0 < sets.warped.sum() == 0.5 * len(sets.warped), "each body stands on both sides"
     assert np.abs(sets.cubes).max() < 0.2, "blocks of one density have no texture"
     assert set(sets.folds) == {1}

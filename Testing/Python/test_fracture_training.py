@@ -18,6 +18,7 @@ from VertebralFractureLib.phantom import make_phantom
 from VertebralFractureLib.phantom.options import PhantomOptions
 from VertebralFractureLib.reference import BodyBox, ReferenceSpine, ReferenceVertebra, reference_to_json
 from VertebralFractureLib.spine import SpineVolume, spine_frame
+from VertebralFractureLib.training import fracture_data
 from VertebralFractureLib.training.fracture_data import (
     LabelledVertebra,
     SeriesOptions,
@@ -161,6 +162,19 @@ def test_positions_take_the_grade_of_their_body_and_doubtful_ones_do_not_count()
     assert list(known[2]) == [1.0, 0.0, 1.0]
 
 
+def test_windows_see_the_ends_of_a_spine_a_third_as_often_as_its_middle() -> None:
+    frame_positions = np.arange(60.0)
+    rng = np.random.default_rng(7)
+    seen = np.zeros(60)
+
+    for _ in range(2000):
+        window = fracture_data.window(frame_positions, 22, rng)
+        assert len(window) == 22
+        seen[window.astype(int)] += 1
+
+    assert seen.min() > 0.3 * seen.max()
+
+
 def test_series_of_one_scan_differ_but_each_is_repeatable(tmp_path: Path) -> None:
     options = SeriesOptions(length=10)
 
@@ -226,8 +240,9 @@ def test_one_command_leads_from_annotated_scans_to_a_calibrated_ensemble(tmp_pat
         write_volume(phantom.ct, tmp_path / "scans" / f"{name}.nii.gz")
         (tmp_path / "scans" / f"{name}.json").write_text(json.dumps(reference_to_json(phantom.reference)))
     command = ["train", "ensemble", "--data", str(tmp_path / "scans"), "--cache", str(tmp_path / "cache")]
-    command += ["--out", str(tmp_path / "out"), "--members", "25d-sagittal", "--seeds", "1", "--phantoms", "0"]
-    command += ["--validation-phantoms", "0", "--steps", "4", "--series-per-scan", "2", "--variants", "1"]
+    command += ["--out", str(tmp_path / "out"), "--members", "25d-sagittal", "--seeds", "1", "--phantoms", "1"]
+    command += ["--validation-phantoms", "0", "--steps", "4", "--series-per-scan", "2", "--series-per-phantom", "1"]
+    command += ["--variants", "1"]
 
     first = main(command)
     again = main(command)
@@ -237,6 +252,9 @@ def test_one_command_leads_from_annotated_scans_to_a_calibrated_ensemble(tmp_pat
     slope, _ = weights.config["calibration"]["vertebra"]
     assert slope != 1.0
     assert weights.config["training"]["scans"] == sorted(scans)
+    first = load_weights("fracture-25d-sagittal", tmp_path / "out" / "first")
+    assert (first.config["training"]["scans"], first.config["training"]["phantoms"]) == ([], 1)
+    assert weights.config["training"]["started_from"] == first.sha256
     assert set(weights_names("", tmp_path / "out" / "weights")) >= {"cord", "levels", "vertebrae"}
     left_out = load_weights("fracture-25d-sagittal", tmp_path / "out" / "folds" / "fold1")
     assert left_out.config["training"]["scans"] == sorted(set(scans) - set(_names_of_fold(1)))

@@ -25,8 +25,9 @@ from VertebralFractureLib.fracture.patches import (
 from VertebralFractureLib.reference import BodyBox, ReferenceVertebra
 from VertebralFractureLib.spine import SpineFrame, SpineVolume
 from VertebralFractureLib.training.fracture_shapes import Deformation, random_fracture_count, random_plan
+from VertebralFractureLib.training.grain import blurred
 from VertebralFractureLib.training.scan_findings import add_findings, reacquired
-from VertebralFractureLib.training.simulate_fracture import BLUR_SHARE, blurred_along_s, simulate
+from VertebralFractureLib.training.simulate_fracture import BLUR_SHARE, simulate
 from VertebralFractureLib.training.straight_cache import StraightCase
 
 FloatArray = NDArray[np.float64]
@@ -169,7 +170,7 @@ def disturbed(
         ]
         for index in add_findings(hu, inside, volume.origin_mm, boxes, rng):
             vertebrae[index] = replace(vertebrae[index], grade=None, is_cut=False)
-        drawn = blurred_along_s(hu - volume.hu, BLUR_SHARE * max(thickness, 1.0))
+        drawn = blurred(hu - volume.hu, BLUR_SHARE * max(thickness, 1.0))
         hu = np.where(inside, volume.hu + drawn, hu)
     hu, _ = reacquired(hu, inside, thickness, rng)
     return LabelledSpine(replace(volume, hu=hu, inside=inside), tuple(vertebrae))
@@ -252,8 +253,7 @@ def make_series(
     """
     rng = np.random.default_rng(seed)
     positions = patch_positions(case.volume.frame) + rng.uniform(-3.0, 3.0)
-    start = int(rng.integers(0, max(len(positions) - options.length, 0) + 1))
-    positions = positions[start : start + options.length]
+    positions = window(positions, options.length, rng)
     volume = crop(case.volume, positions[0] - _CROP_S_MM, positions[-1] + _CROP_S_MM + 16.0)
     spine = replace(labelled(case), volume=volume)
     candidates = eligible(case, positions[0] - 8.0, positions[-1] + 8.0)
@@ -284,6 +284,15 @@ def make_series(
         name: np.pad(values.astype(np.float32), [(0, missing)] + [(0, 0)] * (values.ndim - 1))
         for name, values in columns.items()
     }
+
+
+def window(positions: FloatArray, length: int, rng: np.random.Generator) -> FloatArray:
+    """``length`` neighboring positions. Windows that would reach over an end are moved back to it, so that the ends of
+    a spine, and with them the uppermost thoracic vertebrae, are seen a third as often as its middle.
+    """
+    spare = max(len(positions) - length, 0)
+    start = int(np.clip(rng.integers(-(length // 2), spare + length // 2 + 1), 0, spare))
+    return positions[start : start + length]
 
 
 def _disturbed_points(

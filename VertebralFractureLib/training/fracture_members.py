@@ -20,21 +20,33 @@ GRIDS: dict[str, PatchGrid] = {
 }
 """44 x 58 x 25 mm (s, a, r) in five slabs of 5 mm."""
 
+_PREFIXES = {2: "25d", 3: "3d"}
+
 
 @dataclass(frozen=True)
 class Member:
-    """A variant: the grid of its patches, its network, and how many steps its training takes."""
+    """A variant: the grid of its patches, its network, and how its training goes.
+
+    In an ensemble it takes ``first_steps`` on phantoms alone, which no fold needs to leave out, so that folds and the
+    two representations of a network share them; ``first`` is the variant that takes them. Then ``steps`` follow on
+    everything, at ``learning_rate``.
+    """
 
     grid_name: str
     network: NetworkOptions
+    first: str
+    first_steps: int
     steps: int
+    learning_rate: float
 
     @property
     def grid(self) -> PatchGrid:
         return GRIDS[self.grid_name]
 
 
-def _member(dimensions: int, representation: str, *, uses_sequence: bool = True, uses_position: bool = True) -> Member:
+def _member(
+    dimensions: int, representation: str, suffix: str, *, uses_sequence: bool = True, uses_position: bool = True
+) -> Member:
     name = f"slabs-{representation}"
     channels = (8, 16, 32) if dimensions == 3 else (16, 32, 64)
     shape = GRIDS[name].shape
@@ -48,14 +60,17 @@ def _member(dimensions: int, representation: str, *, uses_sequence: bool = True,
             halves_right=False,
             uses_position=uses_position,
         ),
-        steps=1800 if dimensions == 3 else 4000,
+        first=f"{_PREFIXES[dimensions]}-{SAGITTAL}{suffix}",
+        first_steps=700 if dimensions == 3 else 1000,
+        steps=700 if dimensions == 3 else 900,
+        learning_rate=1.5e-3,
     )
 
 
 _WITHOUT = {"": {}, "-patchwise": {"uses_sequence": False}, "-unplaced": {"uses_position": False}}
 MEMBERS: dict[str, Member] = {
-    f"{prefix}-{representation}{suffix}": _member(dimensions, representation, **without)
-    for prefix, dimensions in (("25d", 2), ("3d", 3))
+    f"{prefix}-{representation}{suffix}": _member(dimensions, representation, suffix, **without)
+    for dimensions, prefix in _PREFIXES.items()
     for representation in (SAGITTAL, STRAIGHTENED)
     for suffix, without in _WITHOUT.items()
 }

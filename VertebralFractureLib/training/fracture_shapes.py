@@ -21,6 +21,8 @@ _SCHEUERMANN_LOSS = (0.06, 0.16)
 _SHAPE_SHARES = {WEDGE: 0.5, BICONCAVE: 0.3, CRUSH: 0.2}
 _GRADE_SHARES = {1: 0.3, 2: 0.4, 3: 0.3}
 _FRACTURE_COUNTS = {1: 0.5, 2: 0.28, 3: 0.14, 4: 0.08}
+_RESAMPLED_SHARE = 2.0 / 3.0
+"""Of the spines without a fracture: how many have all their bodies mapped."""
 _Drawn = TypeVar("_Drawn")
 
 
@@ -48,6 +50,9 @@ class Deformation:
         bulge_mm: of the upper anterior corner.
         buckle_mm: of the anterior cortex, a narrow kink below the upper corner.
         bend_share: share of a wedge that the canal's own kyphosis takes up; the caller bends the frame by it.
+        seams_mm: distance of the (soft) lower and upper seam from mid height, between which lies the rigid core.
+        core_shift_mm, core_flipped: how far above its own place the core comes from, and whether it is turned upside
+            down. Like the seams they say nothing about a fracture and are drawn alike for every body that is mapped.
     """
 
     box: BodyBox
@@ -70,6 +75,9 @@ class Deformation:
     bulge_mm: float = 0.0
     buckle_mm: float = 0.0
     bend_share: float = 0.0
+    seams_mm: tuple[float, float] = (5.0, 5.0)
+    core_shift_mm: float = 0.0
+    core_flipped: bool = False
 
     @property
     def height_mm(self) -> float:
@@ -91,10 +99,10 @@ def random_fracture(box: BodyBox, grade: int, shape: str, rng: np.random.Generat
         raise ValueError(f"A fracture has grade 1 to 3 and a known shape, not {grade} and '{shape}'.")
     loss = float(rng.uniform(*GRADE_LOSS[grade]))
     acute = rng.random() < 0.6
-    return Deformation(
-        box,
-        shape,
-        loss,
+    return replace(
+        _mapped(box, rng),
+        shape=shape,
+        loss=loss,
         upper_share=float(rng.choice([0.5, 0.65, 0.85, 1.0])),
         concavity=float(rng.uniform(0.0, 0.12)) if shape != BICONCAVE else 0.0,
         bowl_centre=float(rng.uniform(0.36, 0.64)),
@@ -117,9 +125,9 @@ def random_fracture(box: BodyBox, grade: int, shape: str, rng: np.random.Generat
 def random_mimic(box: BodyBox, rng: np.random.Generator) -> Deformation:
     """Not a fracture: growth or a loss of at most 10 %, no change of height at all, a Schmorl-like pit, or a band."""
     kind = rng.choice(["height", "identity", "pit", "band"], p=[0.4, 0.15, 0.25, 0.2])
-    base = Deformation(
-        box,
-        str(rng.choice([WEDGE, BICONCAVE, CRUSH])),
+    base = replace(
+        _mapped(box, rng),
+        shape=str(rng.choice([WEDGE, BICONCAVE, CRUSH])),
         loss=float(rng.uniform(*GRADE_LOSS[0])) if kind == "height" else 0.0,
         upper_share=float(rng.choice([0.5, 0.65, 0.85, 1.0])),
         bowl_centre=float(rng.uniform(0.36, 0.64)),
@@ -141,9 +149,9 @@ def random_mimic(box: BodyBox, rng: np.random.Generator) -> Deformation:
 
 def scheuermann(box: BodyBox, rng: np.random.Generator) -> Deformation:
     """One of several adjacent bodies with Scheuermann's disease: slightly wedged, with rough and pitted endplates."""
-    return Deformation(
-        box,
-        WEDGE,
+    return replace(
+        _mapped(box, rng),
+        shape=WEDGE,
         loss=float(rng.uniform(*_SCHEUERMANN_LOSS)),
         upper_share=float(rng.uniform(0.4, 0.7)),
         dents=tuple(_pit(rng) for _ in range(int(rng.integers(1, 3)))),
@@ -152,13 +160,25 @@ def scheuermann(box: BodyBox, rng: np.random.Generator) -> Deformation:
     )
 
 
+def resampled(box: BodyBox, rng: np.random.Generator) -> Deformation:
+    """A body that stays what it is, but went through the same map: what a map leaves must not tell a fracture."""
+    return replace(
+        _mapped(box, rng),
+        shape=BICONCAVE,
+        upper_share=float(rng.choice([0.5, 0.65, 0.85, 1.0])),
+        concavity=float(rng.uniform(-0.03, 0.03)),
+        roughness_mm=0.5 * _roughness(rng),
+    )
+
+
 def random_plan(
     boxes: Sequence[BodyBox], candidates: Sequence[int], fractures: int, mimic_share: float, rng: np.random.Generator
 ) -> tuple[dict[int, Deformation], dict[int, int]]:
     """Deformations by index into ``boxes`` and the grade that each leads to.
 
-    Fractures like company: the next one is a neighbour of one that is already broken with a chance of 40 %. With a
-    chance of 10 % a run of three to five of the other bodies has Scheuermann's disease.
+    Fractures like company: the next one is a neighbor of one that is already broken with a chance of 40 %. With a
+    chance of 10 % a run of three to five of the other bodies has Scheuermann's disease. What is left is mapped onto
+    itself: all of it beside a fracture, and in two of three spines without one, so that spines as scanned are seen too.
     """
     plan: dict[int, Deformation] = {}
     grades: dict[int, int] = {}
@@ -178,6 +198,10 @@ def random_plan(
     for index in rest:
         if index not in plan and rng.random() < mimic_share:
             plan[index], grades[index] = random_mimic(boxes[index], rng), 0
+    if broken or rng.random() < _RESAMPLED_SHARE:
+        for index in rest:
+            if index not in plan:
+                plan[index], grades[index] = resampled(boxes[index], rng), 0
     return plan, grades
 
 
@@ -192,6 +216,12 @@ def _drawn(shares: dict[_Drawn, float], rng: np.random.Generator) -> _Drawn:
 
 def _roughness(rng: np.random.Generator) -> float:
     return float(rng.uniform(0.0, 0.8)) if rng.random() < 0.6 else 0.0
+
+
+def _mapped(box: BodyBox, rng: np.random.Generator) -> Deformation:
+    """What every map leaves in a body, whatever it does to its height."""
+    low, high, shift = (float(value) for value in rng.uniform([2.0, 2.0, -1.5], [6.0, 6.0, 1.5]))
+    return Deformation(box, seams_mm=(low, high), core_shift_mm=shift, core_flipped=bool(rng.random() < 0.7))
 
 
 def _pit(rng: np.random.Generator) -> tuple[float, float, float, float]:

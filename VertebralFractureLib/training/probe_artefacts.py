@@ -22,13 +22,14 @@ from VertebralFractureLib.reference import BodyBox
 from VertebralFractureLib.spine import SpineVolume
 from VertebralFractureLib.training.fracture_data import boxes_of, crop, eligible
 from VertebralFractureLib.training.fracture_metrics import auc, auc_interval
-from VertebralFractureLib.training.fracture_shapes import BICONCAVE, CRUSH, GRADE_LOSS, WEDGE, Deformation
+from VertebralFractureLib.training.fracture_shapes import BICONCAVE, CRUSH, GRADE_LOSS, WEDGE, Deformation, resampled
 from VertebralFractureLib.training.reference_set import fold_count, patient_of_scan
-from VertebralFractureLib.training.simulate_fracture import simulate
+from VertebralFractureLib.training.simulate_fracture import DEPTHS, Simulated, simulate
 from VertebralFractureLib.training.straight_cache import StraightCase, load_or_build_cases
 
 logger = logging.getLogger(__name__)
 _HALF = (4, 7, 7)
+_CUBE_DEPTHS = (0.25, 0.5, 0.75)
 _ENDPLATE_MM = 2.0
 _SCALE_HU = 100.0
 
@@ -43,10 +44,12 @@ class Textures:
     folds: NDArray[np.intp]
 
 
-def textures(cases: Sequence[StraightCase], versions: int, seed: int = 0) -> Textures:
-    """Every second eligible body of each version of a scan is warped at random; the others stay as they were.
+def textures(cases: Sequence[StraightCase], versions: int, seed: int = 0, *, all_mapped: bool = False) -> Textures:
+    """Every second eligible body of each version of a scan is warped at random; then the others are, and these are not.
 
-    Bodies that have become so low that an endplate, blurred by the slices, would reach the cube are left out.
+    So every cube has a partner of the same body in the other class, and neither the patient nor the level tells them
+    apart. Bodies that become so low that an endplate, blurred by the slices, would reach the cube are left out of both.
+    With ``all_mapped`` the bodies that are not warped are mapped onto themselves, as they are beside a fracture.
     """
     cubes, warped, patients, folds = [], [], [], []
     for case in cases:
@@ -54,37 +57,65 @@ def textures(cases: Sequence[StraightCase], versions: int, seed: int = 0) -> Tex
         volume, boxes = crop(case.volume, low - 48.0, high + 48.0), boxes_of(case)
         for version in range(versions):
             rng = np.random.default_rng([seed, version, *case.identifier.encode()])
-            chosen = [index for index in eligible(case, low, high) if rng.random() < 0.5]
-            plan = [_pure_warp(boxes[index], rng) for index in chosen]
-            thickness = max(case.source_spacing_mm)
-            result = simulate(volume.hu, volume.inside, volume.origin_mm, boxes, plan, rng, thickness)
-            for index in eligible(case, low, high):
-                bottom, top = result.middle_mm[index]
-                cube = None
-                if top - bottom >= 2.0 * (_HALF[0] + _ENDPLATE_MM + 0.8 * thickness):
-                    cube = _cube(replace(volume, hu=result.hu, inside=result.inside), boxes[index], bottom, top)
-                if cube is not None:
-                    cubes.append(cube)
-                    warped.append(index in chosen)
-                    patients.append(patient_of_scan(case.identifier))
-                    folds.append(-1 if case.fold is None else case.fold)
+            able = eligible(case, low, high)
+            first = {index for index in able if rng.random() < 0.5}
+            pair = []
+            for chosen in (first, set(able) - first):
+                plan = [_pure_warp(boxes[index], rng) for index in able if index in chosen]
+                if all_mapped:
+                    plan += [resampled(boxes[index], rng) for index in able if index not in chosen]
+                pair.append(_cubes(case, volume, _simulated(case, volume, plan, rng), able))
+            for index in able:
+                both = [cube for cube in (found[index] for found in pair) if cube is not None]
+                if len(both) < 2:
+                    continue
+                cubes += both
+                warped += [index in first, index not in first]
+                patients += [patient_of_scan(case.identifier)] * 2
+                folds += [-1 if case.fold is None else case.fold] * 2
     return Textures(np.stack(cubes), np.array(warped), tuple(patients), np.array(folds))
+
+
+def _simulated(
+    case: StraightCase, volume: SpineVolume, plan: Sequence[Deformation], rng: np.random.Generator
+) -> Simulated:
+    thickness = max(case.source_spacing_mm)
+    return simulate(volume.hu, volume.inside, volume.origin_mm, boxes_of(case), plan, rng, thickness)
+
+
+def _cubes(
+    case: StraightCase, volume: SpineVolume, result: Simulated, able: Sequence[int]
+) -> dict[int, NDArray[np.float32] | None]:
+    """The cube from the middle of each body; None where an endplate or the end of the field of view would reach it."""
+    clear = _HALF[0] + _ENDPLATE_MM + 0.8 * max(case.source_spacing_mm)
+    seen = replace(volume, hu=result.hu, inside=result.inside)
+    found: dict[int, NDArray[np.float32] | None] = {}
+    for index in able:
+        bottom, top = result.middle_mm[index]
+        middle = 0.5 * (bottom + top)
+        plates = [np.interp(_CUBE_DEPTHS, DEPTHS[::-1], plate[::-1]) for plate in result.endplates_mm[index]]
+        is_clear = middle - plates[0].max() >= clear and plates[1].min() - middle >= clear
+        found[index] = _cube(seen, boxes_of(case)[index], bottom, top) if is_clear else None
+    return found
 
 
 def _pure_warp(box: BodyBox, rng: np.random.Generator) -> Deformation:
     grade, shape = int(rng.integers(1, 4)), str(rng.choice([WEDGE, BICONCAVE, CRUSH]))
-    return Deformation(box, shape, float(rng.uniform(*GRADE_LOSS[grade])), upper_share=float(rng.uniform(0.5, 1.0)))
+    loss, upper_share = float(rng.uniform(*GRADE_LOSS[grade])), float(rng.uniform(0.5, 1.0))
+    return replace(resampled(box, rng), shape=shape, loss=loss, upper_share=upper_share, concavity=0.0)
 
 
 def _cube(volume: SpineVolume, box: BodyBox, bottom: float, top: float) -> NDArray[np.float32] | None:
-    """None where the field of view ends; without its mean, so that density tells nothing."""
+    """None where the field of view ends; without the mean of each row, so that neither density tells anything nor how
+    it rises towards an endplate, which is nearer in a low body.
+    """
     middle = (0.5 * (bottom + top), 0.5 * (box.a_post + box.a_ant), 0.5 * (box.r_left + box.r_right))
     at = [round(m - o) for m, o in zip(middle, volume.origin_mm[::-1], strict=True)]
     window = tuple(slice(n - half, n + half) for n, half in zip(at, _HALF, strict=True))
     cube = volume.hu[window]
     if cube.shape != tuple(2 * half for half in _HALF) or not volume.inside[window].all():
         return None
-    return np.asarray((cube - cube.mean()) / _SCALE_HU, dtype=np.float32)
+    return np.asarray((cube - cube.mean(axis=(1, 2), keepdims=True)) / _SCALE_HU, dtype=np.float32)
 
 
 def probe(sets: Textures, fold: int, steps: int = 400, seed: int = 0) -> NDArray[np.float64]:
@@ -125,22 +156,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     cases = [case for case in load_or_build_cases(arguments.cache, arguments.data) if case.fold is not None]
-    sets = textures(cases, arguments.versions)
-    scores = np.zeros(len(sets.warped))
-    for fold in range(fold_count()):
-        scores[sets.folds == fold] = probe(sets, fold, arguments.steps)
-    low, high = auc_interval(scores, sets.warped, sets.patients)
-    content = {
-        "cubes": len(scores),
-        "warped": int(sets.warped.sum()),
-        "auc": auc(scores, sets.warped),
-        "low": low,
-        "high": high,
-    }
+    content = {}
+    for name, all_mapped in (("untouched", False), ("mapped", True)):
+        sets = textures(cases, arguments.versions, all_mapped=all_mapped)
+        scores = np.zeros(len(sets.warped))
+        for fold in range(fold_count()):
+            scores[sets.folds == fold] = probe(sets, fold, arguments.steps)
+        area, (low, high) = auc(scores, sets.warped), auc_interval(scores, sets.warped, sets.patients)
+        warped = int(sets.warped.sum())
+        content[name] = {"cubes": len(scores), "warped": warped, "auc": area, "low": low, "high": high}
+        logger.info("Texture tells collapsed from %s bodies with an AUC of %.3f (%.3f to %.3f)", name, area, low, high)
     arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    logger.info(
-        "Texture alone tells warped from untouched bodies with an AUC of %.3f (%.3f to %.3f)", content["auc"], low, high
-    )
     return 0
 
 

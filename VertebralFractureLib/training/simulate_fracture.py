@@ -1,20 +1,23 @@
 """Deform real vertebrae in straight space: compression fractures, and what only looks like one.
 
-A column-wise, piecewise linear map along s collapses the body; the tilt of its upper endplate is handed on to the
-vertebrae above through their discs alone, so that no neighbour changes its height. What the map squeezes is blurred
-again as far as the slices blur, because sharper bone than the scanner could see would betray the map.
+A column-wise map along s moves the endplates; the tilt of the upper one is handed on to the vertebrae above through
+their discs alone, so that no neighbor changes its height. A body is not squeezed as a whole: its core stays rigid, its
+endplates are pressed into it, and what lies between vanishes in a seam under each endplate. So the texture of the core
+is the scanner's own, in a fracture as in a body that keeps its height.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.reference import BodyBox
+from VertebralFractureLib.training.column_pieces import CORE, LOWER, UPPER, Piece, Seams, smooth
 from VertebralFractureLib.training.fracture_shapes import CRUSH, WEDGE, Deformation
+from VertebralFractureLib.training.grain import Layers, blurred
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
@@ -64,13 +67,13 @@ def simulate(
         rng: for the grain of the bands and the roughness of the endplates.
         slice_mm: thickness of the slices that the volume was made from.
     """
-    hu = np.ascontiguousarray(hu, dtype=np.float32)
+    layers = Layers.of(np.ascontiguousarray(hu, dtype=np.float32), inside, origin_mm, boxes)
     endplates = [np.repeat([[box.s_inf], [box.s_sup]], len(DEPTHS), axis=1) for box in boxes]
     factors = [(1.0, 1.0, 1.0) for _ in boxes]
     for deformation in sorted(deformations, key=lambda item: -item.box.s_inf):
         index = list(boxes).index(deformation.box)
         warp = _ColumnWarp(deformation, boxes[index + 1 :], boxes[index - 1] if index else None, rng, slice_mm)
-        hu, inside = warp.apply(hu, inside, origin_mm, rng)
+        layers = warp.apply(layers, origin_mm, rng)
         at = warp.source_shift(np.array(DEPTHS), np.zeros(len(DEPTHS)))
         for above in range(index + 1, len(boxes)):
             endplates[above] -= warp.shift_of_above(at, above - index - 1)
@@ -78,7 +81,7 @@ def simulate(
         lost = (at.upper + at.lower) / deformation.height_mm
         factors[index] = (1.0 - float(lost[0]), 1.0 - float(lost[1]), 1.0 - float(lost[2]))
     middle = tuple((float(plates[0, 1]), float(plates[1, 1])) for plates in endplates)
-    return Simulated(hu, inside, middle, tuple(endplates), tuple(factors))
+    return Simulated(layers.hu, layers.inside, middle, tuple(endplates), tuple(factors))
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class _ColumnWarp:
         self.deformation, self.below, self.slice_mm = deformation, below, slice_mm
         self.endplate_mm = min(max(_ENDPLATE_MM, 0.45 * slice_mm), 0.15 * deformation.height_mm)
         shares = _DISC_SHARES[int(rng.integers(len(_DISC_SHARES)))]
-        self.above = list(above)[: len(shares)]
+        self.above = list(above)[: len(shares) if deformation.loss else 1]
         kept = 1.0 - np.cumsum(shares)
         self.kept = [1.0, *kept[: len(self.above) - 1]] if self.above else []
         posterior = deformation.loss * deformation.height_mm if deformation.shape == CRUSH else 0.0
@@ -142,18 +145,17 @@ class _ColumnWarp:
         kept = self.kept[order] if order < len(self.kept) else 0.0
         return self.sink_mm + kept * (columns.rigid - self.sink_mm)
 
-    def _knots(self, columns: _Columns) -> tuple[list[float], list[FloatArray]]:
-        """Source arc lengths and, per column, how far content above its target they come from."""
+    def _knots_below(self, columns: _Columns) -> tuple[list[float], list[FloatArray]]:
+        """Source arc lengths from the body below to the lower endplate and, per column, how far above their target."""
         box = self.deformation.box
-        height = self.deformation.height_mm
         floor = self.below.s_sup if self.below is not None and self.below.s_sup < box.s_inf - 1.0 else box.s_inf - 4.0
-        low, high = box.s_inf + 0.3 * height, box.s_sup - 0.4 * height
-        upper_in = np.minimum(0.75 * columns.upper, 0.24 * height)
-        lower_in = np.minimum(0.75 * columns.lower, 0.18 * height)
-        zero = np.zeros_like(columns.upper)
-        source = [floor, box.s_inf, box.s_inf + self.endplate_mm, low, high, box.s_sup - self.endplate_mm, box.s_sup]
-        shift = [zero, -columns.lower, -columns.lower]
-        shift += [lower_in - columns.lower, columns.upper - upper_in, columns.upper, columns.upper]
+        source = [floor, box.s_inf, box.s_inf + self.endplate_mm]
+        return source, [np.zeros_like(columns.lower), -columns.lower, -columns.lower]
+
+    def _knots_above(self, columns: _Columns) -> tuple[list[float], list[FloatArray]]:
+        """The same from the upper endplate to the last vertebra that the deformation moves."""
+        box = self.deformation.box
+        source, shift = [box.s_sup - self.endplate_mm, box.s_sup], [columns.upper, columns.upper]
         last = box.s_sup
         for order, above in enumerate(self.above):
             here = self.shift_of_above(columns, order)
@@ -163,18 +165,12 @@ class _ColumnWarp:
             shift += [shift[-1], here, here, here]
             last = source[-1]
         source.append(last + 6.0)
-        shift.append(zero + self.sink_mm)
+        shift.append(np.zeros_like(columns.upper) + self.sink_mm)
         return source, shift
 
-    def apply(
-        self,
-        hu: Float32Array,
-        inside: NDArray[np.bool_],
-        origin_mm: tuple[float, float, float],
-        rng: np.random.Generator,
-    ) -> tuple[Float32Array, NDArray[np.bool_]]:
+    def apply(self, layers: Layers, origin_mm: tuple[float, float, float], rng: np.random.Generator) -> Layers:
         box, item = self.deformation.box, self.deformation
-        size_s, size_a, size_r = hu.shape
+        size_s, size_a, size_r = layers.structure.shape
         a = origin_mm[1] + np.arange(size_a, dtype=np.float64)[:, None]
         r = origin_mm[0] + np.arange(size_r, dtype=np.float64)[None, :]
         t = (a - box.a_post) / (box.a_ant - box.a_post) + 0.0 * r
@@ -183,47 +179,111 @@ class _ColumnWarp:
         if item.roughness_mm > 0.0:
             rough = item.roughness_mm * _rough((2, size_a, size_r), rng)
             columns = _Columns(columns.upper + rough[0], columns.rigid, columns.lower + 0.5 * rough[1])
-        source, shift = self._knots(columns)
         fade = _fade(-np.minimum(a - box.a_post, 0.0), 5.0) * _fade(np.maximum(a - box.a_ant, 0.0), 25.0)
         fade = fade * _fade(
             np.maximum(np.abs(r - 0.5 * (box.r_left + box.r_right)) - 0.5 * (box.r_right - box.r_left), 0.0), _REACH_MM
         )
-        far = [self._far_shift(knot) for knot in source]
-        shift = [fade * inner + (1.0 - fade) * outer for inner, outer in zip(shift, far, strict=True)]
-        first = max(int(np.floor(source[0] - origin_mm[2])) - 2, 0)
-        last = size_s if self.sink_mm else min(int(np.ceil(source[-1] - origin_mm[2])) + 2, size_s)
+        below, above = (
+            Piece(
+                source,
+                [fade * inner + (1.0 - fade) * self._far_shift(at) for at, inner in zip(source, shift, strict=True)],
+            )
+            for source, shift in (self._knots_below(columns), self._knots_above(columns))
+        )
+        first = max(int(np.floor(below.source[0] - origin_mm[2])) - 2, 0)
+        last = size_s if self.sink_mm else min(int(np.ceil(above.source[-1] - origin_mm[2])) + 2, size_s)
         if first >= last:
-            return hu, inside
-        s = (origin_mm[2] + np.arange(first, last, dtype=np.float64))[:, None, None]
-        u = _piecewise(s, source, shift)
-        a_source = a[None] + self._push(a[None], r[None], u)
-        values, within = _sample(hu, inside, u - origin_mm[2], a_source - origin_mm[1])
-        values = _blurred_where_squeezed(values, u, BLUR_SHARE * max(self.slice_mm, 1.0))
+            return layers
+        part, u = self._moved(layers, origin_mm, (first, last), fade, below, above)
+        structure = _blurred_where_squeezed(part.structure, u, BLUR_SHARE * max(self.slice_mm, 1.0))
         lost = np.clip((columns.upper + columns.lower) / item.height_mm, 0.0, 1.0)
-        values = values + self._density(values, u, t, q, lost, rng)
-        result, mask = hu.copy(), inside.copy()
-        result[first:last], mask[first:last] = values, within
-        return result, mask
+        structure = structure + self._density(structure, u, t, q, lost, rng)
+        return layers.with_rows(first, replace(part, structure=structure))
+
+    def _moved(
+        self,
+        layers: Layers,
+        origin_mm: tuple[float, float, float],
+        rows: tuple[int, int],
+        fade: FloatArray,
+        below: Piece,
+        above: Piece,
+    ) -> tuple[Layers, Float32Array]:
+        """The rows after the map, and the arc length that each voxel comes from.
+
+        Below the lower seam and above the upper one a voxel has one source; between, up to three are blended.
+        """
+        _, size_a, size_r = layers.structure.shape
+        a = (origin_mm[1] + np.arange(size_a, dtype=np.float32))[None, :, None]
+        r = (origin_mm[0] + np.arange(size_r, dtype=np.float32))[None, None, :]
+        seams = Seams.of(below.target(-1), above.target(0), self.deformation.seams_mm)
+        ends = [int(np.clip(np.ceil(end - origin_mm[2]), *rows)) for end in (seams.first_mm, seams.last_mm)]
+        parts, arcs = [], []
+        pieces: tuple[tuple[int, int, tuple[str, ...]], ...] = (
+            (rows[0], ends[0], (LOWER,)),
+            (ends[0], ends[1], (LOWER, CORE, UPPER)),
+            (ends[1], rows[1], (UPPER,)),
+        )
+        for start, stop, among in pieces:
+            if start >= stop:
+                continue
+            s = (origin_mm[2] + np.arange(start, stop, dtype=np.float32))[:, None, None]
+            copies = []
+            for which, share in seams.shares(s).items():
+                if which in among:
+                    u = self._source(which, s, fade, below, above)
+                    found = layers.sampled(u - origin_mm[2], a + self._push(a, r, u) - origin_mm[1])
+                    copies.append((share, u, found))
+            if len(copies) == 1:
+                parts.append(copies[0][2])
+                arcs.append(copies[0][1])
+            else:
+                parts.append(layers.blended([(share, found) for share, _, found in copies]))
+                arcs.append(np.asarray(sum(share * u for share, u, _ in copies), dtype=np.float32))
+        structure, grain, inside = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("structure", "grain", "inside")
+        )
+        return replace(layers, structure=structure, grain=grain, inside=inside), np.concatenate(arcs)
+
+    def _source(self, which: str, s: Float32Array, fade: FloatArray, below: Piece, above: Piece) -> Float32Array:
+        """Where the content of a target comes from, if it belongs to the lower endplate, the core or the upper one.
+
+        Far from the body the core telescopes, so that the laminae are not cut.
+        """
+        if which == LOWER:
+            return below.source_of(s)
+        if which == UPPER:
+            return above.source_of(s)
+        knots = np.array([below.source[-1], above.source[0]])
+        far = np.array([self._far_shift(knot) for knot in knots])
+        telescoped = np.interp(s, knots - far, far)
+        item = self.deformation
+        here = item.box.s_inf + item.box.s_sup - 2.0 * s if item.core_flipped else np.zeros_like(s)
+        here = here + item.core_shift_mm
+        return np.asarray(s + fade * here + (1.0 - fade) * telescoped, dtype=np.float32)
 
     def _far_shift(self, knot: float) -> float:
         """Away from the body the stack sinks evenly over the body's own length, which telescopes the laminae."""
         box = self.deformation.box
         return self.sink_mm * float(np.clip((knot - box.s_inf + 4.0) / (box.s_sup - box.s_inf + 8.0), 0.0, 1.0))
 
-    def _push(self, a: FloatArray, r: FloatArray, u: FloatArray) -> FloatArray:
+    def _push(self, a: Float32Array, r: Float32Array, u: Float32Array) -> Float32Array:
         """mm to add to a: the upper corners move outward, into the canal and forward."""
         box, item = self.deformation.box, self.deformation
+        if item.retropulsion_mm == item.bulge_mm == item.buckle_mm == 0.0:
+            return np.zeros_like(u)
         corner = np.exp(-0.5 * ((u - box.s_sup + 4.0) / 4.5) ** 2)
         side = np.exp(-0.5 * ((r - 0.5 * (box.r_left + box.r_right)) / 9.0) ** 2)
         back = item.retropulsion_mm * np.exp(-0.5 * ((a - box.a_post) / 4.0) ** 2)
         wall = np.exp(-0.5 * ((a - box.a_ant) / 4.5) ** 2)
         kink = np.exp(-0.5 * ((u - box.s_sup + 0.35 * item.height_mm) / 1.8) ** 2)
-        return np.asarray(side * (corner * (back - item.bulge_mm * wall) - item.buckle_mm * kink * wall))
+        pushed = side * (corner * (back - item.bulge_mm * wall) - item.buckle_mm * kink * wall)
+        return np.asarray(pushed, dtype=np.float32)
 
     def _density(
         self,
         values: Float32Array,
-        u: FloatArray,
+        u: Float32Array,
         t: FloatArray,
         q: FloatArray,
         lost: FloatArray,
@@ -245,11 +305,10 @@ class _ColumnWarp:
 
 def _fade(distance: FloatArray, reach: float) -> FloatArray:
     """1 at distance 0, 0 from ``reach`` on, smooth."""
-    share = np.clip(1.0 - distance / reach, 0.0, 1.0)
-    return np.asarray(share * share * (3.0 - 2.0 * share))
+    return smooth(1.0 - distance / reach)
 
 
-def _edge(value: FloatArray, width: float) -> FloatArray:
+def _edge(value: FloatArray | Float32Array, width: float) -> FloatArray:
     return np.asarray(np.clip(value / width, 0.0, 1.0))
 
 
@@ -276,52 +335,8 @@ def _stretched(coarse: Float32Array, shape: tuple[int, ...], axes: Sequence[int]
     return coarse
 
 
-def _piecewise(s: FloatArray, source: list[float], shift: list[FloatArray]) -> FloatArray:
-    """Source arc length of every target; each column's knots are made strictly ascending first."""
-    targets = [knot - moved for knot, moved in zip(source, shift, strict=True)]
-    for index in range(1, len(targets)):
-        targets[index] = np.maximum(targets[index], targets[index - 1] + 0.15)
-    s = s.astype(np.float32)
-    targets = [target.astype(np.float32) for target in targets]
-    u = s + (np.float32(source[0]) - targets[0])
-    for low in range(len(source) - 1):
-        share = (s - targets[low]) / (targets[low + 1] - targets[low])
-        u = np.where(share > 0.0, np.float32(source[low]) + share * np.float32(source[low + 1] - source[low]), u)
-    return np.asarray(np.where(s > targets[-1], s + (np.float32(source[-1]) - targets[-1]), u))
-
-
-def blurred_along_s(values: Float32Array, sigma: float) -> Float32Array:
-    """``values`` ``[k, j, i]`` after a Gaussian of ``sigma`` voxels along their first axis."""
-    reach = int(np.ceil(2.0 * sigma))
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    padded = np.pad(values, ((reach, reach), (0, 0), (0, 0)), mode="edge")
-    blurred = np.zeros_like(values)
-    for index, weight in enumerate(weights / weights.sum()):
-        blurred += np.float32(weight) * padded[index : index + len(values)]
-    return blurred
-
-
-def _blurred_where_squeezed(values: Float32Array, u: FloatArray, sigma: float) -> Float32Array:
+def _blurred_where_squeezed(values: Float32Array, u: Float32Array, sigma: float) -> Float32Array:
     """The slice profile given back: content squeezed by a factor c keeps 1 / c of its blur; mm, 1 mm voxels."""
-    squeeze = np.gradient(u.astype(np.float32), axis=0)
+    squeeze = np.gradient(u, axis=0)
     share = np.clip(1.0 - 1.0 / np.maximum(squeeze, 1.0) ** 2, 0.0, 1.0)
-    return np.asarray(values + share * (blurred_along_s(values, sigma) - values), dtype=np.float32)
-
-
-def _sample(
-    hu: Float32Array, inside: NDArray[np.bool_], k: FloatArray, j: FloatArray
-) -> tuple[Float32Array, NDArray[np.bool_]]:
-    """Linear interpolation at rows ``k`` and columns ``j`` (broadcast to ``[k, j, i]``); i stays."""
-    size_s, size_a, size_r = hu.shape
-    k, j = np.broadcast_arrays(k, j)
-    within = (k > -0.5) & (k < size_s - 0.5)
-    k, j = np.clip(k, 0.0, size_s - 1.001), np.clip(j, 0.0, size_a - 1.001)
-    k0, j0 = k.astype(np.int64), j.astype(np.int64)
-    wk, wj = (k - k0).astype(np.float32), (j - j0).astype(np.float32)
-    i = np.arange(size_r)[None, None, :]
-    flat = (k0 * size_a + j0) * size_r + i
-    pixels, row = hu.ravel(), size_a * size_r
-    lower = pixels[flat] * (1.0 - wj) + pixels[flat + size_r] * wj
-    upper = pixels[flat + row] * (1.0 - wj) + pixels[flat + row + size_r] * wj
-    nearest = (np.rint(k).astype(np.int64) * size_a + np.rint(j).astype(np.int64)) * size_r + i
-    return lower * (1.0 - wk) + upper * wk, inside.ravel()[nearest] & within
+    return np.asarray(values + share * (blurred(values, sigma) - values), dtype=np.float32)

@@ -1,7 +1,7 @@
 """One command from annotated scans to a calibrated, measured fracture ensemble; broken off, it goes on where it was.
 
-Every member is trained once without each fold and once on everything; the folds' weights judge the patients that they
-never saw, and those scores calibrate the final weights.
+Every network first learns from phantoms alone. From there every member is trained once without each fold and once on
+everything; the folds' weights judge the patients that they never saw, and those scores calibrate the final weights.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--variants", type=int, default=VARIANTS, help="versions of a scan with fractures, and with mimics"
     )
-    parser.add_argument("--steps", type=int, default=None, help="most steps of a member; its own default when left out")
-    parser.add_argument("--minutes", type=float, default=30.0, help="most wall time of one training")
+    parser.add_argument("--steps", type=int, default=None, help="steps of each stage; the members' own when left out")
+    parser.add_argument("--minutes", type=float, default=None, help="most wall time of one training; no limit left out")
 
 
 def run(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     names = [member_name(variant, seed) for variant in arguments.members for seed in range(arguments.seeds)]
+    if arguments.phantoms:
+        for first in sorted({MEMBERS[variant].first for variant in arguments.members}):
+            _train_missing(arguments, first, None, is_first=True)
     for fold in (*range(fold_count()), None):
-        folder = out / ("final" if fold is None else f"folds/fold{fold}")
         for variant in arguments.members:
-            for seed in range(arguments.seeds):
-                if PREFIX + member_name(variant, seed) not in _trained(folder):
-                    train_fracture.run(_training(arguments, variant, seed, fold, folder))
+            _train_missing(arguments, variant, fold, is_first=False)
     figures = out / "figures.json"
     evaluate_fracture.run(
         Namespace(
@@ -83,25 +83,35 @@ def _trained(folder: Path) -> Sequence[str]:
     return weights_names(PREFIX, folder) if (folder / MANIFEST).is_file() else []
 
 
-def _training(arguments: Namespace, variant: str, seed: int, fold: int | None, folder: Path) -> Namespace:
-    name = f"{member_name(variant, seed)}-{'final' if fold is None else f'fold{fold}'}"
-    return Namespace(
-        data=arguments.data,
-        cache=arguments.cache,
-        out=arguments.out / "runs" / name,
-        fold="none" if fold is None else str(fold),
-        phantoms=arguments.phantoms,
-        series_per_scan=arguments.series_per_scan,
-        series_per_phantom=arguments.series_per_phantom,
-        minutes=arguments.minutes,
-        steps=arguments.steps,
-        seed=seed,
-        start_from=None,
-        start_member=None,
-        learning_rate=2e-3,
-        member=variant,
-        weights_folder=folder,
-    )
+def _train_missing(arguments: Namespace, variant: str, fold: int | None, *, is_first: bool) -> None:
+    """The seeds of one training, those that are not there yet: the first stage, or the second without ``fold``."""
+    member = MEMBERS[variant]
+    stage = "first" if is_first else "final" if fold is None else f"fold{fold}"
+    folder = arguments.out / ("folds" if stage.startswith("fold") else "") / stage
+    for seed in range(arguments.seeds):
+        name = member_name(variant, seed)
+        if PREFIX + name in _trained(folder):
+            continue
+        goes_on = bool(arguments.phantoms) and not is_first
+        train_fracture.run(
+            Namespace(
+                data=None if is_first else arguments.data,
+                cache=arguments.cache,
+                out=arguments.out / "runs" / f"{name}-{stage}",
+                fold="none" if fold is None else str(fold),
+                phantoms=arguments.phantoms,
+                series_per_scan=arguments.series_per_scan,
+                series_per_phantom=arguments.series_per_phantom,
+                minutes=arguments.minutes,
+                steps=arguments.steps or (member.first_steps if is_first else member.steps if goes_on else None),
+                seed=seed,
+                start_from=arguments.out / "first" if goes_on else None,
+                start_member=member_name(member.first, seed) if goes_on else None,
+                learning_rate=member.learning_rate if goes_on else train_fracture.LEARNING_RATE,
+                member=variant,
+                weights_folder=folder,
+            )
+        )
 
 
 def draw_curves(logs: Mapping[str, Path], picture: Path) -> None:

@@ -25,7 +25,9 @@ from VertebralFractureLib.weights import load_weights, restore, save_weights
 
 logger = logging.getLogger(__name__)
 SERIES_PER_BATCH = 4
-SERIES_PER_SCAN, SERIES_PER_PHANTOM = 80, 20
+SERIES_PER_SCAN, SERIES_PER_PHANTOM = 50, 8
+LEARNING_RATE = 2e-3
+"""From random weights."""
 SERIES_FOLDER = "fracture-series"
 _POSITIVE_WEIGHT, _SERIES_WEIGHT, _HEIGHT_WEIGHT = 2.0, 0.5, 1.0
 _GRADE_WEIGHTS = (1.0, 0.5, 0.5)
@@ -38,13 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint and the log")
     parser.add_argument("--fold", default="none", help="the fold that is left out, or 'none'")
     parser.add_argument("--phantoms", type=int, default=45, help="number of phantoms, seeds 0, 1, ...")
-    parser.add_argument("--minutes", type=float, default=30.0, help="most wall time of the training")
+    parser.add_argument("--minutes", type=float, default=None, help="most wall time of the training; no limit left out")
     parser.add_argument("--steps", type=int, default=None, help="steps; the member's own number when left out")
     parser.add_argument("--start-from", type=Path, default=None, help="folder of weights to go on from")
     parser.add_argument(
         "--start-member", default=None, help="whose weights there; of the same network, by default its own"
     )
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
     parser.add_argument("--series-per-scan", type=int, default=SERIES_PER_SCAN, help="training series of a real scan")
     parser.add_argument("--series-per-phantom", type=int, default=SERIES_PER_PHANTOM)
     parser.add_argument("--seed", type=int, default=0)
@@ -72,10 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
     if before is not None:
         restore(network, before)
     training = TrainingOptions(
-        steps=arguments.steps or member.steps,
+        steps=arguments.steps or member.first_steps + member.steps,
         learning_rate=arguments.learning_rate,
         seed=arguments.seed,
-        time_limit_s=60.0 * arguments.minutes,
+        time_limit_s=None if arguments.minutes is None else 60.0 * arguments.minutes,
     )
     log = train(network, lambda seed: store.batch(SERIES_PER_BATCH, seed), loss_of, training, arguments.out)
     config: dict[str, Any] = {
