@@ -13,10 +13,12 @@ from VertebralFractureLib.cord.axial_stack import AxialStack
 from VertebralFractureLib.cord.bony_canal import canal_walls
 from VertebralFractureLib.cord.slice_boxes import SliceBoxes
 from VertebralFractureLib.errors import ImplausibleGeometry
+from VertebralFractureLib.phantom import PhantomOptions, make_phantom
 from VertebralFractureLib.reference import BodyBox, ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.training.cord_boxes import canal_at, vertebra_walls
-from VertebralFractureLib.training.cord_cases import LABELLED, CordCase
+from VertebralFractureLib.training.cord_cases import LABELLED, CordCase, cord_case
 from VertebralFractureLib.training.cord_windows import window_at
+from VertebralFractureLib.training.train_cord import READ_IN_FRONT_MM
 from VertebralFractureLib.volume import CTVolume
 
 
@@ -65,6 +67,19 @@ def test_the_bone_around_the_canal_is_measured_and_an_open_side_is_unknown():
     assert walls[:3] == pytest.approx([-9.0, 11.0, -7.0], abs=1.0)
     assert np.isnan(walls[3])
     assert k.shape == hu.shape
+
+
+def test_the_centre_that_a_phantom_teaches_lies_between_its_walls_where_a_reader_would_put_it():
+    options = PhantomOptions(
+        seed=5, field_of_view="spine", caudal_level="L1", cranial_level="T11", spacing_mm=(1.0, 1.0, 4.0)
+    )
+    phantom = make_phantom(options)
+
+    case = cord_case("made", phantom.ct, phantom.reference, forward_mm=READ_IN_FRONT_MM)
+
+    middle = 0.5 * (case.walls_mm[:, 2] + case.walls_mm[:, 3])
+    assert np.nanmedian(middle) == pytest.approx(-0.47, abs=0.35)
+    assert np.nanmedian(0.5 * (case.walls_mm[:, 0] + case.walls_mm[:, 1])) == pytest.approx(0.0, abs=0.35)
 
 
 def test_walls_follow_the_flips_and_the_scale_of_a_window():

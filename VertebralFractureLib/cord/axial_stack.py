@@ -22,7 +22,8 @@ IN_PLANE_MM = 2.0
 SLICE_MM = 4.0
 _BLOCK_MM = 2.0
 _BODY_HU = -400.0
-_CHUNK_VOXELS = 16_000_000
+_CHUNK_VOXELS = 2_000_000
+"""Voxels of the scan, and points of the stack, that are worked on at a time: what the work takes beside its result."""
 _MULTIPLE = 16
 
 
@@ -79,17 +80,18 @@ def _block_means(ct: CTVolume) -> tuple[NDArray[np.float32], FloatArray]:
     factors = np.minimum(factors, np.array(ct.shape_kji[::-1]))
     fi, fj, fk = (int(factor) for factor in factors)
     rows = max(1, _CHUNK_VOXELS // (ct.hu.shape[1] * ct.hu.shape[2] * fk)) * fk
-    parts = []
+    counts = [-(-size // factor) for size, factor in zip(ct.hu.shape, (fk, fj, fi), strict=True)]
+    means = np.empty(counts, dtype=np.float32)
     for start in range(0, ct.hu.shape[0], rows):
         part = to_tensor(ct.hu[start : start + rows].astype(np.float32))[None, None]
         if (fi, fj, fk) != (1, 1, 1):
             kernel = (min(fk, part.shape[2]), fj, fi)
             part = torch.nn.functional.avg_pool3d(part, kernel, kernel, ceil_mode=True, count_include_pad=False)
-        parts.append(part[0, 0])
+        means[start // fk : start // fk + part.shape[2]] = to_array(part[0, 0])
     matrix = ct.ijk_to_ras.copy()
     matrix[:3, :3] = ct.ijk_to_ras[:3, :3] * factors
     matrix[:3, 3] += ct.ijk_to_ras[:3, :3] @ (0.5 * (factors - 1))
-    return to_array(torch.cat(parts)), matrix
+    return means, matrix
 
 
 def _bounds_ras(shape_kji: tuple[int, int, int], ijk_to_ras: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -44,11 +44,16 @@ class CordCase:
     walls_mm: FloatArray
 
 
-def cord_case(name: str, ct: CTVolume, reference: ReferenceSpine) -> CordCase:
-    """Resample ``ct`` and read the canal's position and walls off the reference at every slice."""
+def cord_case(name: str, ct: CTVolume, reference: ReferenceSpine, forward_mm: float = 0.0) -> CordCase:
+    """Resample ``ct`` and read the canal's position and walls off the reference at every slice.
+
+    Args:
+        forward_mm: how far in front of the reference's centerline the centre to learn lies.
+    """
     stack = _whole_numbers(axial_stack(ct, slice_mm=STACK_MM))
     heights = stack.heights_mm
     centre, arc = canal_at(reference.centerline, heights)
+    centre[:, 1] += forward_mm
     ends = reference.centerline.positions_ras(np.array([0.0, reference.centerline.length_mm]))[:, 2]
     state = np.full(len(heights), LABELLED, dtype=np.int8)
     for low, high in reference.uncertain_mm:

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.cord import Centerline, detect_canal
+from VertebralFractureLib.cord.detection import SHORTEST_SPINE_MM
 from VertebralFractureLib.errors import ImplausibleGeometry, NotEvaluable, UnreadableVolume
 from VertebralFractureLib.phantom import NO_SPINE_KINDS, make_no_spine, make_phantom, random_options
 from VertebralFractureLib.reference import ReferenceSpine, read_annotation
 from VertebralFractureLib.training.classical_canal import classical_centerline
 from VertebralFractureLib.training.cord_boxes import canal_at, vertebra_walls
-from VertebralFractureLib.training.cord_changes import HARDER, ROBUSTNESS, ChangedScan, stretched
+from VertebralFractureLib.training.cord_changes import HARDER, ROBUSTNESS, ChangedScan, stretched, turned
 from VertebralFractureLib.training.evaluate_cord import CenterlineErrors, centerline_errors, nearest_distance_mm
 from VertebralFractureLib.training.reference_set import ReferenceScan
 from VertebralFractureLib.volume import CTVolume, check_ct, read_volume
@@ -150,7 +151,11 @@ def _points_record(scan: LoadedScan, name: str, line: Centerline) -> Record:
 
 
 def without_spine(scan: LoadedScan) -> Iterator[Record]:
-    """Parts of the scan that leave the spine out: right of it, left of it, in front of it."""
+    """Parts of the scan that leave the spine out: right of it, left of it, in front of it; each also turned over.
+
+    Turned over to the front or to the side, bones and vessels run through the axial slices in ways that they never do
+    in a patient who lies straight. What is too low for a spine then is left out, for its height alone would refuse it.
+    """
     canal = scan.reference.centerline.points_ras
     corners = {
         "right": (0, float(canal[:, 0].max()) + _BESIDE_MM, 1.0),
@@ -159,8 +164,13 @@ def without_spine(scan: LoadedScan) -> Iterator[Record]:
     }
     for side, (axis, face, direction) in corners.items():
         part = _beyond(scan.ct, axis, face, direction)
-        if part is not None:
-            yield _refusal(f"{scan.identifier} {side}", part, scan.weights)
+        if part is None:
+            continue
+        yield _refusal(f"{scan.identifier} {side}", part, scan.weights)
+        for way, over in (("front", turned(0, 90.0)), ("side", turned(1, 90.0))):
+            other = over(part, scan.reference.centerline, np.random.default_rng(0)).ct
+            if np.ptp(other.ijk_to_ras_points(np.array([[0, 0, 0], other.hu.shape[::-1]]))[:, 2]) >= SHORTEST_SPINE_MM:
+                yield _refusal(f"{scan.identifier} {side}, turned to the {way}", other, scan.weights)
 
 
 def _beyond(ct: CTVolume, axis: int, face_mm: float, direction: float) -> CTVolume | None:

@@ -27,6 +27,12 @@ logger = logging.getLogger(__name__)
 
 _EVERY_SCOLIOSIS = 4
 """Every fourth phantom has a scoliosis of 30 to 60 degrees, which chance alone would hardly ever draw."""
+READ_IN_FRONT_MM = 0.9
+"""How much farther in front the centre of a real canal is read than that of a phantom is drawn.
+
+From the middle between the bony canal's walls, front and back, the readings of 22 scans lie 0.47 mm in front (0.24 to
+0.82) and the truth of 30 phantoms 0.43 mm behind (0.25 to 0.73): a reader takes the center of gravity of a canal that
+narrows behind. Networks that learned from both lay 0.3 mm behind the readings."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -136,7 +142,7 @@ def _phantom_maker(seed: int) -> Callable[[], CordCase]:
             side = 1.0 if seed % (2 * _EVERY_SCOLIOSIS) == 0 else -1.0
             options = replace(options, scoliosis_deg=side * (30.0 + 5.0 * (seed % 7)))
         phantom = make_phantom(options)
-        return cord_case(f"phantom-{seed}", phantom.ct, phantom.reference)
+        return cord_case(f"phantom-{seed}", phantom.ct, phantom.reference, forward_mm=READ_IN_FRONT_MM)
 
     return make
 
