@@ -26,7 +26,13 @@ from VertebralFractureLib.training.fracture_data import (
     make_series,
     position_labels,
 )
-from VertebralFractureLib.training.fracture_metrics import auc, auc_interval, calibration_error, platt_line
+from VertebralFractureLib.training.fracture_metrics import (
+    auc,
+    auc_interval,
+    calibration_error,
+    calibration_error_by_chance,
+    platt_line,
+)
 from VertebralFractureLib.training.fracture_series import SeriesStore, build_series
 from VertebralFractureLib.training.fracture_shapes import (
     BICONCAVE,
@@ -227,6 +233,17 @@ def test_platt_s_line_repairs_an_overconfident_model() -> None:
     before = calibration_error(1.0 / (1.0 + np.exp(-overconfident)), truth)
     after = calibration_error(1.0 / (1.0 + np.exp(-slope * overconfident - offset)), truth)
     assert after < 0.03 < before
+
+
+def test_a_calibration_error_is_held_against_what_chance_alone_makes_of_it() -> None:
+    rng = np.random.default_rng(6)
+    few, many = rng.random(150), rng.random(15000)
+
+    for probability in (few, many):
+        honest = calibration_error(probability, rng.random(len(probability)) < probability)
+        assert honest == pytest.approx(calibration_error_by_chance(probability), rel=0.6)
+
+    assert calibration_error_by_chance(few) > 0.05 > 0.01 > calibration_error_by_chance(many)
 
 
 def test_one_command_leads_from_annotated_scans_to_a_calibrated_ensemble(tmp_path: Path) -> None:

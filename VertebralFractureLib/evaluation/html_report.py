@@ -45,8 +45,13 @@ def _section(title: str, figures: Mapping[str, Any], pictures: Mapping[str, str]
         ["vertebra AUC", _interval(figures["vertebra_auc"])],
         ["false alarms a scan", _number(at["false_alarms_per_scan"])],
         ["false alarms a scan without fracture", _number(at["false_alarms_per_unfractured_scan"])],
-        ["calibration error, vertebrae", _number(calibration["vertebrae"])],
-        ["calibration error, patients", _number(calibration["patients"])],
+        *(
+            [
+                f"calibration error, {who} (of a perfectly calibrated model)",
+                f"{_number(calibration[who])} ({_number(calibration[f'{who}_by_chance'])})",
+            ]
+            for who in ("vertebrae", "patients")
+        ),
     ]
     groups = {**figures["by_grade"], **figures["by_shape"], **figures["subgroups"]}
     called = {"patients": at["patients"], "vertebrae": at["vertebrae"], **groups}

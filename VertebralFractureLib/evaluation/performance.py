@@ -27,7 +27,7 @@ from VertebralFractureLib.evaluation.curves import (
 )
 from VertebralFractureLib.evaluation.judged import JudgedScan, JudgedVertebra
 from VertebralFractureLib.evaluation.statistics import Estimate, wilson_interval
-from VertebralFractureLib.training.fracture_metrics import calibration_error
+from VertebralFractureLib.training.fracture_metrics import calibration_error, calibration_error_by_chance
 
 FALSE_ALARMS = (0.1, 0.2, 0.5, 1.0)
 SPECIFICITIES = (0.90, 0.95, 0.99)
@@ -97,6 +97,8 @@ def performance(scans: Sequence[JudgedScan], threshold: float) -> dict[str, Any]
         "calibration_error": {
             "vertebrae": calibration_error(rows.score[judged], rows.truth[judged]),
             "patients": calibration_error(scan_p, scan_truth) if len(answered) else None,
+            "vertebrae_by_chance": calibration_error_by_chance(rows.score[judged]),
+            "patients_by_chance": calibration_error_by_chance(scan_p) if len(answered) else None,
         },
         "reliability": {
             "vertebrae": reliability(rows.score[judged], rows.truth[judged]),

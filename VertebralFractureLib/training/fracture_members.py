@@ -61,8 +61,8 @@ def _member(
             uses_position=uses_position,
         ),
         first=f"{_PREFIXES[dimensions]}-{SAGITTAL}{suffix}",
-        first_steps=700 if dimensions == 3 else 1000,
-        steps=700 if dimensions == 3 else 900,
+        first_steps=500 if dimensions == 3 else 1000,
+        steps=500 if dimensions == 3 else 800,
         learning_rate=1.5e-3,
     )
 

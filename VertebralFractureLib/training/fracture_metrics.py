@@ -50,6 +50,16 @@ def calibration_error(probability: FloatArray, truth: NDArray[np.bool_], bins: i
     return error
 
 
+def calibration_error_by_chance(probability: FloatArray, draws: int = 200, seed: int = 0) -> float:
+    """The calibration error that a perfectly calibrated model would show on average, were these its probabilities.
+
+    Few cases a bin make it large, and no model can be held to less (Roelofs et al. 2022).
+    """
+    rng = np.random.default_rng(seed)
+    truths = rng.random((draws, len(probability))) < probability
+    return float(np.mean([calibration_error(probability, truth) for truth in truths]))
+
+
 def platt_line(logits: FloatArray, truth: NDArray[np.bool_]) -> tuple[float, float]:
     """Slope and offset that maximise the likelihood of ``truth`` (Platt 1999, with his smoothed targets), by Newton.
 

@@ -46,8 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.phantoms:
         for first in sorted({MEMBERS[variant].first for variant in arguments.members}):
             _train_missing(arguments, first, None, is_first=True)
-    for fold in (*range(fold_count()), None):
-        for variant in arguments.members:
+    for variant in arguments.members:
+        for fold in (*range(fold_count()), None):
             _train_missing(arguments, variant, fold, is_first=False)
     figures = out / "figures.json"
     evaluate_fracture.run(
