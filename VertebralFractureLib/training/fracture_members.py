@@ -61,8 +61,8 @@ def _member(
             uses_position=uses_position,
         ),
         first=f"{_PREFIXES[dimensions]}-{SAGITTAL}{suffix}",
-        first_steps=500 if dimensions == 3 else 1000,
-        steps=500 if dimensions == 3 else 800,
+        first_steps=400 if dimensions == 3 else 800,
+        steps=400 if dimensions == 3 else 800 if representation == SAGITTAL else 500,
         learning_rate=1.5e-3,
     )
 
