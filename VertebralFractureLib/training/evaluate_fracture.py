@@ -30,22 +30,30 @@ from VertebralFractureLib.training.straight_cache import load_or_build_cases
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
 Lines = Mapping[str, Sequence[float]]
-"""Platt's lines of one member, under "vertebra" and "scan"."""
+"""Platt's lines of one member: "vertebra" (grade 1 or more), "grade2", "grade3" (these or more) and "scan"."""
+_ORDINALS = ("vertebra", "grade2", "grade3")
 VALIDATION_PHANTOMS = range(500_000, 500_030)
 
 
 def fit_calibration(spines: Sequence[SpineScore], member: str) -> dict[str, list[float]]:
-    """Platt's lines for the vertebrae and for the scans; prevalence is that of the simulated set."""
+    """Platt's lines for the vertebrae and for the scans; prevalence is that of the simulated set.
+
+    Of a grade that no vertebra of the set has, or all have, the logit is left as it is.
+    """
     vertebrae = [vertebra for spine in spines for vertebra in spine.vertebrae]
+    grades = np.array([vertebra.grade for vertebra in vertebrae])
+    logits = np.array([vertebra.logits[member] for vertebra in vertebrae])
     lines = {
-        "vertebra": platt_line(
-            np.array([v.logits[member][0] for v in vertebrae]), np.array([v.grade > 0 for v in vertebrae])
-        ),
+        **{
+            name: platt_line(logits[:, least - 1], grades >= least)
+            for least, name in enumerate(_ORDINALS, start=1)
+            if least == 1 or 0 < int((grades >= least).sum()) < len(grades)
+        },
         "scan": platt_line(
             np.array([s.series_logits[member] for s in spines]), np.array([s.is_fractured for s in spines])
         ),
     }
-    return {name: list(line) for name, line in lines.items()}
+    return {**{name: [1.0, 0.0] for name in _ORDINALS}, **{name: list(line) for name, line in lines.items()}}
 
 
 def out_of_fold_calibrations(
@@ -72,7 +80,7 @@ def judged(
     """The spines as the mean of ``members`` judges them; ``calibrations`` by fold, so that none calibrates itself.
 
     The scan's probability is the program's: ``F_agg``, or the most suspicious vertebra if that is more. ``grade`` is
-    the network's own: the highest threshold of which it is convinced.
+    the network's own: the highest grade that is at least as likely as not.
     """
     scans = []
     for spine in spines:
@@ -87,8 +95,11 @@ def judged(
 def _judged_vertebra(vertebra: VertebraScore, lines: Mapping[str, Lines]) -> JudgedVertebra:
     answers = [_along(line["vertebra"], vertebra.logits[member][0]) for member, line in lines.items()]
     probability = float(np.mean(answers))
-    above = np.mean([vertebra.logits[member][1:] for member in lines], axis=0)
-    grade = 1 + int(above[0] > 0.0) + int(above.min() > 0.0) if probability >= DECISION_THRESHOLD else 0
+    least = [
+        np.mean([_along(line[name], vertebra.logits[member][index]) for member, line in lines.items()])
+        for index, name in enumerate(_ORDINALS)
+    ]
+    grade = int(np.sum(np.minimum.accumulate(least) >= DECISION_THRESHOLD))
     return JudgedVertebra(vertebra.grade, vertebra.shape, vertebra.level, probability, float(np.std(answers)), grade)
 
 
