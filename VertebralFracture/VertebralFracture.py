@@ -40,6 +40,8 @@ from VertebralFracturePanel.edit_session import Edit, EditSession
 from VertebralFracturePanel.help_text import HELP
 from VertebralFracturePanel.parameters import REPLACE, Parameters
 from VertebralFracturePanel.progress_estimate import ProgressEstimate
+from VertebralFracturePanel.resident_worker import ResidentWorker
+from VertebralFracturePanel.result_options import optionsLike
 from VertebralFracturePanel.results_view import ResultsView
 from VertebralFracturePanel.sample_data import registerSampleData
 from VertebralFracturePanel.torch_installer import TorchInstaller, TorchMissing
@@ -73,10 +75,14 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
     """Detection for scripts and for the widget; collaborators come in from outside so that tests can bring others."""
 
     def __init__(
-        self, createRun: Callable[..., DetectionRun] = DetectionRun, torchInstaller: TorchInstaller | None = None
+        self,
+        createRun: Callable[..., DetectionRun] = DetectionRun,
+        torchInstaller: TorchInstaller | None = None,
+        createResidentWorker: Callable[..., ResidentWorker] = ResidentWorker,
     ) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         self.createRun = createRun
+        self.createResidentWorker = createResidentWorker
         self.torchInstaller = torchInstaller or TorchInstaller()
 
     @property
@@ -120,6 +126,15 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
         self.torchInstaller.ensureTorch()
         run.start()
         return run
+
+    def startResidentWorker(self, nodes: SceneNodes) -> ResidentWorker:
+        """A worker that keeps the CT of a result and answers its corrections with the networks that made the result.
+
+        Raises:
+            UnusableVolume, TorchMissing: as above.
+        """
+        self.torchInstaller.ensureTorch()
+        return self.createResidentWorker(nodes.input_volume, optionsLike(nodes, self.parameters.options))
 
     def results(self, volumeNode: Any) -> list[SceneNodes]:
         """Every result for ``volumeNode`` in its scene, newest first."""

@@ -13,7 +13,7 @@ from VertebralFractureLib.cord import (
     draw_centerline,
     repair_centerline,
 )
-from VertebralFractureLib.cord.anchored_path import ordered_points
+from VertebralFractureLib.cord.centerline import ordered_points
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,18 @@ def test_away_from_the_dragged_point_rows_keep_their_place_in_the_picture():
     assert np.abs(update.spine.frame.origin_ras[-20:] - frame.origin_ras[-20:]).max() < 1e-3
 
 
+def test_a_tolerance_leaves_rows_out_during_a_drag_and_none_after_it():
+    ct, line = a_noisy_ct(), a_realistic_centerline()
+    exact, rough = (LiveStraightener(ct, line, grid=SMALL_GRID) for _ in range(2))
+    moved = a_drag(line)
+
+    all_rows, some_rows = exact.move(moved).changed_rows, rough.move(moved, 0.02).changed_rows
+
+    assert len(some_rows) < 0.7 * len(all_rows)
+    assert set(some_rows) <= set(all_rows)
+    assert_same(rough.settle(moved).spine, exact.settle(moved).spine)
+
+
 def test_a_hundred_small_drags_leave_no_trace_of_what_lay_between():
     ct, line = a_noisy_ct(), a_realistic_centerline()
     live = LiveStraightener(ct, line, grid=SMALL_GRID, threads=1)

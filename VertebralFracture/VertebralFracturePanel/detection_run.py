@@ -7,6 +7,7 @@ up closes it, whose ``finally`` parts end the process and leave the scene as it 
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import shutil
@@ -27,11 +28,11 @@ from VertebralFractureLib.scene import SceneNodes, scene_steps
 from VertebralFractureLib.scene.remove_result import remove_result
 from VertebralFractureLib.spine import SpineVolume
 from VertebralFractureLib.spine.spine_file import load_spine
-from VertebralFractureLib.volume.nrrd_stream import nrrd_header
 from VertebralFracturePanel.background import finished
 from VertebralFracturePanel.progress_estimate import HANDOVER
 from VertebralFracturePanel.signal import Signal
 from VertebralFracturePanel.volume_export import UnusableVolume, exportOf
+from VertebralFracturePanel.volume_hand_over import handOver
 from VertebralFracturePanel.worker_process import WorkerProcess
 
 READY, RUNNING, DONE, FAILED, CANCELLED = "ready", "running", "done", "failed", "cancelled"
@@ -158,32 +159,16 @@ class DetectionRun:
     def _work(self) -> Steps:
         folder = Path(tempfile.mkdtemp(prefix="VertebralFracture-"))
         try:
-            yield from self._handOver(folder / "input.nrrd")
+            wrote = functools.partial(self.progressed.emit, HANDOVER)
+            yield from handOver(self._export, folder / "input.nrrd", self._background, wrote)
             yield from self._detect(folder)
-            report, spine = yield from finished(self._background.submit(_readResult, self._answer, self._export.name))
+            report, spine = yield from finished(self._background.submit(readResult, self._answer, self._export.name))
             self.progressed.emit("scene", 0.1)
             writing = scene_steps(report, None, spine, self.volumeNode.GetScene(), self.volumeNode)
             return (yield from self._show(writing))
         finally:
             self._process.stop()
-            self._background.submit(_remove, folder)
-
-    def _handOver(self, path: Path) -> Steps:
-        export = self._export
-        bytesPerSlice = export.shape[1] * export.shape[2] * export.dtype.itemsize
-        step = max(export.slabBytes // bytesPerSlice, 1)
-        file = path.open("wb")
-        try:
-            file.write(nrrd_header(export.shape, export.dtype, export.ijkToRas))
-            for first in range(0, export.shape[0], step):
-                slab = export.slab(first, min(first + step, export.shape[0]))
-                yield 0
-                yield from finished(self._background.submit(file.write, slab))
-                self.progressed.emit(HANDOVER, first / export.shape[0])
-        finally:
-            # In the thread, behind a write that may still be going on.
-            closing = self._background.submit(file.close)
-        yield from finished(closing)
+            self._background.submit(removeFolder, folder)
 
     def _detect(self, folder: Path) -> Steps:
         request = {
@@ -219,7 +204,7 @@ class DetectionRun:
             self._answer = message
 
 
-def _readResult(answer: dict[str, Any], name: str) -> tuple[SpineReport, SpineVolume | None]:
+def readResult(answer: dict[str, Any], name: str) -> tuple[SpineReport, SpineVolume | None]:
     """In a thread, so it gets plain data: a thread that held the run could be the one that deletes its Qt objects.
 
     Args:
@@ -235,7 +220,8 @@ def _readResult(answer: dict[str, Any], name: str) -> tuple[SpineReport, SpineVo
     return replace(report, input=replace(report.input, name=name)), spine
 
 
-def _remove(folder: Path) -> None:
+def removeFolder(folder: Path) -> None:
+    """For a thread, because a process that was told to end may hold on to its files."""
     # Windows holds on to the files of a process for a moment after it was told to end.
     for _attempt in range(20):
         shutil.rmtree(folder, ignore_errors=True)

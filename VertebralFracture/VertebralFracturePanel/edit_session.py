@@ -45,6 +45,16 @@ class EditSession:
         shown = read_shown_report(nodes.table.GetScene(), nodes)
         self._keep(nodes, history.do(edit(history.present, shown, *arguments, **more)))
 
+    def amend(self, nodes: SceneNodes, edit: Edit, *arguments: Any, **more: Any) -> None:
+        """As ``edit``, as a part of the last step: undo takes both back.
+
+        Raises:
+            ValueError, IndexError: from the edit; nothing has changed then.
+        """
+        history = self.history(nodes)
+        shown = read_shown_report(nodes.table.GetScene(), nodes)
+        self._keep(nodes, history.amend(edit(history.present, shown, *arguments, **more)))
+
     def preview(self, nodes: SceneNodes, edit: Edit, *arguments: Any, **more: Any) -> SpineReport:
         """How the result would read after ``edit``; nothing is kept.
 
@@ -56,6 +66,11 @@ class EditSession:
         shown = regrade(corrected.shown, reading.threshold, reading.rule)
         seen = corrected.corrected_by(edit(corrected.correction, shown, *arguments, **more)).shown
         return regrade(seen, reading.threshold, reading.rule)
+
+    def show(self, nodes: SceneNodes) -> None:
+        """Let the nodes show what is kept, whatever a hand did to them."""
+        scene = nodes.table.GetScene()
+        show_correction(scene, nodes, read_correction(scene, nodes))
 
     def undo(self, nodes: SceneNodes) -> None:
         self._keep(nodes, self.history(nodes).undo())

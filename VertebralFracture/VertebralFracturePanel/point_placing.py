@@ -11,10 +11,9 @@ import qt
 import slicer
 from slicer.util import VTKObservationMixin
 
-from VertebralFractureLib.report.spine_report import Point
 from VertebralFractureLib.scene import SceneNodes
 from VertebralFractureLib.scene.edit_nodes import add_edit_points, remove_edit_node
-from VertebralFractureLib.scene.markups_nodes import control_points
+from VertebralFractureLib.scene.markups_nodes import defined_points
 from VertebralFractureLib.scene.straight_space import patient_place, shows_straight
 from VertebralFracturePanel.signal import Signal
 
@@ -81,7 +80,7 @@ class PointPlacing(VTKObservationMixin):
     def _onPlaced(self, node: Any, _event: str) -> None:
         view = _viewOfTheClick(slicer.mrmlScene)
         if view is not None and shows_straight(slicer.mrmlScene, self._nodes, view):
-            self._inStraightSpace.add(len(_definedPoints(node)) - 1)
+            self._inStraightSpace.add(len(defined_points(node)) - 1)
         self._timer.start(0)
 
     def _onModeChanged(self, interaction: Any, _event: str) -> None:
@@ -96,7 +95,7 @@ class PointPlacing(VTKObservationMixin):
             at = node.GetNthControlPointPositionWorld(place)
             node.SetNthControlPointPositionWorld(place, patient_place(self._nodes.transform, at))
         self._inStraightSpace.clear()
-        points = _definedPoints(node)
+        points = defined_points(node)
         if len(points) > self._told:
             self._told = len(points)
             self.placed.emit(points)
@@ -105,15 +104,6 @@ class PointPlacing(VTKObservationMixin):
         if self._node is node and (isOver or self._told == self._count):
             self.stop()
             self.ended.emit()
-
-
-def _definedPoints(node: Any) -> tuple[Point, ...]:
-    """Without the one that Slicer shows under the mouse before it is clicked; RAS mm."""
-    return tuple(
-        point
-        for place, point in enumerate(control_points(node))
-        if node.GetNthControlPointPositionStatus(place) == node.PositionDefined
-    )
 
 
 def _viewOfTheClick(scene: Any) -> Any:

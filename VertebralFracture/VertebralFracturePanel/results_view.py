@@ -17,7 +17,9 @@ from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFractureLib.scene.shown_reading import Reading, read_shown_report, reading_of, show_reading
 from VertebralFracturePanel.added_vertebra import AddedVertebra
 from VertebralFracturePanel.advanced_section import AdvancedSection
+from VertebralFracturePanel.centerline_section import CenterlineSection
 from VertebralFracturePanel.correct_section import CorrectSection
+from VertebralFracturePanel.correction_worker import CorrectionWorker
 from VertebralFracturePanel.display_section import DisplaySection
 from VertebralFracturePanel.export_section import ExportSection
 from VertebralFracturePanel.landmark_section import LandmarkSection
@@ -40,7 +42,11 @@ class ResultsView:
         self.readingSection = ReadingSection(ui)
         self.correctSection = CorrectSection(ui)
         self.landmarkSection = LandmarkSection(ui, self.correctSection.session, self.correctSection.edit)
-        self.addedVertebra = AddedVertebra(ui, self.correctSection.edit)
+        self.correctionWorker = CorrectionWorker(logic.startResidentWorker)
+        self.addedVertebra = AddedVertebra(
+            ui, self.correctSection.session, self.correctSection.edit, self.correctionWorker
+        )
+        self.centerlineSection = CenterlineSection(ui, self.correctSection.session, self.correctionWorker)
         self.displaySection = DisplaySection(ui)
         self.exportSection = ExportSection(ui)
         self.advancedSection = AdvancedSection(ui)
@@ -52,6 +58,8 @@ class ResultsView:
         self.correctSection.corrected.connect(self._onCorrected)
         self.landmarkSection.previewed.connect(lambda seen: showReport(ui.vertebraTable, seen))
         self.addedVertebra.added.connect(self._onVertebraAdded)
+        self.addedVertebra.measured.connect(self._onCorrected)
+        self.centerlineSection.corrected.connect(self._onCorrected)
         self.vertebraWalk.chosen.connect(self._onVertebraChosen)
 
     def show(self, results: list[SceneNodes]) -> None:
@@ -65,6 +73,7 @@ class ResultsView:
         """The user looks elsewhere: layout and views become theirs again."""
         self.landmarkSection.leave()
         self.addedVertebra.leave()
+        self.centerlineSection.leave()
         self._ui.sideBySideButton.checked = False
 
     def forgetScene(self) -> None:
@@ -75,10 +84,13 @@ class ResultsView:
         self.correctSection.forget()
         self.landmarkSection.forget()
         self.addedVertebra.leave()
+        self.centerlineSection.forget()
         self.show([])
 
     def cleanup(self) -> None:
         self.leaveModule()
+        self.centerlineSection.cleanup()
+        self.correctionWorker.endNow()
         self.vertebraWalk.removeObservers()
 
     def _showResult(self, nodes: SceneNodes | None) -> None:
@@ -114,6 +126,7 @@ class ResultsView:
         self.vertebraWalk.show(nodes, shown, self._logic.parameters.chosenVertebra if nodes is not None else None)
         self._showCorrectSection()
         self._showSideBySide()
+        self.centerlineSection.show(nodes, shown)
 
     def _showCorrectSection(self) -> None:
         chosen = self._logic.parameters.chosenVertebra
@@ -159,18 +172,27 @@ class ResultsView:
         self._showCorrectSection()
 
     def _onCorrected(self) -> None:
-        if self.nodes is not None:
-            self.show(self._logic.results(self.nodes.input_volume))
+        """The chosen vertebra stays the chosen one, also where others were added or removed before it."""
+        if self.nodes is None:
+            return
+        parameters = self._logic.parameters
+        index, vertebrae = parameters.chosenVertebra, () if self.report is None else self.report.vertebrae
+        former = vertebrae[index].centre_ras if index is not None and index < len(vertebrae) else None
+        now = read_shown_report(slicer.mrmlScene, self.nodes).vertebrae
+        parameters.chosenVertebra = None if former is None else vertebra_at(now, former)
+        self.show(self._logic.results(self.nodes.input_volume))
+        self.centerlineSection.follow()
 
     def _onVertebraAdded(self, point: Point) -> None:
         """It becomes the chosen one; no view moves, because the user looks at it already."""
         self._logic.parameters.chosenVertebra = vertebra_at(self.report.vertebrae, point)
-        self._onCorrected()
+        self.show(self._logic.results(self.nodes.input_volume))
 
     def _onSideBySide(self, isWanted: bool) -> None:
         if not isWanted:
             self.sideBySide.leave()
         elif self.nodes is not None:
             self.sideBySide.enter(self.nodes)
+            self.centerlineSection.hand.refresh()
             if self._logic.parameters.chosenVertebra is not None:
                 self.vertebraWalk.choose(self._logic.parameters.chosenVertebra)

@@ -58,6 +58,12 @@ class VolumeExport:
         self.shape = voxels.shape
         self.ijkToRas = ijkToRas
 
+    @property
+    def voxels(self) -> np.ndarray | None:
+        """The whole volume as the node holds it, not copied; None where it has to be asked for slab by slab."""
+        voxels = slicer.util.arrayFromVolume(self._volumeNode)
+        return voxels if voxels.dtype == self.dtype else None
+
     def slab(self, first: int, last: int) -> np.ndarray:
         """A copy of the slices ``first`` to ``last`` (not included) as ``dtype``.
 
@@ -80,6 +86,7 @@ class WarpedVolumeExport(VolumeExport):
     """The grid keeps the volume's own axes and steps and covers all of it after warping."""
 
     slabBytes = 400_000
+    voxels = None
 
     def __init__(self, volumeNode: Any, transformNode: Any) -> None:
         ijkToParent = _ijkToParent(volumeNode)

@@ -58,6 +58,11 @@ class WorkerProcess:
         self._process.setWorkingDirectory(str(folder))
         self._process.start(self._python, ["-m", module, *arguments])
 
+    def send(self, message: dict[str, Any]) -> None:
+        """Write one JSON line to the worker's standard input; nothing happens when it is not running."""
+        if self.isRunning:
+            self._process.write((json.dumps(message) + "\n").encode("utf-8"))
+
     def stop(self) -> None:
         """Ask the worker to end, and kill it with all its children when it does not within ``GRACE_MS``."""
         if not self.isRunning:

@@ -17,7 +17,7 @@ from VertebralFractureLib.cord.canal_candidates import CanalCandidates, canal_ca
 from VertebralFractureLib.cord.canal_curve import POINT_MM, centerline_from_path
 from VertebralFractureLib.cord.canal_network import network_from_weights
 from VertebralFractureLib.cord.canal_path import canal_path
-from VertebralFractureLib.cord.centerline import Centerline
+from VertebralFractureLib.cord.centerline import Centerline, ordered_points
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.weights import load_weights
@@ -76,19 +76,6 @@ def centerline_through(anchors: FloatArray) -> Centerline | None:
     count = max(2, int(np.ceil(spline.length_mm / POINT_MM)) + 1)
     at = np.linspace(0.0, spline.length_mm, count)
     return Centerline(spline.positions_ras(at), np.zeros(count))
-
-
-def ordered_points(points_ras: FloatArray) -> FloatArray:
-    """The points caudal to cranial, whatever their order was; of two at one height the later one stays."""
-    if len(points_ras) == 0:
-        return points_ras
-    latest_first = points_ras[::-1]
-    order = np.argsort(latest_first[:, 2], kind="stable")
-    kept: list[FloatArray] = []
-    for point in latest_first[order]:
-        if not kept or point[2] - kept[-1][2] >= 0.5:
-            kept.append(point)
-    return np.array(kept)
 
 
 def bent_through(line: Centerline, anchors: FloatArray) -> Centerline:

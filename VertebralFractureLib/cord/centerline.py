@@ -39,6 +39,19 @@ def natural_spline_second_derivatives(knots: FloatArray, values: FloatArray) -> 
     return second
 
 
+def ordered_points(points_ras: FloatArray) -> FloatArray:
+    """The points caudal to cranial, whatever their order was; of two at one height the later one stays."""
+    if len(points_ras) == 0:
+        return points_ras
+    latest_first = points_ras[::-1]
+    order = np.argsort(latest_first[:, 2], kind="stable")
+    kept: list[FloatArray] = []
+    for point in latest_first[order]:
+        if not kept or point[2] - kept[-1][2] >= 0.5:
+            kept.append(point)
+    return np.array(kept)
+
+
 @dataclass(frozen=True)
 class Centerline:
     """The canal's centerline.

@@ -15,11 +15,10 @@ from VertebralFractureLib.cord.anchored_path import (
     CanalEvidence,
     bent_through,
     centerline_through,
-    ordered_points,
     path_through,
 )
 from VertebralFractureLib.cord.canal_curve import POINT_MM
-from VertebralFractureLib.cord.centerline import Centerline
+from VertebralFractureLib.cord.centerline import Centerline, ordered_points
 
 FloatArray = NDArray[np.float64]
 

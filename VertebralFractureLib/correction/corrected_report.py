@@ -47,7 +47,9 @@ class CorrectedReport:
         return apply_correction(self.model, self.correction)
 
     def corrected_by(self, correction: Correction) -> CorrectedReport:
-        return replace(self, correction=correction)
+        """With another correction; without a corrected curve there is no answer of the model on one."""
+        rescored = None if correction.centerline_ras is None else self.rescored
+        return replace(self, correction=correction, rescored=rescored)
 
     def scored_again(self, rescored: SpineReport) -> CorrectedReport:
         """With the model's answer on the corrected centerline."""

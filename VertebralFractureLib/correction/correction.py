@@ -85,6 +85,10 @@ class CorrectionHistory:
             return self
         return CorrectionHistory(correction, (*self.past, self.present))
 
+    def amend(self, correction: Correction) -> CorrectionHistory:
+        """The last step led to ``correction``: what completes a step is undone with it."""
+        return CorrectionHistory(correction, self.past, self.future)
+
     def undo(self) -> CorrectionHistory:
         """One step back; the same history where there is none."""
         if not self.past:

@@ -46,10 +46,6 @@ def add_centerline_node(scene: Any, report: SpineReport, name: str, colors: Any)
     """The centerline as a locked ``vtkMRMLMarkupsCurveNode``, colored by probability when there is a sequence."""
     node = scene.AddNewNodeByClass("vtkMRMLMarkupsCurveNode", name)
     node.CreateDefaultDisplayNodes()
-    points = report.centerline.points_ras
-    for index, point in enumerate(points):
-        node.AddControlPoint(vtk.vtkVector3d(*point), f"{index + 1}")
-    _measure(node, CONFIDENCE_MEASUREMENT, report.centerline.confidence)
     display = node.GetDisplayNode()
     display.SetPointLabelsVisibility(False)
     display.SetPropertiesLabelVisibility(False)
@@ -60,17 +56,40 @@ def add_centerline_node(scene: Any, report: SpineReport, name: str, colors: Any)
     display.SetLineColorFadingSaturation(0.0)
     display.SetColor(*_CENTERLINE_COLOR)
     display.SetSelectedColor(*_CENTERLINE_COLOR)
-    if report.sequence.positions_mm and colors is not None:
-        along = Centerline(np.array(points), np.array(report.centerline.confidence)).point_arc_lengths_mm
-        values = np.interp(along, report.sequence.positions_mm, report.sequence.probability)
-        _measure(node, PROBABILITY_MEASUREMENT, values.tolist())
-        display.SetAndObserveColorNodeID(colors.GetID())
-        display.SetActiveScalar(PROBABILITY_MEASUREMENT, vtk.vtkAssignAttribute.POINT_DATA)
-        display.SetScalarRangeFlag(display.UseManualScalarRange)
-        display.SetScalarRange(0.0, 1.0)
-        display.SetScalarVisibility(True)
+    fill_centerline_node(node, report, colors)
     node.SetLocked(True)
     return node
+
+
+def fill_centerline_node(node: Any, report: SpineReport, colors: Any) -> None:
+    """Let the node hold exactly the report's curve, with confidence and probability per point; its display stays."""
+    points = report.centerline.points_ras
+    was_modifying = node.StartModify()
+    if control_points(node) != points:
+        node.RemoveAllControlPoints()
+        for index, point in enumerate(points):
+            node.AddControlPoint(vtk.vtkVector3d(*point), f"{index + 1}")
+    _measure(node, CONFIDENCE_MEASUREMENT, report.centerline.confidence)
+    along = _arc_lengths(report.centerline)
+    if report.sequence.positions_mm and colors is not None and along is not None:
+        values = np.interp(along, report.sequence.positions_mm, report.sequence.probability)
+        _measure(node, PROBABILITY_MEASUREMENT, values.tolist())
+        display = node.GetDisplayNode()
+        if display is not None and display.GetColorNodeID() != colors.GetID():
+            display.SetAndObserveColorNodeID(colors.GetID())
+            display.SetActiveScalar(PROBABILITY_MEASUREMENT, vtk.vtkAssignAttribute.POINT_DATA)
+            display.SetScalarRangeFlag(display.UseManualScalarRange)
+            display.SetScalarRange(0.0, 1.0)
+            display.SetScalarVisibility(True)
+    node.EndModify(was_modifying)
+
+
+def _arc_lengths(line: ReportedCenterline) -> np.ndarray | None:
+    """Arc length of each point, mm; None where the points make no curve."""
+    try:
+        return Centerline(np.array(line.points_ras), np.array(line.confidence)).point_arc_lengths_mm
+    except ValueError:
+        return None
 
 
 def read_centerline(node: Any) -> ReportedCenterline:
@@ -191,6 +210,13 @@ def control_points(node: Any) -> tuple[Point, ...]:
     return tuple(points)
 
 
+def defined_points(node: Any) -> tuple[Point, ...]:
+    """``control_points`` without the one that Slicer shows under the mouse before it is clicked."""
+    points = control_points(node)
+    defined = (node.GetNthControlPointPositionStatus(place) == node.PositionDefined for place in range(len(points)))
+    return tuple(point for point, is_defined in zip(points, defined, strict=True) if is_defined)
+
+
 def describe(vertebra: ReportedVertebra) -> str:
     """One line about a vertebra, for example "grade 2 wedge, height loss 31 %"."""
     if vertebra.status != STATUS_SCORED:
@@ -229,6 +255,10 @@ def _measure(curve: Any, name: str, values: Sequence[float]) -> None:
     array.SetName(name)
     for value in values:
         array.InsertNextValue(value)
+    for place in range(curve.GetNumberOfMeasurements()):
+        if curve.GetNthMeasurement(place).GetName() == name:
+            curve.GetNthMeasurement(place).SetControlPointValues(array)
+            return
     measurement = slicer.vtkMRMLStaticMeasurement()
     measurement.SetName(name)
     measurement.SetControlPointValues(array)

@@ -127,6 +127,17 @@ def nodes_of(table: Any) -> SceneNodes:
     )
 
 
+def nodes_by_role(table: Any) -> dict[str, Any]:
+    """Every node that the table refers to, and the table itself, by role."""
+    found: dict[str, Any] = {TABLE: table}
+    for place in range(table.GetNumberOfNodeReferenceRoles()):
+        name = table.GetNthNodeReferenceRole(place)
+        node = table.GetNodeReference(name) if name.startswith(ATTRIBUTE_PREFIX) else None
+        if node is not None:
+            found[name.removeprefix(ATTRIBUTE_PREFIX)] = node
+    return found
+
+
 def refresh_colors(nodes: SceneNodes) -> None:
     """Color the centerline again after a scene was loaded: Slicer reads the display before the points it applies to."""
     if nodes.centerline is not None and nodes.centerline.GetDisplayNode() is not None:

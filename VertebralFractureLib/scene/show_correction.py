@@ -1,29 +1,31 @@
-"""A reader's correction becomes visible: table, points and landmarks of a result follow it at once.
+"""A reader's correction becomes visible: table, curve, points, landmarks and chart of a result follow it at once.
 
 Everything is written anew from the corrected report, so that undo gives the very nodes that were there before.
 """
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from VertebralFractureLib.correction import CorrectedReport
 from VertebralFractureLib.report import SpineReport
-from VertebralFractureLib.report.report_json import report_content
-from VertebralFractureLib.scene import scene_nodes as roles
 from VertebralFractureLib.scene.corrected_scene import read_correction, write_correction
-from VertebralFractureLib.scene.markups_nodes import fill_landmarks_node, fill_straight_points_node
+from VertebralFractureLib.scene.markups_nodes import (
+    fill_centerline_node,
+    fill_landmarks_node,
+    fill_straight_points_node,
+)
 from VertebralFractureLib.scene.scene_nodes import SceneNodes
 from VertebralFractureLib.scene.shown_reading import reading_of, show_reading
 from VertebralFractureLib.scene.straight_space import straight_places
-from VertebralFractureLib.scene.table_nodes import fill_vertebra_table
+from VertebralFractureLib.scene.table_nodes import fill_sequence_table, fill_vertebra_table, read_sequence_table
+from VertebralFractureLib.scene.write_scene import write_run_attributes
 
 
 def show_correction(scene: Any, nodes: SceneNodes, corrected: CorrectedReport) -> SpineReport:
     """Keep ``corrected`` with the result of ``nodes``, let its nodes show it, and give the report as it then reads.
 
-    The curve and the straightened volume stay: they follow a centerline, not a correction of what lies on it.
+    The straightened volume stays: it is voxels, which no report holds (``straight_picture``).
 
     Raises:
         ValueError: when the result is damaged.
@@ -32,11 +34,12 @@ def show_correction(scene: Any, nodes: SceneNodes, corrected: CorrectedReport) -
     write_correction(scene, nodes, corrected)
     # As it was kept, with rounded numbers, so that the same correction gives the same nodes however it came about.
     report = read_correction(scene, nodes).shown
-    nodes.table.SetAttribute(roles.ATTRIBUTE_PREFIX + "scan", json.dumps(report_content(report)["scan"]))
-    was_modifying = nodes.table.StartModify()
-    nodes.table.RemoveAllColumns()
+    write_run_attributes(nodes.table, report)
     fill_vertebra_table(nodes.table, report)
-    nodes.table.EndModify(was_modifying)
+    if nodes.centerline is not None:
+        fill_centerline_node(nodes.centerline, report, nodes.probability_colors)
+    if nodes.sequence is not None and read_sequence_table(nodes.sequence) != report.sequence:
+        fill_sequence_table(nodes.sequence, report.sequence, reading.threshold)
     if nodes.landmarks is not None:
         fill_landmarks_node(nodes.landmarks, report.vertebrae)
     if nodes.straight_points is not None and nodes.transform is not None:

@@ -68,13 +68,16 @@ Cells = dict[str, Any]
 
 
 def fill_vertebra_table(node: Any, report: SpineReport) -> None:
-    """One row per vertebra, cranial first; a scan without any gets one row that says why."""
+    """One row per vertebra, cranial first, in place of what was there; a scan without any: one row with the reason."""
+    was_modifying = node.StartModify()
+    node.RemoveAllColumns()
     vertebrae, reason = report.vertebrae, report.reason
     rows = [{**_cells(vertebra), "order": place} for place, vertebra in enumerate(reversed(vertebrae), start=1)]
     if not rows and reason is not None:
         rows = [{"order": _THE_SCAN, "status": "not_evaluable", "reason": reason}]
     _fill(node, VERTEBRA_COLUMNS, rows)
     show_in_vertebra_table(node, report)
+    node.EndModify(was_modifying)
 
 
 def show_in_vertebra_table(node: Any, shown: SpineReport) -> None:
@@ -87,11 +90,14 @@ def show_in_vertebra_table(node: Any, shown: SpineReport) -> None:
 
 
 def fill_sequence_table(node: Any, sequence: ReportedSequence, threshold: float) -> None:
-    """One row per position along the centerline, caudal first."""
+    """One row per position along the centerline, caudal first, in place of what was there."""
+    was_modifying = node.StartModify()
+    node.RemoveAllColumns()
     values = zip(sequence.positions_mm, sequence.probability, sequence.uncertainty, strict=True)
     names = [name for name, _ in SEQUENCE_COLUMNS]
     _fill(node, SEQUENCE_COLUMNS, [dict(zip(names, row, strict=True)) for row in values])
     show_threshold(node, threshold)
+    node.EndModify(was_modifying)
 
 
 def show_threshold(node: Any, threshold: float) -> None:

@@ -106,50 +106,69 @@ def _result_steps(
     report: SpineReport, spine: SpineVolume | None, scene: Any, made: dict[str, Any]
 ) -> Generator[float, None, None]:
     """Fill ``made`` with the result's nodes by role."""
-    evaluable = report.status == EVALUABLE
-    threshold = report.scan.decision_threshold
     made[roles.TABLE] = scene.AddNewNodeByClass("vtkMRMLTableNode", "Vertebrae")
     fill_vertebra_table(made[roles.TABLE], report)
-    _write_attributes(made[roles.TABLE], report)
+    made[roles.TABLE].SetAttribute(roles.ATTRIBUTE_PREFIX + "writtenAt", _now())
+    write_run_attributes(made[roles.TABLE], report)
     yield 0.25
-    if evaluable:
+    yield from missing_nodes_steps(report, spine, scene, made)
+
+
+def missing_nodes_steps(
+    report: SpineReport, spine: SpineVolume | None, scene: Any, made: dict[str, Any]
+) -> Generator[float, None, None]:
+    """Add to ``made`` the nodes that show ``report`` and are not in it yet, each under its role."""
+    evaluable = report.status == EVALUABLE
+    threshold = report.scan.decision_threshold
+    if evaluable and roles.GRADE_COLORS not in made:
         made[roles.GRADE_COLORS] = add_grade_colors(scene, "Vertebra grades")
+    if evaluable and roles.PROBABILITY_COLORS not in made:
         made[roles.PROBABILITY_COLORS] = add_probability_colors(scene, "Fracture probability", threshold)
-        yield 0.3
-    if report.centerline.points_ras:
+    yield 0.3
+    if report.centerline.points_ras and roles.CENTERLINE not in made:
         colors = made.get(roles.PROBABILITY_COLORS)
         made[roles.CENTERLINE] = add_centerline_node(scene, report, "Spinal canal centerline", colors)
-        yield 0.4
+    yield 0.4
     if not evaluable:
         return
     for group in GROUPS:
-        if any(group_of(vertebra) is group for vertebra in report.vertebrae):
-            role = roles.POINTS_PREFIX + group.key
+        role = roles.POINTS_PREFIX + group.key
+        if role not in made and any(group_of(vertebra) is group for vertebra in report.vertebrae):
             made[role] = add_group_node(scene, group, report.vertebrae, f"Vertebrae {group.name}")
             yield 0.45
-    made[roles.LANDMARKS] = add_landmarks_node(scene, report.vertebrae, "Vertebra landmarks")
+    if roles.LANDMARKS not in made:
+        made[roles.LANDMARKS] = add_landmarks_node(scene, report.vertebrae, "Vertebra landmarks")
     yield 0.55
-    sequence = made[roles.SEQUENCE] = scene.AddNewNodeByClass("vtkMRMLTableNode", "Probability along the spine")
-    fill_sequence_table(sequence, report.sequence, threshold)
-    made[roles.SERIES], made[roles.THRESHOLD_SERIES], made[roles.CHART] = add_chart(
-        scene, sequence, "Fracture probability"
-    )
+    if roles.SEQUENCE not in made:
+        sequence = made[roles.SEQUENCE] = scene.AddNewNodeByClass("vtkMRMLTableNode", "Probability along the spine")
+        fill_sequence_table(sequence, report.sequence, threshold)
+        made[roles.SERIES], made[roles.THRESHOLD_SERIES], made[roles.CHART] = add_chart(
+            scene, sequence, "Fracture probability"
+        )
     yield 0.65
-    if spine is None:
-        return
-    voxels = np.empty(spine.hu.shape, np.int16)
-    slices = max(_VOXELS_PER_STEP // max(voxels[0].size, 1), 1)
-    for start in range(0, len(voxels), slices):
-        part = slice(start, start + slices)
-        voxels[part] = int16_voxels(spine.hu[part])
-        yield 0.7
-    made[roles.STRAIGHTENED] = add_straightened_node(scene, spine, voxels, f"{report.input.name} straightened")
-    yield 0.8
-    made[roles.TRANSFORM] = add_transform_node(scene, spine.frame, "Straighten the spine")
+    if spine is not None:
+        yield from _straight_steps(report, spine, scene, made)
+
+
+def _straight_steps(
+    report: SpineReport, spine: SpineVolume, scene: Any, made: dict[str, Any]
+) -> Generator[float, None, None]:
+    if roles.STRAIGHTENED not in made:
+        voxels = np.empty(spine.hu.shape, np.int16)
+        slices = max(_VOXELS_PER_STEP // max(voxels[0].size, 1), 1)
+        for start in range(0, len(voxels), slices):
+            part = slice(start, start + slices)
+            voxels[part] = int16_voxels(spine.hu[part])
+            yield 0.7
+        made[roles.STRAIGHTENED] = add_straightened_node(scene, spine, voxels, f"{report.input.name} straightened")
+        yield 0.8
+    if roles.TRANSFORM not in made:
+        made[roles.TRANSFORM] = add_transform_node(scene, spine.frame, "Straighten the spine")
     yield 0.85
-    made[roles.STRAIGHT_POINTS] = add_straight_points_node(
-        scene, spine.frame, report.vertebrae, "Vertebrae in straight space", _STRAIGHT_POINT_COLOR
-    )
+    if roles.STRAIGHT_POINTS not in made:
+        made[roles.STRAIGHT_POINTS] = add_straight_points_node(
+            scene, spine.frame, report.vertebrae, "Vertebrae in straight space", _STRAIGHT_POINT_COLOR
+        )
     yield 0.9
 
 
@@ -162,7 +181,7 @@ def _connect(made: dict[str, Any], volume: Any) -> None:
             table.SetNodeReferenceID(roles.ATTRIBUTE_PREFIX + role, node.GetID())
 
 
-def _write_attributes(table: Any, report: SpineReport) -> None:
+def write_run_attributes(table: Any, report: SpineReport) -> None:
     """Whatever belongs to the run and not to one vertebra, with the very numbers of ``report.json``."""
     content = json.loads(report_to_json(report))
     values: dict[str, Any] = {
@@ -178,8 +197,11 @@ def _write_attributes(table: Any, report: SpineReport) -> None:
         "scan": content["scan"],
         "timingsS": content["timings_s"],
         "peakMemoryMb": content["peak_memory_mb"],
-        "writtenAt": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     for name, value in values.items():
         text = value if isinstance(value, str) else json.dumps(value, allow_nan=False)
         table.SetAttribute(roles.ATTRIBUTE_PREFIX + name, text)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -32,11 +32,18 @@ class DisplacementGrid:
     origin_mm: tuple[float, float, float]
     spacing_mm: tuple[float, float, float]
 
+    @property
+    def range_mm(self) -> tuple[float, float]:
+        """From the first to the last row of the frame, without the margins, straight mm along s."""
+        step, rows = self.spacing_mm[2], len(self.displacement_mm)
+        extra = _margin_rows(step)
+        return self.origin_mm[2] + extra * step, self.origin_mm[2] + (rows - 1 - extra) * step
+
 
 def displacement_grid(frame: SpineFrame) -> DisplacementGrid:
     """The grid of ``frame.straight_to_ras``, with a row for each of the frame's and beyond both ends."""
     step = float(frame.s_mm[1] - frame.s_mm[0])
-    extra = int(np.ceil(_MARGIN_MM / step))
+    extra = _margin_rows(step)
     s = frame.range_mm[0] + step * np.arange(-extra, len(frame.s_mm) + extra)
     across = np.linspace(-_HALF_WIDTH_MM, _HALF_WIDTH_MM, _COLUMNS)
     grid_s, grid_a, grid_r = np.meshgrid(s, across, across, indexing="ij")
@@ -44,3 +51,7 @@ def displacement_grid(frame: SpineFrame) -> DisplacementGrid:
     mapped = frame.straight_to_ras(points.reshape(-1, 3)).reshape(points.shape)
     width = float(across[1] - across[0])
     return DisplacementGrid(mapped - points, (-_HALF_WIDTH_MM, -_HALF_WIDTH_MM, float(s[0])), (width, width, step))
+
+
+def _margin_rows(step_mm: float) -> int:
+    return int(np.ceil(_MARGIN_MM / step_mm))

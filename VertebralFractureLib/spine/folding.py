@@ -36,6 +36,14 @@ class FoldLimits:
 
     half_planes: dict[int, FloatArray]
 
+    def other_rows(self, other: FoldLimits, tolerance_mm: float) -> set[int]:
+        """Rows that ``other`` limits in another way."""
+        rows = {*self.half_planes, *other.half_planes}
+        none = np.zeros((0, 3))
+        pairs = {k: (self.half_planes.get(k, none), other.half_planes.get(k, none)) for k in rows}
+        same = {k for k, (a, b) in pairs.items() if a.shape == b.shape and np.abs(a - b).max() <= tolerance_mm}
+        return rows - same
+
     def mask_outside(
         self, box: SpineBox, rows: NDArray[np.intp], hu: NDArray[np.float32], inside: NDArray[np.bool_]
     ) -> None:

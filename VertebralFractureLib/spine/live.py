@@ -27,6 +27,7 @@ from VertebralFractureLib.volume import CTVolume
 FloatArray = NDArray[np.float64]
 _TOLERANCE_VOXELS = 5e-5
 """A row is kept while no corner of it moved further: the step of a float32 index in a volume of 512 voxels."""
+_LIMIT_TOLERANCE_MM = 1e-4
 _SPARE_ROWS = 64
 
 
@@ -75,16 +76,20 @@ class LiveStraightener:
         """The volume along the last centerline; see ``LiveUpdate.spine``."""
         return self._spine
 
-    def move(self, centerline: Centerline) -> LiveUpdate:
+    def move(self, centerline: Centerline, tolerance_voxels: float = _TOLERANCE_VOXELS) -> LiveUpdate:
         """Follow a dragged point; the rows away from it keep their place, so only the slab beside it is sampled.
 
         Where rows cannot be tied (points added or removed, another kind) this is ``settle``.
+
+        Args:
+            tolerance_voxels: how far a corner of a row may lie from where it was sampled; a fiftieth of a voxel, which
+                nobody sees, leaves half of the rows out, until ``settle`` samples them.
         """
         can_tie = self._kind == STRAIGHTENED and self._grid.even_at_anterior_mm == 0.0
         tied = tied_frame(self._settled, centerline) if can_tie else None
         if tied is None:
             return self.settle(centerline)
-        return self._follow(centerline, tied.rotated(self._grid.rotation_deg))
+        return self._follow(centerline, tied.rotated(self._grid.rotation_deg), tolerance_voxels)
 
     def settle(self, centerline: Centerline) -> LiveUpdate:
         """The volume that ``straighten`` gives for this centerline, ``s`` being arc length; for the end of a drag."""
@@ -92,14 +97,16 @@ class LiveStraightener:
         self._settled = centerline
         return update
 
-    def _follow(self, centerline: Centerline, frame: SpineFrame) -> LiveUpdate:
+    def _follow(
+        self, centerline: Centerline, frame: SpineFrame, tolerance_voxels: float = _TOLERANCE_VOXELS
+    ) -> LiveUpdate:
         box = spine_box(centerline, frame, self._grid)
         limits = fold_limits(frame, box)
         planes = self._sampler.planes(frame, box)
         count = len(planes)
         rows = self._rows.holding(box, self._box, planes.shape[1])
-        moved = _moved(planes, rows.planes[:count], box)
-        moved[[k for k in {*limits.half_planes, *self._limits.half_planes} if k < count]] = True
+        moved = _moved(planes, rows.planes[:count], box, tolerance_voxels)
+        moved[[k for k in limits.other_rows(self._limits, _LIMIT_TOLERANCE_MM) if k < count]] = True
         changed = np.flatnonzero(moved)
         hu, inside = self._sampler.sample(planes[changed], box)
         limits.mask_outside(box, changed, hu, inside)
@@ -141,8 +148,8 @@ class _Rows:
         return larger
 
 
-def _moved(planes: FloatArray, sampled: FloatArray, box: SpineBox) -> NDArray[np.bool_]:
+def _moved(planes: FloatArray, sampled: FloatArray, box: SpineBox, tolerance_voxels: float) -> NDArray[np.bool_]:
     """``(n,)`` True where a corner of a row moved by more than the tolerance, or the row was never sampled."""
     corners = np.array([(1.0, r, a) for r in box.axis_mm("r")[[0, -1]] for a in box.axis_mm("a")[[0, -1]]])
     distance = np.abs(corners @ planes - corners @ sampled).max(axis=(1, 2, 3))
-    return np.asarray(~(distance <= _TOLERANCE_VOXELS))
+    return np.asarray(~(distance <= tolerance_voxels))

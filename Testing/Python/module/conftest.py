@@ -5,11 +5,13 @@ The widgets are PySide6 (``slicer_stand_ins``), installed before any test file i
 
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 import slicer
 import slicer_stand_ins
+from panel_helpers import LINE, until
 from report_samples import a_reported_vertebra
 
 from VertebralFractureLib.cord import Centerline
@@ -22,7 +24,7 @@ from VertebralFractureLib.report.spine_report import (
     Software,
     SpineReport,
 )
-from VertebralFractureLib.scene import new_scene
+from VertebralFractureLib.scene import find_results, new_scene
 from VertebralFractureLib.spine import SpineGrid, straighten
 from VertebralFractureLib.spine.spine_file import save_spine
 from VertebralFractureLib.vertebrae import Heights
@@ -63,7 +65,7 @@ def a_report():
         status="evaluable",
         reason=None,
         scan=ScanResult(0.93, 2, ("T12",), 0.5),
-        centerline=ReportedCenterline(((0.0, 0.0, 0.0), (0.0, 1.0, 40.0), (0.0, 0.0, 80.0)), (0.9, 0.9, 0.9)),
+        centerline=ReportedCenterline(LINE, (0.9,) * len(LINE)),
         sequence=ReportedSequence((0.0, 40.0, 80.0), (0.1, 0.9, 0.1), (0.0, 0.1, 0.0)),
         vertebrae=(
             vertebra("L1", 10.0, 0.1, 0),
@@ -81,6 +83,15 @@ def a_spine(a_report):
     ct = CTVolume(np.zeros((60, 40, 40), np.int16), np.diag([2.0, 2.0, 2.0, 1.0]) + SHIFT, "CT")
     centerline = Centerline(np.array(line.points_ras), np.array(line.confidence))
     return straighten(ct, centerline, grid=SpineGrid((2.0, 2.0, 2.0), (-20.0, 20.0), (-16.0, 30.0)))
+
+
+@pytest.fixture(autouse=True)
+def nothing_raised_where_qt_and_vtk_swallow_it(monkeypatch):
+    """An error in a slot or an observer is printed and forgotten by both; here it fails the test."""
+    raised = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, _trace: raised.append(f"{kind.__name__}: {error}"))
+    yield
+    assert raised == []
 
 
 @pytest.fixture
@@ -114,6 +125,25 @@ def a_ct(add_volume):
 
 
 @pytest.fixture
+def a_spine_ct(scene):
+    """A volume in which the report's centerline runs, so that it can be straightened."""
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Spine CT")
+    voxels = np.random.default_rng(5).integers(-200, 900, (60, 40, 40)).astype(np.int16)
+    slicer.util.updateVolumeFromArray(node, voxels)
+    node.SetSpacing(2.0, 2.0, 2.0)
+    node.SetOrigin(-40.0, -40.0, -20.0)
+    return node
+
+
+@pytest.fixture
+def a_spine_result(widget, a_spine_ct, a_successful_worker):  # noqa: ARG001
+    """Nodes of a detection on that volume, shown in the panel; its resident worker is ``resident_stand_in``."""
+    widget.ui.detectButton.click()
+    until(lambda: widget.run is None)
+    return find_results(slicer.mrmlScene)[0]
+
+
+@pytest.fixture
 def a_worker(tmp_path, monkeypatch):
     """Give the source of a worker that runs in place of the real one, with ``request`` and ``say`` at hand."""
     from VertebralFracturePanel import detection_run
@@ -122,18 +152,23 @@ def a_worker(tmp_path, monkeypatch):
         import json, os, subprocess, sys, threading, time
         from pathlib import Path
         request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-        folder = Path(request["output"])
+        folder = Path(request.get("output", "."))
         def say(**message):
             print(json.dumps(message), flush=True)
         def end():
             while os.read(0, 4096):
                 pass
             os._exit(130)
+        if request.get("resident"):
+            sys.path.insert(0, ROOT)
+            import resident_stand_in
+            sys.exit(resident_stand_in.serve(request))
     """
     obedience = "threading.Thread(target=end, daemon=True).start()\n"
 
     def install(body, obeys=True):
-        source = textwrap.dedent(head) + (obedience if obeys else "") + textwrap.dedent(body)
+        source = f"ROOT = {str(Path(__file__).resolve().parent)!r}\n" + textwrap.dedent(head)
+        source += (obedience if obeys else "") + textwrap.dedent(body)
         (tmp_path / "fast_worker.py").write_text(source, encoding="utf-8")
         monkeypatch.setattr(detection_run, "WORKER_MODULE", "fast_worker")
         monkeypatch.setattr(detection_run, "LIBRARY_FOLDER", tmp_path)
@@ -161,6 +196,7 @@ def logic():
     """The module's logic with nothing to install and this Python for the worker."""
     from VertebralFracture import VertebralFractureLogic
     from VertebralFracturePanel.detection_run import DetectionRun
+    from VertebralFracturePanel.resident_worker import ResidentWorker
     from VertebralFracturePanel.torch_installer import TorchInstaller
     from VertebralFracturePanel.worker_process import WorkerProcess
 
@@ -171,6 +207,7 @@ def logic():
     return VertebralFractureLogic(
         createRun=lambda node, options: DetectionRun(node, options, lambda: WorkerProcess(sys.executable)),
         torchInstaller=NoInstallation(),
+        createResidentWorker=lambda node, options: ResidentWorker(node, options, lambda: WorkerProcess(sys.executable)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 
@@ -9,6 +10,9 @@ import slicer
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.scene import find_results
+
+LINE = tuple((0.0, round(math.sin(s / 30.0), 6), float(s)) for s in range(0, 85, 5))
+"""A gently bent canal, a point every 5 mm, RAS mm."""
 
 
 def until(condition, seconds=90.0):

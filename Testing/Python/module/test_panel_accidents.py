@@ -22,7 +22,7 @@ from VertebralFractureLib.scene import find_results
 from VertebralFractureLib.spine import straighten
 from VertebralFractureLib.spine.spine_file import save_spine
 from VertebralFractureLib.volume import CTVolume
-from VertebralFracturePanel import detection_run
+from VertebralFracturePanel import detection_run, volume_hand_over
 from VertebralFracturePanel.progress_estimate import RUN_STAGES, STAGE_WEIGHTS, ProgressEstimate, timeWords
 
 STAGED_WORKER = """
@@ -174,7 +174,7 @@ def test_a_worker_that_the_system_killed_is_explained_with_a_hint(widget, a_work
 
 @pytest.mark.usefixtures("a_ct")
 def test_a_full_disk_is_said_in_words(widget, monkeypatch):
-    monkeypatch.setattr(detection_run, "nrrd_header", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(volume_hand_over, "nrrd_header", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
 
     detect(widget)
 

@@ -1,0 +1,118 @@
+"""A resident worker without networks: it answers at once, and its answers follow from the curve that it is given.
+
+Files in its working folder steer it: ``answer.json`` is the report that it varies, ``delay`` the seconds that a
+``rescore`` takes, ``crash`` the command at which it dies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.report import report_from_json, report_to_json
+from VertebralFractureLib.report.spine_report import ReportedCenterline
+from VertebralFractureLib.spine import SpineGrid, straighten
+from VertebralFractureLib.spine.spine_file import save_spine
+from VertebralFractureLib.volume import read_volume
+
+GRID = SpineGrid((2.0, 2.0, 2.0), (-20.0, 20.0), (-16.0, 30.0))
+
+
+def serve(request):
+    ct = read_volume(Path(request["input"]))
+    requests: queue.Queue = queue.Queue()
+    cancelled = set()
+    threading.Thread(target=_listen, args=(requests, cancelled), daemon=True).start()
+    _say(ready=True)
+    while True:
+        asked = requests.get()
+        if _steering("crash") == asked["command"]:
+            print("the last words", file=sys.stderr, flush=True)
+            os._exit(1)
+        answer = _answer(ct, asked, cancelled)
+        _say(id=asked["id"], **(answer or {"error": "Cancelled.", "exit_code": 130}))
+
+
+def _listen(requests, cancelled):
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        if request["command"] == "cancel":
+            cancelled.add(request["id"])
+        else:
+            requests.put(request)
+    os._exit(130)
+
+
+def _answer(ct, asked, cancelled):
+    command, done = asked["command"], {"done": True, "exit_code": 0}
+    if command == "repair":
+        dragged = asked["dragged_ras"]
+        rest = [point for point in asked["points_ras"] if abs(point[2] - dragged[2]) > 2.0]
+        # The canal that it finds lies half a millimeter to the right of where it was.
+        near = [[r + 0.5 * (abs(s - dragged[2]) < 12.0), a, s] for r, a, s in rest]
+        points = sorted([*near, dragged], key=lambda point: point[2])
+        return {**done, "points_ras": points, "anchors_ras": [*asked["anchors_ras"], dragged]}
+    if command == "draw":
+        line = Centerline(
+            np.array(sorted(asked["points_ras"], key=lambda point: point[2])), np.ones(len(asked["points_ras"]))
+        )
+        points = np.round(line.positions_ras(np.arange(0.0, line.length_mm, 5.0)), 6)
+        return {**done, "points_ras": points.tolist(), "anchors_ras": asked["points_ras"]}
+    if command == "measure":
+        bodies = [{"extent_mm": extent, "landmarks_ras": _landmarks(*extent)} for extent in asked["extents_mm"]]
+        return {**done, "bodies": bodies}
+    if command == "rescore":
+        for _step in range(round(float(_steering("delay") or 0.0) * 100)):
+            _say(id=asked["id"], stage="fracture", fraction=0.5)
+            time.sleep(0.01)
+            if asked["id"] in cancelled:
+                return None
+        return {**done, "report": str(_rescored(ct, asked))}
+    return done
+
+
+def _rescored(ct, asked):
+    """Every probability is lower the farther to the right the curve runs."""
+    points = tuple(tuple(point) for point in asked["centerline_ras"])
+    line = Centerline(np.array(points), np.ones(len(points)))
+    folder = Path(asked["output"])
+    folder.mkdir()
+    report = report_from_json(Path("answer.json").read_text(encoding="utf-8"))
+    share = 1.0 / (1.0 + np.abs(np.array(points)[:, 0]).mean())
+    vertebrae = tuple(
+        vertebra
+        if vertebra.fracture_probability is None
+        else replace(vertebra, fracture_probability=vertebra.fracture_probability * share)
+        for vertebra in report.vertebrae
+    )
+    sequence = replace(report.sequence, probability=tuple(p * share for p in report.sequence.probability))
+    report = replace(
+        report, centerline=ReportedCenterline(points, (1.0,) * len(points)), sequence=sequence, vertebrae=vertebrae
+    )
+    save_spine(straighten(ct, line, grid=GRID), folder / "spine.npz")
+    (folder / "report.json").write_text(report_to_json(report), encoding="utf-8")
+    return folder / "report.json"
+
+
+def _landmarks(lower, upper):
+    return [[0.0, a, s] for s in (upper, lower) for a in (34.0, 25.0, 16.0)]
+
+
+def _steering(name):
+    path = Path(name)
+    return path.read_text(encoding="utf-8").strip() if path.exists() else None
+
+
+def _say(**message):
+    print(json.dumps(message), flush=True)

@@ -1,0 +1,267 @@
+"""The centerline is corrected in the panel: what the hand does, and what follows."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import slicer
+import vtk
+from curve_helpers import drag, edit, grab, move, probability, release, settled, state
+from panel_helpers import LINE, content, detect, until
+from PySide6.QtWidgets import QApplication
+
+from VertebralFractureLib.report import report_to_json
+from VertebralFractureLib.report.spine_report import ReportedCenterline
+from VertebralFractureLib.scene import find_results
+from VertebralFractureLib.scene.corrected_scene import read_correction
+from VertebralFractureLib.scene.markups_nodes import control_points
+from VertebralFractureLib.scene.straight_picture import read_picture
+from VertebralFractureLib.scene.straight_space import straight_places
+from VertebralFracturePanel.side_by_side import STRAIGHT_VIEW
+
+
+def test_the_curve_is_locked_until_it_is_edited_and_afterwards(widget, a_spine_result):
+    assert a_spine_result.centerline.GetLocked()
+    edit(widget)
+    assert not a_spine_result.centerline.GetLocked()
+
+    widget.exit()
+
+    assert a_spine_result.centerline.GetLocked()
+    assert not widget.ui.editCenterlineButton.checked
+
+
+def test_a_drag_moves_the_slab_at_once_and_brings_path_and_scores_after_it(widget, scene, a_spine_result):
+    edit(widget)
+    before = read_picture(a_spine_result).voxels
+    followed = []
+    widget.view.centerlineSection.live.followed.connect(lambda: followed.append(1))
+
+    grab(a_spine_result.centerline)
+    move(a_spine_result.centerline, 8, (4.0, 0.0, 0.0))
+    until(lambda: followed)
+
+    now = read_picture(a_spine_result).voxels
+    changed = np.flatnonzero((now != before).any(axis=(1, 2)))
+    assert 0 < len(changed) < len(before)
+    assert read_correction(scene, a_spine_result).correction.is_empty, "nothing is kept before the point is let go"
+
+    release(a_spine_result.centerline)
+    until(settled(widget))
+
+    kept = read_correction(scene, a_spine_result)
+    assert (4.0, LINE[8][1], 40.0) in kept.correction.anchors_ras
+    assert kept.correction.centerline_ras == control_points(a_spine_result.centerline)
+    assert kept.rescored.centerline.points_ras == kept.correction.centerline_ras
+    assert kept.detected.centerline.points_ras == LINE
+    assert sum(point[0] == 0.5 for point in kept.correction.centerline_ras) == 4, "the way beside it was found"
+    assert probability(widget) < 0.93
+    assert not widget.ui.rescoreBar.visible
+    straight = straight_places(a_spine_result.transform, [(4.0, LINE[8][1], 40.0)])[0]
+    assert np.abs(straight[:2]).max() < 0.3, "the moved point lies on the axis of straight space now"
+
+
+def test_without_the_network_nothing_but_the_point_moves(widget, scene, a_spine_result):
+    widget.ui.findCanalCheckBox.checked = False
+    edit(widget)
+
+    drag(widget, 8, (4.0, 1.0, 0.0))
+    until(settled(widget))
+
+    moved = [point for point in read_correction(scene, a_spine_result).correction.centerline_ras if point not in LINE]
+    assert moved == [(4.0, round(LINE[8][1] + 1.0, 6), 40.0)]
+
+
+def test_points_are_added_and_removed(widget, scene, a_spine_result):
+    widget.ui.findCanalCheckBox.checked = False
+    edit(widget)
+    a_spine_result.centerline.InsertControlPoint(9, vtk.vtkVector3d(1.0, 1.0, 42.0))
+    until(settled(widget))
+    assert (1.0, 1.0, 42.0) in read_correction(scene, a_spine_result).correction.anchors_ras
+
+    a_spine_result.centerline.RemoveNthControlPoint(9)
+    until(settled(widget))
+
+    kept = read_correction(scene, a_spine_result).correction
+    assert kept.centerline_ras == LINE
+    assert kept.anchors_ras == ()
+
+
+def test_the_last_two_points_cannot_be_removed(widget, scene, a_spine_result):
+    edit(widget)
+    curve = a_spine_result.centerline
+    while curve.GetNumberOfControlPoints() > 1:
+        curve.RemoveNthControlPoint(0)
+    QApplication.processEvents()
+
+    assert "at least two points" in widget.ui.centerlineLabel.text
+    assert control_points(curve) == LINE
+    assert read_correction(scene, a_spine_result).correction.is_empty
+
+
+def test_a_point_is_dragged_in_the_straightened_view_and_mapped_back(widget, scene, a_spine_result):
+    layout_logic = slicer.vtkMRMLLayoutLogic()
+    layout_logic.SetMRMLScene(scene)
+    widget.ui.sideBySideButton.checked = True
+    widget.ui.findCanalCheckBox.checked = False
+    edit(widget)
+    handles = slicer.util.getNode("Centerline in straight space")
+    view = scene.GetSingletonNode(STRAIGHT_VIEW, "vtkMRMLSliceNode")
+    assert list(handles.GetDisplayNode().GetViewNodeIDs()) == [view.GetID()]
+    assert np.abs(np.array(control_points(handles))[:, :2]).max() < 0.01
+    before = read_picture(a_spine_result).voxels
+
+    grab(handles)
+    move(handles, 8, (3.0, -2.0, 0.0))
+    QApplication.processEvents()
+    moved = control_points(a_spine_result.centerline)
+    assert moved[8] == pytest.approx((3.0, LINE[8][1] - 2.0, 40.0), abs=0.2), "the patient's curve follows"
+    assert [point for n, point in enumerate(moved) if n != 8] == [point for n, point in enumerate(LINE) if n != 8]
+    assert np.array_equal(read_picture(a_spine_result).voxels, before), "the picture stands still under the mouse"
+    release(handles)
+    until(settled(widget))
+
+    assert len(read_correction(scene, a_spine_result).correction.anchors_ras) == 1
+    assert not np.array_equal(read_picture(a_spine_result).voxels, before)
+    assert np.abs(np.array(control_points(handles))[:, :2]).max() < 0.05, "the handles lie on the new axis"
+    widget.ui.editCenterlineButton.click()
+    assert scene.GetFirstNodeByName("Centerline in straight space") is None
+
+
+def test_undo_and_redo_need_no_worker_and_give_the_very_state(widget, a_spine_result):
+    edit(widget)
+    states = [state(a_spine_result)]
+    for place, by in ((8, (3.0, 0.0, 0.0)), (4, (0.0, 2.0, 0.0)), (12, (-2.0, 1.0, 0.0))):
+        drag(widget, place, by)
+        until(settled(widget))
+        states.append(state(a_spine_result))
+    widget.view.correctionWorker.end()
+
+    for expected in reversed(states[:-1]):
+        widget.ui.undoEditButton.click()
+        assert state(a_spine_result) == expected
+    assert not widget.ui.undoEditButton.enabled
+    for expected in states[1:]:
+        widget.ui.redoEditButton.click()
+        assert state(a_spine_result) == expected
+
+
+def test_reset_goes_back_to_the_detected_curve_and_can_be_undone(widget, scene, a_spine_result):
+    edit(widget)
+    before = state(a_spine_result)
+    drag(widget, 8, (3.0, 0.0, 0.0))
+    until(settled(widget))
+    corrected = state(a_spine_result)
+
+    widget.ui.resetCenterlineButton.click()
+    until(settled(widget))
+
+    assert read_correction(scene, a_spine_result).correction.is_empty
+    assert state(a_spine_result) == before
+    widget.ui.undoEditButton.click()
+    assert state(a_spine_result) == corrected
+
+
+def test_no_view_moves_and_the_chosen_vertebra_stays(widget, scene, a_spine_result):  # noqa: ARG001
+    view = scene.AddNewNodeByClass("vtkMRMLSliceNode")
+    widget.ui.vertebraTable.cellClicked.emit(1, 0)
+    view.JumpSliceByCentering(7.0, 8.0, 9.0)
+    edit(widget)
+
+    drag(widget, 8, (3.0, 0.0, 0.0))
+    until(settled(widget))
+
+    assert [view.GetSliceToRAS().GetElement(row, 3) for row in range(3)] == [7.0, 8.0, 9.0]
+    assert widget.ui.chosenLabel.text == "T12:"
+
+
+def test_a_centerline_is_drawn_from_scratch(widget, scene, a_spine_result):
+    before = content(scene)
+    widget.ui.drawCenterlineButton.click()
+    interaction = scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
+    selection = scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
+    for point in ((2.0, 0.0, 70.0), (2.0, 0.0, 5.0), (1.0, 1.0, 40.0)):
+        assert interaction.GetCurrentInteractionMode() == interaction.Place
+        scene.GetNodeByID(selection.GetActivePlaceNodeID()).AddControlPoint(vtk.vtkVector3d(*point))
+        QApplication.processEvents()
+    assert "3 so far" in widget.ui.centerlineLabel.text
+
+    widget.ui.drawCenterlineButton.click()
+    until(lambda: widget.ui.resetCenterlineButton.enabled)
+    until(settled(widget))
+
+    line = np.array(read_correction(scene, a_spine_result).correction.centerline_ras)
+    assert line[0].tolist() == [2.0, 0.0, 5.0]
+    assert len(line) > 10
+    assert content(scene)[1] == before[1] + 1, "only the node that keeps the correction came in"
+    widget.ui.undoEditButton.click()
+    assert read_correction(scene, a_spine_result).correction.is_empty
+
+
+@pytest.mark.usefixtures("a_spine_ct")
+def test_where_nothing_was_found_a_drawn_centerline_makes_a_spine_result_and_undo_takes_it_back(
+    widget, scene, a_report, a_worker, tmp_path
+):
+    nothing = replace(
+        a_report,
+        status="not_evaluable",
+        reason="no spine was found",
+        centerline=ReportedCenterline((), ()),
+        vertebrae=(),
+    )
+    (tmp_path / "answer.json").write_text(report_to_json(nothing), encoding="utf-8")
+    a_worker("""
+        folder.mkdir()
+        (folder / "report.json").write_bytes(Path("answer.json").read_bytes())
+        say(done=True, report=str(folder / "report.json"), exit_code=3)
+    """)
+    detect(widget)
+    assert widget.ui.headlineLabel.text == "Not evaluable: no spine was found"
+    assert not widget.ui.editCenterlineButton.enabled
+    before = content(scene)
+    (tmp_path / "answer.json").write_text(report_to_json(a_report), encoding="utf-8")
+
+    widget.ui.drawCenterlineButton.click()
+    selection = scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
+    for point in ((0.0, 0.0, 70.0), (0.0, 0.0, 5.0)):
+        scene.GetNodeByID(selection.GetActivePlaceNodeID()).AddControlPoint(vtk.vtkVector3d(*point))
+        QApplication.processEvents()
+    widget.ui.drawCenterlineButton.click()
+    until(lambda: widget.ui.vertebraTable.rowCount == 3)
+    until(settled(widget))
+
+    nodes = find_results(scene)[0]
+    assert widget.ui.headlineLabel.text.startswith("1 fracture suspected, T12")
+    assert nodes.straightened is not None
+    assert nodes.chart is not None
+    assert control_points(nodes.centerline) == read_correction(scene, nodes).correction.centerline_ras
+    edit(widget)
+    drag(widget, 5, (2.0, 0.0, 0.0))
+    until(settled(widget))
+    assert probability(widget) < 0.93
+    widget.ui.editCenterlineButton.click()
+
+    while widget.ui.undoEditButton.enabled:
+        widget.ui.undoEditButton.click()
+
+    assert widget.ui.headlineLabel.text == "Not evaluable: no spine was found"
+    assert widget.ui.vertebraTable.rowCount == 0
+    names, items = content(scene)
+    assert [name for name in names if name not in before[0]] == ["vtkMRMLTextNode VertebralFracture report"]
+    assert items == before[1] + 1
+
+
+def test_a_clicked_vertebra_is_measured_as_part_of_its_step(widget, scene, a_spine_result):
+    widget.ui.vertebraTable.cellClicked.emit(1, 0)
+    widget.ui.removeVertebraButton.click()
+    removed = read_correction(scene, a_spine_result).correction
+    widget.ui.addVertebraButton.click()
+    selection = scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
+    scene.GetNodeByID(selection.GetActivePlaceNodeID()).AddControlPoint(vtk.vtkVector3d(1.0, 20.0, 40.0))
+    until(lambda: read_correction(scene, a_spine_result).correction.landmarks)
+
+    added = read_correction(scene, a_spine_result).shown.vertebrae[1]
+    assert added.label == "T12"
+    assert added.heights_mm is not None
+    widget.ui.undoEditButton.click()
+    assert read_correction(scene, a_spine_result).correction == removed

@@ -1,0 +1,169 @@
+"""The centerline in the user's hand: points are dragged, added and removed, in the patient and in straight space.
+
+Straight space has a curve of its own, shown only in the view of the straightened volume and gone after editing. While a
+point is dragged there, that view stands still under the mouse and the patient's curve follows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import qt
+import slicer
+from slicer.util import VTKObservationMixin
+
+from VertebralFractureLib.report.spine_report import Point
+from VertebralFractureLib.scene import SceneNodes
+from VertebralFractureLib.scene.edit_nodes import add_edit_curve, remove_edit_node
+from VertebralFractureLib.scene.markups_nodes import defined_points, move_points
+from VertebralFractureLib.scene.straight_space import patient_place, straight_places
+from VertebralFracturePanel.side_by_side import STRAIGHT_VIEW
+from VertebralFracturePanel.signal import Signal
+
+_HANDLE_SCALE = 1.6
+_SAME_PLACE_MM = 1e-4
+
+
+class CurveInHand(VTKObservationMixin):
+    """Signals: ``grabbed()`` when a point is taken, ``moved()`` during its drag in the patient, ``changed()`` after it.
+
+    The last two come from the event loop, once for all that happened in one go; never from within an event of a node.
+    """
+
+    def __init__(self) -> None:
+        VTKObservationMixin.__init__(self)
+        self.grabbed = Signal()
+        self.moved = Signal()
+        self.changed = Signal()
+        self._nodes: SceneNodes | None = None
+        self._curve: Any = None
+        self._straight: Any = None
+        self._straightPoints: tuple[Point, ...] = ()
+        self._patientPoints: tuple[Point, ...] = ()
+        self._formerScale = 1.0
+        self._isDragging = False
+        self._isInStraightSpace = False
+        self._isWriting = False
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._tell)
+
+    @property
+    def isActive(self) -> bool:
+        return self._curve is not None
+
+    @property
+    def isDragging(self) -> bool:
+        return self._isDragging
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The patient's curve as it lies now, RAS mm, in the node's order."""
+        return () if self._curve is None else defined_points(self._curve)
+
+    def start(self, nodes: SceneNodes) -> None:
+        """Unlock the curve of ``nodes`` and show handles."""
+        self.stop()
+        self._nodes, self._curve = nodes, nodes.centerline
+        self._curve.SetLocked(False)
+        display = self._curve.GetDisplayNode()
+        if display is not None:
+            self._formerScale = display.GetGlyphScale()
+            display.SetGlyphScale(_HANDLE_SCALE)
+        self._observe(self._curve)
+        self.refresh()
+
+    def stop(self) -> None:
+        """Lock the curve again; the handles in straight space are gone."""
+        self.removeObservers()
+        self._timer.stop()
+        curve, self._curve = self._curve, None
+        straight, self._straight = self._straight, None
+        if curve is not None and curve.GetScene() is not None:
+            curve.SetLocked(True)
+            if curve.GetDisplayNode() is not None:
+                curve.GetDisplayNode().SetGlyphScale(self._formerScale)
+        if straight is not None:
+            remove_edit_node(straight)
+        self._nodes = None
+        self._isDragging = self._isInStraightSpace = False
+
+    def refresh(self) -> None:
+        """After curve, transform or views changed: let the handles in straight space lie where they belong."""
+        if self._curve is None or self._isDragging:
+            return
+        if self._nodes.transform is None or self._nodes.transform.GetScene() is None:
+            return
+        scene = slicer.mrmlScene
+        if self._straight is None or self._straight.GetScene() is None:
+            self._straight = add_edit_curve(scene, "Centerline in straight space")
+            self._straight.GetDisplayNode().SetPropertiesLabelVisibility(False)
+            self._straight.GetDisplayNode().SetPointLabelsVisibility(False)
+            self._observe(self._straight)
+        view = scene.GetSingletonNode(STRAIGHT_VIEW, "vtkMRMLSliceNode")
+        display = self._straight.GetDisplayNode()
+        display.SetVisibility(view is not None)
+        if view is not None:
+            display.SetViewNodeIDs([view.GetID()])
+        self._patientPoints = self.points
+        places = straight_places(self._nodes.transform, self._patientPoints)
+        self._write(self._straight, tuple((r, a, s) for r, a, s in places.tolist()))
+        self._straightPoints = defined_points(self._straight)
+
+    def _observe(self, node: Any) -> None:
+        self.addObserver(node, node.PointStartInteractionEvent, self._onGrabbed)
+        self.addObserver(node, node.PointModifiedEvent, self._onModified)
+        self.addObserver(node, node.PointEndInteractionEvent, self._onReleased)
+        self.addObserver(node, node.PointPositionDefinedEvent, self._onChanged)
+        self.addObserver(node, node.PointRemovedEvent, self._onChanged)
+
+    def _onGrabbed(self, node: Any, _event: str) -> None:
+        self._isDragging = True
+        self._isInStraightSpace = node is self._straight
+        self.grabbed.emit()
+
+    def _onModified(self, node: Any, _event: str) -> None:
+        if self._isWriting or not self._isDragging:
+            return
+        if node is self._straight:
+            self._followStraight()
+        self._timer.start(0)
+
+    def _onReleased(self, node: Any, event: str) -> None:
+        self._isDragging = False
+        self._onChanged(node, event)
+
+    def _onChanged(self, node: Any, _event: str) -> None:
+        if self._isWriting:
+            return
+        if node is self._straight:
+            self._followStraight()
+        self._timer.start(0)
+
+    def _followStraight(self) -> None:
+        """The patient's curve as the handles in straight space say; what was not touched keeps its exact place."""
+        known = np.array(self._straightPoints).reshape(-1, 3)
+        points = []
+        for place in defined_points(self._straight):
+            distance = np.linalg.norm(known - np.array(place), axis=1)
+            nearest = int(distance.argmin()) if len(known) else -1
+            untouched = nearest >= 0 and distance[nearest] < _SAME_PLACE_MM
+            points.append(self._patientPoints[nearest] if untouched else patient_place(self._nodes.transform, place))
+        self._write(self._curve, tuple(points))
+
+    def _write(self, node: Any, points: tuple[Point, ...]) -> None:
+        self._isWriting = True
+        try:
+            move_points(node, points, [f"{place + 1}" for place in range(len(points))])
+        finally:
+            self._isWriting = False
+
+    def _tell(self) -> None:
+        if self._curve is None or self._curve.GetScene() is None:
+            return
+        if not self._isDragging:
+            self._isInStraightSpace = False
+            self.changed.emit()
+        elif not self._isInStraightSpace:
+            self.moved.emit()

@@ -1,0 +1,170 @@
+"""The straightened volume follows its curve during a drag: only the slab that changed is sampled and written.
+
+The sampling is done in a thread, one movement at a time, always the latest; nodes are written between two steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from VertebralFractureLib.cord.centerline import Centerline
+from VertebralFractureLib.errors import VertebralFractureError
+from VertebralFractureLib.report.spine_report import Point
+from VertebralFractureLib.scene import SceneNodes
+from VertebralFractureLib.scene.straight_picture import (
+    StraightPicture,
+    grid_of,
+    mark_picture,
+    picture_of,
+    show_picture,
+    show_rows,
+)
+from VertebralFractureLib.spine import LiveStraightener, LiveUpdate, SpineGrid
+from VertebralFractureLib.volume import CTVolume
+from VertebralFracturePanel.background import finished
+from VertebralFracturePanel.event_loop_steps import EventLoopSteps
+from VertebralFracturePanel.signal import Signal
+from VertebralFracturePanel.volume_export import UnusableVolume, VolumeExport, exportOf
+
+_BETWEEN = "between two curves"
+_DRAG_TOLERANCE_VOXELS = 0.02
+_MOVE, _SETTLE, _PREPARE = "move", "settle", "prepare"
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What the volume is to follow: a drag, a whole curve (named ``along``), or one that the nodes show already."""
+
+    kind: str
+    points: tuple[Point, ...]
+    along: str = ""
+
+
+class LiveStraightening:
+    """Signals: ``followed()`` after the nodes show the latest movement, ``settled()`` after they show a whole curve."""
+
+    def __init__(self) -> None:
+        self.followed = Signal()
+        self.settled = Signal()
+        self._nodes: SceneNodes | None = None
+        self._ct: CTVolume | None = None
+        self._live: LiveStraightener | None = None
+        self._settledOn: tuple[Point, ...] = ()
+        self._wish: _Wish | None = None
+        self._background: ThreadPoolExecutor | None = None
+        self._steps = EventLoopSteps()
+
+    @property
+    def isReady(self) -> bool:
+        """Whether the next movement is followed at once."""
+        return self._live is not None and not self._steps.isRunning
+
+    def start(self, nodes: SceneNodes, points: Sequence[Point]) -> None:
+        """Get ready to follow the curve ``points`` of ``nodes``; without a straightened volume there is nothing to."""
+        self.stop()
+        if nodes.straightened is None or nodes.transform is None or nodes.input_volume is None:
+            return
+        try:
+            export = exportOf(nodes.input_volume)
+        except UnusableVolume:
+            return
+        self._nodes = nodes
+        self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="VertebralFracture")
+        self._wish = _Wish(_PREPARE, tuple(points))
+        self._steps.start(self._begin(export))
+
+    def stop(self) -> None:
+        """Follow no longer; what is being sampled is not shown any more."""
+        self._steps.stop()
+        if self._background is not None:
+            self._background.shutdown(wait=False)
+        self._background = self._nodes = self._ct = self._live = self._wish = None
+
+    def move(self, points: Sequence[Point]) -> None:
+        """A point is being dragged; rows away from it stay where they are."""
+        self._want(_Wish(_MOVE, tuple(points)))
+
+    def settle(self, points: Sequence[Point], along: str) -> None:
+        """The drag is over: the volume and its transform become those of the whole curve, whose name is ``along``."""
+        self._want(_Wish(_SETTLE, tuple(points), along))
+
+    def prepare(self, points: Sequence[Point]) -> None:
+        """The nodes show the volume along this curve already: only get ready for the next drag."""
+        self._want(_Wish(_PREPARE, tuple(points)))
+
+    def _want(self, wish: _Wish) -> None:
+        if self._nodes is None:
+            return
+        self._wish = wish
+        if self._ct is not None and not self._steps.isRunning:
+            self._steps.start(self._follow())
+
+    def _begin(self, export: VolumeExport) -> Generator[int, None, None]:
+        voxels = export.voxels
+        if voxels is None:
+            voxels = np.empty(export.shape, export.dtype)
+            step = max(export.slabBytes // max(voxels[0].nbytes, 1), 1)
+            for first in range(0, export.shape[0], step):
+                slab = export.slab(first, min(first + step, export.shape[0]))
+                voxels[first : first + len(slab)] = slab
+                yield 0
+        self._ct = CTVolume(voxels, export.ijkToRas, export.name)
+        yield from self._follow()
+
+    def _follow(self) -> Generator[int, None, None]:
+        while self._wish is not None:
+            wish, self._wish = self._wish, None
+            if self._live is not None and wish.kind == _PREPARE and wish.points == self._settledOn:
+                continue
+            straightened = self._nodes.straightened
+            if straightened.GetScene() is None:
+                return
+            try:
+                if self._live is None:
+                    grid = grid_of(straightened)
+                    self._live = yield from finished(self._background.submit(_started, self._ct, wish.points, grid))
+                done = yield from finished(self._background.submit(_followed, self._live, wish))
+            except (VertebralFractureError, ValueError):
+                continue  # a curve that cannot be straightened; the next one may be
+            if wish.kind != _MOVE:
+                self._settledOn = wish.points
+            isLatest = self._wish is None or (wish.kind == _MOVE and self._wish.kind == _MOVE)
+            if isLatest and straightened.GetScene() is not None:
+                self._show(wish, *done)
+
+    def _show(self, wish: _Wish, update: LiveUpdate, picture: StraightPicture | None) -> None:
+        if wish.kind == _MOVE:
+            self._showMoved(update, picture)
+            self.followed.emit()
+        elif wish.kind == _SETTLE:
+            show_picture(self._nodes, picture, wish.along)
+            self.settled.emit()
+
+    def _showMoved(self, update: LiveUpdate, picture: StraightPicture | None) -> None:
+        if picture is None:
+            show_rows(self._nodes.straightened, update.changed_rows, update.spine.hu[update.changed_rows])
+            mark_picture(self._nodes, _BETWEEN)
+        else:
+            show_picture(self._nodes, picture, _BETWEEN)
+
+
+def _started(ct: CTVolume, points: tuple[Point, ...], grid: SpineGrid) -> LiveStraightener:
+    return LiveStraightener(ct, _line(points), grid=grid)
+
+
+def _followed(live: LiveStraightener, wish: _Wish) -> tuple[LiveUpdate, StraightPicture | None]:
+    """In the thread. After a movement the whole picture only where rows were added or taken away."""
+    line = _line(wish.points)
+    if wish.kind == _MOVE:
+        update = live.move(line, _DRAG_TOLERANCE_VOXELS)
+        return update, None if update.same_shape else picture_of(update.spine)
+    update = live.settle(line)
+    return update, picture_of(update.spine) if wish.kind == _SETTLE else None
+
+
+def _line(points: tuple[Point, ...]) -> Centerline:
+    return Centerline(np.array(points), np.ones(len(points)))

@@ -1,0 +1,186 @@
+"""Scores and straightened volume for the curve that holds: from what was scored before, else from the worker.
+
+Answers are remembered by their curve for as long as the scene is open, so that undo and redo wait for nothing and give
+the very state that was there.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from VertebralFractureLib.correction import CorrectedReport
+from VertebralFractureLib.report import EVALUABLE, SpineReport
+from VertebralFractureLib.report.spine_report import Point
+from VertebralFractureLib.scene import SceneNodes
+from VertebralFractureLib.scene.corrected_scene import read_correction
+from VertebralFractureLib.scene.scene_nodes import nodes_of
+from VertebralFractureLib.scene.scored_result import show_scored
+from VertebralFractureLib.scene.straight_picture import (
+    DETECTED,
+    StraightPicture,
+    along_curve,
+    picture_is_along,
+    picture_of,
+    read_picture,
+)
+from VertebralFractureLib.spine import SpineVolume
+from VertebralFracturePanel.background import finished
+from VertebralFracturePanel.correction_worker import CURVE_COMMANDS, CorrectionWorker
+from VertebralFracturePanel.detection_run import RunFailed, readResult
+from VertebralFracturePanel.event_loop_steps import EventLoopSteps
+from VertebralFracturePanel.live_straightening import LiveStraightening
+from VertebralFracturePanel.signal import Signal
+
+_KEPT = 24
+"""A straightened spine takes 3 to 6 MB."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The model's answer along one curve: the report (None for the detected curve, whose report is kept elsewhere)."""
+
+    report: SpineReport | None
+    picture: StraightPicture | None
+    spine: SpineVolume | None = None
+
+
+class Rescoring:
+    """Signals: ``scored(table node)`` after the nodes show the scores of their curve, ``refused(sentence)``."""
+
+    def __init__(self, worker: CorrectionWorker, live: LiveStraightening) -> None:
+        self.scored = Signal()
+        self.refused = Signal()
+        self._worker = worker
+        self._live = live
+        self._known: OrderedDict[tuple[str, str], Scored] = OrderedDict()
+        self._asked: tuple[str, str] | None = None
+        self._reading = EventLoopSteps()
+        self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="VertebralFracture")
+
+    @property
+    def isBusy(self) -> bool:
+        """Whether an answer is being read."""
+        return self._reading.isRunning
+
+    def isStale(self, nodes: SceneNodes) -> bool:
+        """Whether the scores or the straightened volume belong to another curve than the one that is kept."""
+        corrected = _corrected(nodes)
+        return corrected is not None and not _isUpToDate(nodes, corrected)
+
+    def remember(self, nodes: SceneNodes) -> None:
+        """Keep what the nodes show for the way back to it, if it belongs together."""
+        corrected = _corrected(nodes)
+        if corrected is None or not _isUpToDate(nodes, corrected):
+            return
+        along = along_curve(corrected.correction.centerline_ras)
+        if (nodes.table.GetID(), along) not in self._known:
+            report = None if along == DETECTED else corrected.rescored
+            self._keep(nodes, along, Scored(report, read_picture(nodes)))
+
+    def follow(self, nodes: SceneNodes) -> None:
+        """Bring the nodes to the curve that is kept; where that needs the worker, ``scored`` comes later."""
+        corrected = _corrected(nodes)
+        line = None if corrected is None else corrected.correction.centerline_ras
+        wanted = (nodes.table.GetID(), along_curve(line))
+        isUpToDate = corrected is None or _isUpToDate(nodes, corrected)
+        if wanted == self._asked and not isUpToDate:
+            return
+        self.stop()
+        if corrected is None or isUpToDate:
+            return
+        known = self._known.get(wanted)
+        if known is None and line is None and corrected.detected.status != EVALUABLE:
+            known = Scored(None, None)
+        if known is not None:
+            self._show(nodes, corrected, known)
+            return
+        points = line or corrected.detected.centerline.points_ras
+        if nodes.input_volume is None:
+            self.refused.emit("The CT of this result is gone, so nothing can be scored again.")
+            return
+        self._live.settle(points, along_curve(line))
+        table = nodes.table
+        isAsked = self._worker.ask(
+            nodes, "rescore", lambda answer: self._onAnswer(table, line, answer), centerline_ras=points
+        )
+        self._asked = wanted if isAsked else None
+
+    def stop(self) -> None:
+        """Nothing that was asked about a curve is wanted any more."""
+        self._asked = None
+        self._reading.stop()
+        self._worker.cancel(*CURVE_COMMANDS)
+
+    def forget(self) -> None:
+        """The scene was closed; its IDs will be given again."""
+        self.stop()
+        self._known.clear()
+
+    def _onAnswer(self, table: Any, line: tuple[Point, ...] | None, answer: dict[str, Any]) -> None:
+        if table.GetScene() is None:
+            return
+        if "report" not in answer:
+            self._asked = None
+            self.refused.emit(str(answer.get("error", "The worker gave no answer.")))
+            return
+        self._reading.start(self._read(table, line, answer))
+
+    def _read(self, table: Any, line: tuple[Point, ...] | None, answer: dict[str, Any]) -> Generator[int, None, None]:
+        volume = nodes_of(table).input_volume
+        name = "" if volume is None else volume.GetName()
+        try:
+            scored = yield from finished(self._background.submit(_readAnswer, answer, name))
+        except RunFailed as error:
+            self._asked = None
+            self.refused.emit(str(error))
+            return
+        if table.GetScene() is None:
+            return
+        nodes = nodes_of(table)
+        corrected = _corrected(nodes)
+        if corrected is not None and corrected.correction.centerline_ras == line:
+            scored = Scored(None if line is None else scored.report, scored.picture, scored.spine)
+            self._keep(nodes, along_curve(line), scored)
+            self._show(nodes, corrected, scored)
+
+    def _show(self, nodes: SceneNodes, corrected: CorrectedReport, scored: Scored) -> None:
+        self._asked = None
+        if scored.report is not None:
+            corrected = corrected.scored_again(scored.report)
+        show_scored(nodes.table.GetScene(), nodes, corrected, scored.picture, scored.spine)
+        self._live.prepare(corrected.shown.centerline.points_ras)
+        self.scored.emit(nodes.table)
+
+    def _keep(self, nodes: SceneNodes, along: str, scored: Scored) -> None:
+        self._known[(nodes.table.GetID(), along)] = scored
+        while len(self._known) > _KEPT:
+            # The detected one is kept: it is what an undo of everything comes back to.
+            oldest = next(key for key in self._known if key[1] != DETECTED)
+            del self._known[oldest]
+
+
+def _readAnswer(answer: dict[str, Any], name: str) -> Scored:
+    """In a thread: plain data only."""
+    report, spine = readResult(answer, name)
+    return Scored(report, None if spine is None else picture_of(spine), spine)
+
+
+def _corrected(nodes: SceneNodes) -> CorrectedReport | None:
+    try:
+        return read_correction(nodes.table.GetScene(), nodes)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _isUpToDate(nodes: SceneNodes, corrected: CorrectedReport) -> bool:
+    if corrected.needs_scores:
+        return False
+    if corrected.model.status != EVALUABLE:
+        return nodes.straightened is None or corrected.detected.status == EVALUABLE
+    shown = picture_is_along(nodes)
+    # A user may have deleted the volume: its absence is no reason to compute anything.
+    return shown is None or shown == along_curve(corrected.correction.centerline_ras)

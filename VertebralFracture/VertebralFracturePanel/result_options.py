@@ -1,0 +1,22 @@
+"""The options that a result was made with, so that the same networks answer its corrections, on the same grid."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from VertebralFractureLib.fracture.members import PREFIX
+from VertebralFractureLib.options import COARSEST_MM, FINEST_MM, DetectionOptions
+from VertebralFractureLib.scene import SceneNodes
+from VertebralFractureLib.scene.scene_nodes import ATTRIBUTE_PREFIX
+from VertebralFractureLib.weights import weights_names
+
+
+def optionsLike(nodes: SceneNodes, options: DetectionOptions) -> DetectionOptions:
+    """``options`` with the fracture networks and the spacing of the result, where these are known and still exist."""
+    used = json.loads(nodes.table.GetAttribute(ATTRIBUTE_PREFIX + "weightsSha256") or "{}")
+    members = tuple(name.removeprefix(PREFIX) for name in weights_names(PREFIX, options.weights_folder) if name in used)
+    spacing = options.spacing_mm
+    if nodes.straightened is not None:
+        spacing = min(max(round(max(nodes.straightened.GetSpacing()), 6), FINEST_MM), COARSEST_MM)
+    return replace(options, members=members or options.members, spacing_mm=spacing)
