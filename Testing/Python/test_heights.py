@@ -167,6 +167,22 @@ def test_a_column_is_graded_with_its_neighbors_and_skips_what_was_not_measured()
     assert blind.severity < 0.25
 
 
+@pytest.mark.parametrize("crushed_levels", [("T10", "T12"), ("T10", "T11", "T12")])
+def test_crushed_neighbors_do_not_hide_each_other(crushed_levels: tuple[str, ...]) -> None:
+    levels = LEVELS[LEVELS.index("L1") : LEVELS.index("T9") + 1]
+    heights = [a_normal_vertebra(level) for level in levels]
+    for level in crushed_levels:
+        normal = heights[levels.index(level)]
+        heights[levels.index(level)] = Heights(*(0.72 * h for h in (normal.anterior, normal.middle, normal.posterior)))
+
+    gradings = dict(zip(levels, grade_column(heights, levels), strict=True))
+
+    for level, grading in gradings.items():
+        assert grading is not None
+        assert grading.grade == (2 if level in crushed_levels else 0), level
+        assert grading.severity == pytest.approx(0.28 if level in crushed_levels else 0.0, abs=0.02)
+
+
 def test_an_unknown_rule_and_an_impossible_height_are_refused() -> None:
     with pytest.raises(ValueError, match="no grading rule 'genant'"):
         grade_heights(Heights(20.0, 20.0, 20.0), "L1", "genant")

@@ -14,6 +14,7 @@ from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.report import SpineReport
 from VertebralFractureLib.report.spine_report import (
     NOT_EVALUABLE,
+    BoneDensity,
     InputIdentity,
     ReaderVerdict,
     ReportedCenterline,
@@ -23,7 +24,7 @@ from VertebralFractureLib.report.spine_report import (
     Software,
 )
 from VertebralFractureLib.spine import SpineGrid, SpineVolume, straighten
-from VertebralFractureLib.vertebrae import Heights
+from VertebralFractureLib.vertebrae import Heights, OrientedBox
 from VertebralFractureLib.volume import CTVolume
 
 slicer = pytest.importorskip("slicer", reason="the scene needs slicer-core (the 'scene' group)")
@@ -82,6 +83,9 @@ def _vertebra(spine: SpineVolume, label: str, s: float, **changes: object) -> Re
         detection_confidence=0.99,
         extent_mm=(s - 9.0, s + 9.0),
         landmarks_ras=tuple(tuple(point) for point in landmarks),
+        height_sd_mm=0.5,
+        height_loss_sd=0.035,
+        box=OrientedBox(tuple(centre), ((1.0, 0.0, 0.0), (0.0, 0.8, -0.6), (0.0, 0.6, 0.8)), (40.0, 30.0, 25.5)),
     )
     return dataclasses.replace(vertebra, **changes)
 
@@ -95,7 +99,8 @@ def a_report(a_ct: CTVolume, a_bent_centerline: Centerline, a_spine: SpineVolume
         "complete": False,
         "level": None,
         **dict.fromkeys(("fracture_probability", "uncertainty", "grade", "severity", "heights_mm", "height_loss")),
-        **dict.fromkeys(("trabecular_hu", "landmarks_ras")),
+        **dict.fromkeys(("trabecular_hu", "landmarks_ras", "height_sd_mm", "height_loss_sd", "box")),
+        "trabecular_reason": "not wholly inside the scan",
     }
     positions = np.arange(0.0, 100.0, 5.0)
     return SpineReport(
@@ -103,7 +108,7 @@ def a_report(a_ct: CTVolume, a_bent_centerline: Centerline, a_spine: SpineVolume
         input=InputIdentity(a_ct.name, a_ct.shape_kji, (1.923538, 1.923538, 2.009975)),
         status="evaluable",
         reason=None,
-        scan=ScanResult(0.93, 2, ("T12",), 0.5),
+        scan=ScanResult(0.93, 2, ("T12",), 0.5, BoneDensity("L1", 143.7, None, None, None, "Not calibrated.")),
         centerline=ReportedCenterline(
             tuple(tuple(point) for point in a_bent_centerline.points_ras.tolist()),
             tuple(a_bent_centerline.confidence.tolist()),

@@ -57,17 +57,22 @@ def hoverText(vertebra: ReportedVertebra, threshold: float) -> str:
         lines.append(
             f"Heights: anterior {heights.anterior:.1f}, middle {heights.middle:.1f}, "
             f"posterior {heights.posterior:.1f} mm"
+            + ("" if vertebra.height_sd_mm is None else f", each ± {vertebra.height_sd_mm:.1f}")
         )
     if vertebra.grade is not None:
         words = f"Grade {vertebra.grade} ({_GRADE_WORDS[vertebra.grade]})"
         loss = "" if vertebra.height_loss is None else f", height loss {vertebra.height_loss:.0%}"
+        if vertebra.height_loss_sd is not None:
+            loss += f" ± {vertebra.height_loss_sd:.0%}"
         lines.append(words + (f", {vertebra.shape}" if vertebra.shape else "") + loss)
     if vertebra.borderline:
-        lines.append("Borderline: within the measurement error of a grade's limit")
+        lines.append("Borderline: within the error of reading and measuring of a grade's limit")
     if vertebra.level is not None:
         lines.append(f"Level named with probability {vertebra.level_probability:.2f}")
     if vertebra.trabecular_hu is not None:
         lines.append(f"Inside of the body: {vertebra.trabecular_hu:.0f} HU")
+    elif vertebra.trabecular_reason is not None:
+        lines.append(f"Inside of the body: no HU, {vertebra.trabecular_reason}")
     if vertebra.model is not None:
         lines.append(f"The model's own answer: {vertebra.model.label}, {_modelWords(vertebra.model)}")
     if vertebra.reader.who or vertebra.reader.when:

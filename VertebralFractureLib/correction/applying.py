@@ -150,4 +150,5 @@ def _scan(report: SpineReport, vertebrae: tuple[ReportedVertebra, ...]) -> ScanR
     own = report.scan.fracture_probability
     probability = max(own, highest) if holds and own is not None and highest is not None else highest
     counted = [v.grade for v in suspected if v.level in SPINAL_DEFORMITY_INDEX_LEVELS and v.grade is not None]
-    return ScanResult(probability, sum(counted), tuple(v.label for v in reversed(suspected)), threshold)
+    labels = tuple(v.label for v in reversed(suspected))
+    return ScanResult(probability, sum(counted), labels, threshold, report.scan.bone_density)

@@ -17,7 +17,7 @@ from VertebralFractureLib.vertebrae import Vertebra, score_vertebrae
 from VertebralFractureLib.vertebrae.assembly import REASON_LEVEL, grade_vertebrae
 from VertebralFractureLib.vertebrae.grading import is_graded
 
-_GRADED = ("grade", "shape", "severity", "height_loss", "borderline", "heights_mm")
+_GRADED = ("grade", "shape", "severity", "height_loss", "borderline", "height_loss_sd", "heights_mm")
 _SCORED = ("status", "reason", "fracture_probability", "uncertainty")
 
 
@@ -55,6 +55,7 @@ def _vertebra(reported: ReportedVertebra) -> Vertebra:
         label=reported.label,
         reason=reason,
         trabecular_hu=reported.trabecular_hu,
+        height_sd_mm=reported.height_sd_mm,
     )
 
 

@@ -177,6 +177,7 @@ class _Run:
                     spine,
                     weights_folder=weights,
                     slice_thickness_mm=max(ct.spacing_mm),
+                    step_along_mm=ct.step_along_patient_mm,
                     device=device,
                     progress=self._progress("vertebrae"),
                 )

@@ -14,6 +14,7 @@ import numpy as np
 from VertebralFractureLib import __version__
 from VertebralFractureLib.cord import Centerline
 from VertebralFractureLib.fracture import FractureSequence
+from VertebralFractureLib.report.bone_density import bone_density
 from VertebralFractureLib.report.privacy import VOXELS_SHA256, voxels_sha256
 from VertebralFractureLib.report.spine_report import (
     EVALUABLE,
@@ -66,6 +67,7 @@ def build_report(
             sdi=spinal_deformity_index([v for v in vertebrae if v.label in suspected_labels]) or 0,
             fractured_levels=tuple(vertebra.label for vertebra in reversed(suspected)),
             decision_threshold=DECISION_THRESHOLD,
+            bone_density=bone_density(reported, ct.source),
         ),
         centerline=_reported_centerline(centerline),
         sequence=ReportedSequence(
@@ -143,4 +145,8 @@ def _reported(vertebra: Vertebra, spine: SpineVolume) -> ReportedVertebra:
         detection_confidence=vertebra.detection_confidence,
         extent_mm=(vertebra.s_inferior_mm, vertebra.s_superior_mm),
         landmarks_ras=landmarks,
+        height_sd_mm=vertebra.height_sd_mm,
+        height_loss_sd=vertebra.height_loss_sd,
+        trabecular_reason=vertebra.trabecular_reason,
+        box=vertebra.box,
     )

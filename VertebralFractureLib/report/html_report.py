@@ -17,6 +17,7 @@ from VertebralFractureLib.report.privacy import VOXELS_SHA256
 from VertebralFractureLib.report.spine_report import (
     EVALUABLE,
     FROM_READER,
+    BoneDensity,
     ReportedVertebra,
     SpineReport,
     is_suspected,
@@ -62,6 +63,7 @@ _COLUMNS = (
     ("grade", "word"),
     ("Ha / Hm / Hp mm", "number"),
     ("loss", "number"),
+    ("HU", "number"),
     ("model, where corrected", "word"),
     ("reader", "word"),
     ("status", "word"),
@@ -69,9 +71,11 @@ _COLUMNS = (
 _RULE = (
     "Heights are distances between the endplates at the anterior edge, the middle and the posterior edge of the body. "
     "Each is compared with the norm of its level, and the posterior one with what the neighbors predict; the largest "
-    "loss gives the grade after Genant: 1 from 20 %, 2 from 25 %, 3 from 40 %. A star marks a loss within the error of "
-    "measurement of a cut-off. The probability is the network's, or that of a loss of 25 % or more where one was "
-    "measured beyond doubt; a vertebra is called suspected from the threshold on."
+    "loss gives the grade after Genant: 1 from 20 %, 2 from 25 %, 3 from 40 %. What follows ± is one standard "
+    "deviation, from slice distance and noise. A star marks a loss that is nearer to a cut-off than two readings of "
+    "two scans would be to each other. HU are the mean of the body's inside where that is sound trabecular bone. The "
+    "probability is the network's, or that of a loss of 25 % or more where one was measured beyond doubt; "
+    "a vertebra is called suspected from the threshold on."
 )
 
 
@@ -173,12 +177,17 @@ def _cells(vertebra: ReportedVertebra, threshold: float) -> tuple[str, ...]:
         probability += f" ± {vertebra.uncertainty:.2f}"
     grade = "–" if vertebra.grade is None else f"{vertebra.grade}{'*' if vertebra.borderline else ''}"
     measured = "–" if heights is None else f"{heights.anterior:.1f} / {heights.middle:.1f} / {heights.posterior:.1f}"
+    if heights is not None and vertebra.height_sd_mm is not None:
+        measured += f" ± {vertebra.height_sd_mm:.1f}"
     loss = "–" if vertebra.height_loss is None else f"{vertebra.height_loss:.0%}"
+    if vertebra.height_loss is not None and vertebra.height_loss_sd is not None:
+        loss += f" ± {vertebra.height_loss_sd:.0%}"
+    hu = "" if vertebra.trabecular_hu is None else f"{vertebra.trabecular_hu:.0f}"
     status = "suspected" if is_suspected(vertebra, threshold) else vertebra.status.replace("_", " ")
     if vertebra.reason:
         status += f": {vertebra.reason}"
     shaped = f"{grade} {vertebra.shape or ''}".strip()
-    return vertebra.label, probability, shaped, measured, loss, _model(vertebra), _reader(vertebra), status
+    return vertebra.label, probability, shaped, measured, loss, hu, _model(vertebra), _reader(vertebra), status
 
 
 def _model(vertebra: ReportedVertebra) -> str:
@@ -205,6 +214,13 @@ def _reader(vertebra: ReportedVertebra) -> str:
     return (words + (f" ({signed})" if signed else "")).removeprefix(", ")
 
 
+def _bone(density: BoneDensity) -> str:
+    words = f"{density.hu:.0f} HU at {density.level}"
+    if density.hu_at_120_kv is not None and density.tube_voltage_kv is not None:
+        words += f", {density.hu_at_120_kv:.0f} at 120 kV (scanned with {density.tube_voltage_kv:g} kV)"
+    return f"{words}. {density.note}"
+
+
 def _facts(report: SpineReport) -> str:
     volume = report.input
     size, spacing = " × ".join(map(str, reversed(volume.shape_kji))), " × ".join(f"{mm:g}" for mm in volume.spacing_mm)
@@ -215,6 +231,8 @@ def _facts(report: SpineReport) -> str:
         for key, value in sorted(volume.identifiers.items())
         if key != "modality"
     ]
+    if report.scan.bone_density is not None:
+        facts.append(("Trabecular bone", _bone(report.scan.bone_density)))
     facts.append(("Software", f"VertebralFracture {report.software.version}"))
     if report.software.device is not None:
         facts.append(("Computed on", {"cpu": "the CPU", "cuda": "a graphics card (CUDA)"}[report.software.device]))

@@ -39,6 +39,7 @@ def regrade(report: SpineReport, threshold: float, rule: str) -> SpineReport:
         sdi=sum(v.grade or 0 for v in suspected if v.level in SPINAL_DEFORMITY_INDEX_LEVELS),
         fractured_levels=tuple(vertebra.label for vertebra in reversed(suspected)),
         decision_threshold=threshold,
+        bone_density=report.scan.bone_density,
     )
     return replace(report, scan=scan, vertebrae=vertebrae)
 
@@ -47,7 +48,7 @@ def _regraded(vertebra: ReportedVertebra, rule: str) -> ReportedVertebra:
     """Only what the model graded is graded: a vertebra without a grade gets none from another rule."""
     if rule == OWN_RULE or vertebra.grade is None or vertebra.heights_mm is None:
         return vertebra
-    grading = grade_heights(vertebra.heights_mm, vertebra.level, rule)
+    grading = grade_heights(vertebra.heights_mm, vertebra.level, rule, height_sd_mm=vertebra.height_sd_mm)
     return replace(
         vertebra,
         grade=grading.grade,
@@ -55,4 +56,5 @@ def _regraded(vertebra: ReportedVertebra, rule: str) -> ReportedVertebra:
         severity=grading.severity,
         height_loss=grading.severity,
         borderline=grading.borderline,
+        height_loss_sd=grading.loss_sd,
     )

@@ -15,6 +15,7 @@ from VertebralFractureLib.report.spine_report import (
     FROM_MODEL,
     REVISION,
     SCHEMA,
+    BoneDensity,
     InputIdentity,
     ModelAnswer,
     Point,
@@ -26,9 +27,10 @@ from VertebralFractureLib.report.spine_report import (
     Software,
     SpineReport,
 )
-from VertebralFractureLib.vertebrae import Heights
+from VertebralFractureLib.vertebrae import Heights, OrientedBox
 
 _EMPTY_READER = asdict(ReaderVerdict())
+_UNKNOWN_BEFORE_4 = dict.fromkeys(("height_sd_mm", "height_loss_sd", "trabecular_reason", "box"))
 
 
 def report_to_json(report: SpineReport) -> str:
@@ -76,7 +78,7 @@ def report_from_content(content: dict[str, Any]) -> SpineReport:
             ),
             status=content["status"],
             reason=content["reason"],
-            scan=ScanResult(**{**scan, "fractured_levels": tuple(scan["fractured_levels"])}),
+            scan=scan_from_content(scan),
             centerline=ReportedCenterline(_points(line["points_ras"]), tuple(line["confidence"])),
             sequence=ReportedSequence(**{key: tuple(values) for key, values in sequence.items()}),
             vertebrae=tuple(_vertebra(item) for item in content["vertebrae"]),
@@ -104,7 +106,19 @@ def migrated(content: dict[str, Any]) -> dict[str, Any]:
         content = {**content, "vertebrae": vertebrae, "correction": None}
     if revision < 3:
         content = {**content, "software": {**content["software"], "device": None}}
+    if revision < 4:
+        vertebrae = [{**item, **_UNKNOWN_BEFORE_4} for item in content["vertebrae"]]
+        content = {**content, "vertebrae": vertebrae, "scan": {**content["scan"], "bone_density": None}}
     return {**content, "revision": REVISION}
+
+
+def scan_from_content(scan: dict[str, Any]) -> ScanResult:
+    """The scan's answer from plain values; what an older revision did not know may be missing."""
+    density = scan.get("bone_density")
+    levels = tuple(scan["fractured_levels"])
+    return ScanResult(
+        **{**scan, "fractured_levels": levels, "bone_density": None if density is None else BoneDensity(**density)}
+    )
 
 
 def check_schema(schema: str, revision: int) -> None:
@@ -131,6 +145,7 @@ def _vertebra(item: dict[str, Any]) -> ReportedVertebra:
             "centre_ras": tuple(item["centre_ras"]),
             "extent_mm": tuple(item["extent_mm"]),
             "reader": ReaderVerdict(**item["reader"]),
+            "box": box_from_content(item["box"]),
             "model": None if model is None else ModelAnswer(**{**model, **_measured(model)}),
         }
     )
@@ -142,6 +157,15 @@ def _measured(item: dict[str, Any]) -> dict[str, Any]:
         "heights_mm": None if heights is None else Heights(**heights),
         "landmarks_ras": None if landmarks is None else _points(landmarks),
     }
+
+
+def box_from_content(box: dict[str, Any] | None) -> OrientedBox | None:
+    """A box from plain values."""
+    if box is None:
+        return None
+    center, size = _points([box["center_ras"], box["size_mm"]])
+    right, anterior, superior = _points(box["axes_ras"])
+    return OrientedBox(center, (right, anterior, superior), size)
 
 
 def _points(values: list[list[float]]) -> tuple[Point, ...]:

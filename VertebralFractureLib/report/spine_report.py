@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from VertebralFractureLib.vertebrae import Heights
+from VertebralFractureLib.vertebrae import Heights, OrientedBox
 
 SCHEMA = "vertebral-fracture-report/1"
-REVISION = 3
-"""1: the first. 2: ``correction``, and per vertebra ``origin``, ``model`` and the reader's verdict. 3: the device."""
+REVISION = 4
+"""1: the first. 2: ``correction``, and per vertebra ``origin``, ``model`` and the reader's verdict. 3: the device.
+4: ``scan.bone_density``, and per vertebra ``height_sd_mm``, ``height_loss_sd``, ``trabecular_reason`` and ``box``."""
 EVALUABLE = "evaluable"
 NOT_EVALUABLE = "not_evaluable"
 
@@ -46,13 +47,38 @@ class InputIdentity:
 
 
 @dataclass(frozen=True)
+class BoneDensity:
+    """Trabecular HU of one vertebra that stands for the scan.
+
+    Attributes:
+        level: whose it is; L1 where it can be.
+        hu: as measured.
+        hu_at_120_kv: None where the tube voltage is not known, or has no correction.
+        tube_voltage_kv: None where it is not known.
+        contrast: whether contrast medium was given; None where it is not known.
+        note: what is not known or not corrected, in words.
+    """
+
+    level: str
+    hu: float
+    hu_at_120_kv: float | None
+    tube_voltage_kv: float | None
+    contrast: bool | None
+    note: str
+
+
+@dataclass(frozen=True)
 class ScanResult:
-    """The answer for the whole scan; ``None`` where the scan is not evaluable."""
+    """The answer for the whole scan; ``None`` where the scan is not evaluable.
+
+    ``bone_density`` is None where the inside of no vertebra from T11 to L3 can stand for the scan.
+    """
 
     fracture_probability: float | None
     sdi: int | None
     fractured_levels: tuple[str, ...]
     decision_threshold: float
+    bone_density: BoneDensity | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +167,12 @@ class ReportedVertebra:
     """``FROM_MODEL``, or ``FROM_READER`` for a vertebra that a reader added, split or merged."""
     model: ModelAnswer | None = None
     """The model's answer where a correction changed what is shown; None where the values above are the model's own."""
+    height_sd_mm: float | None = None
+    height_loss_sd: float | None = None
+    """Standard deviation of each height and of the loss, from slice distance and noise."""
+    trabecular_reason: str | None = None
+    """Why there is no ``trabecular_hu``."""
+    box: OrientedBox | None = None
 
 
 @dataclass(frozen=True)

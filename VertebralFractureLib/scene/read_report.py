@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from VertebralFractureLib.report.report_json import check_schema
+from VertebralFractureLib.report.report_json import check_schema, scan_from_content
 from VertebralFractureLib.report.spine_report import (
     InputIdentity,
     ReportedCenterline,
     ReportedSequence,
-    ScanResult,
     Software,
     SpineReport,
 )
@@ -55,7 +54,7 @@ def read_report(scene: Any, nodes: SceneNodes | None = None) -> SpineReport:
         ),
         status=text("status"),
         reason=text("reason") or None,
-        scan=ScanResult(**{**scan, "fractured_levels": tuple(scan["fractured_levels"])}),
+        scan=scan_from_content(scan),
         centerline=ReportedCenterline((), ()) if nodes.centerline is None else read_centerline(nodes.centerline),
         sequence=ReportedSequence((), (), ()) if nodes.sequence is None else read_sequence_table(nodes.sequence),
         vertebrae=read_vertebra_table(table, landmarks),

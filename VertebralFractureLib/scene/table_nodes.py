@@ -21,9 +21,12 @@ from VertebralFractureLib.report.spine_report import (
     SpineReport,
     is_suspected,
 )
-from VertebralFractureLib.vertebrae import Heights
+from VertebralFractureLib.vertebrae import Heights, OrientedBox
 
 _TEXT, _NUMBER, _WHOLE = "string", "double", "int"
+_BOX_PARTS = tuple(
+    f"{place}_{axis}" for place in ("center", "right", "anterior", "superior", "size") for axis in ("r", "a", "s")
+)
 VERTEBRA_COLUMNS: tuple[tuple[str, str], ...] = (
     ("order", _WHOLE),
     ("label", _TEXT),
@@ -52,6 +55,13 @@ VERTEBRA_COLUMNS: tuple[tuple[str, str], ...] = (
     ("reader_grade", _WHOLE),
     ("reader_comment", _TEXT),
 )
+_SINCE_REVISION_4: tuple[tuple[str, str], ...] = (
+    ("height_sd_mm", _NUMBER),
+    ("height_loss_sd", _NUMBER),
+    ("trabecular_reason", _TEXT),
+    *((f"box_{part}", _NUMBER) for part in _BOX_PARTS),
+)
+"""Absent from the scenes of earlier versions."""
 SHOWN_COLUMNS: tuple[tuple[str, str], ...] = (("shown_grade", _WHOLE), ("shown_suspected", _WHOLE))
 """What follows from the threshold and the grading rule that the user chose; never read back."""
 SEQUENCE_COLUMNS: tuple[tuple[str, str], ...] = (
@@ -75,7 +85,7 @@ def fill_vertebra_table(node: Any, report: SpineReport) -> None:
     rows = [{**_cells(vertebra), "order": place} for place, vertebra in enumerate(reversed(vertebrae), start=1)]
     if not rows and reason is not None:
         rows = [{"order": _THE_SCAN, "status": "not_evaluable", "reason": reason}]
-    _fill(node, VERTEBRA_COLUMNS, rows)
+    _fill(node, (*VERTEBRA_COLUMNS, *_SINCE_REVISION_4), rows)
     show_in_vertebra_table(node, report)
     node.EndModify(was_modifying)
 
@@ -119,26 +129,33 @@ def read_vertebra_table(node: Any, landmarks: dict[int, tuple[Point, ...]]) -> t
     Raises:
         ValueError: when a column is missing.
     """
-    rows = [row for row in reversed(_rows(node, VERTEBRA_COLUMNS)) if row["order"] != _THE_SCAN]
+    known = [column for column in _SINCE_REVISION_4 if node.GetTable().GetColumnByName(column[0]) is not None]
+    unknown: Cells = {name: None for name, _ in _SINCE_REVISION_4}
+    rows = [
+        {**unknown, **row} for row in reversed(_rows(node, (*VERTEBRA_COLUMNS, *known))) if row["order"] != _THE_SCAN
+    ]
     return tuple(_vertebra(row, landmarks.get(index)) for index, row in enumerate(rows))
 
 
 def _cells(vertebra: ReportedVertebra) -> Cells:
     heights = vertebra.heights_mm
-    cells: Cells = {name: getattr(vertebra, name, None) for name, _ in VERTEBRA_COLUMNS}
+    cells: Cells = {name: getattr(vertebra, name, None) for name, _ in (*VERTEBRA_COLUMNS, *_SINCE_REVISION_4)}
     if heights is not None:
         cells["height_anterior_mm"] = heights.anterior
         cells["height_middle_mm"] = heights.middle
         cells["height_posterior_mm"] = heights.posterior
     cells["centre_r_mm"], cells["centre_a_mm"], cells["centre_s_mm"] = vertebra.centre_ras
     cells["lower_endplate_mm"], cells["upper_endplate_mm"] = vertebra.extent_mm
+    if vertebra.box is not None:
+        numbers = (*vertebra.box.center_ras, *(part for axis in vertebra.box.axes_ras for part in axis))
+        cells |= {f"box_{p}": v for p, v in zip(_BOX_PARTS, (*numbers, *vertebra.box.size_mm), strict=True)}
     cells["reader_grade"], cells["reader_comment"] = vertebra.reader.grade, vertebra.reader.comment
     return cells
 
 
 def _vertebra(row: Cells, landmarks: tuple[Point, ...] | None) -> ReportedVertebra:
     heights = (row["height_anterior_mm"], row["height_middle_mm"], row["height_posterior_mm"])
-    direct = {name: row[name] for name, _ in VERTEBRA_COLUMNS if name in ReportedVertebra.__dataclass_fields__}
+    direct = {name: value for name, value in row.items() if name in ReportedVertebra.__dataclass_fields__}
     return ReportedVertebra(
         **{
             **direct,
@@ -149,9 +166,20 @@ def _vertebra(row: Cells, landmarks: tuple[Point, ...] | None) -> ReportedVerteb
             "heights_mm": None if None in heights else Heights(*heights),
             "extent_mm": (row["lower_endplate_mm"], row["upper_endplate_mm"]),
             "landmarks_ras": landmarks,
+            "box": _box([row[f"box_{part}"] for part in _BOX_PARTS]),
             "reader": ReaderVerdict(row["reader_grade"], row["reader_comment"] or ""),
         }
     )
+
+
+def _box(numbers: list[float | None]) -> OrientedBox | None:
+    known = [value for value in numbers if value is not None]
+    if len(known) < len(_BOX_PARTS):
+        return None
+    center, right, anterior, superior, size = (
+        (known[start], known[start + 1], known[start + 2]) for start in range(0, len(known), 3)
+    )
+    return OrientedBox(center, (right, anterior, superior), size)
 
 
 def _fill(node: Any, columns: tuple[tuple[str, str], ...], rows: Sequence[Cells]) -> None:

@@ -14,13 +14,14 @@ from VertebralFractureLib.vertebrae.grading import (
 )
 from VertebralFractureLib.vertebrae.relabeling import relabel, relabel_levels
 from VertebralFractureLib.vertebrae.scoring import score_vertebrae
-from VertebralFractureLib.vertebrae.vertebra import Heights, Vertebra
+from VertebralFractureLib.vertebrae.vertebra import Heights, OrientedBox, Vertebra
 from VertebralFractureLib.weights import load_weights
 
 __all__ = [
     "GRADING_RULES",
     "Grading",
     "Heights",
+    "OrientedBox",
     "Vertebra",
     "find_vertebrae",
     "grade_column",

@@ -18,6 +18,9 @@ from VertebralFractureLib.vertebrae import naming
 from VertebralFractureLib.vertebrae.finding import FoundBody, find_bodies_in_their_planes
 from VertebralFractureLib.vertebrae.grading import grade_column, is_graded, measure_heights
 from VertebralFractureLib.vertebrae.level_assignment import LevelName
+from VertebralFractureLib.vertebrae.oriented_box import oriented_box
+from VertebralFractureLib.vertebrae.trabecular import REASON_METAL, BodyCore, body_core, with_trabecular_hu
+from VertebralFractureLib.vertebrae.uncertainty import height_sd
 from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, Heights, Vertebra
 
 FloatArray = NDArray[np.float64]
@@ -25,13 +28,10 @@ FloatArray = NDArray[np.float64]
 REASON_CUT = "cut by the field of view"
 REASON_LEVEL = "level not scored"
 REASON_CONFIDENCE = "low confidence"
-REASON_METAL = "implant or cement"
 
 LOWEST_CONFIDENCE = 0.35
 THICKEST_MEASURED_MM = 4.0
 """Beyond this slice thickness a height is a guess: partial volume alone moves an endplate by a tenth of the height."""
-_METAL_HU, _METAL_SHARE = 1000.0, 0.08
-_TRABECULAR_R_MM = 8.0
 
 
 def find_vertebrae(
@@ -39,6 +39,7 @@ def find_vertebrae(
     *,
     weights_folder: Path | None = None,
     slice_thickness_mm: float | None = None,
+    step_along_mm: float | None = None,
     device: str = "cpu",
     progress: StageProgress | None = None,
 ) -> list[Vertebra]:
@@ -47,6 +48,8 @@ def find_vertebrae(
     Args:
         spine: the ``straightened`` volume at 1 mm.
         slice_thickness_mm: the largest spacing of the CT; heights are left out beyond 4 mm. None: measure always.
+        step_along_mm: distance of the CT's voxels along the patient, which the uncertainty of heights depends on; None
+            takes the slice thickness, and without that the uncertainty is not told.
         device: where the networks run, as torch names it.
 
     Raises:
@@ -61,14 +64,25 @@ def find_vertebrae(
     names = naming.name_spans([body.span for body in bodies], rows, log_p)
     tell(0.9)
     kept = [(body, name) for body, name in zip(bodies, names, strict=True) if name.level != "S1"]
-    found = [_vertebra(spine, body, name, rank) for rank, (body, name) in enumerate(kept, start=1)]
+    cores = [body_core(spine, body) for body, _ in kept]
+    found = [
+        _vertebra(spine, body, name, core, rank)
+        for rank, ((body, name), core) in enumerate(zip(kept, cores, strict=True), start=1)
+    ]
     if slice_thickness_mm is None or slice_thickness_mm <= THICKEST_MEASURED_MM:
-        found = grade_vertebrae(found, [_heights(spine, body) for body, _ in kept])
+        step = slice_thickness_mm if step_along_mm is None else step_along_mm
+        heights = [_heights(spine, body) for body, _ in kept]
+        found = [
+            one if step is None or own is None else replace(one, height_sd_mm=height_sd(step, core.noise_hu))
+            for one, own, core in zip(found, heights, cores, strict=True)
+        ]
+        found = grade_vertebrae(found, heights)
+    found = with_trabecular_hu(found, cores)
     tell(1.0)
     return found
 
 
-def _vertebra(spine: SpineVolume, body: FoundBody, name: LevelName, rank: int) -> Vertebra:
+def _vertebra(spine: SpineVolume, body: FoundBody, name: LevelName, core: BodyCore, rank: int) -> Vertebra:
     span, shape = body.span, body.shape
     middle = body.middle_mm if shape is None else 0.5 * (shape.a_posterior + shape.a_anterior)
     centre = body.plane.straight(np.zeros(()), np.array(middle), np.array(span.middle_mm))
@@ -76,7 +90,6 @@ def _vertebra(spine: SpineVolume, body: FoundBody, name: LevelName, rank: int) -
     landmarks, points = None, body.landmarks_straight()
     if points is not None and body.complete:
         landmarks = tuple(_point(point) for point in points)
-    core, metal = _body_hu(spine, body)
     reason = None
     if not body.complete:
         reason = REASON_CUT
@@ -84,7 +97,7 @@ def _vertebra(spine: SpineVolume, body: FoundBody, name: LevelName, rank: int) -
         reason = REASON_LEVEL
     elif span.confidence < LOWEST_CONFIDENCE:
         reason = REASON_CONFIDENCE
-    elif metal > _METAL_SHARE:
+    elif core.holds_metal:
         reason = REASON_METAL
     return Vertebra(
         s_inferior_mm=span.s_inferior_mm,
@@ -99,7 +112,7 @@ def _vertebra(spine: SpineVolume, body: FoundBody, name: LevelName, rank: int) -
         label=name.level or f"V{rank}",
         status=STATUS_NOT_EVALUABLE,
         reason=reason,
-        trabecular_hu=core if reason in (None, REASON_LEVEL) else None,
+        box=oriented_box(spine, body) if body.complete else None,
     )
 
 
@@ -117,7 +130,8 @@ def _heights(spine: SpineVolume, body: FoundBody) -> Heights | None:
 def grade_vertebrae(vertebrae: Sequence[Vertebra], heights: Sequence[Heights | None]) -> list[Vertebra]:
     """The vertebrae with heights, losses and grades; those that cannot be judged get heights at most."""
     usable = [h if v.reason is None else None for v, h in zip(vertebrae, heights, strict=True)]
-    gradings = grade_column(usable, [v.level for v in vertebrae])
+    spreads = [v.height_sd_mm for v in vertebrae]
+    gradings = grade_column(usable, [v.level for v in vertebrae], height_sds_mm=spreads)
     graded = []
     for vertebra, own, grading in zip(vertebrae, heights, gradings, strict=True):
         if grading is None:
@@ -132,6 +146,7 @@ def grade_vertebrae(vertebrae: Sequence[Vertebra], heights: Sequence[Heights | N
                 severity=grading.severity,
                 height_loss=grading.severity,
                 borderline=grading.borderline,
+                height_loss_sd=grading.loss_sd,
             )
         )
     return graded
@@ -148,21 +163,5 @@ def without_judgment(vertebra: Vertebra) -> Vertebra:
         severity=None,
         height_loss=None,
         borderline=False,
+        height_loss_sd=None,
     )
-
-
-def _body_hu(spine: SpineVolume, body: FoundBody) -> tuple[float | None, float]:
-    """Median HU of the body's inside (the middle half of depth and height, 16 mm wide), and its share of metal."""
-    span, shape = body.span, body.shape
-    if shape is None:
-        return None, 0.0
-    r, a, s = spine.axis_mm("r"), spine.axis_mm("a"), spine.axis_mm("s")
-    height, depth = span.s_superior_mm - span.s_inferior_mm, shape.a_anterior - shape.a_posterior
-    k = np.flatnonzero(np.abs(s - 0.5 * (span.s_superior_mm + span.s_inferior_mm)) <= 0.25 * height)
-    j = np.flatnonzero(np.abs(a - 0.5 * (shape.a_anterior + shape.a_posterior)) <= 0.25 * depth)
-    i = np.flatnonzero(np.abs(r) <= _TRABECULAR_R_MM)
-    box = np.ix_(k, j, i)
-    values = np.asarray(spine.hu[box], dtype=np.float64)[np.asarray(spine.inside[box])]
-    if len(values) == 0:
-        return None, 0.0
-    return float(np.median(values)), float((values > _METAL_HU).mean())

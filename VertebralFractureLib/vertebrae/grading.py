@@ -7,6 +7,7 @@ of the literature stand beside this one for comparison; all are pure functions o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from VertebralFractureLib.vertebrae.norms import (
     UNKNOWN_LEVEL_NORM,
     level_norm,
 )
+from VertebralFractureLib.vertebrae.uncertainty import loss_sd
 from VertebralFractureLib.vertebrae.vertebra import Heights, Vertebra
 
 FloatArray = NDArray[np.float64]
@@ -70,7 +72,8 @@ class Grading:
         severity: continuous, the largest loss, 0 to 1; the grade is cut from it.
         grade: Genant 0 to 3.
         shape: "wedge", "biconcave" or "crush"; None for grade 0.
-        borderline: the severity lies within the error of reading of a cut-off.
+        borderline: the severity lies within the error of reading and measuring of a cut-off.
+        loss_sd: standard deviation of the severity from slices and noise; None where the heights' own is not known.
     """
 
     loss: HeightLoss
@@ -78,10 +81,15 @@ class Grading:
     grade: int
     shape: str | None
     borderline: bool
+    loss_sd: float | None = None
 
 
 def grade_heights(
-    heights: Heights, level: str | None = None, rule: str = LEVEL_NORMS_RULE, predicted: float | None = None
+    heights: Heights,
+    level: str | None = None,
+    rule: str = LEVEL_NORMS_RULE,
+    predicted: float | None = None,
+    height_sd_mm: float | None = None,
 ) -> Grading:
     """The grade of one vertebra from its three heights.
 
@@ -91,6 +99,7 @@ def grade_heights(
         rule: a key of ``GRADING_RULES``.
         predicted: posterior height in mm that the neighbors predict (``predicted_posterior``); ``level_norms`` uses
             it, and without it a crush of all three heights stays unseen.
+        height_sd_mm: standard deviation of each height (``uncertainty.height_sd``); widens the band of the borderline.
 
     Raises:
         ValueError: for an unknown rule, or heights that are not positive.
@@ -110,19 +119,33 @@ def grade_heights(
         loss = HeightLoss(anterior, middle, None)
     severity = float(np.clip(loss.largest, 0.0, 1.0))
     grade = grade_from_loss(severity)
-    return Grading(loss, severity, grade, shape_of(loss) if grade else None, is_borderline(severity))
+    spread = None if height_sd_mm is None else loss_sd(heights, height_sd_mm, severity)
+    return Grading(
+        loss, severity, grade, shape_of(loss) if grade else None, is_borderline(severity, spread or 0.0), spread
+    )
 
 
 def grade_column(
-    heights: Sequence[Heights | None], levels: Sequence[str | None], rule: str = LEVEL_NORMS_RULE
+    heights: Sequence[Heights | None],
+    levels: Sequence[str | None],
+    rule: str = LEVEL_NORMS_RULE,
+    height_sds_mm: Sequence[float | None] | None = None,
 ) -> list[Grading | None]:
     """``grade_heights`` for a column caudal to cranial, each vertebra with what its neighbors predict.
 
     ``None`` among the heights is a vertebra that was not measured or is not to be judged: it predicts nothing and gets
-    no grading.
+    no grading. Fractures come in groups: a neighbor whose posterior wall is low itself does not predict another's, as
+    long as two others are left.
     """
+    spreads = height_sds_mm or [None] * len(heights)
+    predicted = [predicted_posterior(i, heights, levels) for i in range(len(heights))]
+    sound = [
+        None if own is None or (expected is not None and 1.0 - own.posterior / expected > _CRUSH_FROM) else own
+        for own, expected in zip(heights, predicted, strict=True)
+    ]
+    by_sound = [predicted_posterior(i, sound, levels) for i in range(len(heights))]
     return [
-        None if own is None else grade_heights(own, levels[i], rule, predicted_posterior(i, heights, levels))
+        None if own is None else grade_heights(own, levels[i], rule, by_sound[i] or predicted[i], spreads[i])
         for i, own in enumerate(heights)
     ]
 
@@ -138,9 +161,14 @@ def grade_from_loss(loss: float) -> int:
     return sum(loss >= cut_off for cut_off in GENANT_CUT_OFFS)
 
 
-def is_borderline(loss: float) -> bool:
-    """Whether the loss is nearer to a cut-off than two expert readers are to each other."""
-    return any(abs(loss - cut_off) < READER_DIFFERENCE for cut_off in GENANT_CUT_OFFS)
+def is_borderline(loss: float, spread: float = 0.0) -> bool:
+    """Whether the loss is nearer to a cut-off than two readers of two scans would be to each other.
+
+    Args:
+        spread: standard deviation of the loss from slices and noise, which adds to the difference of expert readers.
+    """
+    band = math.hypot(READER_DIFFERENCE, spread)
+    return any(abs(loss - cut_off) < band for cut_off in GENANT_CUT_OFFS)
 
 
 def posterior_profile(level: str | None) -> float | None:

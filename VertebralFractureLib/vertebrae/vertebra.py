@@ -18,6 +18,24 @@ class Heights:
     posterior: float
 
 
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class OrientedBox:
+    """The box around a vertebral body in RAS mm, turned as the vertebra is.
+
+    Attributes:
+        center_ras: its middle.
+        axes_ras: unit vectors to the vertebra's right, anterior and superior, at right angles.
+        size_mm: width, depth and height along them.
+    """
+
+    center_ras: Vector
+    axes_ras: tuple[Vector, Vector, Vector]
+    size_mm: Vector
+
+
 @dataclass(frozen=True)
 class Vertebra:
     """One vertebra, in straight space (mm: r right, a anterior, s along the centerline) and in RAS.
@@ -39,7 +57,9 @@ class Vertebra:
         severity: continuous height loss that the grade is cut from, 0 to 1.
         height_loss: the largest loss against the expected height, as a fraction.
         borderline: the loss lies within the measurement error of a grade's cut-off.
-        trabecular_hu: mean HU of the body's inside; None where it means nothing.
+        height_sd_mm, height_loss_sd: standard deviation of each height and of the loss, from slices and noise.
+        trabecular_hu: mean HU of the body's inside; None where it means nothing, and ``trabecular_reason`` says why.
+        box: around the body; None where it could not be traced.
     """
 
     s_inferior_mm: float
@@ -62,4 +82,8 @@ class Vertebra:
     heights_mm: Heights | None = None
     height_loss: float | None = None
     borderline: bool = False
+    height_sd_mm: float | None = None
+    height_loss_sd: float | None = None
     trabecular_hu: float | None = None
+    trabecular_reason: str | None = None
+    box: OrientedBox | None = None

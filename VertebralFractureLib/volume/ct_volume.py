@@ -53,6 +53,11 @@ class CTVolume:
         i, j, k = np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0)
         return float(i), float(j), float(k)
 
+    @property
+    def step_along_patient_mm(self) -> float:
+        """Distance of neighboring voxels along the patient's superior axis, however the volume is stored."""
+        return float(1.0 / np.abs(np.linalg.inv(self.ijk_to_ras)[:3, 2]).max())
+
     def ijk_to_ras_points(self, points_ijk: FloatArray) -> FloatArray:
         """Map ``(n, 3)`` index points ``(i, j, k)`` to RAS mm."""
         points = np.asarray(points_ijk, dtype=np.float64)

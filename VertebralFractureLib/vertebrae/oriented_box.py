@@ -1,0 +1,92 @@
+"""The box around a vertebral body, turned as the vertebra is: about s as its own plane, forward as its endplates.
+
+Depth and height come from what was traced on the plane. The lateral walls are looked for where the mean profile across
+the body falls most steeply, near where a body of that depth has them: ribs, psoas and a contrast-filled aorta lie
+beside it and are as dense.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralFractureLib.spine.spine_volume import OUTSIDE_HU, SpineVolume
+from VertebralFractureLib.vertebrae.finding import FoundBody
+from VertebralFractureLib.vertebrae.vertebra import OrientedBox, Vector
+
+FloatArray = NDArray[np.float64]
+
+_WIDTH_OVER_DEPTH, _LEAST_USUAL_MM = 1.17, 30.0
+"""Of 238 bodies of the reference scans the width is 1.18 times the depth in the median, 0.94 to 1.65 in 90 %; the
+highest thoracic ones are the shallow and wide ones."""
+_SPREAD = 0.22
+_FROM, _TO = 0.6, 1.5
+"""Widths that are looked at, as a share of the usual one."""
+_LOWEST_HU, _HIGHEST_HU = -50.0, 350.0
+_SMOOTHING = np.array([0.25, 0.5, 0.25])
+
+
+def oriented_box(spine: SpineVolume, body: FoundBody) -> OrientedBox | None:
+    """The box of a body; None when it could not be traced."""
+    points, shape = body.landmarks_straight(), body.shape
+    if points is None or shape is None:
+        return None
+    left, right = _lateral_walls(spine, body)
+    corners = spine.frame.straight_to_ras(points)
+    middle = np.array([body.span.middle_mm])
+    walls = [
+        spine.frame.straight_to_ras(body.plane.straight(np.array([r]), np.array([a]), middle))[0]
+        for r, a in ((left, body.middle_mm), (right, body.middle_mm), (0.0, shape.a_posterior), (0.0, shape.a_anterior))
+    ]
+    upper, lower = corners[:3], corners[3:]
+    anterior = _unit(_unit(upper[0] - upper[2]) + _unit(lower[0] - lower[2]))
+    rightward = walls[1] - walls[0]
+    rightward = _unit(rightward - (rightward @ anterior) * anterior)
+    axes = np.stack([rightward, anterior, np.cross(rightward, anterior)])
+    inside = np.concatenate([corners, walls]) @ axes.T
+    low = np.array([inside[:, 0].min(), inside[8:, 1].min(), inside[:6, 2].min()])
+    high = np.array([inside[:, 0].max(), inside[8:, 1].max(), inside[:6, 2].max()])
+    return OrientedBox(
+        _vector(0.5 * (low + high) @ axes), (_vector(axes[0]), _vector(axes[1]), _vector(axes[2])), _vector(high - low)
+    )
+
+
+def _lateral_walls(spine: SpineVolume, body: FoundBody) -> tuple[float, float]:
+    """Distance of the left (negative) and right wall from the body's plane in mm, at mid height and depth."""
+    shape, span = body.shape, body.span
+    if shape is None:
+        raise ValueError("A body that was not traced has no walls.")
+    depth = shape.a_anterior - shape.a_posterior
+    usual = 0.5 * max(_WIDTH_OVER_DEPTH * depth, _LEAST_USUAL_MM)
+    reach = np.ceil(_TO * usual) + 2.0
+    r = np.arange(-reach, reach + 0.5)
+    a = 0.5 * (shape.a_anterior + shape.a_posterior) + 0.12 * depth * np.linspace(-1.0, 1.0, 5)
+    s = span.middle_mm + 0.2 * (span.s_superior_mm - span.s_inferior_mm) * np.linspace(-1.0, 1.0, 7)
+    points = body.plane.straight(r[:, None, None], a[None, :, None], s[None, None, :])
+    index = np.rint((points - np.array(spine.origin_mm)) / np.array(spine.spacing_mm)).astype(np.intp)
+    within = np.all((index >= 0) & (index < np.array(spine.hu.shape[::-1])), axis=-1)
+    i, j, k = np.moveaxis(np.where(within[..., None], index, 0), -1, 0)
+    hu = np.where(within, np.asarray(spine.hu[k, j, i], dtype=np.float64), OUTSIDE_HU)
+    profile = np.convolve(np.clip(hu, _LOWEST_HU, _HIGHEST_HU).mean(axis=(1, 2)), _SMOOTHING, mode="same")
+    return -_wall(r, profile[::-1], usual), _wall(r, profile, usual)
+
+
+def _wall(r: FloatArray, profile: FloatArray, usual: float) -> float:
+    """Where the profile falls most steeply going outward from the middle, weighted by how usual that distance is."""
+    fall = np.maximum(profile[:-1] - profile[1:], 0.0)
+    at = 0.5 * (r[:-1] + r[1:])
+    weight = np.exp(-0.5 * ((at / usual - 1.0) / _SPREAD) ** 2)
+    score = np.where((at >= _FROM * usual) & (at <= _TO * usual), fall * weight, 0.0)
+    if score.max() <= 0.0:
+        return usual
+    best = int(score.argmax())
+    near = slice(max(best - 1, 0), best + 2)
+    return float((at[near] * fall[near]).sum() / fall[near].sum())
+
+
+def _unit(vector: FloatArray) -> FloatArray:
+    return np.asarray(vector / np.linalg.norm(vector))
+
+
+def _vector(values: FloatArray) -> Vector:
+    return float(values[0]), float(values[1]), float(values[2])

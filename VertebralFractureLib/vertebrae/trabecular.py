@@ -1,0 +1,112 @@
+"""The inside of a vertebral body: its trabecular HU, its noise, and what makes both meaningless.
+
+The region follows the vertebra's own plane and stays clear of cortex and endplates: the middle half of depth and
+height, 17 mm wide. Fractured bone is compacted, and sclerosis, cement and metal are no trabecular bone: there is no
+value then, but the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralFractureLib.spine.spine_volume import SpineVolume
+from VertebralFractureLib.vertebrae.finding import FoundBody
+from VertebralFractureLib.vertebrae.vertebra import Vertebra
+
+REASON_METAL = "implant or cement"
+REASON_FRACTURED = "fractured or suspected of it"
+REASON_DEGENERATED = "sclerotic or degenerated"
+
+_HALF_WIDTH_MM = 8.0
+_NOISE_STEP_MM = 3
+"""Further apart than what the interpolation between voxels and most kernels tie together."""
+_METAL_HU, _METAL_SHARE = 1000.0, 0.08
+_DENSE_ABOVE_MEDIAN_HU = 150.0
+_DENSE_ABOVE_NOISE = 3.0
+_DENSE_SHARE = 0.10
+_DENSER_THAN_NEIGHBORS, _LEAST_USUAL_HU = 1.5, 50.0
+_NEIGHBORS = 2
+
+
+@dataclass(frozen=True)
+class BodyCore:
+    """What the inside of a body shows; None and 0 where nothing of it lies in the field of view.
+
+    Attributes:
+        mean_hu: of trabecular bone, if it is that.
+        noise_hu: robust standard deviation of HU 3 mm apart beside each other; texture of the bone is part of it.
+        metal_share: of voxels that are metal or cement.
+        dense_share: of voxels that are far denser than the median.
+    """
+
+    mean_hu: float | None
+    noise_hu: float
+    metal_share: float
+    dense_share: float
+
+    @property
+    def holds_metal(self) -> bool:
+        return self.metal_share > _METAL_SHARE
+
+
+def body_core(spine: SpineVolume, body: FoundBody) -> BodyCore:
+    """Look into a body; one that was not traced shows nothing."""
+    span, shape = body.span, body.shape
+    if shape is None:
+        return BodyCore(None, 0.0, 0.0, 0.0)
+    reach_s, reach_a = 0.25 * (span.s_superior_mm - span.s_inferior_mm), 0.25 * (shape.a_anterior - shape.a_posterior)
+    r = np.arange(-_HALF_WIDTH_MM, _HALF_WIDTH_MM + 0.5)
+    a = 0.5 * (shape.a_anterior + shape.a_posterior) + np.arange(-np.floor(reach_a), np.floor(reach_a) + 0.5)
+    s = span.middle_mm + np.arange(-np.floor(reach_s), np.floor(reach_s) + 0.5)
+    points = body.plane.straight(r[None, None, :], a[None, :, None], s[:, None, None])
+    index = np.rint((points - np.array(spine.origin_mm)) / np.array(spine.spacing_mm)).astype(np.intp)
+    within = np.all((index >= 0) & (index < np.array(spine.hu.shape[::-1])), axis=-1)
+    i, j, k = np.moveaxis(np.where(within[..., None], index, 0), -1, 0)
+    known = within & np.asarray(spine.inside[k, j, i])
+    hu = np.where(known, np.asarray(spine.hu[k, j, i], dtype=np.float64), np.nan)
+    values = hu[known]
+    if len(values) == 0:
+        return BodyCore(None, 0.0, 0.0, 0.0)
+    noise = _noise(hu)
+    dense = np.median(values) + max(_DENSE_ABOVE_MEDIAN_HU, _DENSE_ABOVE_NOISE * noise)
+    return BodyCore(float(values.mean()), noise, float((values > _METAL_HU).mean()), float((values > dense).mean()))
+
+
+def _noise(hu: NDArray[np.float64]) -> float:
+    difference = hu[:, :, _NOISE_STEP_MM:] - hu[:, :, :-_NOISE_STEP_MM]
+    difference = difference[np.isfinite(difference)]
+    if len(difference) == 0:
+        return 0.0
+    spread = np.median(np.abs(difference - np.median(difference)))
+    return float(1.4826 * spread / np.sqrt(2.0))
+
+
+def with_trabecular_hu(vertebrae: Sequence[Vertebra], cores: Sequence[BodyCore]) -> list[Vertebra]:
+    """The vertebrae, graded already, with the HU of those whose inside is trabecular bone, and the reason elsewhere."""
+    sound = [_why_not(vertebra, core) is None for vertebra, core in zip(vertebrae, cores, strict=True)]
+    result = []
+    for index, (vertebra, core) in enumerate(zip(vertebrae, cores, strict=True)):
+        reason = _why_not(vertebra, core)
+        if reason is None and core.mean_hu is not None:
+            near = range(max(index - _NEIGHBORS, 0), min(index + _NEIGHBORS + 1, len(cores)))
+            others = [cores[n].mean_hu or 0.0 for n in near if n != index and sound[n]]
+            usual = max(float(np.median(others)), _LEAST_USUAL_HU) if len(others) >= _NEIGHBORS else np.inf
+            if core.mean_hu > _DENSER_THAN_NEIGHBORS * usual:
+                reason = REASON_DEGENERATED
+        shown = core.mean_hu if reason is None else None
+        result.append(replace(vertebra, trabecular_hu=shown, trabecular_reason=reason))
+    return result
+
+
+def _why_not(vertebra: Vertebra, core: BodyCore) -> str | None:
+    if not vertebra.complete or core.mean_hu is None:
+        return "not wholly inside the scan"
+    if core.holds_metal:
+        return REASON_METAL
+    if vertebra.grade:
+        return REASON_FRACTURED
+    return REASON_DEGENERATED if core.dense_share > _DENSE_SHARE else None

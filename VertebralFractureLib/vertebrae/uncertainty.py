@@ -1,0 +1,34 @@
+"""How far a measured height may be off, from how thick the slices are and how noisy the bone is.
+
+The three terms were fitted to 750 unfractured vertebrae of phantoms with known heights (docs/results/vertebrae.md);
+scans of the same patient on two dates differ by as much.
+"""
+
+from __future__ import annotations
+
+import math
+
+from VertebralFractureLib.vertebrae.vertebra import Heights
+
+_LEAST_SD_MM = 0.25
+_SLICE_TERM_PER_MM = 0.048
+"""Times the square of the slice distance: partial volume moves an endplate and hides thin discs."""
+_NOISE_TERM_PER_HU = 0.0025
+"""Times slice distance and noise: the thicker the slices, the fewer voxels an endplate is found from."""
+
+
+def height_sd(slice_mm: float, noise_hu: float) -> float:
+    """Standard deviation of one height in mm.
+
+    Args:
+        slice_mm: distance of the scan's voxels along the spine.
+        noise_hu: of the body's inside in the straightened volume (``trabecular.BodyCore.noise_hu``).
+    """
+    return math.hypot(_LEAST_SD_MM, _SLICE_TERM_PER_MM * slice_mm**2, _NOISE_TERM_PER_HU * slice_mm * noise_hu)
+
+
+def loss_sd(heights: Heights, height_sd_mm: float, loss: float) -> float:
+    """Standard deviation of a loss ``1 - h / (norm * reference)`` when the errors of both heights are independent."""
+    reference = heights.posterior
+    lost = max(1.0 - loss, 0.0) * reference
+    return height_sd_mm / reference * math.hypot(1.0, lost / reference)
