@@ -42,6 +42,7 @@ from VertebralFracturePanel.parameters import REPLACE, Parameters
 from VertebralFracturePanel.progress_estimate import ProgressEstimate
 from VertebralFracturePanel.resident_worker import ResidentWorker
 from VertebralFracturePanel.result_options import optionsLike
+from VertebralFracturePanel.result_export import ResultExport
 from VertebralFracturePanel.results_view import ResultsView
 from VertebralFracturePanel.sample_data import registerSampleData
 from VertebralFracturePanel.torch_installer import TorchInstaller, TorchMissing
@@ -174,6 +175,14 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
             ValueError, IndexError: from the edit; nothing has changed then.
         """
         EditSession().edit(nodes, edit, *arguments, **more)
+
+    def exportResult(self, nodes: SceneNodes, path: str | Path, *, identifiers: bool = False) -> None:
+        """Write a result as the panel shows it: .csv, .json, .html or .mrb, as ``path`` ends; blocks until it is there.
+
+        Raises:
+            ExportFailed: with a sentence for the user; the former file is as it was then.
+        """
+        ResultExport(nodes, Path(path), identifiers=identifiers).wait()
 
     def settleResult(self, nodes: SceneNodes) -> None:
         """After a run: let a new result replace the older ones where the user wants that, and read it as they read."""

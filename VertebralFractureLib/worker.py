@@ -7,7 +7,8 @@ The request: ``{"input": file or folder, "output": folder, "series": null, "stop
 false}`` and what ``DetectionOptions.to_request`` gives. With ``stop_when_input_closes`` the worker ends at once when
 its standard input is closed, which is how it is cancelled through a launcher, and how it never outlives the program
 that started it. The output folder gets ``report.json``, ``vertebrae.csv`` and, when there is one, ``spine.npz``. With
-``resident`` the worker stays and answers requests, see ``VertebralFractureLib.resident``.
+``resident`` the worker stays and answers requests, see ``VertebralFractureLib.resident``. With ``export``, which is
+``"scene"`` or ``"page"``, it writes a file of a result instead, see ``VertebralFractureLib.export_files``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from VertebralFractureLib.cli.exit_codes import BAD_INPUT, CANCELLED, DEFECT, DONE, NOT_EVALUABLE_CODE
 from VertebralFractureLib.cli.progress_display import JsonLines
 from VertebralFractureLib.errors import Cancelled, NotEvaluable, VertebralFractureError
+from VertebralFractureLib.progress import CancelToken, StageProgress
 
 if TYPE_CHECKING:
     from VertebralFractureLib.pipeline import Detection
@@ -37,6 +39,10 @@ def main(request_path: Path) -> int:
             from VertebralFractureLib.resident import serve
 
             return serve(request, lines)
+        if request.get("export"):
+            _export(request, lines)
+            lines.write({"done": True, "exit_code": DONE})
+            return DONE
         if request.get("stop_when_input_closes"):
             threading.Thread(target=_end_with_standard_input, daemon=True).start()
         code, report_path = _work(request, lines)
@@ -56,10 +62,20 @@ def main(request_path: Path) -> int:
 
 
 def _end_with_standard_input() -> None:
+    _await_closed_input()
+    os._exit(CANCELLED)
+
+
+def _cancel_with_standard_input(token: CancelToken) -> None:
+    """For an export, which takes away its unfinished file before it ends."""
+    _await_closed_input()
+    token.cancel()
+
+
+def _await_closed_input() -> None:
     # Not sys.stdin.read(): its lock would be held by this thread when the interpreter shuts down, which is fatal.
     while os.read(sys.stdin.fileno(), 4096):
         pass
-    os._exit(CANCELLED)
 
 
 def _work(request: dict[str, Any], lines: JsonLines) -> tuple[int, Path]:
@@ -71,6 +87,22 @@ def _work(request: dict[str, Any], lines: JsonLines) -> tuple[int, Path]:
     )
     report_path = write_answer(detection, Path(str(request["output"])))
     return (DONE if detection.report.status == "evaluable" else NOT_EVALUABLE_CODE), report_path
+
+
+def _export(request: dict[str, Any], lines: JsonLines) -> None:
+    from VertebralFractureLib import export_files
+
+    target, token = Path(str(request["target"])), CancelToken()
+    if request.get("stop_when_input_closes"):
+        threading.Thread(target=_cancel_with_standard_input, args=(token,), daemon=True).start()
+    tell = StageProgress("export", lines, token)
+
+    if request["export"] == "scene":
+        volumes = {str(name): Path(str(path)) for name, path in request["volumes"].items()}
+        export_files.pack_scene(Path(str(request["bundle"])), volumes, target, tell)
+    else:
+        report = Path(str(request["report"]))
+        export_files.write_page(Path(str(request["input"])), report, request["notes"], target, tell)
 
 
 def write_answer(detection: Detection, folder: Path) -> Path:

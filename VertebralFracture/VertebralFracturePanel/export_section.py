@@ -2,69 +2,162 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import qt
 import slicer
 
-from VertebralFractureLib.correction import corrected_to_json
-from VertebralFractureLib.report import SpineReport, report_to_csv
+from VertebralFractureLib.report import SpineReport
 from VertebralFractureLib.scene import SceneNodes
-from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFractureLib.scene.remove_result import RemovedResult, remove_result, restore_result
+from VertebralFracturePanel.event_loop_steps import EventLoopSteps
+from VertebralFracturePanel.result_export import ExportFailed, ResultExport, Steps
+from VertebralFracturePanel.view_pictures import View, openViews, writePicture
+
+_CANCELLED = "The export was cancelled; no file was changed."
 
 
 class ExportSection:
-    """Works on the result that was shown last."""
+    """Works on the result that was shown last; one export at a time.
+
+    ``openViews`` gives the views that pictures are made of; tests put their own in its place.
+    """
 
     def __init__(self, ui: Any) -> None:
+        self.openViews: Callable[[], list[View]] = openViews
         self._ui = ui
         self._nodes: SceneNodes | None = None
         self._shown: SpineReport | None = None
         self._removed: RemovedResult | None = None
+        self._steps = EventLoopSteps()
+        self._exports: list[ResultExport] = []
         ui.exportTableButton.connect("clicked(bool)", self._onExportTable)
         ui.exportReportButton.connect("clicked(bool)", self._onExportReport)
+        ui.exportPageButton.connect("clicked(bool)", self._onExportPage)
+        ui.exportSceneButton.connect("clicked(bool)", self._onExportScene)
+        ui.exportPicturesButton.connect("clicked(bool)", self._onExportPictures)
+        ui.cancelExportButton.connect("clicked(bool)", self.cancel)
         ui.removeButton.connect("clicked(bool)", self._onRemove)
         ui.undoRemoveButton.connect("clicked(bool)", self._onUndoRemove)
         self._say("")
         self._showState()
+
+    @property
+    def isExporting(self) -> bool:
+        return self._steps.isRunning
 
     def show(self, nodes: SceneNodes | None, shown: SpineReport | None) -> None:
         """Follow another result or another reading of it."""
         self._nodes, self._shown = nodes, shown
         self._showState()
 
+    def cancel(self, _checked: bool = False) -> None:
+        """Give up the export that runs; the former file stays."""
+        if self.isExporting:
+            self._steps.stop()
+            self._say(_CANCELLED)
+        self._showState()
+
     def forget(self) -> None:
-        """The scene was closed: what was removed from it cannot come back."""
+        """The scene was closed: what was removed from it cannot come back, and the next patient is another one."""
+        self._steps.stop()
         self._removed = None
+        self._ui.identifiersCheckBox.checked = False
         self._say("")
         self._showState()
 
+    def cleanup(self) -> None:
+        """The panel is going: no process is left when this returns."""
+        self._steps.stop()
+        for export in self._exports:
+            export.endNow()
+        self._releaseEnded()
+
     def _onExportTable(self, _checked: bool = False) -> None:
-        self._export("vertebrae.csv", "Table (*.csv)", report_to_csv(self._shown))
+        self._exportFile("vertebrae.csv", "Table (*.csv)")
 
     def _onExportReport(self, _checked: bool = False) -> None:
-        corrected = read_correction(slicer.mrmlScene, self._nodes)
-        self._export("report.json", "Report (*.json)", corrected_to_json(corrected))
+        self._exportFile("report.json", "Report (*.json)")
 
-    def _export(self, name: str, kinds: str, text: str) -> None:
+    def _onExportPage(self, _checked: bool = False) -> None:
+        self._exportFile("report.html", "Page (*.html)")
+
+    def _onExportScene(self, _checked: bool = False) -> None:
+        self._exportFile("scene.mrb", "Scene (*.mrb)")
+
+    def _exportFile(self, name: str, kinds: str) -> None:
+        if self._nodes is None or self.isExporting:
+            return
         chosen = qt.QFileDialog.getSaveFileName(self._ui.exportSection, "Export", name, kinds)
         if not chosen:
             return
         path = Path(chosen)
-        partial = path.with_name(f".{path.name}.partial")
+        if not path.suffix:
+            path = path.with_suffix(Path(name).suffix)
+        self._releaseEnded()
         try:
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            self._say(f"'{path.name}' could not be written: {error.strerror or error}.")
+            export = ResultExport(self._nodes, path, identifiers=bool(self._ui.identifiersCheckBox.checked))
+        except ExportFailed as error:
+            self._say(str(error))
             return
-        self._say(f"Written: {path.name}")
+        self._exports.append(export)
+        export.progressed.connect(functools.partial(self._tell, export))
+        self._run(export.steps(), f"Written: {path.name}")
+
+    def _tell(self, export: ResultExport, fraction: float) -> None:
+        # A worker that was told to end may still have said something.
+        if self.isExporting and self._exports[-1] is export:
+            self._say(f"Writing {export.path.name}, {round(100 * fraction)} %")
+
+    def _onExportPictures(self, _checked: bool = False) -> None:
+        if self._nodes is None or self.isExporting:
+            return
+        chosen = qt.QFileDialog.getExistingDirectory(self._ui.exportSection, "Folder for the pictures")
+        if chosen:
+            self._run(self._pictures(Path(chosen)), "")
+
+    def _pictures(self, folder: Path) -> Steps:
+        identifiers = bool(self._ui.identifiersCheckBox.checked)
+        written = []
+        for name, window in self.openViews():
+            path = folder / f"view-{name}.png"
+            try:
+                writePicture(window, path, identifiers=identifiers)
+            except OSError as error:
+                raise ExportFailed(f"'{path.name}' could not be written: {error.strerror or error}.") from error
+            written.append(path.name)
+            yield 0
+        self._say(f"Written: {', '.join(written)}" if written else "No slice or 3D view is open.")
+
+    def _run(self, steps: Steps, words: str) -> None:
+        self._steps.start(self._guarded(steps, words))
+        self._showState()
+
+    def _guarded(self, steps: Steps, words: str) -> Steps:
+        try:
+            yield from steps
+        except ExportFailed as error:
+            words = str(error)
+        except Exception as error:
+            logging.exception("The export met a defect of the program.")
+            words = f"The export met a defect of the program: {error}."
+        if words:
+            self._say(words)
+        self._showState(isExporting=False)
+
+    def _releaseEnded(self) -> None:
+        """Exports are kept until their processes are gone too."""
+        for export in [export for export in self._exports if export.isOver]:
+            self._exports.remove(export)
+            export.release()
 
     def _onRemove(self, _checked: bool = False) -> None:
         if self._nodes is not None:
+            self.cancel()
             self._removed = remove_result(slicer.mrmlScene, self._nodes)
             self._say("The result was removed.")
         self._showState()
@@ -80,7 +173,18 @@ class ExportSection:
         self._ui.exportLabel.text = words
         self._ui.exportLabel.visible = bool(words)
 
-    def _showState(self) -> None:
-        for button in (self._ui.exportTableButton, self._ui.exportReportButton, self._ui.removeButton):
-            button.enabled = self._shown is not None
+    def _showState(self, isExporting: bool | None = None) -> None:
+        """``isExporting`` False is for the last step of an export, during which it is still going on."""
+        isExporting = self.isExporting if isExporting is None else isExporting
+        for button in (
+            self._ui.exportTableButton,
+            self._ui.exportReportButton,
+            self._ui.exportPageButton,
+            self._ui.exportSceneButton,
+            self._ui.exportPicturesButton,
+            self._ui.identifiersCheckBox,
+        ):
+            button.enabled = self._shown is not None and not isExporting
+        self._ui.cancelExportButton.visible = isExporting
+        self._ui.removeButton.enabled = self._shown is not None
         self._ui.undoRemoveButton.enabled = self._removed is not None

@@ -91,6 +91,7 @@ class ResultsView:
         self.leaveModule()
         self.centerlineSection.cleanup()
         self.correctionWorker.endNow()
+        self.exportSection.cleanup()
         self.vertebraWalk.removeObservers()
 
     def _showResult(self, nodes: SceneNodes | None) -> None:

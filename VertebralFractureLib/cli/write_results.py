@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from VertebralFractureLib.correction import CorrectedReport, agreement, corrected_to_json
+from VertebralFractureLib.correction.privacy import without_names
 from VertebralFractureLib.pipeline import Detection
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.report import SpineReport, report_to_csv
 from VertebralFractureLib.report.html_report import write_html_report
 from VertebralFractureLib.report.overview import write_overview
-from VertebralFractureLib.report.privacy import nameless, without_identifiers
+from VertebralFractureLib.report.privacy import nameless
 from VertebralFractureLib.scene import new_scene, save_mrb, write_scene
 from VertebralFractureLib.scene.corrected_scene import write_correction
 
@@ -59,16 +60,6 @@ def write_results(
     (folder / "vertebrae.csv").write_text(report_to_csv(corrected.shown), encoding="utf-8")
     progress(1.0)
     return corrected.shown
-
-
-def without_names(corrected: CorrectedReport) -> CorrectedReport:
-    """``without_identifiers`` for every report in it."""
-    again = corrected.rescored
-    return replace(
-        corrected,
-        detected=without_identifiers(corrected.detected),
-        rescored=None if again is None else without_identifiers(again),
-    )
 
 
 def _timed(corrected: CorrectedReport, elapsed_s: float) -> CorrectedReport:

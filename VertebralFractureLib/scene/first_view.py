@@ -1,4 +1,4 @@
-"""What a person sees first after opening the file: the CT in the three slice views, at the most suspicious vertebra.
+"""What a person sees first after opening the file: the CT in the three slice views, at the first suspected vertebra.
 
 Views belong to whoever owns the scene: they are added only where there are none, as in a scene made without Slicer.
 """
@@ -59,7 +59,12 @@ def _add_orientations(view: Any) -> None:
 
 
 def _place(report: SpineReport, volume: Any) -> Point:
-    """The most suspicious vertebra, else the middle of the centerline, else the middle of the volume; RAS mm."""
+    """The first suspected vertebra as one reads, from cranial; RAS mm.
+
+    Without any, the most suspicious one, else the middle of the centerline, else that of the volume.
+    """
+    if report.suspected:
+        return report.suspected[-1].centre_ras
     scored = [vertebra for vertebra in report.vertebrae if vertebra.fracture_probability is not None]
     if scored:
         return max(scored, key=lambda vertebra: vertebra.fracture_probability or 0.0).centre_ras

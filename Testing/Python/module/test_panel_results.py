@@ -7,10 +7,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
-from VertebralFractureLib.report import report_from_json
 from VertebralFractureLib.scene import find_results, read_report, save_mrb
 from VertebralFractureLib.scene.scene_file import import_mrb
-from VertebralFracturePanel import export_section
 from VertebralFracturePanel.side_by_side import LAYOUT_ID, STRAIGHT_VIEW
 
 
@@ -169,21 +167,6 @@ def test_side_by_side_shows_both_spaces_and_leaves_everything_as_it_was(widget, 
     assert not a_result.straight_points.GetDisplayNode().GetVisibility()
     assert a_result.points["grade_2"].GetDisplayNode().GetNumberOfViewNodeIDs() == 0
     assert not widget.ui.sideBySideButton.checked
-
-
-def test_table_and_report_are_exported_whole_or_not_at_all(widget, scene, a_result, tmp_path, monkeypatch):
-    chosen = []
-    monkeypatch.setattr(export_section.qt.QFileDialog, "getSaveFileName", staticmethod(lambda *_: chosen[-1]))
-    widget.ui.ruleSelector.setCurrentIndex(1)
-    for name in ("table.csv", "report.json", "missing/table.csv"):
-        chosen.append(str(tmp_path / name))
-        (widget.ui.exportReportButton if name.endswith("json") else widget.ui.exportTableButton).click()
-
-    assert "'table.csv' could not be written" in widget.ui.exportLabel.text
-    assert (tmp_path / "table.csv").read_text(encoding="utf-8").count("wedge") == 2
-    report = report_from_json((tmp_path / "report.json").read_text(encoding="utf-8"))
-    assert [v.grade for v in report.vertebrae] == [v.grade for v in read_report(scene, a_result).vertebrae]
-    assert not list(tmp_path.glob(".*.partial"))
 
 
 @pytest.mark.usefixtures("a_ct", "a_successful_worker")

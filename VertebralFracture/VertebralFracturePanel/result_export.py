@@ -1,0 +1,202 @@
+"""One file of a result: a table or a report at once, a page or a scene through a process beside Slicer.
+
+It is written as the panel shows the result. Nothing in it names the patient unless that is asked for, the file is
+complete or the former one stays, and the user's scene is read only.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from VertebralFractureLib.correction import CorrectedReport, agreement, corrected_to_json
+from VertebralFractureLib.correction.privacy import without_names
+from VertebralFractureLib.errors import VertebralFractureError
+from VertebralFractureLib.report import SpineReport, report_to_csv, report_to_json
+from VertebralFractureLib.report.privacy import without_identifiers
+from VertebralFractureLib.scene import SceneNodes
+from VertebralFractureLib.scene.corrected_scene import read_correction
+from VertebralFractureLib.scene.export_scene import CT_FILE, STRAIGHTENED_FILE, bundle_steps
+from VertebralFractureLib.scene.shown_reading import read_shown_report
+from VertebralFractureLib.whole_file import whole_file
+from VertebralFracturePanel import detection_run
+from VertebralFracturePanel.detection_run import WATCH_MS, removeFolder
+from VertebralFracturePanel.signal import Signal
+from VertebralFracturePanel.volume_export import UnusableVolume, exportOf
+from VertebralFracturePanel.volume_hand_over import handOver
+from VertebralFracturePanel.worker_process import WorkerProcess
+
+TABLE, REPORT, PAGE, SCENE = ".csv", ".json", ".html", ".mrb"
+KINDS = (TABLE, REPORT, PAGE, SCENE)
+_HANDED_OVER = 0.3
+"""Share of the time that is over when the worker begins."""
+
+Steps = Generator[int, None, None]
+
+
+class ExportFailed(Exception):
+    """The file was not written; the message is one sentence for the user."""
+
+
+class ResultExport:
+    """``steps`` writes the file, each with the pause in ms before the next; closing them gives up.
+
+    Signal: ``progressed(fraction)``.
+    """
+
+    def __init__(
+        self,
+        nodes: SceneNodes,
+        path: Path,
+        *,
+        identifiers: bool = False,
+        createProcess: Callable[[], WorkerProcess] = WorkerProcess,
+    ) -> None:
+        """
+        Args:
+            path: its ending, one of ``KINDS``, says what is written.
+            identifiers: name the volume as the scene does, and its series.
+
+        Raises:
+            ExportFailed: when the ending is another one.
+        """
+        self.progressed = Signal()
+        self.path = path
+        self._kind = path.suffix.lower()
+        if self._kind not in KINDS:
+            raise ExportFailed(f"'{path.name}' must end in {', '.join(KINDS[:-1])} or {KINDS[-1]}.")
+        self._nodes = nodes
+        self._identifiers = identifiers
+        self._process = createProcess()
+        self._process.messageReceived.connect(self._onMessage)
+        self._answer: dict[str, Any] = {}
+        self._workerStartsAt = 0.0
+        self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="VertebralFracture")
+
+    def steps(self) -> Steps:
+        """
+        Raises:
+            ExportFailed: with a sentence for the user.
+        """
+        try:
+            if self._kind in (TABLE, REPORT):
+                self._writeText()
+            else:
+                yield from self._writeThroughWorker()
+            self.progressed.emit(1.0)
+        except OSError as error:
+            raise ExportFailed(f"'{self.path.name}' could not be written: {error.strerror or error}.") from error
+        except (UnusableVolume, VertebralFractureError, ValueError, KeyError, TypeError) as error:
+            raise ExportFailed(f"'{self.path.name}' could not be written: {error}") from error
+        finally:
+            self._process.stop()
+            self._background.shutdown(wait=False)
+
+    def wait(self) -> None:
+        """Do it all without an event loop; Slicer's window stands still meanwhile, so this is for scripts.
+
+        Raises:
+            ExportFailed: as ``steps``.
+        """
+        for pause in self.steps():
+            if pause and not self._process.letRun(pause):
+                time.sleep(pause / 1000)
+        self._process.kill()
+        self.release()
+
+    def endNow(self) -> None:
+        """For the moment in which the application ends: the process is gone when this returns."""
+        self._process.kill()
+
+    @property
+    def isOver(self) -> bool:
+        """Whether the worker process is gone too."""
+        return self._process.isOver
+
+    def release(self) -> None:
+        """Give the Qt objects back on the thread that they belong to; call it once, when it ``isOver``."""
+        self._process.release()
+
+    def _corrected(self) -> CorrectedReport:
+        corrected = read_correction(slicer.mrmlScene, self._nodes)
+        return corrected if self._identifiers else without_names(corrected)
+
+    def _shown(self) -> SpineReport:
+        shown = read_shown_report(slicer.mrmlScene, self._nodes)
+        return shown if self._identifiers else without_identifiers(shown)
+
+    def _writeText(self) -> None:
+        text = report_to_csv(self._shown()) if self._kind == TABLE else corrected_to_json(self._corrected())
+        with whole_file(self.path) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+    def _writeThroughWorker(self) -> Steps:
+        if self._nodes.input_volume is None:
+            raise UnusableVolume("the CT of this result is no longer in the scene.")
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(2, "there is no such folder")
+        folder = Path(tempfile.mkdtemp(prefix="VertebralFracture-"))
+        try:
+            ask = self._askForScene if self._kind == SCENE else self._askForPage
+            request = {"target": str(self.path), "stop_when_input_closes": True, **(yield from ask(folder))}
+            (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+            arguments = [str(folder / "request.json")]
+            self._process.start(detection_run.WORKER_MODULE, arguments, detection_run.LIBRARY_FOLDER)
+            while not self._process.hasEnded:
+                yield WATCH_MS
+            if "done" not in self._answer:
+                raise ExportFailed(self._answer.get("error") or self._process.explanation)
+        finally:
+            self._process.stop()
+            self._background.submit(removeFolder, folder)
+
+    def _askForPage(self, folder: Path) -> Generator[int, None, dict[str, Any]]:
+        shown = self._shown()
+        corrected = self._corrected()
+        notes = [] if corrected.correction.is_empty else [agreement(shown).sentence]
+        (folder / "report.json").write_text(report_to_json(shown), encoding="utf-8")
+        yield from self._handOver(self._nodes.input_volume, folder / "input.nrrd", 0.0, _HANDED_OVER)
+        self._workerStartsAt = _HANDED_OVER
+        files = {"input": str(folder / "input.nrrd"), "report": str(folder / "report.json")}
+        return {"export": "page", "notes": notes, **files}
+
+    def _askForScene(self, folder: Path) -> Generator[int, None, dict[str, Any]]:
+        nodes = self._nodes
+        volumes = {CT_FILE: nodes.input_volume}
+        if nodes.straightened is not None:
+            volumes[STRAIGHTENED_FILE] = nodes.straightened
+        bundle = folder / "scene"
+        bundle.mkdir()
+        ijkToRas = exportOf(nodes.input_volume).ijkToRas
+        bundling = bundle_steps(slicer.mrmlScene, nodes, ijkToRas, bundle, identifiers=self._identifiers)
+        for _ in bundling:
+            yield 0
+        paths = {}
+        for place, (name, volumeNode) in enumerate(volumes.items()):
+            if not (bundle / name).is_file():
+                continue
+            paths[name] = folder / f"volume-{place}.nrrd"
+            first = _HANDED_OVER * place / len(volumes)
+            yield from self._handOver(volumeNode, paths[name], first, _HANDED_OVER / len(volumes))
+        self._workerStartsAt = _HANDED_OVER
+        handedOver = {name: str(path) for name, path in paths.items()}
+        return {"export": "scene", "bundle": str(bundle), "volumes": handedOver}
+
+    def _handOver(self, volumeNode: Any, path: Path, first: float, share: float) -> Steps:
+        def wrote(fraction: float) -> None:
+            self.progressed.emit(first + share * fraction)
+
+        yield from handOver(exportOf(volumeNode), path, self._background, wrote)
+
+    def _onMessage(self, message: dict[str, Any]) -> None:
+        if "stage" in message:
+            self.progressed.emit(self._workerStartsAt + (1.0 - self._workerStartsAt) * float(message["fraction"]))
+        else:
+            self._answer = message
