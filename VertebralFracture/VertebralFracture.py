@@ -41,8 +41,8 @@ from VertebralFracturePanel.help_text import HELP
 from VertebralFracturePanel.parameters import REPLACE, Parameters
 from VertebralFracturePanel.progress_estimate import ProgressEstimate
 from VertebralFracturePanel.resident_worker import ResidentWorker
-from VertebralFracturePanel.result_options import optionsLike
 from VertebralFracturePanel.result_export import ResultExport
+from VertebralFracturePanel.result_options import optionsLike
 from VertebralFracturePanel.results_view import ResultsView
 from VertebralFracturePanel.sample_data import registerSampleData
 from VertebralFracturePanel.torch_installer import TorchInstaller, TorchMissing

@@ -8,6 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def partial_of(path: Path) -> Path:
+    """Where ``whole_file`` writes what becomes ``path``: for whoever tidies up behind a program that was killed."""
+    return path.with_name(f".{path.name}.partial")
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a path to write to; it becomes ``path`` when the block ends well, and vanishes when not.
@@ -18,7 +23,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: when the folder is not there, or the disk refuses.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_of(path)
     try:
         yield partial
         with partial.open("rb+") as written:

@@ -25,7 +25,7 @@ from VertebralFractureLib.scene import SceneNodes
 from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFractureLib.scene.export_scene import CT_FILE, STRAIGHTENED_FILE, bundle_steps
 from VertebralFractureLib.scene.shown_reading import read_shown_report
-from VertebralFractureLib.whole_file import whole_file
+from VertebralFractureLib.whole_file import partial_of, whole_file
 from VertebralFracturePanel import detection_run
 from VertebralFracturePanel.detection_run import WATCH_MS, removeFolder
 from VertebralFracturePanel.signal import Signal
@@ -76,6 +76,7 @@ class ResultExport:
         self._identifiers = identifiers
         self._process = createProcess()
         self._process.messageReceived.connect(self._onMessage)
+        self._process.ended.connect(self._onEnded)
         self._answer: dict[str, Any] = {}
         self._workerStartsAt = 0.0
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="VertebralFracture")
@@ -194,6 +195,10 @@ class ResultExport:
             self.progressed.emit(first + share * fraction)
 
         yield from handOver(exportOf(volumeNode), path, self._background, wrote)
+
+    def _onEnded(self, _exitCode: int) -> None:
+        # A worker that was slow to end was killed, and left its unfinished file.
+        partial_of(self.path).unlink(missing_ok=True)
 
     def _onMessage(self, message: dict[str, Any]) -> None:
         if "stage" in message:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import slicer
 import slicer_stand_ins
-from panel_helpers import LINE, until
+from panel_helpers import LINE, SECRET_FOLDER, SECRET_NAME, SECRET_UID, detect, until
 from report_samples import a_reported_vertebra
 
 from VertebralFractureLib.cord import Centerline
@@ -237,3 +237,72 @@ def the_real_widget(scene):  # noqa: ARG001  the widget finds the scene where Sl
     widget.setup()
     yield widget
     widget.cleanup()
+
+
+@pytest.fixture
+def chosen(monkeypatch, tmp_path):
+    """What the user chooses when asked for a file or a folder; a name to begin with."""
+    import qt
+
+    answers = {"name": ""}
+    for dialog in ("getSaveFileName", "getExistingDirectory"):
+        answer = staticmethod(lambda *_: str(tmp_path / SECRET_FOLDER / answers["name"]) if answers["name"] else "")
+        monkeypatch.setattr(qt.QFileDialog, dialog, answer)
+    (tmp_path / SECRET_FOLDER).mkdir()
+    return answers
+
+
+@pytest.fixture
+def a_named_ct(a_ct, tmp_path):
+    """A CT as Slicer's DICOM module leaves it: the patient in its name, its tags, its file, and in the data tree."""
+    voxels = np.random.default_rng(0).normal(40, 100, (80, 100, 60)).astype(np.int16)
+    slicer.util.updateVolumeFromArray(a_ct, voxels)
+    a_ct.SetName(SECRET_NAME)
+    a_ct.SetAttribute("DICOM.instanceUIDs", f"{SECRET_UID}.1 {SECRET_UID}.2")
+    a_ct.SetDescription(f"{SECRET_NAME}, chest")
+    a_ct.AddDefaultStorageNode(str(tmp_path / SECRET_FOLDER / f"{SECRET_NAME}.nrrd"))
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(a_ct.GetScene())
+    patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), SECRET_NAME)
+    hierarchy.SetItemAttribute(patient, "DICOM.PatientID", SECRET_UID)
+    hierarchy.CreateItem(patient, a_ct)
+    return a_ct
+
+
+@pytest.fixture
+def a_named_result(widget, a_named_ct, a_successful_worker):  # noqa: ARG001
+    """The worker that answers at once has detected; exports go through the true one."""
+    widget.ui.inputSelector.setCurrentNode(a_named_ct)
+    detect(widget)
+    return find_results(slicer.mrmlScene)[0]
+
+
+@pytest.fixture
+def the_true_worker(monkeypatch, project_folder):
+    from VertebralFracturePanel import detection_run
+
+    def back():
+        monkeypatch.setattr(detection_run, "WORKER_MODULE", "VertebralFractureLib.worker")
+        monkeypatch.setattr(detection_run, "LIBRARY_FOLDER", project_folder)
+
+    return back
+
+
+@pytest.fixture
+def export(widget, a_named_result, chosen, the_true_worker, tmp_path):  # noqa: ARG001
+    """Press the button that belongs to a file's ending, and wait."""
+    the_true_worker()
+    buttons = {
+        ".csv": widget.ui.exportTableButton,
+        ".json": widget.ui.exportReportButton,
+        ".html": widget.ui.exportPageButton,
+        ".mrb": widget.ui.exportSceneButton,
+    }
+
+    def run(name, waits=True):
+        chosen["name"] = name
+        buttons[Path(name).suffix].click()
+        if waits:
+            until(lambda: not widget.view.exportSection.isExporting)
+        return tmp_path / SECRET_FOLDER / name
+
+    return run

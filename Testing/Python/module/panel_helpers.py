@@ -13,6 +13,8 @@ from VertebralFractureLib.scene import find_results
 
 LINE = tuple((0.0, round(math.sin(s / 30.0), 6), float(s)) for s in range(0, 85, 5))
 """A gently bent canal, a point every 5 mm, RAS mm."""
+SECRET_NAME, SECRET_UID, SECRET_FOLDER = "Doe^Jane 19450101", "1.2.840.99999.7.7", "private_patients"
+"""What may be in no file that is handed on: a patient's name, an identifier, and a folder of the user's."""
 
 
 def until(condition, seconds=90.0):

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 import slicer
-from panel_helpers import cells, detect, panel_state
+from panel_helpers import cells, detect, panel_state, until
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.correction import corrected_from_json, edits
@@ -226,6 +226,7 @@ def test_the_exported_report_holds_both_answers(widget, tmp_path, monkeypatch, a
     judge(widget, "T11", "no fracture")
 
     widget.ui.exportReportButton.click()
+    until(path.exists)
 
     kept = corrected_from_json(path.read_text(encoding="utf-8"))
     assert [v.level for v in kept.detected.vertebrae] == [v.level for v in a_report.vertebrae]
