@@ -6,6 +6,7 @@ saved and loaded. A scene of an earlier version has no such node: what its nodes
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from VertebralFractureLib.correction import CorrectedReport, corrected_from_json, corrected_to_json
@@ -39,4 +40,10 @@ def read_correction(scene: Any, nodes: SceneNodes) -> CorrectedReport:
     node = roles.nodes_of(nodes.table).correction  # ``nodes`` may be older than the correction
     if node is None or not node.GetText():
         return CorrectedReport(read_report(scene, nodes))
-    return corrected_from_json(node.GetText())
+    return _parsed(node.GetText())
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(text: str) -> CorrectedReport:
+    """A panel reads the same text many times between two edits."""
+    return corrected_from_json(text)

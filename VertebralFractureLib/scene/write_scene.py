@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from VertebralFractureLib.report import SpineReport, report_to_json
 from VertebralFractureLib.report.palette import GROUPS, group_of
-from VertebralFractureLib.report.spine_report import EVALUABLE
+from VertebralFractureLib.report.spine_report import EVALUABLE, ReportedSequence
 from VertebralFractureLib.scene import scene_nodes as roles
 from VertebralFractureLib.scene.display_nodes import (
     add_chart,
@@ -183,7 +184,8 @@ def _connect(made: dict[str, Any], volume: Any) -> None:
 
 def write_run_attributes(table: Any, report: SpineReport) -> None:
     """Whatever belongs to the run and not to one vertebra, with the very numbers of ``report.json``."""
-    content = json.loads(report_to_json(report))
+    # Vertebrae and sequence, most of the text, go elsewhere.
+    content = json.loads(report_to_json(replace(report, vertebrae=(), sequence=ReportedSequence((), (), ()))))
     values: dict[str, Any] = {
         "schema": content["schema"],
         "revision": content["revision"],

@@ -9,29 +9,50 @@ from PySide6.QtWidgets import QApplication
 from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFractureLib.scene.markups_nodes import control_points
 from VertebralFractureLib.scene.straight_picture import picture_is_along, read_picture
+from VertebralFractureLib.scene.table_nodes import read_sequence_table
 
 
 def state(nodes):
-    """Everything that a correction of the centerline may change, voxels and transform included."""
+    """Everything that a correction may change: every cell, point, voxel and attribute, and the whole report.
+
+    Straight points are told to 0.1 mm: they come through the grid of the node, which is sampled (0.0005 mm off). A list
+    of a group that lost its last member stays, empty.
+    """
     picture = read_picture(nodes)
     table = nodes.table.GetTable()
-    attributes = {name: nodes.table.GetAttribute(name) for name in sorted(nodes.table.GetAttributeNames())}
+    columns = [table.GetColumn(place) for place in range(table.GetNumberOfColumns())]
+    attributes = {name: nodes.table.GetAttribute(name) for name in nodes.table.GetAttributeNames()}
     attributes.pop("VertebralFracture.reading", None)
+    lists = [node for node in (*nodes.points.values(), nodes.landmarks, nodes.straight_points) if node is not None]
     return {
         "curve": control_points(nodes.centerline),
-        "locked": nodes.centerline.GetLocked(),
+        "measured": [
+            [values.GetValue(place) for place in range(values.GetNumberOfValues())]
+            for n in range(nodes.centerline.GetNumberOfMeasurements())
+            if (values := nodes.centerline.GetNthMeasurement(n).GetControlPointValues()) is not None
+        ],
         "voxels": picture.voxels.tobytes(),
         "grid": (picture.grid.displacement_mm.tobytes(), picture.grid.origin_mm, picture.ijk_to_straight.tolist()),
         "along": picture_is_along(nodes),
-        "table": [str(table.GetValue(r, c)) for r in range(table.GetNumberOfRows()) for c in range(29)],
-        "sequence": [
-            str(value)
-            for value in nodes.sequence.GetTable().GetRow(1).GetNumberOfValues()
-            and [nodes.sequence.GetTable().GetValue(r, 1) for r in range(nodes.sequence.GetTable().GetNumberOfRows())]
+        "table": [
+            (column.GetName(), [str(column.GetVariantValue(row).ToString()) for row in range(table.GetNumberOfRows())])
+            for column in columns
         ],
-        "straight": [tuple(np.round(point, 1)) for point in control_points(nodes.straight_points)],
+        "sequence": read_sequence_table(nodes.sequence),
+        "points": {
+            node.GetName(): [
+                (
+                    tuple(np.round(point, 1)) if node is nodes.straight_points else point,
+                    node.GetNthControlPointLabel(place),
+                    node.GetNthControlPointDescription(place),
+                )
+                for place, point in enumerate(control_points(node))
+            ]
+            for node in lists
+            if node.GetNumberOfControlPoints()
+        },
         "attributes": attributes,
-        "report": read_correction(nodes.table.GetScene(), nodes).shown,
+        "report": read_correction(nodes.table.GetScene(), nodes),
     }
 
 
