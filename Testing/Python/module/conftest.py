@@ -125,14 +125,23 @@ def a_ct(add_volume):
 
 
 @pytest.fixture
-def a_spine_ct(scene):
-    """A volume in which the report's centerline runs, so that it can be straightened."""
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Spine CT")
-    voxels = np.random.default_rng(5).integers(-200, 900, (60, 40, 40)).astype(np.int16)
-    slicer.util.updateVolumeFromArray(node, voxels)
-    node.SetSpacing(2.0, 2.0, 2.0)
-    node.SetOrigin(-40.0, -40.0, -20.0)
-    return node
+def add_spine_volume(scene):
+    """Adds a volume in which the report's centerline runs, so that it can be straightened."""
+
+    def add(name):
+        node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+        voxels = np.random.default_rng(5).integers(-200, 900, (60, 40, 40)).astype(np.int16)
+        slicer.util.updateVolumeFromArray(node, voxels)
+        node.SetSpacing(2.0, 2.0, 2.0)
+        node.SetOrigin(-40.0, -40.0, -20.0)
+        return node
+
+    return add
+
+
+@pytest.fixture
+def a_spine_ct(add_spine_volume):
+    return add_spine_volume("Spine CT")
 
 
 @pytest.fixture

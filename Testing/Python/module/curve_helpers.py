@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import vtk
 from panel_helpers import cells, until
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.scene.corrected_scene import read_correction
+from VertebralFractureLib.scene.edit_nodes import EDITING_ATTRIBUTE
 from VertebralFractureLib.scene.markups_nodes import control_points
 from VertebralFractureLib.scene.straight_picture import picture_is_along, read_picture
 from VertebralFractureLib.scene.table_nodes import read_sequence_table
@@ -94,3 +96,78 @@ def drag(widget, place, by):
 
 def probability(widget, label="T12"):
     return next(float(row[1]) for row in cells(widget.ui.vertebraTable) if row[0] == label)
+
+
+def random_edits(widget, scene, rng):
+    """What a restless hand does to a result, by name, with how often: any of it at any time."""
+    ui = widget.ui
+
+    def event(name):
+        def act():
+            nodes = [n for n in (scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes())) if _is_in_hand(n)]
+            if nodes:
+                node = rng.choice(nodes)
+                node.InvokeCustomModifiedEvent(getattr(node, name))
+
+        return act
+
+    def change_points():
+        nodes = [n for n in (scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes())) if _is_in_hand(n)]
+        node = rng.choice(nodes) if nodes else None
+        if node is None or node.GetNumberOfControlPoints() == 0:
+            return
+        place = rng.randrange(node.GetNumberOfControlPoints())
+        at = np.array(node.GetNthControlPointPositionWorld(place)) + [rng.uniform(-5, 5) for _ in range(3)]
+        kind = rng.random()
+        if kind < 0.7:
+            node.SetNthControlPointPositionWorld(place, at)
+        elif kind < 0.85:
+            node.InsertControlPoint(place, vtk.vtkVector3d(*at))
+        else:
+            node.RemoveNthControlPoint(place)
+
+    def place_point():
+        interaction = scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
+        selection = scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
+        node = scene.GetNodeByID(selection.GetActivePlaceNodeID() or "")
+        if node is not None and interaction.GetCurrentInteractionMode() == interaction.Place:
+            node.AddControlPoint(vtk.vtkVector3d(rng.uniform(-5, 5), rng.uniform(-5, 30), rng.uniform(0, 80)))
+
+    def leave_place_mode():
+        interaction = scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
+        interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+
+    def verdict():
+        ui.verdictSelector.setCurrentIndex(rng.randrange(ui.verdictSelector.count))
+        ui.levelSelector.setCurrentIndex(rng.randrange(ui.levelSelector.count))
+        rng.choice(
+            (ui.verdictButton, ui.levelButton, ui.pinLevelButton, ui.levelsUpButton, ui.levelsDownButton)
+        ).click()
+
+    return {
+        "edit the centerline": (6, ui.editCenterlineButton.click),
+        "grab": (8, event("PointStartInteractionEvent")),
+        "change points": (24, change_points),
+        "let go": (10, event("PointEndInteractionEvent")),
+        "find the canal": (2, ui.findCanalCheckBox.click),
+        "draw the centerline": (3, ui.drawCenterlineButton.click),
+        "reset the centerline": (2, ui.resetCenterlineButton.click),
+        "score again or cancel": (4, ui.rescoreButton.click),
+        "add a vertebra": (4, ui.addVertebraButton.click),
+        "height points": (5, ui.landmarksButton.click),
+        "place a point": (8, place_point),
+        "leave the place mode": (2, leave_place_mode),
+        "judge and name": (6, verdict),
+        "split, merge, remove": (
+            3,
+            lambda: rng.choice((ui.splitButton, ui.mergeButton, ui.removeVertebraButton)).click(),
+        ),
+        "undo": (8, ui.undoEditButton.click),
+        "redo": (4, ui.redoEditButton.click),
+    }
+
+
+def _is_in_hand(node):
+    """Whether a mouse could take hold of its points."""
+    isOurs = node.GetAttribute(EDITING_ATTRIBUTE) or node.GetAttribute("VertebralFracture.role") == "centerline"
+    return bool(isOurs) and node.IsA("vtkMRMLMarkupsNode") and not node.GetLocked()

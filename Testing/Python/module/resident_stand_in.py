@@ -20,6 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.errors import VertebralFractureError
 from VertebralFractureLib.report import report_from_json, report_to_json
 from VertebralFractureLib.report.spine_report import ReportedCenterline
 from VertebralFractureLib.spine import SpineGrid, straighten
@@ -40,7 +41,10 @@ def serve(request):
         if _steering("crash") == asked["command"]:
             print("the last words", file=sys.stderr, flush=True)
             os._exit(1)
-        answer = _answer(ct, asked, cancelled)
+        try:
+            answer = _answer(ct, asked, cancelled)
+        except (VertebralFractureError, ValueError) as error:
+            answer = {"error": f"The request could not be answered: {error}", "exit_code": 2}
         _say(id=asked["id"], **(answer or {"error": "Cancelled.", "exit_code": 130}))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import slicer
+from curve_helpers import random_edits
 from panel_helpers import content, detect, until
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
@@ -279,7 +280,8 @@ def test_reloading_the_module_for_development_takes_the_panel_and_the_library_al
         vars(module).update(names)
 
 
-def test_two_thousand_random_actions_raise_nothing(widget, scene, add_volume, a_successful_worker, monkeypatch):  # noqa: ARG001
+@pytest.mark.usefixtures("a_spine_ct", "a_successful_worker")
+def test_two_thousand_random_actions_raise_nothing(widget, scene, add_volume, add_spine_volume, monkeypatch):
     raised = []
     monkeypatch.setattr(sys, "excepthook", lambda kind, error, _trace: raised.append(f"{kind.__name__}: {error}"))
     monkeypatch.setattr(module.logging, "error", lambda words, *_: raised.append(words))
@@ -307,9 +309,11 @@ def test_two_thousand_random_actions_raise_nothing(widget, scene, add_volume, a_
             display.InvokeEvent(display.JumpToPointEvent)
 
     actions = {
-        "detect or cancel": (6, ui.detectButton.click),
+        "detect or cancel": (12, ui.detectButton.click),
         "wait": (30, lambda: [QApplication.processEvents() or time.sleep(0.002) for _ in range(rng.randint(1, 20))]),
-        "add a volume": (2, lambda: add_volume(f"CT {rng.randint(0, 9)}")),
+        "wait for the result": (12, lambda: until(lambda: widget.run is None)),
+        "wait for the scores": (12, lambda: until(lambda: not widget.view.correctionWorker.isBusy)),
+        "add a volume": (8, lambda: rng.choice((add_volume, *3 * [add_spine_volume]))(f"CT {rng.randint(0, 9)}")),
         "choose a volume": (
             4,
             lambda: (
@@ -362,8 +366,8 @@ def test_two_thousand_random_actions_raise_nothing(widget, scene, add_volume, a_
         ),
         "leave and enter": (2, lambda: (widget.exit(), widget.enter())),
     }
+    actions.update(random_edits(widget, scene, rng))
     names, weights = list(actions), [weight for weight, _ in actions.values()]
-    add_volume("First")
     done = []
 
     for name in rng.choices(names, weights, k=2000):
