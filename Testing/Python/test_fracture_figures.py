@@ -25,7 +25,7 @@ def spines(count: int = 30, shift: float = 0.0) -> list[SpineScore]:
             grade = int(rng.integers(1, 4)) if n % 2 and place == 2 else 0
             known = 2.0 * (2.0 * (grade > 0) - 1.0) + rng.normal(0.0, 1.5) + shift
             logits = {"good": (known, known - 1.0, known - 2.0), "dull": (float(rng.normal()), 0.0, 0.0)}
-            kind = "fracture" if grade else "mimic" if place == 4 else ""
+            kind = "fracture" if grade else "mapped" if place == 4 else ""
             vertebrae.append(VertebraScore(grade, "wedge" if grade else None, kind, "T9", logits))
         series = {name: max(v.logits[name][0] for v in vertebrae) for name in ("good", "dull")}
         result.append(

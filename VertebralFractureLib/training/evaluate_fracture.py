@@ -108,15 +108,17 @@ def _along(line: Sequence[float], logit: float) -> float:
 
 
 def warp_response(spines: Sequence[SpineScore], scans: Sequence[JudgedScan]) -> float:
-    """AUC with which the fracture score tells mimics from untouched bodies of the same set: 0.5 if it ignores warps."""
+    """AUC with which the score tells bodies mapped onto themselves from untouched ones: 0.5 if it ignores maps.
+
+    nan where the set lacks either.
+    """
     rows = [
-        (found.probability or 0.0, known.simulated == "mimic")
+        (found.probability or 0.0, known.simulated == "mapped")
         for spine, scan in zip(spines, scans, strict=True)
         for known, found in zip(spine.vertebrae, scan.vertebrae, strict=True)
-        if known.grade == 0
+        if known.grade == 0 and known.simulated in ("", "mapped")
     ]
-    score, mimic = (np.array(column) for column in zip(*rows, strict=True))
-    return auc(score.astype(np.float64), mimic.astype(bool))
+    return auc(np.array([score for score, _ in rows]), np.array([mapped for _, mapped in rows], dtype=bool))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

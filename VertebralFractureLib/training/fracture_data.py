@@ -41,8 +41,8 @@ _DISC_WEIGHT, _UNREAD_WEIGHT = 0.5, 0.4
 class LabelledVertebra:
     """Where a vertebra lies in a (possibly deformed) volume; ``grade`` None where nobody knows.
 
-    ``simulated`` is "" (as scanned or drawn), "fracture" or "mimic"; ``is_cut``: the field of view cuts it, and nothing
-    speaks for a fracture.
+    ``simulated`` is "" (as scanned or drawn), "fracture", "mimic" or "mapped" (onto itself); ``is_cut``: the field of
+    view cuts it, and nothing speaks for a fracture.
     """
 
     low_mm: float
@@ -130,7 +130,8 @@ def simulated(
         low, high = result.middle_mm[index]
         grade = grades.get(index, vertebra.grade if vertebra.complete else None)
         shape = plan[index].shape if grades.get(index, 0) > 0 else vertebra.shape
-        kind = "" if index not in plan else "fracture" if grades.get(index, 0) > 0 else "mimic"
+        kind = "" if index not in plan else "mapped" if plan[index].keeps_the_body else "mimic"
+        kind = "fracture" if grades.get(index, 0) > 0 and index in plan else kind
         trio = (heights[0], heights[1], heights[2])
         vertebrae.append(LabelledVertebra(low, high, grade, trio, shape, kind, vertebra.level, _is_cut(vertebra)))
     bends = [(0.5 * (item.box.s_inf + item.box.s_sup), item.bend_angle_rad) for item in plan.values()]

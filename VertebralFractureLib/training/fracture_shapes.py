@@ -84,6 +84,12 @@ class Deformation:
         return self.box.s_sup - self.box.s_inf
 
     @property
+    def keeps_the_body(self) -> bool:
+        """True where the body goes through the map and stays what it was."""
+        drawn = (self.loss, self.break_mm, self.band_hu, self.retropulsion_mm, self.bulge_mm, self.buckle_mm)
+        return not self.dents and not any(drawn)
+
+    @property
     def bend_angle_rad(self) -> float:
         """Kyphotic angle that the frame is to be bent by at the body's middle."""
         return float(np.arctan2(self.bend_share * self.loss * self.height_mm, self.box.a_ant - self.box.a_post))
