@@ -51,7 +51,7 @@ class Deformation:
         buckle_mm: of the anterior cortex, a narrow kink below the upper corner.
         bend_share: share of a wedge that the canal's own kyphosis takes up; the caller bends the frame by it.
         seams_mm: distance of the (soft) lower and upper seam from mid height, between which lies the rigid core.
-        core_shift_mm, core_flipped: how far above its own place the core comes from, and whether it is turned upside
+        core_shift_mm, core_flipped: how far above mid height the core comes from, and if it is turned upside
             down. Like the seams they say nothing about a fracture and are drawn alike for every body that is mapped.
     """
 

@@ -112,6 +112,8 @@ class _ColumnWarp:
         self.kept = [1.0, *kept[: len(self.above) - 1]] if self.above else []
         posterior = deformation.loss * deformation.height_mm if deformation.shape == CRUSH else 0.0
         self.sink_mm = 0.85 * posterior
+        centre = self.source_shift(np.array([0.5]), np.zeros(1))
+        self.middle_sinks_mm = 0.5 * float(centre.upper[0] - centre.lower[0])
 
     def source_shift(self, t: FloatArray, q: FloatArray) -> _Columns:
         """``t``: 0 at the posterior, 1 at the anterior wall; ``q``: -1 to 1 from wall to wall."""
@@ -248,7 +250,8 @@ class _ColumnWarp:
     def _source(self, which: str, s: Float32Array, fade: FloatArray, below: Piece, above: Piece) -> Float32Array:
         """Where the content of a target comes from, if it belongs to the lower endplate, the core or the upper one.
 
-        Far from the body the core telescopes, so that the laminae are not cut.
+        The middle stays the middle, where the basivertebral veins run; far from the body the core telescopes,
+        so that the laminae are not cut.
         """
         if which == LOWER:
             return below.source_of(s)
@@ -258,8 +261,8 @@ class _ColumnWarp:
         far = np.array([self._far_shift(knot) for knot in knots])
         telescoped = np.interp(s, knots - far, far)
         item = self.deformation
-        here = item.box.s_inf + item.box.s_sup - 2.0 * s if item.core_flipped else np.zeros_like(s)
-        here = here + item.core_shift_mm
+        middle = item.box.s_inf + item.box.s_sup - 2.0 * s - self.middle_sinks_mm
+        here = (middle if item.core_flipped else self.middle_sinks_mm) + item.core_shift_mm
         return np.asarray(s + fade * here + (1.0 - fade) * telescoped, dtype=np.float32)
 
     def _far_shift(self, knot: float) -> float:
