@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.spine.spine_volume import SpineVolume
 from VertebralFractureLib.vertebrae.finding import FoundBody
+from VertebralFractureLib.vertebrae.grading import is_graded
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
 REASON_METAL = "implant or cement"
@@ -86,12 +87,15 @@ def _noise(hu: NDArray[np.float64]) -> float:
 
 
 def with_trabecular_hu(vertebrae: Sequence[Vertebra], cores: Sequence[BodyCore]) -> list[Vertebra]:
-    """The vertebrae, graded already, with the HU of those whose inside is trabecular bone, and the reason elsewhere."""
+    """The vertebrae, graded already, with the HU of those whose inside is trabecular bone, and the reason elsewhere.
+
+    Cervical vertebrae are denser by nature and are not held against their neighbors.
+    """
     sound = [_why_not(vertebra, core) is None for vertebra, core in zip(vertebrae, cores, strict=True)]
     result = []
     for index, (vertebra, core) in enumerate(zip(vertebrae, cores, strict=True)):
         reason = _why_not(vertebra, core)
-        if reason is None and core.mean_hu is not None:
+        if reason is None and core.mean_hu is not None and is_graded(vertebra.level):
             near = range(max(index - _NEIGHBORS, 0), min(index + _NEIGHBORS + 1, len(cores)))
             others = [cores[n].mean_hu or 0.0 for n in near if n != index and sound[n]]
             usual = max(float(np.median(others)), _LEAST_USUAL_HU) if len(others) >= _NEIGHBORS else np.inf
