@@ -20,7 +20,7 @@ def thinks(level: str, share: float) -> NDArray[np.float64]:
 
 
 def test_one_clear_anchor_names_the_whole_column() -> None:
-    evidence = np.stack([UNIFORM, UNIFORM, thinks("T12", 0.999999), UNIFORM])
+    evidence = np.stack([UNIFORM, UNIFORM, thinks("T12", 1.0 - 1e-9), UNIFORM])
 
     names = name_levels(evidence, [1, 1, 1])
 
@@ -66,8 +66,9 @@ def test_six_lumbar_vertebrae_over_a_clear_sacrum_and_under_a_clear_rib_give_a_s
 
 
 def test_a_sixth_free_body_below_clear_ribs_is_l6_as_a_lumbarized_s1_is() -> None:
-    known = [thinks(level, 0.9999999) for level in ("L1", "T12", "T11", "T10")]
-    evidence = np.stack([thinks("L5", 0.9999999), *[UNIFORM] * 4, *known])
+    sure = 1.0 - 1e-12
+    known = [thinks(level, sure) for level in ("L1", "T12", "T11", "T10")]
+    evidence = np.stack([thinks("L5", sure), *[UNIFORM] * 4, *known])
 
     names = name_levels(evidence, [1] * 8)
 

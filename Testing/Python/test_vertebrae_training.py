@@ -110,15 +110,49 @@ def test_a_readers_box_supervises_edges_at_mid_depth_only() -> None:
     assert targets.weight[1, row, 31 + 12] == 0.0
 
 
-def test_level_batches_put_every_name_on_its_rows() -> None:
-    from VertebralFractureLib.training.level_batches import UNKNOWN, row_classes
+def test_level_batches_put_every_name_on_its_cell() -> None:
+    from VertebralFractureLib.training.level_batches import UNKNOWN, LevelBatches
     from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 
-    classes = row_classes(a_block_spine())
+    case = a_block_spine(is_phantom=True)
+    batches = LevelBatches([case], batch_size=6)
 
-    assert LEVEL_CLASSES[classes[round(FIRST + 5 + 12)]] == "L3"
-    assert LEVEL_CLASSES[classes[round(FIRST + 5 * PITCH + 5 + 12)]] == "T10"
-    assert classes[round(FIRST + HEIGHT + 3 + 12)] == UNKNOWN
+    for seed in range(4):
+        picture, _, classes = batches(seed)
+        assert picture.shape[2] == 6 * classes.shape[1]
+        for sample, names in zip(picture, classes, strict=True):
+            known = names != UNKNOWN
+            numbers = names[known]
+            assert torch.equal(numbers, numbers[0] - torch.arange(len(numbers))), "caudal to cranial, one by one"
+            assert {LEVEL_CLASSES[int(number)] for number in numbers} <= set(LEVELS)
+            bone = sample[1].reshape(len(names), 6, 28, 32)[known][1:-1].amax(dim=(2, 3))
+            assert bool((bone[:, 2:4] > 1.0).all()), "the middle of every cell that is not cut lies in its body"
+
+
+def test_a_real_scan_is_named_on_the_bodies_that_the_network_finds_or_on_the_readers() -> None:
+    from VertebralFractureLib.training.level_batches import named_column
+    from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
+
+    column = named_column(a_block_spine())
+
+    assert [LEVEL_CLASSES[number] for number in column.classes] == list(LEVELS)
+    middles = column.extents_mm.mean(axis=1)
+    np.testing.assert_allclose(middles, FIRST + 0.5 * HEIGHT + PITCH * np.arange(6), atol=10.0)
+
+
+def test_the_run_of_names_is_judged_against_its_shifts() -> None:
+    from VertebralFractureLib.training.train_levels import run_scores
+    from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
+
+    classes = torch.tensor([LEVEL_CLASSES.index(level) for level in ("L1", "T12", "T11")])
+    log_p = torch.full((3, len(LEVEL_CLASSES)), -4.0)
+    log_p[torch.arange(3), classes] = -0.1
+
+    scores, true = run_scores(log_p, classes)
+
+    assert len(scores) == len(LEVEL_CLASSES) - 2, "every place where three levels in a row fit"
+    assert int(scores.argmax()) == true
+    assert float(scores[true]) == pytest.approx(-0.3)
 
 
 def test_the_fold_that_is_left_out_and_the_scans_that_only_evaluate_never_train() -> None:

@@ -1,92 +1,157 @@
-"""Batches for the level network: random stretches of coarse straight volumes, so that every anchor is at times missing.
+"""Batches for the level network: random stretches of columns, so that every anchor is at times missing.
 
-Volumes are kept at 2 mm in memory and resampled to 4 mm at a random scale, shift and tilt; only rows inside a named
-vertebra carry a target.
+A stretch is cut out of the volume as a short scan is, with the bodies that it cuts; scale, shift, tilt, side, density
+and noise vary. All stretches of a batch have as many cells, which spares the network any padding.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from VertebralFractureLib.training.straight_cache import StraightCase
-from VertebralFractureLib.vertebrae.body_input import normalise_hu
-from VertebralFractureLib.vertebrae.level_input import COARSE_A, COARSE_R, LEVEL_CLASSES, STEP_MM, pooled
+from VertebralFractureLib.vertebrae.finding import body_maps, find_bodies
+from VertebralFractureLib.vertebrae.level_column import column_of, steps_between
+from VertebralFractureLib.vertebrae.level_input import (
+    FINE_MM,
+    LEVEL_CLASSES,
+    fine_rows,
+    fine_volume,
+    normalised,
+    relative_pitch,
+    sampled,
+    standard_places,
+)
 
-Batch = tuple[torch.Tensor, torch.Tensor]
-"""Input ``(n, 2, rows, 28, 32)`` and class per row ``(n, rows)``, -1 where nothing is known."""
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Picture ``(n, 3, cells * 6, 28, 32)``, relative pitch ``(n, cells)``, class of every cell ``(n, cells)`` or -1."""
 
-ROWS = 80
-_FINE = 2
 UNKNOWN = -1
+_SHORTEST, _LONGEST = 3, 20
+_MATCH_MM = 10.0
+
+
+@dataclass(frozen=True)
+class NamedColumn:
+    """Endplates ``(n, 2)`` of bodies one level apart, caudal to cranial, and their classes (or ``UNKNOWN``)."""
+
+    extents_mm: NDArray[np.float64]
+    classes: NDArray[np.int64]
 
 
 class LevelBatches:
-    """Callable from a step's seed to a batch; ``real_share`` of it are real scans as long as there are any."""
+    """Callable from a step's seed to a batch; ``real_share`` of them are of real scans as long as there are any."""
 
     def __init__(self, cases: Sequence[StraightCase], batch_size: int, real_share: float = 0.6) -> None:
-        self.fine = [pooled(case.volume.hu, _FINE).astype(np.float16) for case in cases]
-        self.inside = [pooled(case.volume.inside, _FINE).astype(np.float16) for case in cases]
-        self.classes = [row_classes(case) for case in cases]
-        usable = [i for i, classes in enumerate(self.classes) if (classes != UNKNOWN).any()]
-        real = [i for i in usable if not cases[i].is_phantom]
-        phantom = [i for i in usable if cases[i].is_phantom]
+        columns = [named_column(case) for case in cases]
+        usable = [i for i, column in enumerate(columns) if (column.classes != UNKNOWN).any()]
         if not usable:
             raise ValueError("There is no named vertebra to train on.")
+        self.columns = {i: columns[i] for i in usable}
+        self.fine = {i: fine_volume(cases[i].volume).half() for i in usable}
+        axes = {i: cases[i].volume.axis_mm("s") for i in usable}
+        self.view_mm = {i: (float(s[0]), float(s[-1])) for i, s in axes.items()}
+        real = [i for i in usable if not cases[i].is_phantom]
+        phantom = [i for i in usable if cases[i].is_phantom]
         self.pools = [real or phantom, phantom or real]
         self.batch_size, self.real_share = batch_size, real_share
 
     def __call__(self, seed: int) -> Batch:
         rng = np.random.default_rng(seed)
-        samples = [self._sample(rng) for _ in range(self.batch_size)]
-        pictures, classes = zip(*samples, strict=True)
-        return torch.stack(pictures), torch.stack(classes)
+        pool = self.pools[0 if rng.random() < self.real_share else 1]
+        longest = max(len(self.columns[i].classes) for i in pool)
+        wanted = int(rng.integers(min(_SHORTEST, longest), min(_LONGEST, longest) + 1))
+        able = [i for i in pool if len(self.columns[i].classes) >= wanted]
+        wanted = min(wanted, int(np.median([len(self.columns[i].classes) for i in able])))
+        samples = [self._sample(int(rng.choice(able)), wanted, rng) for _ in range(self.batch_size)]
+        pictures, pitches, classes = zip(*samples, strict=True)
+        return torch.stack(pictures), torch.stack(pitches), torch.stack(classes)
 
-    def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        index = int(rng.choice(self.pools[0 if rng.random() < self.real_share else 1]))
-        fine, inside, classes = self.fine[index], self.inside[index], self.classes[index]
-        known = np.flatnonzero(classes != UNKNOWN)
+    def _sample(
+        self, index: int, count: int, rng: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        whole = self.columns[index]
+        first = int(rng.integers(len(whole.classes) - count + 1))
+        part = slice(first, first + count)
+        extents = whole.extents_mm[part] + rng.normal(0.0, 0.7, (count, 2))
+        low, high = self._window(index, part, rng)
+        extents = np.clip(extents, low, high)
+        column = column_of([(float(a), float(b)) for a, b in extents], [1] * (count - 1))
         scale = rng.uniform(0.85, 1.15)
-        length = float(rng.uniform(15.0, ROWS))
-        centre = float(rng.choice(known)) / (STEP_MM / scale) + rng.normal(0.0, 5.0)
-        rows = np.arange(ROWS, dtype=np.float64)
-        s = (centre + rows - ROWS / 2) * (STEP_MM / _FINE) * scale
-        low = rng.uniform(0.0, ROWS - length)
-        visible = (rows >= low) & (rows < low + length) & (s > -0.5) & (s < len(fine) - 0.5)
-        grid = _grid(s, fine.shape, scale, rng)
-        sources = torch.from_numpy(np.stack([fine.astype(np.float32), inside.astype(np.float32)]))
-        moved = torch.nn.functional.grid_sample(sources[None], grid[None], align_corners=True)[0].numpy()
-        hu = moved[0] * rng.uniform(0.85, 1.15) + rng.normal(0.0, 25.0)
-        hu = hu + rng.normal(0.0, 1.0, hu.shape) * rng.choice([0.0, 15.0, 40.0])
-        hu = np.where((moved[1] > 0.5) & visible[:, None, None], hu, -1024.0)
-        picture = np.stack([normalise_hu(hu.astype(np.float32)), moved[1] * visible[:, None, None]])
-        at = np.clip(np.rint(s * _FINE).astype(int), 0, len(classes) - 1)
-        target = np.where(visible, classes[at], UNKNOWN)
-        return torch.from_numpy(picture.astype(np.float32)), torch.from_numpy(target)
+        a, r = standard_places()
+        a = (a - a.mean()) * scale + a.mean() + rng.normal(0.0, 1.5)
+        r = ((r - r.mean()) * scale + rng.normal(0.0, 1.0)) * (-1.0 if rng.random() < 0.5 else 1.0) + r.mean()
+        s_from = self.view_mm[index][0]
+        rows = fine_rows(column, s_from)
+        values = sampled(self.fine[index], rows, a, r, rng.normal(0.0, 0.05))
+        seen = (rows * FINE_MM + s_from > low) & (rows * FINE_MM + s_from < high)
+        values[2] *= torch.from_numpy(seen.astype(np.float32))[:, None, None]
+        values[:2] = values[:2] * rng.uniform(0.85, 1.15) + rng.normal(0.0, 25.0)
+        grain = torch.from_numpy(rng.normal(0.0, rng.choice([0.0, 10.0, 30.0]), values[:2].shape).astype(np.float32))
+        values[:2] += grain
+        classes = np.full(len(column.pitch_mm), UNKNOWN)
+        classes[column.found] = whole.classes[part]
+        pitch = torch.from_numpy(relative_pitch(column.pitch_mm / scale))
+        return normalised(values), pitch, torch.from_numpy(classes)
+
+    def _window(self, index: int, part: slice, rng: np.random.Generator) -> tuple[float, float]:
+        """Where the field of view ends: beside the stretch or within its outermost bodies, or as the scan ends."""
+        extents = self.columns[index].extents_mm
+        low, high = self.view_mm[index]
+        if part.start > 0 or rng.random() < 0.4:
+            lowest = extents[part.start]
+            low = max(low, lowest[0] + rng.uniform(-0.8, 0.5) * (lowest[1] - lowest[0]))
+        if part.stop < len(extents) or rng.random() < 0.4:
+            highest = extents[part.stop - 1]
+            high = min(high, highest[1] + rng.uniform(-0.5, 0.8) * (highest[1] - highest[0]))
+        return low, high
 
 
-def row_classes(case: StraightCase) -> NDArray[np.int64]:
-    """Class index for every row at 1 mm, ``UNKNOWN`` outside the named vertebrae and for supernumerary ones."""
-    s = case.volume.axis_mm("s")
-    classes = np.full(len(s), UNKNOWN, dtype=np.int64)
-    for vertebra in case.reference.vertebrae:
-        if vertebra.box is not None and vertebra.level in LEVEL_CLASSES:
-            rows = (s >= vertebra.box.s_inf) & (s <= vertebra.box.s_sup)
-            classes[rows] = LEVEL_CLASSES.index(vertebra.level)
-    return classes
+def named_column(case: StraightCase) -> NamedColumn:
+    """The bodies of a case and what they are called.
+
+    A phantom knows all of its bodies. In a real scan they are those that the network finds, as in use: named after the
+    reader's that lie there, and counted on where the reader did not go on.
+    """
+    known = [(v.box.s_inf, v.box.s_sup, _class(v.level)) for v in case.reference.vertebrae if v.box is not None]
+    known.sort()
+    if case.is_phantom or not known:
+        return _regular(known)
+    found = [(b.span.s_inferior_mm, b.span.s_superior_mm) for b in find_bodies(case.volume, body_maps(case.volume))]
+    names: list[int | None] = [None] * len(found)
+    for low, high, number in known:
+        distance = [abs(0.5 * (low + high) - 0.5 * (a + b)) for a, b in found]
+        if distance and min(distance) <= _MATCH_MM:
+            names[int(np.argmin(distance))] = number
+    at = [i for i, name in enumerate(names) if name is not None and name != UNKNOWN]
+    if len(at) < min(2, len(known)):
+        return _regular(known)
+    for i in range(len(found)):
+        if names[i] is None:
+            nearest = min(at, key=lambda j: abs(j - i))
+            number = int(names[nearest] or 0) + nearest - i
+            names[i] = number if 0 <= number < len(LEVEL_CLASSES) else UNKNOWN
+    return _regular(
+        [(low, high, int(n if n is not None else UNKNOWN)) for (low, high), n in zip(found, names, strict=True)]
+    )
 
 
-def _grid(s: NDArray[np.float64], shape: tuple[int, ...], scale: float, rng: np.random.Generator) -> torch.Tensor:
-    """Where every coarse voxel ``(rows, 28, 32)`` is read in the 2 mm volume; mirrored in r half of the time."""
-    step = STEP_MM / _FINE * scale
-    a = (np.arange(COARSE_A) - 12.0) * step + 24.0 + rng.normal(0.0, 1.5)
-    r = (np.arange(COARSE_R) - 15.5) * step * (-1.0 if rng.random() < 0.5 else 1.0) + 31.5 + rng.normal(0.0, 1.0)
-    tilt = rng.normal(0.0, 0.05)
-    grid = np.empty((len(s), COARSE_A, COARSE_R, 3), dtype=np.float32)
-    grid[..., 0] = r[None, None, :] * (2.0 / (shape[2] - 1)) - 1.0
-    grid[..., 1] = a[None, :, None] * (2.0 / (shape[1] - 1)) - 1.0
-    grid[..., 2] = (s[:, None, None] + tilt * (a[None, :, None] - 35.0)) * (2.0 / (shape[0] - 1)) - 1.0
-    return torch.from_numpy(grid)
+def _class(level: str | None) -> int:
+    return LEVEL_CLASSES.index(level) if level in LEVEL_CLASSES else UNKNOWN
+
+
+def _regular(bodies: Sequence[tuple[float, float, int]]) -> NamedColumn:
+    """The longest run of bodies that lie one level apart."""
+    steps = steps_between([(low, high) for low, high, _ in bodies])
+    starts = [0, *[i + 1 for i, step in enumerate(steps) if step != 1], len(bodies)]
+    start, stop = max(itertools.pairwise(starts), key=lambda run: run[1] - run[0])
+    run = bodies[start:stop]
+    return NamedColumn(
+        np.array([(low, high) for low, high, _ in run], dtype=np.float64).reshape(-1, 2),
+        np.array([number for _, _, number in run], dtype=np.int64),
+    )

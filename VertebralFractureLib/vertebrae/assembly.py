@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.spine.spine_volume import SpineVolume
-from VertebralFractureLib.vertebrae import naming
 from VertebralFractureLib.vertebrae.finding import FoundBody, find_bodies_in_their_planes
 from VertebralFractureLib.vertebrae.grading import grade_column, is_graded, measure_heights
 from VertebralFractureLib.vertebrae.level_assignment import LevelName
+from VertebralFractureLib.vertebrae.naming import name_bodies
 from VertebralFractureLib.vertebrae.oriented_box import oriented_box
 from VertebralFractureLib.vertebrae.trabecular import REASON_METAL, BodyCore, body_core, with_trabecular_hu
 from VertebralFractureLib.vertebrae.uncertainty import height_sd
@@ -60,8 +60,8 @@ def find_vertebrae(
     tell(0.0)
     bodies = find_bodies_in_their_planes(spine, weights_folder, lambda share: tell(0.7 * share), device)
     tell(0.7)
-    rows, log_p = naming.level_log_probability(spine, weights_folder, device)
-    names = naming.name_spans([body.span for body in bodies], rows, log_p)
+    extents = [(body.span.s_inferior_mm, body.span.s_superior_mm) for body in bodies]
+    names = name_bodies(spine, extents, weights_folder, device)
     tell(0.9)
     kept = [(body, name) for body, name in zip(bodies, names, strict=True) if name.level != "S1"]
     cores = [body_core(spine, body) for body, _ in kept]

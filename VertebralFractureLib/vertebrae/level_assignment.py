@@ -32,7 +32,7 @@ STATES: tuple[str, ...] = (*LEVELS, _SACRALIZED, _LAST_FREE)
 LEVEL_OF_STATE: tuple[str, ...] = (*LEVELS, "L5", "L4")
 KNOWN_FROM = 0.6
 """A name below this posterior is not told."""
-_EVIDENCE_WEIGHT = 0.3
+EVIDENCE_WEIGHT = 0.2
 """Neighboring vertebrae share most of what the network sees: their evidence is tempered before it is added up."""
 _SUPERNUMERARY, _MISSING = 0.02, 0.02
 """Prior of a T13 or L6, and of a missing T12 or sacralized L5; a few percent each in the literature on variants."""
@@ -52,14 +52,26 @@ class LevelName:
     probability: float
 
 
-def name_levels(
-    log_probability: FloatArray, steps: Sequence[int], evidence_weight: float = _EVIDENCE_WEIGHT
-) -> list[LevelName]:
-    """Names for vertebrae ordered caudal to cranial.
+def name_levels(log_probability: FloatArray, steps: Sequence[int]) -> list[LevelName]:
+    """Names for vertebrae ordered caudal to cranial, as far as they are known.
 
     Args:
         log_probability: ``(n, 25)`` log of the network's probability of ``LEVEL_CLASSES`` at each vertebra.
         steps: ``(n - 1)`` how many levels up the next vertebra is: 1, or more where the search left a hole.
+
+    Raises:
+        ValueError: when the two do not belong together.
+    """
+    names = likeliest_levels(log_probability, steps)
+    return [LevelName(name.level if name.probability >= KNOWN_FROM else None, name.probability) for name in names]
+
+
+def likeliest_levels(
+    log_probability: FloatArray, steps: Sequence[int], evidence_weight: float = EVIDENCE_WEIGHT
+) -> list[LevelName]:
+    """As ``name_levels``, but a level is always told, however small its probability.
+
+    Args:
         evidence_weight: what the opinion about one vertebra counts in the sum over all of them.
 
     Raises:
@@ -68,10 +80,7 @@ def name_levels(
     count = len(log_probability)
     if len(steps) != max(count - 1, 0):
         raise ValueError(f"{count} vertebrae have {max(count - 1, 0)} steps between them, not {len(steps)}.")
-    if count == 0:
-        return []
-    decoded = decode_levels(_state_evidence(log_probability * evidence_weight), steps)
-    return [LevelName(name.level if name.probability >= KNOWN_FROM else None, name.probability) for name in decoded]
+    return decode_levels(_state_evidence(log_probability * evidence_weight), steps) if count else []
 
 
 def decode_levels(evidence: FloatArray, steps: Sequence[int]) -> list[LevelName]:

@@ -1,7 +1,7 @@
-"""A 3D-to-1D network: from the coarse straight volume to the log-odds of every level at every 4 mm along the canal.
+"""From six coarse slices of every vertebra to the log-odds of its level.
 
-The cross section is squeezed to a vector per row, then dilated 1D convolutions look about 20 cm up and down. Imports
-torch: import this module inside functions only.
+Each slice is squeezed by convolutions, the six slices of a vertebra become one vector, and convolutions from vertebra
+to vertebra count up and down the column. Imports torch: import this module inside functions only.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
+from VertebralFractureLib.vertebrae.level_input import CHANNELS, LEVEL_CLASSES, ROWS_PER_CELL
 
 
 def _squeeze(inputs: int, outputs: int) -> nn.Sequential:
@@ -23,7 +23,6 @@ class _Residual(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation),
-            nn.GroupNorm(4, width),
             nn.SiLU(),
             nn.Dropout(0.1),
             nn.Conv1d(width, width, 1),
@@ -34,16 +33,19 @@ class _Residual(nn.Module):
 
 
 class LevelNetwork(nn.Module):
-    """``(n, 2, rows, 28, 32)`` to logits ``(n, 25, rows)`` over ``LEVEL_CLASSES``."""
+    """``(n, 3, cells * 6, 28, 32)`` and ``(n, cells)`` relative pitch to logits ``(n, 25, cells)``."""
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
-        self.sections = nn.Sequential(_squeeze(2, 16), _squeeze(16, 24), _squeeze(24, 32))
-        self.reduce = nn.Sequential(nn.Dropout(0.2), nn.Conv1d(32 * 4 * 4, width, 1), nn.SiLU())
-        self.along = nn.Sequential(*[_Residual(width, dilation) for dilation in (1, 2, 4, 8, 16, 2)])
+        self.sections = nn.Sequential(_squeeze(CHANNELS, 16), _squeeze(16, 24), _squeeze(24, 32))
+        self.reduce = nn.Sequential(nn.Dropout(0.2), nn.Conv1d(32 * 4 * 4 * ROWS_PER_CELL, width, 1), nn.SiLU())
+        self.size = nn.Conv1d(1, width, 1)
+        self.along = nn.Sequential(*[_Residual(width, dilation) for dilation in (1, 2, 4, 8, 1)])
         self.head = nn.Conv1d(width, len(LEVEL_CLASSES), 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, pitch: torch.Tensor) -> torch.Tensor:
         sections = self.sections(x)
-        flat = sections.permute(0, 1, 3, 4, 2).flatten(1, 3)
-        return torch.as_tensor(self.head(self.along(self.reduce(flat))))
+        count, width, rows = sections.shape[:3]
+        cells = sections.reshape(count, width, rows // ROWS_PER_CELL, ROWS_PER_CELL, -1)
+        flat = cells.permute(0, 1, 3, 4, 2).flatten(1, 3)
+        return torch.as_tensor(self.head(self.along(self.reduce(flat) + self.size(pitch[:, None]))))

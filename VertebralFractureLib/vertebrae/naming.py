@@ -1,12 +1,10 @@
-"""Run the level network on a straightened spine and name the bodies that were found.
+"""Run the level network on the bodies that were found in a straightened spine, and name them.
 
-A body's evidence is the network's mean log-probability over the rows of its core. Imports torch inside its functions
-only.
+Imports torch inside its functions only.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,20 +14,48 @@ from numpy.typing import NDArray
 from VertebralFractureLib.spine.spine_volume import SpineVolume
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
 from VertebralFractureLib.vertebrae.level_assignment import LevelName, name_levels
-from VertebralFractureLib.vertebrae.level_input import STEP_MM, level_input
-from VertebralFractureLib.vertebrae.sequence_search import Span
+from VertebralFractureLib.vertebrae.level_column import column_of, steps_between
+from VertebralFractureLib.vertebrae.level_input import (
+    LEVEL_CLASSES,
+    fine_rows,
+    fine_volume,
+    normalised,
+    relative_pitch,
+    sampled,
+    standard_places,
+)
 from VertebralFractureLib.weights import load_weights, restore
 
 FloatArray = NDArray[np.float64]
 
 WEIGHTS_NAME = "levels"
-_HOLE_FROM_MM = 14.0
+
+
+def name_bodies(
+    spine: SpineVolume,
+    extents_mm: Sequence[tuple[float, float]],
+    weights_folder: Path | None = None,
+    device: str = "cpu",
+) -> list[LevelName]:
+    """One name for each body, given the arc lengths of its lower and upper endplate, caudal to cranial.
+
+    A hole in the column counts the levels that fit into it. The network runs on ``device`` as torch names it.
+
+    Raises:
+        WeightsDamaged: when the weights are missing or damaged.
+    """
+    return name_levels(level_log_probability(spine, extents_mm, weights_folder, device), steps_between(extents_mm))
 
 
 def level_log_probability(
-    spine: SpineVolume, weights_folder: Path | None = None, device: str = "cpu"
-) -> tuple[FloatArray, FloatArray]:
-    """Arc length of the rows ``(n,)`` and log-probability of every level class ``(n, 25)`` there.
+    spine: SpineVolume,
+    extents_mm: Sequence[tuple[float, float]],
+    weights_folder: Path | None = None,
+    device: str = "cpu",
+) -> FloatArray:
+    """Log-probability of every level class for every body, ``(n, 25)``, each body by itself.
+
+    The network sees the column and its mirror image: left and right carry no level.
 
     Raises:
         WeightsDamaged: when the weights are missing or damaged.
@@ -38,41 +64,17 @@ def level_log_probability(
 
     from VertebralFractureLib.vertebrae.level_network import LevelNetwork
 
+    if not extents_mm:
+        return np.zeros((0, len(LEVEL_CLASSES)))
     weights = load_weights(WEIGHTS_NAME, weights_folder)
     network = LevelNetwork(int(weights.config["width"]))
     restore(network, weights)
     network.to(device)
-    picture = level_input(spine)
+    column = column_of(extents_mm)
+    picture = normalised(sampled(fine_volume(spine), fine_rows(column, spine.origin_mm[2]), *standard_places()))
+    pitch = to_tensor(relative_pitch(column.pitch_mm))
     with torch.inference_mode():
-        logits = network(to_tensor(picture)[None].to(device))[0]
-    log_p = to_array(torch.log_softmax(logits.double(), dim=0).T)
-    rows = spine.origin_mm[2] + 0.5 * (STEP_MM - 1.0) + STEP_MM * np.arange(len(log_p), dtype=np.float64)
-    return rows, log_p
-
-
-def name_spans(spans: Sequence[Span], rows: FloatArray, log_p: FloatArray) -> list[LevelName]:
-    """One name for each span, caudal to cranial; a hole in the column counts the levels that fit into it."""
-    evidence = [_evidence(span, rows, log_p) for span in spans]
-    steps = steps_between([(span.s_inferior_mm, span.s_superior_mm) for span in spans])
-    return name_levels(np.array(evidence).reshape(len(spans), log_p.shape[1]), steps)
-
-
-def steps_between(extents_mm: Sequence[tuple[float, float]]) -> list[int]:
-    """How many levels up each next vertebra is, from the arc lengths of their lower and upper endplates."""
-    return [_levels_up(below, above) for below, above in itertools.pairwise(extents_mm)]
-
-
-def _evidence(span: Span, rows: FloatArray, log_p: FloatArray) -> FloatArray:
-    middle = 0.5 * (span.s_inferior_mm + span.s_superior_mm)
-    near = np.abs(rows - middle) <= max(0.35 * (span.s_superior_mm - span.s_inferior_mm), STEP_MM / 2)
-    if not near.any():
-        near = np.abs(rows - middle) == np.abs(rows - middle).min()
-    return np.asarray(log_p[near].mean(axis=0))
-
-
-def _levels_up(below: tuple[float, float], above: tuple[float, float]) -> int:
-    gap = above[0] - below[1]
-    if gap < _HOLE_FROM_MM:
-        return 1
-    pitch = 0.5 * (above[1] - above[0] + below[1] - below[0]) + 5.0
-    return 1 + round((gap - 5.0) / pitch)
+        both = torch.stack([picture, picture.flip(-1)]).to(device)
+        logits = network(both, torch.stack([pitch, pitch]).to(device)).cpu()
+    log_p = to_array(torch.log_softmax(logits.double().mean(dim=0), dim=0).T)
+    return np.asarray(log_p[column.found])

@@ -20,7 +20,7 @@ from VertebralFractureLib.vertebrae.assembly import (
 )
 from VertebralFractureLib.vertebrae.grading import is_graded
 from VertebralFractureLib.vertebrae.level_assignment import LEVELS, STATES, LevelName, decode_levels, states_of
-from VertebralFractureLib.vertebrae.naming import steps_between
+from VertebralFractureLib.vertebrae.level_column import steps_between
 from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, Vertebra
 
 _NOT_SACRAL = -4.0

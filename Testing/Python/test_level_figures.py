@@ -1,0 +1,97 @@
+"""How names and their probabilities are judged: anchors, misleading names, reliability, and the weight of evidence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_vertebrae_training import FIRST, HEIGHT, LEVELS, PITCH, a_block_spine
+
+from VertebralFractureLib.training.evaluate_levels import (
+    NamedBody,
+    Opinion,
+    best_weight,
+    figures_of,
+    holds_anchor,
+    named,
+    stretches,
+)
+from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
+
+
+def a_body(true: str, likeliest: str, probability: float, stretch: int = 0) -> NamedBody:
+    return NamedBody("scan", stretch, True, true, likeliest, probability)
+
+
+def an_opinion(shift: int, share: float, stretch: int) -> Opinion:
+    """Four vertebrae, each judged to be ``shift`` levels further up than it is, with ``share`` of the probability."""
+    true = ("T9", "T8", "T7", "T6")
+    p = np.full((4, len(LEVEL_CLASSES)), (1.0 - share) / (len(LEVEL_CLASSES) - 1))
+    for i, level in enumerate(true):
+        p[i, LEVEL_CLASSES.index(level) - shift] = share
+    return Opinion("scan", 0, stretch, np.log(p), (1, 1, 1), true, False)
+
+
+def test_stretches_are_parts_of_the_scan_and_the_same_every_time() -> None:
+    case = a_block_spine()
+
+    first, again = stretches(case, 5), stretches(case, 5)
+
+    assert first[0] is case
+    for part, other in zip(first[1:], again[1:], strict=True):
+        offset = round(part.volume.origin_mm[2] - case.volume.origin_mm[2])
+        np.testing.assert_array_equal(part.volume.hu, case.volume.hu[offset : offset + part.volume.hu.shape[0]])
+        assert part.volume.hu.shape == other.volume.hu.shape
+        assert part.volume.hu.shape[0] < case.volume.hu.shape[0]
+
+
+def test_the_last_rib_is_an_anchor_only_with_the_vertebra_below_it() -> None:
+    case = a_block_spine()
+    low = FIRST + PITCH * LEVELS.index("T12")
+
+    def seen_from(s_mm: float) -> bool:
+        volume = case.volume
+        first = round(s_mm - volume.origin_mm[2])
+        part = volume.__class__(
+            volume.hu[first:], volume.inside[first:], (-64.0, -48.0, s_mm), volume.spacing_mm, volume.frame
+        )
+        return holds_anchor(case.__class__(**{**case.__dict__, "volume": part}))
+
+    assert seen_from(low - HEIGHT)
+    assert not seen_from(low + 2.0)
+    assert not seen_from(low - 5.0)
+
+
+def test_a_wrong_name_misleads_only_when_it_is_told_with_confidence() -> None:
+    bodies = [
+        a_body("L1", "L1", 0.99, 0),
+        a_body("T12", "L1", 0.95, 1),
+        a_body("T11", "T12", 0.7, 2),
+        a_body("T10", "T11", 0.4, 3),
+    ]
+
+    figures = figures_of(bodies)
+
+    assert (figures.told, figures.right) == (3, 1)
+    assert (figures.stretches_right, figures.stretches_wrong, figures.stretches_unnamed) == (1, 2, 1)
+    assert figures.stretches_misled == 1
+    assert figures.misled_interval[0] < 0.25 < figures.misled_interval[1]
+
+
+def test_reliability_sets_what_was_said_beside_what_was_right() -> None:
+    bodies = [a_body("L1", "L1", 0.95), a_body("T12", "T12", 0.93), a_body("T11", "T12", 0.91)]
+
+    known = [row for row in figures_of(bodies).reliability if row[2]]
+
+    assert len(known) == 1
+    low, high, count, said, right = known[0]
+    assert (low, high, count) == (0.9, 0.97, 3)
+    assert said == pytest.approx(0.93)
+    assert right == pytest.approx(2 / 3)
+
+
+def test_evidence_that_is_always_right_weighs_more_than_evidence_that_often_errs() -> None:
+    reliable = [an_opinion(0, 0.5, number) for number in range(10)]
+    unreliable = [an_opinion(number % 2, 0.5, number) for number in range(10)]
+
+    assert best_weight(reliable) > best_weight(unreliable)
+    assert all(body.right for body in named(reliable))

@@ -1,0 +1,91 @@
+"""A column of vertebrae cut into cells, one for each level from the lowest found body to the highest and a few beyond.
+
+Cells follow the vertebrae, not the millimeter: the next cell is the next level whatever its size, so that counting from
+an anchor is the same operation in a child and in a giant. A hole is given the cells of the levels that fit into it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+BEYOND = 2
+"""Cells supposed beyond either end: the sacrum or the first ribs show there although no body was found."""
+_HOLE_FROM_MM = 14.0
+_DISC_MM = 5.0
+_SHORTEST_END = 0.8
+"""An end cell lower than this share of its neighbor is drawn outward: the field of view has cut its body."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """Cells of a column, caudal to cranial.
+
+    Attributes:
+        borders_mm: ``(n + 1,)`` arc lengths, ascending; cell i lies between borders i and i + 1.
+        found: ``(m,)`` cell of each found body.
+    """
+
+    borders_mm: FloatArray
+    found: NDArray[np.intp]
+
+    @property
+    def pitch_mm(self) -> FloatArray:
+        """``(n,)`` length of every cell."""
+        return np.asarray(np.diff(self.borders_mm))
+
+    def rows_mm(self, count: int) -> FloatArray:
+        """``(n, count)`` arc lengths of the middles of ``count`` equal slices of every cell."""
+        share = (np.arange(count) + 0.5) / count
+        return np.asarray(self.borders_mm[:-1, None] + share[None] * self.pitch_mm[:, None])
+
+
+def steps_between(extents_mm: Sequence[tuple[float, float]]) -> list[int]:
+    """How many levels up each next vertebra is, from the arc lengths of their lower and upper endplates."""
+    return [_levels_up(below, above) for below, above in itertools.pairwise(extents_mm)]
+
+
+def column_of(extents_mm: Sequence[tuple[float, float]], steps: Sequence[int] | None = None) -> Column:
+    """The cells for bodies with these lower and upper endplates, caudal to cranial.
+
+    Args:
+        steps: how many levels up each next body is; None: what ``steps_between`` says.
+
+    Raises:
+        ValueError: without a body.
+    """
+    if not extents_mm:
+        raise ValueError("A column has at least one vertebra.")
+    borders = [extents_mm[0][0] - 0.5 * _DISC_MM]
+    found = [BEYOND]
+    steps = steps_between(extents_mm) if steps is None else steps
+    for (below, above), step in zip(itertools.pairwise(extents_mm), steps, strict=True):
+        if step == 1:
+            borders.append(0.5 * (below[1] + above[0]))
+        else:
+            borders += list(np.linspace(below[1] + 0.5 * _DISC_MM, above[0] - 0.5 * _DISC_MM, step))
+        found.append(found[-1] + step)
+    borders.append(extents_mm[-1][1] + 0.5 * _DISC_MM)
+    inner = np.array(borders)
+    pitch = np.diff(inner)
+    if len(pitch) > 1:
+        inner[0] = min(inner[0], inner[1] - _SHORTEST_END * pitch[1])
+        inner[-1] = max(inner[-1], inner[-2] + _SHORTEST_END * pitch[-2])
+        pitch = np.diff(inner)
+    outward = np.arange(1, BEYOND + 1)
+    whole = np.concatenate([inner[0] - outward[::-1] * pitch[0], inner, inner[-1] + outward * pitch[-1]])
+    return Column(whole, np.array(found, dtype=np.intp))
+
+
+def _levels_up(below: tuple[float, float], above: tuple[float, float]) -> int:
+    gap = above[0] - below[1]
+    if gap < _HOLE_FROM_MM:
+        return 1
+    pitch = 0.5 * (above[1] - above[0] + below[1] - below[0]) + _DISC_MM
+    return 1 + round((gap - _DISC_MM) / pitch)
