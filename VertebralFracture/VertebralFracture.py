@@ -190,7 +190,10 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
         scene = nodes.table.GetScene()
         if parameters.secondRun == REPLACE:
             for older in self.results(nodes.input_volume)[1:]:
-                replace_result(scene, older, nodes)
+                try:
+                    replace_result(scene, older, nodes)
+                except (ValueError, KeyError, TypeError) as error:
+                    logging.warning("An earlier result stays, because it cannot be read: %s", error)
         if parameters.threshold is not None:
             show_reading(scene, nodes, Reading(parameters.threshold, parameters.rule))
 

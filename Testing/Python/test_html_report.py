@@ -2,6 +2,7 @@
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,6 +12,7 @@ from correction_samples import WEDGE, a_column
 from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.cord import Centerline
 from VertebralFractureLib.correction import Correction, apply_correction, edits
+from VertebralFractureLib.report.html_pictures import probability_plot
 from VertebralFractureLib.report.html_report import report_to_html
 from VertebralFractureLib.report.privacy import nameless, voxels_sha256, without_identifiers
 from VertebralFractureLib.spine import straighten
@@ -94,6 +96,18 @@ def test_it_holds_the_overview_and_one_close_up_per_suspected_vertebra(a_text, a
     assert pictures[0] == b"\x89PNG overview"
     assert len(pictures) == 1 + len(a_corrected_report.suspected)
     assert all(picture.startswith(b"\x89PNG") for picture in pictures)
+
+
+def test_the_plot_shows_nothing_beyond_the_scored_vertebrae():
+    report = a_column()
+    ends = {index: replace(report.vertebrae[index], status="not_evaluable", reason="cut") for index in (0, 1, 8)}
+    cut = replace(report, vertebrae=tuple(ends.get(index, v) for index, v in enumerate(report.vertebrae)))
+
+    plots = [re.search(r'class="curve" points="([^"]+)"', probability_plot(one))[1] for one in (report, cut)]
+
+    drawn = [[float(point.split(",")[0]) for point in plot.split()] for plot in plots]
+    assert len(drawn[1]) == len(cut.judged_sequence.positions_mm) < len(drawn[0])
+    assert set(drawn[1]) < set(drawn[0]), "the same positions stand at the same places"
 
 
 def test_it_says_what_the_model_and_what_the_reader_said(a_text, a_corrected_report):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from correction_samples import a_column
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.cli.table import report_table
@@ -162,3 +163,21 @@ def test_a_verdict_of_the_reader_does_not_touch_the_models_answer(a_report):
     again = report_from_json(report_to_json(changed))
 
     assert (again.vertebrae[0].grade, again.vertebrae[0].reader.grade) == (2, 0)
+
+
+def test_only_the_stretch_of_scored_vertebrae_is_drawn():
+    report = a_column()
+    unscored = [replace(report.vertebrae[at], status="not_evaluable", reason="cut") for at in (0, -1)]
+    cut = replace(report, vertebrae=(unscored[0], *report.vertebrae[1:-1], unscored[1]))
+    low, high = cut.vertebrae[1].extent_mm[0], cut.vertebrae[-2].extent_mm[1]
+
+    assert cut.judged_mm == (low, high)
+    judged = cut.judged_sequence
+    assert judged.positions_mm == tuple(s for s in report.sequence.positions_mm if low <= s <= high)
+    assert judged.probability == tuple(
+        p for s, p in zip(report.sequence.positions_mm, report.sequence.probability, strict=True) if low <= s <= high
+    )
+    assert 0 < len(judged.positions_mm) < len(report.sequence.positions_mm)
+    nothing = replace(report, vertebrae=())
+    assert nothing.judged_mm is None
+    assert nothing.judged_sequence.positions_mm == ()

@@ -73,11 +73,14 @@ def png(canvas: Canvas) -> bytes:
 
 
 def probability_plot(report: SpineReport) -> str:
-    """SVG of the probability along the spine, cranial on the left as one reads, with the vertebrae's names below."""
-    sequence, threshold = report.sequence, report.scan.decision_threshold
+    """SVG of the probability along the spine, cranial on the left as one reads, with the vertebrae's names below.
+
+    The curve is drawn between the first and the last scored vertebra.
+    """
+    sequence, threshold = report.judged_sequence, report.scan.decision_threshold
     if len(sequence.positions_mm) < 2:
         return ""
-    first, last = sequence.positions_mm[0], sequence.positions_mm[-1]
+    first, last = report.sequence.positions_mm[0], report.sequence.positions_mm[-1]
 
     def x(position: float) -> float:
         return _LEFT + (last - position) / (last - first) * (_PLOT_WIDTH - _LEFT - _RIGHT)

@@ -223,7 +223,7 @@ def _strip(canvas: Canvas, panel: SagittalPanel, report: SpineReport) -> None:
         canvas.text(f"{value:g}", x, top + height + 14, 15, _QUIET, anchor="center")
     x = left + threshold * _STRIP_WIDTH
     canvas.dashed((x, top), (x, top + height), _QUIET)
-    sequence = report.sequence
+    sequence = report.judged_sequence
     if len(sequence.positions_mm) < 2:
         return
     s = np.array(sequence.positions_mm)

@@ -196,6 +196,25 @@ class SpineReport:
         return tuple(v for v in self.vertebrae if is_suspected(v, self.scan.decision_threshold))
 
     @property
+    def judged_mm(self) -> tuple[float, float] | None:
+        """Arc length from the lowest endplate of the scored vertebrae to the highest; None where none is scored.
+
+        Beyond it lie the sacrum, the neck and what the field of view cuts: the model answers there too, but was never
+        taught to, so that nothing is drawn of it.
+        """
+        ends = [end for vertebra in self.vertebrae if vertebra.status == "scored" for end in vertebra.extent_mm]
+        return (min(ends), max(ends)) if ends else None
+
+    @property
+    def judged_sequence(self) -> ReportedSequence:
+        """The sequence within ``judged_mm``: what may be drawn."""
+        judged = self.judged_mm
+        rows = zip(self.sequence.positions_mm, self.sequence.probability, self.sequence.uncertainty, strict=True)
+        kept = [row for row in rows if judged is not None and judged[0] <= row[0] <= judged[1]]
+        positions, probability, uncertainty = zip(*kept, strict=True) if kept else ((), (), ())
+        return ReportedSequence(positions, probability, uncertainty)
+
+    @property
     def headline(self) -> str:
         """One line for a person, for example "2 fractures suspected, T8 and L1; 14 scored, 1 not evaluable"."""
         if self.status == NOT_EVALUABLE:

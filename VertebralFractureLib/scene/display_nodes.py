@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from VertebralFractureLib.report.palette import GROUPS, Color, probability_color
+from VertebralFractureLib.scene.table_nodes import JUDGED_PROBABILITY
 
+NOT_JUDGED = -0.01
+"""In place of a probability where no vertebra was scored: one step below 0, with a color of its own."""
 _STEPS = 101
+_NOT_JUDGED_COLOR = (0.62, 0.64, 0.66)
 _CURVE_COLOR = (0.84, 0.19, 0.15)
 _THRESHOLD_COLOR = (0.45, 0.45, 0.45)
 
@@ -17,21 +21,22 @@ def add_grade_colors(scene: Any, name: str) -> Any:
 
 
 def add_probability_colors(scene: Any, name: str, threshold: float) -> Any:
-    """``vtkMRMLColorTableNode`` over probabilities 0 to 1 in steps of a hundredth; warm from ``threshold`` on."""
+    """``vtkMRMLColorTableNode`` over ``NOT_JUDGED`` and 0 to 1 in steps of a hundredth; warm from ``threshold`` on."""
     return _add_color_table(scene, name, _probability_entries(threshold))
 
 
 def set_probability_colors(node: Any, threshold: float) -> None:
     """Move the warm colors of such a node to begin at another threshold."""
     was_modifying = node.StartModify()
-    for index, (words, color) in enumerate(_probability_entries(threshold)):
+    # A scene of an earlier version has no color for what was not judged.
+    for index, (words, color) in enumerate(_probability_entries(threshold)[-node.GetNumberOfColors() :]):
         node.SetColor(index, words, *color, 1.0)
     node.EndModify(was_modifying)
 
 
 def _probability_entries(threshold: float) -> list[tuple[str, Color]]:
     shares = [index / (_STEPS - 1) for index in range(_STEPS)]
-    return [(f"{share:.2f}", probability_color(share, threshold)) for share in shares]
+    return [("not judged", _NOT_JUDGED_COLOR), *((f"{p:.2f}", probability_color(p, threshold)) for p in shares)]
 
 
 def _add_color_table(scene: Any, name: str, entries: list[tuple[str, Color]]) -> Any:
@@ -51,7 +56,7 @@ def add_chart(scene: Any, sequence_table: Any, name: str) -> tuple[Any, Any, Any
     chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{name} chart")
     lines = []
     for column, line_name, color, style in (
-        ("probability", name, _CURVE_COLOR, slicer.vtkMRMLPlotSeriesNode.LineStyleSolid),
+        (JUDGED_PROBABILITY, name, _CURVE_COLOR, slicer.vtkMRMLPlotSeriesNode.LineStyleSolid),
         ("threshold", "Threshold", _THRESHOLD_COLOR, slicer.vtkMRMLPlotSeriesNode.LineStyleDash),
     ):
         series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", line_name)

@@ -15,6 +15,7 @@ import vtk
 from VertebralFractureLib.cord import Centerline
 from VertebralFractureLib.report.palette import VertebraGroup, group_of
 from VertebralFractureLib.report.spine_report import Point, ReportedCenterline, ReportedVertebra, SpineReport
+from VertebralFractureLib.scene.display_nodes import NOT_JUDGED
 from VertebralFractureLib.spine import SpineFrame
 from VertebralFractureLib.vertebrae.vertebra import STATUS_SCORED
 
@@ -73,13 +74,15 @@ def fill_centerline_node(node: Any, report: SpineReport, colors: Any) -> None:
     along = _arc_lengths(report.centerline)
     if report.sequence.positions_mm and colors is not None and along is not None:
         values = np.interp(along, report.sequence.positions_mm, report.sequence.probability)
+        low, high = report.judged_mm or (np.inf, -np.inf)
+        values[(along < low) | (along > high)] = NOT_JUDGED
         _measure(node, PROBABILITY_MEASUREMENT, values.tolist())
         display = node.GetDisplayNode()
         if display is not None and display.GetColorNodeID() != colors.GetID():
             display.SetAndObserveColorNodeID(colors.GetID())
             display.SetActiveScalar(PROBABILITY_MEASUREMENT, vtk.vtkAssignAttribute.POINT_DATA)
             display.SetScalarRangeFlag(display.UseManualScalarRange)
-            display.SetScalarRange(0.0, 1.0)
+            display.SetScalarRange(NOT_JUDGED, 1.0)
             display.SetScalarVisibility(True)
     node.EndModify(was_modifying)
 

@@ -20,7 +20,11 @@ def replace_result(scene: Any, older: SceneNodes, newer: SceneNodes) -> None:
 
     Verdicts that were given as corrections go over by their place in the patient; the reader's other corrections belong
     to the answer that is replaced and go with it.
+
+    Raises:
+        ValueError: when ``older`` is damaged or was written by a newer version; both stay as they were then.
     """
+    verdicts = read_correction(scene, older).correction.verdicts
     source, target = older.table.GetTable(), newer.table.GetTable()
     rows = {source.GetColumnByName("label").GetValue(row): row for row in range(source.GetNumberOfRows())}
     grades, comments = (source.GetColumnByName(name) for name in _VERDICT_COLUMNS)
@@ -30,7 +34,6 @@ def replace_result(scene: Any, older: SceneNodes, newer: SceneNodes) -> None:
             for name in _VERDICT_COLUMNS:
                 target.GetColumnByName(name).SetValue(row, source.GetColumnByName(name).GetValue(former))
     newer.table.Modified()
-    verdicts = read_correction(scene, older).correction.verdicts
     if verdicts:
         given = Correction(verdicts=verdicts)
         show_correction(scene, newer, replace(read_correction(scene, newer), correction=given))

@@ -39,7 +39,7 @@ def show_correction(scene: Any, nodes: SceneNodes, corrected: CorrectedReport) -
     if nodes.centerline is not None:
         fill_centerline_node(nodes.centerline, report, nodes.probability_colors)
     if nodes.sequence is not None and read_sequence_table(nodes.sequence) != report.sequence:
-        fill_sequence_table(nodes.sequence, report.sequence, reading.threshold)
+        fill_sequence_table(nodes.sequence, report)
     if nodes.landmarks is not None:
         fill_landmarks_node(nodes.landmarks, report.vertebrae)
     if nodes.straight_points is not None and nodes.transform is not None:

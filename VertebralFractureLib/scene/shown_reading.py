@@ -17,7 +17,7 @@ from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFractureLib.scene.display_nodes import put_into_folder, set_probability_colors
 from VertebralFractureLib.scene.markups_nodes import add_group_node, fill_group_node
 from VertebralFractureLib.scene.scene_nodes import SceneNodes, nodes_of, refresh_colors
-from VertebralFractureLib.scene.table_nodes import show_in_vertebra_table, show_threshold
+from VertebralFractureLib.scene.table_nodes import show_in_sequence_table, show_in_vertebra_table
 
 _READING_ATTRIBUTE = roles.ATTRIBUTE_PREFIX + "reading"
 
@@ -63,7 +63,7 @@ def show_reading(scene: Any, nodes: SceneNodes, reading: Reading) -> SpineReport
     if shown.status == EVALUABLE:
         _show_groups(scene, nodes, shown)
     if nodes.sequence is not None:
-        show_threshold(nodes.sequence, reading.threshold)
+        show_in_sequence_table(nodes.sequence, shown)
     if nodes.probability_colors is not None:
         set_probability_colors(nodes.probability_colors, reading.threshold)
         refresh_colors(nodes)

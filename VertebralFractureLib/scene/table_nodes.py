@@ -73,6 +73,7 @@ _ARRAYS = {_TEXT: vtk.vtkStringArray, _NUMBER: vtk.vtkDoubleArray, _WHOLE: vtk.v
 _MISSING_WHOLE = -1
 _THE_SCAN = 0
 _THRESHOLD = "threshold"
+JUDGED_PROBABILITY = "judged_probability"
 
 Cells = dict[str, Any]
 
@@ -99,21 +100,25 @@ def show_in_vertebra_table(node: Any, shown: SpineReport) -> None:
     _replace_columns(node, SHOWN_COLUMNS, rows or [{}] * node.GetTable().GetNumberOfRows())
 
 
-def fill_sequence_table(node: Any, sequence: ReportedSequence, threshold: float) -> None:
+def fill_sequence_table(node: Any, report: SpineReport) -> None:
     """One row per position along the centerline, caudal first, in place of what was there."""
+    sequence = report.sequence
     was_modifying = node.StartModify()
     node.RemoveAllColumns()
     values = zip(sequence.positions_mm, sequence.probability, sequence.uncertainty, strict=True)
     names = [name for name, _ in SEQUENCE_COLUMNS]
     _fill(node, SEQUENCE_COLUMNS, [dict(zip(names, row, strict=True)) for row in values])
-    show_threshold(node, threshold)
+    show_in_sequence_table(node, report)
     node.EndModify(was_modifying)
 
 
-def show_threshold(node: Any, threshold: float) -> None:
-    """Write the threshold into its own column, from which the chart draws its line."""
-    rows = [{_THRESHOLD: threshold}] * node.GetTable().GetNumberOfRows()
-    _replace_columns(node, ((_THRESHOLD, _NUMBER),), rows)
+def show_in_sequence_table(node: Any, shown: SpineReport) -> None:
+    """Write the columns that the chart draws: the threshold, and the probability where vertebrae were scored."""
+    judged = dict(zip(shown.judged_sequence.positions_mm, shown.judged_sequence.probability, strict=True))
+    positions = shown.sequence.positions_mm
+    _replace_columns(node, ((_THRESHOLD, _NUMBER),), [{_THRESHOLD: shown.scan.decision_threshold}] * len(positions))
+    rows = [{JUDGED_PROBABILITY: judged.get(position)} for position in positions]
+    _replace_columns(node, ((JUDGED_PROBABILITY, _NUMBER),), rows)
 
 
 def read_sequence_table(node: Any) -> ReportedSequence:

@@ -142,7 +142,7 @@ def missing_nodes_steps(
     yield 0.55
     if roles.SEQUENCE not in made:
         sequence = made[roles.SEQUENCE] = scene.AddNewNodeByClass("vtkMRMLTableNode", "Probability along the spine")
-        fill_sequence_table(sequence, report.sequence, threshold)
+        fill_sequence_table(sequence, report)
         made[roles.SERIES], made[roles.THRESHOLD_SERIES], made[roles.CHART] = add_chart(
             scene, sequence, "Fracture probability"
         )

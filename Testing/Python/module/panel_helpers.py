@@ -16,6 +16,9 @@ LINE = tuple((0.0, round(math.sin(s / 30.0), 6), float(s)) for s in range(0, 85,
 SECRET_NAME, SECRET_UID, SECRET_FOLDER = "Doe^Jane 19450101", "1.2.840.99999.7.7", "private_patients"
 """What may be in no file that is handed on: a patient's name, an identifier, and a folder of the user's."""
 
+VERDICTS = ("none", "agrees", "no fracture", "grade 0", "grade 1", "grade 2", "grade 3", "not judged")
+"""The choices of the panel, in their order."""
+
 
 def until(condition, seconds=90.0):
     """Let Qt work until ``condition`` holds."""
@@ -79,3 +82,15 @@ def chosen_points(scene):
         for place in range(node.GetNumberOfControlPoints())
         if node.GetNthControlPointSelected(place)
     ]
+
+
+def choose(widget, label):
+    labels = [row[0] for row in cells(widget.ui.vertebraTable)]
+    widget.ui.vertebraTable.cellClicked.emit(labels.index(label), 0)
+
+
+def judge(widget, label, verdict, comment=""):
+    choose(widget, label)
+    widget.ui.verdictSelector.setCurrentIndex(VERDICTS.index(verdict))
+    widget.ui.commentEdit.text = comment
+    widget.ui.verdictButton.click()

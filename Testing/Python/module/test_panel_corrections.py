@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import slicer
-from panel_helpers import cells, detect, panel_state, until
+from panel_helpers import VERDICTS, cells, choose, detect, judge, panel_state, until
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.correction import corrected_from_json, edits
@@ -13,25 +13,11 @@ from VertebralFractureLib.scene.markups_nodes import control_points
 from VertebralFractureLib.scene.scene_file import import_mrb
 from VertebralFracturePanel import export_section
 
-VERDICTS = ("none", "agrees", "no fracture", "grade 0", "grade 1", "grade 2", "grade 3", "not judged")
-
 
 @pytest.fixture
 def a_result(widget, a_ct, a_successful_worker):  # noqa: ARG001
     detect(widget)
     return find_results(slicer.mrmlScene)[0]
-
-
-def choose(widget, label):
-    labels = [row[0] for row in cells(widget.ui.vertebraTable)]
-    widget.ui.vertebraTable.cellClicked.emit(labels.index(label), 0)
-
-
-def judge(widget, label, verdict, comment=""):
-    choose(widget, label)
-    widget.ui.verdictSelector.setCurrentIndex(VERDICTS.index(verdict))
-    widget.ui.commentEdit.text = comment
-    widget.ui.verdictButton.click()
 
 
 def reader_column(widget):

@@ -1,10 +1,15 @@
 """A result in the scene: it follows the reader's threshold and rule, leads the views, and goes without a trace."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import slicer
 from panel_helpers import content
 
+from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.report.spine_report import ReportedSequence
 from VertebralFractureLib.scene import (
     find_results,
     load_mrb,
@@ -65,16 +70,47 @@ def test_a_grade_that_nobody_had_gets_a_point_list_in_the_same_folder(scene, nod
 
 def test_the_threshold_reaches_headline_colors_and_chart(scene, nodes):
     before = [0.0] * 4
-    nodes.probability_colors.GetColor(10, before)
+    nodes.probability_colors.GetColor(11, before)
 
     shown = show_reading(scene, nodes, Reading(0.1))
 
     after = [0.0] * 4
-    nodes.probability_colors.GetColor(10, after)
+    nodes.probability_colors.GetColor(11, after)
     assert shown.headline.startswith("2 fractures suspected, T12 and L1")
     assert nodes.table.GetAttribute("VertebralFracture.headline") == shown.headline
     assert after[0] > before[0] + 0.3, "0.10 is at the threshold now, so it has a warm color"
     assert nodes.sequence.GetTable().GetColumnByName("threshold").GetValue(0) == 0.1
+
+
+def test_what_the_model_says_beyond_the_scored_vertebrae_is_kept_and_not_drawn(scene, a_ct, a_report, a_spine):
+    line, high = a_report.centerline, (0.99,) * 15
+    positions = tuple(float(s) for s in range(0, 90, 6))
+    loud = replace(a_report, sequence=ReportedSequence(positions, high, (0.0,) * 15))
+
+    nodes = write_scene(loud, None, a_spine, scene, a_ct)
+
+    low, top = loud.judged_mm
+    assert low < top < 84.0
+    inside = [low <= s <= top for s in positions]
+    table = nodes.sequence.GetTable()
+    drawn = [table.GetColumnByName(nodes.series.GetYColumnName()).GetValue(row) for row in range(len(positions))]
+    assert [not math.isnan(value) for value in drawn] == inside
+    assert read_report(scene, nodes).sequence == loud.sequence
+    points = nodes.centerline.GetCurveWorld().GetPointData().GetScalars()
+    along = Centerline(np.array(line.points_ras), np.array(line.confidence)).point_arc_lengths_mm
+    colors = nodes.probability_colors.GetLookupTable()
+    display = nodes.centerline.GetDisplayNode()
+    assert display.GetScalarRange() == (-0.01, 1.0)
+    assert nodes.probability_colors.GetColorName(0) == "not judged"
+    measured = next(
+        nodes.centerline.GetNthMeasurement(n).GetControlPointValues()
+        for n in range(nodes.centerline.GetNumberOfMeasurements())
+        if nodes.centerline.GetNthMeasurement(n).GetName() == "fracture probability"
+    )
+    values = [measured.GetValue(n) for n in range(measured.GetNumberOfValues())]
+    assert values == [pytest.approx(0.99) if low <= s <= top else -0.01 for s in along]
+    assert points.GetNumberOfTuples() > len(values)
+    assert colors.GetNumberOfTableValues() == 102
 
 
 def test_the_reading_survives_a_saved_scene(scene, nodes, tmp_path, a_report):

@@ -1,0 +1,100 @@
+"""A saved scene comes back: of this version, of the first one, and of one that this version cannot read."""
+
+from pathlib import Path
+
+import pytest
+import slicer
+from panel_helpers import cells, detect, judge, panel_state
+from PySide6.QtWidgets import QApplication
+
+from VertebralFractureLib.report.spine_report import REVISION
+from VertebralFractureLib.scene import find_results, save_mrb
+from VertebralFractureLib.scene.corrected_scene import read_correction
+from VertebralFractureLib.scene.scene_file import import_mrb
+
+FIRST_VERSION = Path(__file__).parents[1] / "first_version" / "scene.mrb"
+FROM_THE_FUTURE = {"revision": str(REVISION + 1), "moonPhase": "waning"}
+
+
+@pytest.fixture
+def load(widget, scene):
+    """Close what is open and load a file, as *File > Add Data* does; the panel chooses its volume."""
+    application = slicer.vtkSlicerApplicationLogic()
+
+    def run(path):
+        scene.Clear()
+        application.SetMRMLScene(scene)
+        import_mrb(scene, application, path)
+        widget.ui.inputSelector.setCurrentNode(find_results(scene)[-1].input_volume)
+        QApplication.processEvents()
+
+    return run
+
+
+def test_a_scene_of_the_first_version_is_shown_in_full_and_editing_goes_on(widget, scene, load, tmp_path):
+    load(FIRST_VERSION)
+    assert len(cells(widget.ui.vertebraTable)) == 9
+    assert "1 fracture suspected, T12" in widget.ui.headlineLabel.text
+    assert read_correction(scene, widget.view.nodes).shown.vertebrae[2].reader.comment == "seen in the first version"
+
+    judge(widget, "T12", "no fracture")
+    widget.ui.thresholdSlider.value = 0.9
+    before = panel_state(widget)
+    save_mrb(scene, tmp_path / "again.mrb")
+    load(tmp_path / "again.mrb")
+
+    assert panel_state(widget) == before
+    corrected = read_correction(scene, widget.view.nodes)
+    assert [verdict.verdict.verdict for verdict in corrected.correction.verdicts] == ["rejected"]
+    assert corrected.shown.vertebrae[2].reader.comment == "seen in the first version"
+    judge(widget, "T11", "no fracture")
+    assert len(read_correction(scene, widget.view.nodes).correction.verdicts) == 2
+
+
+@pytest.fixture
+def a_scene_from_the_future(widget, scene, load, tmp_path):
+    load(FIRST_VERSION)
+    table = find_results(scene)[0].table
+    for name, value in FROM_THE_FUTURE.items():
+        table.SetAttribute(f"VertebralFracture.{name}", value)
+    table.AddColumn().SetName("aura")
+    save_mrb(scene, tmp_path / "future.mrb")
+    load(tmp_path / "future.mrb")
+    return widget
+
+
+def is_whole(scene):
+    table = find_results(scene)[0].table
+    kept = {name: table.GetAttribute(f"VertebralFracture.{name}") for name in FROM_THE_FUTURE}
+    return kept == FROM_THE_FUTURE and table.GetTable().GetColumnByName("aura") is not None
+
+
+def test_a_scene_of_a_newer_version_is_refused_in_words_and_nothing_in_it_is_lost(
+    a_scene_from_the_future, scene, load, tmp_path
+):
+    ui = a_scene_from_the_future.ui
+
+    assert "newer version of VertebralFracture" in ui.headlineLabel.text
+    assert "update VertebralFracture to open it" in ui.headlineLabel.text
+    assert ui.vertebraTable.rowCount == 0
+    assert not ui.removeButton.enabled
+    assert not ui.exportSceneButton.enabled
+    assert ui.detectButton.enabled
+
+    for button in (ui.nextButton, ui.ownReadingButton, ui.levelsUpButton, ui.undoEditButton, ui.sideBySideButton):
+        button.click()
+    save_mrb(scene, tmp_path / "again.mrb")
+    load(tmp_path / "again.mrb")
+
+    assert is_whole(scene)
+
+
+@pytest.mark.usefixtures("a_successful_worker")
+def test_detecting_again_does_not_replace_what_this_version_cannot_read(a_scene_from_the_future, scene):
+    a_scene_from_the_future.ui.secondRunSelector.setCurrentIndex(1)
+
+    detect(a_scene_from_the_future)
+
+    assert len(find_results(scene)) == 2
+    assert is_whole(scene)
+    assert a_scene_from_the_future.ui.headlineLabel.text.startswith("1 fracture suspected, T12")
