@@ -154,7 +154,10 @@ def a_spine_result(widget, a_spine_ct, a_successful_worker):  # noqa: ARG001
 
 @pytest.fixture
 def a_worker(tmp_path, monkeypatch):
-    """Give the source of a worker that runs in place of the real one, with ``request`` and ``say`` at hand."""
+    """Give the source of a worker that runs in place of the real one, with ``request`` and ``say`` at hand.
+
+    Exports are made by the real one.
+    """
     from VertebralFracturePanel import detection_run
 
     head = """
@@ -172,11 +175,16 @@ def a_worker(tmp_path, monkeypatch):
             sys.path.insert(0, ROOT)
             import resident_stand_in
             sys.exit(resident_stand_in.serve(request))
+        if request.get("export"):
+            sys.path.insert(0, PROJECT)
+            from VertebralFractureLib.worker import main
+            sys.exit(main(Path(sys.argv[1])))
     """
     obedience = "threading.Thread(target=end, daemon=True).start()\n"
 
     def install(body, obeys=True):
-        source = f"ROOT = {str(Path(__file__).resolve().parent)!r}\n" + textwrap.dedent(head)
+        here = Path(__file__).resolve()
+        source = f"ROOT, PROJECT = {str(here.parent)!r}, {str(here.parents[3])!r}\n" + textwrap.dedent(head)
         source += (obedience if obeys else "") + textwrap.dedent(body)
         (tmp_path / "fast_worker.py").write_text(source, encoding="utf-8")
         monkeypatch.setattr(detection_run, "WORKER_MODULE", "fast_worker")
@@ -279,27 +287,14 @@ def a_named_ct(a_ct, tmp_path):
 
 @pytest.fixture
 def a_named_result(widget, a_named_ct, a_successful_worker):  # noqa: ARG001
-    """The worker that answers at once has detected; exports go through the true one."""
     widget.ui.inputSelector.setCurrentNode(a_named_ct)
     detect(widget)
     return find_results(slicer.mrmlScene)[0]
 
 
 @pytest.fixture
-def the_true_worker(monkeypatch, project_folder):
-    from VertebralFracturePanel import detection_run
-
-    def back():
-        monkeypatch.setattr(detection_run, "WORKER_MODULE", "VertebralFractureLib.worker")
-        monkeypatch.setattr(detection_run, "LIBRARY_FOLDER", project_folder)
-
-    return back
-
-
-@pytest.fixture
-def export(widget, a_named_result, chosen, the_true_worker, tmp_path):  # noqa: ARG001
+def export(widget, a_named_result, chosen, tmp_path):  # noqa: ARG001
     """Press the button that belongs to a file's ending, and wait."""
-    the_true_worker()
     buttons = {
         ".csv": widget.ui.exportTableButton,
         ".json": widget.ui.exportReportButton,

@@ -281,7 +281,7 @@ def test_reloading_the_module_for_development_takes_the_panel_and_the_library_al
 
 
 @pytest.mark.usefixtures("a_spine_ct", "a_successful_worker")
-def test_two_thousand_random_actions_raise_nothing(widget, scene, add_volume, add_spine_volume, monkeypatch):
+def test_two_thousand_random_actions_raise_nothing(widget, scene, add_volume, add_spine_volume, monkeypatch, chosen):
     raised = []
     monkeypatch.setattr(sys, "excepthook", lambda kind, error, _trace: raised.append(f"{kind.__name__}: {error}"))
     monkeypatch.setattr(module.logging, "error", lambda words, *_: raised.append(words))
@@ -364,10 +364,21 @@ def test_two_thousand_random_actions_raise_nothing(widget, scene, add_volume, ad
                 ui.spacingSelector.setCurrentIndex(rng.randrange(4)),
             ),
         ),
+        "export": (
+            3,
+            lambda: (
+                chosen.update(name=rng.choice(("a.csv", "a.json", "a.html", "a.mrb", "", "missing/a.csv"))),
+                rng.choice((ui.exportTableButton, ui.exportReportButton, ui.exportSceneButton)).click(),
+            ),
+        ),
+        "pictures": (1, lambda: (chosen.update(name="."), ui.exportPicturesButton.click())),
+        "cancel the export": (1, ui.cancelExportButton.click),
+        "identifiers": (1, ui.identifiersCheckBox.click),
         "leave and enter": (2, lambda: (widget.exit(), widget.enter())),
     }
     actions.update(random_edits(widget, scene, rng))
     names, weights = list(actions), [weight for weight, _ in actions.values()]
+    widget.view.exportSection.openViews = list
     done = []
 
     for name in rng.choices(names, weights, k=2000):

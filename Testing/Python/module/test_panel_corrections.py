@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import slicer
-from panel_helpers import VERDICTS, cells, choose, detect, judge, panel_state, until
+from panel_helpers import cells, choose, detect, judge, panel_state, until
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.correction import corrected_from_json, edits

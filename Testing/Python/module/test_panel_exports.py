@@ -233,8 +233,7 @@ def test_the_page_is_one_file_with_pictures_as_it_is_read(export, widget):
     assert "https://" not in page
 
 
-def test_a_script_exports_too_and_a_wrong_ending_is_refused(widget, a_named_result, the_true_worker, tmp_path):
-    the_true_worker()
+def test_a_script_exports_too_and_a_wrong_ending_is_refused(widget, a_named_result, tmp_path):
     for name in ("a.csv", "a.json", "a.html", "a.mrb"):
         widget.logic.exportResult(a_named_result, tmp_path / name)
         assert (tmp_path / name).is_file()
