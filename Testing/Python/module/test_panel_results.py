@@ -1,5 +1,7 @@
 """What a person does with a result: choose vertebrae, change how it is read, show, export, remove, save and load it."""
 
+from dataclasses import replace
+
 import pytest
 import slicer
 from panel_helpers import cells, chosen_points, content, detect, panel_state, until
@@ -9,6 +11,7 @@ from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.scene import find_results, read_report, save_mrb
 from VertebralFractureLib.scene.scene_file import import_mrb
+from VertebralFracturePanel.results_table import hoverText
 from VertebralFracturePanel.side_by_side import LAYOUT_ID, STRAIGHT_VIEW
 
 
@@ -77,6 +80,17 @@ def test_hovering_tells_heights_and_why(widget):
     assert "Probability 0.93 ± 0.05; suspected from 0.50" in tips[1]
     assert "Grade 2 (moderate), wedge, height loss 31%" in tips[1]
     assert "not evaluable, cut by the field of view" in tips[0]
+
+
+def test_hovering_tells_how_sure_a_height_is_and_why_there_are_no_hu(a_report):
+    measured = replace(a_report.vertebrae[1], height_sd_mm=0.52, height_loss_sd=0.04, trabecular_reason="fractured")
+
+    tip = hoverText(measured, 0.5)
+
+    assert "posterior 26.0 mm, each ± 0.5" in tip
+    assert "height loss 31% ± 4%" in tip
+    assert "Inside of the body: no HU, fractured" in tip
+    assert "±" not in hoverText(replace(a_report.vertebrae[1], uncertainty=None), 0.5)
 
 
 def test_threshold_and_rule_act_at_once_and_the_models_answer_stays(widget, scene, a_result, a_report):
