@@ -118,6 +118,8 @@ def a_core(mean: float = 130.0, metal: float = 0.0, dense: float = 0.0) -> BodyC
         (a_vertebra(grade=2), a_core(), "fractured or suspected of it"),
         (a_vertebra(), a_core(metal=0.2), "implant or cement"),
         (a_vertebra(complete=False), a_core(), "not wholly inside the scan"),
+        (a_vertebra(reason="low confidence"), a_core(), "low confidence"),
+        (a_vertebra(level="C7", grade=None, reason="level not scored"), a_core(mean=230.0), None),
         (a_vertebra(), a_core(dense=0.14), "sclerotic or degenerated"),
         (a_vertebra(), a_core(mean=230.0), "sclerotic or degenerated"),
     ],

@@ -111,6 +111,8 @@ def _why_not(vertebra: Vertebra, core: BodyCore) -> str | None:
         return "not wholly inside the scan"
     if core.holds_metal:
         return REASON_METAL
+    if vertebra.reason is not None and is_graded(vertebra.level):
+        return vertebra.reason
     if vertebra.grade:
         return REASON_FRACTURED
     return REASON_DEGENERATED if core.dense_share > _DENSE_SHARE else None
