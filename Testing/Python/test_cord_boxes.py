@@ -6,11 +6,14 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from VertebralFractureLib.cord import Centerline
 from VertebralFractureLib.cord.anatomy import check_anatomy
 from VertebralFractureLib.cord.axial_stack import AxialStack
 from VertebralFractureLib.cord.bony_canal import canal_walls
+from VertebralFractureLib.cord.canal_candidates import read_both_ways
+from VertebralFractureLib.cord.canal_network import CHANNELS, CanalNetwork
 from VertebralFractureLib.cord.slice_boxes import SliceBoxes
 from VertebralFractureLib.errors import ImplausibleGeometry
 from VertebralFractureLib.phantom import PhantomOptions, make_phantom
@@ -99,6 +102,22 @@ def test_walls_follow_the_flips_and_the_scale_of_a_window():
     to_the_right = known[:, 5] > -known[:, 4]
     assert 0.2 < to_the_right.mean() < 0.8
     assert np.array_equal(to_the_right, known[:, 1] > -known[:, 0])
+
+
+def test_a_mirrored_slice_is_read_as_the_mirror_image():
+    torch.manual_seed(0)
+    network, slices = CanalNetwork((8, 8)).eval(), torch.randn(2, CHANNELS, 32, 48)
+
+    with torch.inference_mode():
+        logits, boxes = read_both_ways(network, slices)
+        mirrored_logits, mirrored_boxes = read_both_ways(network, slices.flip(-1))
+
+    low_r, high_r, low_a, high_a = boxes[:, :4].unbind(1)
+    assert torch.allclose(mirrored_logits.flip(-1), logits, atol=1e-5)
+    assert torch.allclose(mirrored_boxes[:, 0].flip(-1), -high_r, atol=1e-4)
+    assert torch.allclose(mirrored_boxes[:, 1].flip(-1), -low_r, atol=1e-4)
+    assert torch.allclose(mirrored_boxes[:, 2:4].flip(-1), torch.stack([low_a, high_a], 1), atol=1e-4)
+    assert not torch.allclose(network(slices)[0], logits, atol=1e-3)
 
 
 def a_bony_canal(width_mm: float, depth_mm: float) -> CTVolume:

@@ -13,7 +13,11 @@ from VertebralFractureLib.cord.confidence import calibrated
 from VertebralFractureLib.phantom import PhantomOptions, make_phantom
 from VertebralFractureLib.reference import reference_to_json
 from VertebralFractureLib.training import measure_cord
-from VertebralFractureLib.training.calibrate_cord import confidence_map
+from VertebralFractureLib.training.calibrate_cord import (
+    calibrated_by_others,
+    confidence_map,
+    expected_calibration_error,
+)
 from VertebralFractureLib.training.classical_canal import classical_centerline
 from VertebralFractureLib.training.cord_changes import ROBUSTNESS, half_field_of_view, half_field_to_the_side, stretched
 from VertebralFractureLib.training.cord_trials import _beyond, coronal_cobb_deg
@@ -113,9 +117,32 @@ def test_calibrated_confidence_is_how_often_points_were_near_and_never_falls():
     mapping = confidence_map(points)
 
     asked = np.array([0.3, 0.6, 0.9])
-    assert calibrated(asked, {"confidence": mapping}) == pytest.approx(asked**2, abs=0.05)
+    assert calibrated(asked, {"confidence": mapping}) == pytest.approx(asked**2, abs=0.07)
     assert np.all(np.diff(mapping["calibrated"]) >= 0.0)
     assert np.array_equal(calibrated(asked, {}), asked)
+
+
+def test_the_calibration_error_is_the_mean_gap_between_what_was_promised_and_what_was_kept():
+    kept = np.tile([[0.5, 1.0], [0.5, 9.0]], (50, 1))
+    bold = np.tile([[0.97, 1.0], [0.97, 9.0]], (50, 1))
+
+    assert expected_calibration_error(kept) == pytest.approx(0.0)
+    assert expected_calibration_error(bold) == pytest.approx(0.47)
+    assert expected_calibration_error(np.concatenate([kept, bold])) == pytest.approx(0.235)
+
+
+def test_a_patient_is_judged_by_the_map_of_the_others_on_both_dates():
+    raw = np.linspace(0.8, 0.99, 200)
+    records = [
+        {"scan": scan, "change": "unchanged", "points": np.stack([raw, np.full(200, distance_mm)], axis=1)}
+        for scan, distance_mm in (("hcc-009a", 9.0), ("hcc-009b", 9.0), ("lidc-0001", 1.0), ("r01-142", 1.0))
+    ]
+
+    judged = calibrated_by_others(records)
+
+    assert len(judged) == 800
+    assert judged[:400, 0] == pytest.approx(np.ones(400), abs=0.01)
+    assert judged[400:, 0] == pytest.approx(np.full(400, 1.0 / 3.0), abs=0.1)
 
 
 def test_the_measuring_command_prints_a_row_per_scan(a_spine_phantom, tmp_path, capsys):

@@ -23,7 +23,9 @@ LEAST_DENSE, LEAST_SLICES_WITH_BONE = 0.24, 0.7
 copies; legs and calcified vessels reach 0.18 and 0.62."""
 LEAST_SLICES_ON_THREE_SIDES = 0.42
 """Porotic bodies are no denser than muscle, but their cortex, ribs and processes lie on three sides of the canal: in
-0.49 of the slices or more on phantoms with 30 to 42 HU of trabecular bone; drawn legs and trunks reach 0.31."""
+0.49 of the slices or more on phantoms with 30 to 42 HU of trabecular bone; drawn legs and trunks mostly reach 0.31."""
+LEAST_PROBABILITY_ON_THREE_SIDES = 0.9
+"""Bone on three sides counts only where the network is sure: 0.98 or more on these phantoms; a knee with it, 0.7."""
 LOWEST_ASPECT, HIGHEST_ASPECT = 0.90, 1.50
 """Width over depth of the bony canal, across its own direction, median over the slices that show all four walls.
 
@@ -36,8 +38,11 @@ _NEAREST_MM, _FARTHEST_MM = 2.0, 30.0
 _LEAST_SLICES = 8
 
 
-def check_bone_around(stack: AxialStack, boxes: SliceBoxes) -> None:
+def check_bone_around(stack: AxialStack, boxes: SliceBoxes, mean_probability: float) -> None:
     """Compare what lies around the found places with a spine; on the stack, where noise is averaged out.
+
+    Args:
+        mean_probability: the network's own, along the path.
 
     Raises:
         NoSpineFound: when there is no vertebral body on any side of them: marrow of a long bone, a gap between
@@ -46,7 +51,8 @@ def check_bone_around(stack: AxialStack, boxes: SliceBoxes) -> None:
     sides = bone_beside(stack.as_volume(), boxes.heights_mm, _centres(boxes))
     if any(dense >= LEAST_DENSE and slices >= LEAST_SLICES_WITH_BONE for dense, slices in sides):
         return
-    if sorted(slices for _, slices in sides)[1] >= LEAST_SLICES_ON_THREE_SIDES:
+    on_three_sides = sorted(slices for _, slices in sides)[1] >= LEAST_SLICES_ON_THREE_SIDES
+    if on_three_sides and mean_probability >= LEAST_PROBABILITY_ON_THREE_SIDES:
         return
     raise NoSpineFound(
         "No spinal canal was found: the likeliest places have no vertebrae beside them; "

@@ -66,10 +66,11 @@ def detect_canal(
             f"Only {centerline.length_mm:.0f} mm of a spinal canal were found; "
             f"at least {SHORTEST_SPINE_MM:.0f} mm are needed."
         )
-    if centerline.confidence.mean() < LOWEST_MEAN_PROBABILITY:
+    mean_probability = float(centerline.confidence.mean())
+    if mean_probability < LOWEST_MEAN_PROBABILITY:
         raise NoSpineFound("No spinal canal was found with confidence; check that this is a CT that shows the spine.")
     boxes = slice_boxes(candidates, path, centerline)
-    check_bone_around(stack, boxes)
+    check_bone_around(stack, boxes, mean_probability)
     check_anatomy(ct, boxes)
     confidence = calibrated(centerline.confidence, weights.config)
     return CanalDetection(replace(centerline, confidence=confidence), boxes)

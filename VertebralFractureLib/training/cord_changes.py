@@ -48,6 +48,11 @@ def turned(axis: int, degrees: float) -> Change:
     return lambda ct, _line, _rng: _in_another_world(ct, rotation)
 
 
+def scaled(factor: float) -> Change:
+    """Another size of patient: everything ``factor`` times as large, the voxels included."""
+    return lambda ct, _line, _rng: _in_another_world(ct, factor * np.eye(3))
+
+
 def mirrored(axis: int) -> Change:
     """The patient mirrored along a RAS axis: right and left, front and back, or head and feet."""
     mirror = np.eye(3)
@@ -192,3 +197,13 @@ HARDER: Mapping[str, Change] = {
     "a fifth lost": blanked(0.2),
 }
 """Worse than any scan should be, with a header that does not say so: the errors that a confidence is calibrated on."""
+
+EXTREMES: Mapping[str, Change] = {
+    "size of a child of five (0.6)": scaled(0.6),
+    "size of a very large adult (1.25)": scaled(1.25),
+    "prone": turned(2, 180.0),
+    "lying on one side": turned(2, -90.0),
+    "lying on the other side": turned(2, 90.0),
+    "feet first": turned(1, 180.0),
+}
+"""Sizes and positions of patients; the header does not tell the position."""

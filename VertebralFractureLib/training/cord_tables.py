@@ -66,20 +66,22 @@ def _changes(records: Sequence[Record]) -> list[str]:
     names = list(dict.fromkeys(record["change"] for record in asked))
     lines = [
         "| change | scans | lost | moved: median over scans mm | worst scan's median | worst scan | within 2 mm | "
-        "to the reference: mean mm | worst scan | covered % | classical: mean mm | worst scan | covered % | lost |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "to the reference: mean mm | worst scan | covered % | "
+        "classical: scans | mean mm | worst scan | covered % | lost |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in names:
         own = [record for record in asked if record["change"] == name]
         kept = [record for record in own if "errors" in record]
         moved = [record["moved_median_mm"] for record in kept]
         farthest = max(kept, key=lambda record: float(record["moved_median_mm"]), default={"scan": "-"})["scan"]
-        yardstick = [record["classical"] for record in own if "classical" in record]
+        judged = [record["classical"] for record in own if "classical" in record]
+        yardstick = [errors for errors in judged if errors is not None]
         lost = ", ".join(f"{r['scan']} ({r['refused']})" for r in own if "errors" not in r) or "0"
         lines.append(
             f"| {name} | {len(own)} | {lost} | {_figure(moved, np.median)} | {_figure(moved, max)} | {farthest} | "
             f"{sum(value < 2.0 for value in moved)} | {_errors_in_words([r['errors'] for r in kept])} | "
-            f"{_errors_in_words(yardstick)} | {len(own) - len(yardstick)} |"
+            f"{len(judged)} | {_errors_in_words(yardstick)} | {len(judged) - len(yardstick)} |"
         )
     lines += ["", *confidence_table(points_of(records, {"unchanged", *names})), ""]
     lines += confidence_table(points_of(records, {record["change"] for record in records}))
@@ -161,6 +163,7 @@ def _scoliosis(records: Sequence[Record]) -> list[str]:
 _TABLES: dict[str, Callable[[Sequence[Record]], list[str]]] = {
     "accuracy": _accuracy,
     "changes": _changes,
+    "extremes": _changes,
     "without-spine": _without_spine,
     "drawn-without-spine": _without_spine,
     "headers": _headers,

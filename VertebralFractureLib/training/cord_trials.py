@@ -7,7 +7,7 @@ A scan is judged by the weights that never saw its patient.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,15 @@ from VertebralFractureLib.phantom import NO_SPINE_KINDS, make_no_spine, make_pha
 from VertebralFractureLib.reference import ReferenceSpine, read_annotation
 from VertebralFractureLib.training.classical_canal import classical_centerline
 from VertebralFractureLib.training.cord_boxes import canal_at, vertebra_walls
-from VertebralFractureLib.training.cord_changes import HARDER, ROBUSTNESS, ChangedScan, stretched, turned
+from VertebralFractureLib.training.cord_changes import (
+    EXTREMES,
+    HARDER,
+    ROBUSTNESS,
+    Change,
+    ChangedScan,
+    stretched,
+    turned,
+)
 from VertebralFractureLib.training.evaluate_cord import CenterlineErrors, centerline_errors, nearest_distance_mm
 from VertebralFractureLib.training.reference_set import ReferenceScan
 from VertebralFractureLib.volume import CTVolume, check_ct, read_volume
@@ -96,22 +104,32 @@ def _overlap(found: FloatArray, truth: FloatArray) -> FloatArray:
     return np.asarray(both / (areas[0] + areas[1] - both))
 
 
-def changes(scan: LoadedScan) -> Iterator[Record]:
+def extremes(scan: LoadedScan) -> Iterator[Record]:
+    """The scan as that of another patient: of another size, or in another position."""
+    return changes(scan, False, EXTREMES, {})
+
+
+def changes(
+    scan: LoadedScan,
+    with_yardstick: bool = True,
+    asked: Mapping[str, Change] = ROBUSTNESS,
+    harder: Mapping[str, Change] = HARDER,
+) -> Iterator[Record]:
     """The scan under every change: how far the curve moved, whether it was lost, and what its confidence was worth.
 
-    Under the changes that are asked for, the yardstick is judged beside the network.
+    Under the changes that are asked for, the yardstick is judged beside the network if ``with_yardstick``; it takes
+    as long as the network.
     """
     first = detect_canal(scan.ct, weights_folder=scan.weights).centerline
     along = first.positions_ras(np.arange(0.0, first.length_mm, 1.0))
     yield _points_record(scan, "unchanged", first)
-    for name, change in {**ROBUSTNESS, **HARDER}.items():
+    for name, change in {**asked, **harder}.items():
         changed = change(scan.ct, scan.reference.centerline, np.random.default_rng(0))
         line, record = _changed(scan, name, changed)
-        record["asked"] = name in ROBUSTNESS
-        if record["asked"]:
+        record["asked"] = name in asked
+        if record["asked"] and with_yardstick:
             yardstick = classical_centerline(changed.ct)
-            if yardstick is not None:
-                record["classical"] = _errors(changed.taken_back(yardstick), scan.reference)
+            record["classical"] = None if yardstick is None else _errors(changed.taken_back(yardstick), scan.reference)
         if line is not None:
             distance = nearest_distance_mm(along, line.positions_ras(np.arange(0.0, line.length_mm, 1.0)))
             record["moved_median_mm"] = float(np.median(distance))

@@ -20,11 +20,11 @@ from VertebralFractureLib.training.reference_set import ReferenceScan, reference
 
 _PER_SCAN: dict[str, Callable[[LoadedScan], Iterator[Record]]] = {
     "accuracy": lambda scan: iter([cord_trials.accuracy(scan)]),
-    "changes": cord_trials.changes,
     "without-spine": cord_trials.without_spine,
     "headers": cord_trials.false_headers,
+    "extremes": cord_trials.extremes,
 }
-PARTS = (*_PER_SCAN, "drawn-without-spine", "scoliosis")
+PARTS = (*_PER_SCAN, "changes", "drawn-without-spine", "scoliosis")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the records")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--scans", nargs="+", default=None, help="only these scans")
+    parser.add_argument("--without-yardstick", action="store_true", help="only the network on changed scans")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tables", action="store_true", help="only print the tables of records that are there")
 
@@ -63,7 +64,11 @@ def _records(part: str, arguments: argparse.Namespace) -> Iterator[Record]:
     else:
         for scan in _chosen(arguments):
             print(f"{part}: {scan.identifier}", file=sys.stderr, flush=True)
-            yield from _PER_SCAN[part](cord_trials.load_scan(scan, arguments.fold_weights))
+            loaded = cord_trials.load_scan(scan, arguments.fold_weights)
+            if part == "changes":
+                yield from cord_trials.changes(loaded, not arguments.without_yardstick)
+            else:
+                yield from _PER_SCAN[part](loaded)
 
 
 def _chosen(arguments: argparse.Namespace) -> list[ReferenceScan]:
