@@ -101,12 +101,13 @@ def serve(request: Request, lines: JsonLines) -> int:
         OptionRefused: when an option has a value that it cannot have.
     """
     from VertebralFractureLib.pipeline import DetectionOptions, Rescorer
-    from VertebralFractureLib.volume import read_volume
+    from VertebralFractureLib.volume import read_volume, with_acquisition
 
     inbox = Inbox()
     threading.Thread(target=_listen, args=(inbox,), daemon=True).start()
     series, options = request.get("series"), DetectionOptions.from_request(request)
     ct = read_volume(Path(str(request["input"])), series=str(series) if series else None)
+    ct = with_acquisition(ct, request.get("acquisition"))
     rescorer = Rescorer(ct, options)
     lines.write({"ready": True, "commands": list(_COMMANDS)})
     while (received := inbox.next()) is not None:

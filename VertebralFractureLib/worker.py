@@ -3,12 +3,13 @@
 Standard output carries one JSON object per line: ``{"stage", "fraction"}`` while it works, then one line with
 ``"done"`` or ``"error"``. It imports neither Slicer nor Qt, so that a crash or a cancel costs Slicer nothing.
 
-The request: ``{"input": file or folder, "output": folder, "series": null, "stop_when_input_closes": false, "resident":
-false}`` and what ``DetectionOptions.to_request`` gives. With ``stop_when_input_closes`` the worker ends at once when
-its standard input is closed, which is how it is cancelled through a launcher, and how it never outlives the program
-that started it. The output folder gets ``report.json``, ``vertebrae.csv`` and, when there is one, ``spine.npz``. With
-``resident`` the worker stays and answers requests, see ``VertebralFractureLib.resident``. With ``export``, which is
-``"scene"`` or ``"page"``, it writes a file of a result instead, see ``VertebralFractureLib.export_files``.
+The request: ``{"input": file or folder, "output": folder, "series": null, "acquisition": {},
+"stop_when_input_closes": false, "resident": false}`` and what ``DetectionOptions.to_request`` gives. With
+``stop_when_input_closes`` the worker ends at once when its standard input is closed, which is how it is cancelled
+through a launcher, and how it never outlives the program that started it. The output folder gets ``report.json``,
+``vertebrae.csv`` and, when there is one, ``spine.npz``. With ``resident`` the worker stays and answers requests, see
+``VertebralFractureLib.resident``. With ``export``, which is ``"scene"`` or ``"page"``, it writes a file of a result
+instead, see ``VertebralFractureLib.export_files``.
 """
 
 from __future__ import annotations
@@ -83,7 +84,11 @@ def _work(request: dict[str, Any], lines: JsonLines) -> tuple[int, Path]:
 
     series, options = request.get("series"), DetectionOptions.from_request(request)
     detection = detect_in_file(
-        Path(str(request["input"])), series=str(series) if series else None, options=options, listener=lines
+        Path(str(request["input"])),
+        series=str(series) if series else None,
+        acquisition=request.get("acquisition"),
+        options=options,
+        listener=lines,
     )
     report_path = write_answer(detection, Path(str(request["output"])))
     return (DONE if detection.report.status == "evaluable" else NOT_EVALUABLE_CODE), report_path

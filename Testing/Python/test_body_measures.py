@@ -19,7 +19,7 @@ from VertebralFractureLib.vertebrae.oriented_box import oriented_box
 from VertebralFractureLib.vertebrae.sequence_search import Span
 from VertebralFractureLib.vertebrae.trabecular import BodyCore, body_core, with_trabecular_hu
 from VertebralFractureLib.vertebrae.uncertainty import height_sd
-from VertebralFractureLib.volume import CTVolume
+from VertebralFractureLib.volume import CTVolume, with_acquisition
 
 WIDTH, DEPTH, HEIGHT = 40.0, 30.0, 24.0
 TRABECULAR_HU = 130.0
@@ -198,6 +198,15 @@ def test_tube_voltage_and_contrast_are_taken_into_account_where_the_scan_names_t
 
 def test_a_scan_without_sound_bone_near_l1_has_no_density() -> None:
     assert bone_density([a_reported_vertebra("T4", 10.0, 8.0, trabecular_hu=150.0)], {"kvp": "120"}) is None
+
+
+def test_facts_that_come_beside_a_file_are_kept_and_nothing_else() -> None:
+    ct = CTVolume(np.zeros((4, 4, 4), dtype=np.int16), np.eye(4), source={"format": "nrrd"})
+
+    told = with_acquisition(ct, {"kvp": 120, "contrast_agent": "no", "kernel": "", "patient_name": "Doe"})
+
+    assert told.source == {"format": "nrrd", "kvp": "120", "contrast_agent": "no"}
+    assert with_acquisition(ct, None).source == ct.source
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])

@@ -28,6 +28,7 @@ from VertebralFractureLib.scene import SceneNodes, scene_steps
 from VertebralFractureLib.scene.remove_result import remove_result
 from VertebralFractureLib.spine import SpineVolume
 from VertebralFractureLib.spine.spine_file import load_spine
+from VertebralFracturePanel.acquisition_facts import acquisitionFacts
 from VertebralFracturePanel.background import finished
 from VertebralFracturePanel.progress_estimate import HANDOVER
 from VertebralFracturePanel.signal import Signal
@@ -175,6 +176,7 @@ class DetectionRun:
             "input": str(folder / "input.nrrd"),
             "output": str(folder / "result"),
             "stop_when_input_closes": True,
+            "acquisition": acquisitionFacts(self.volumeNode),
             **self._options.to_request(),
         }
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")

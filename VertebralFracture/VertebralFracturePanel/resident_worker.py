@@ -19,6 +19,7 @@ import qt
 from VertebralFractureLib.cli.exit_codes import CANCELLED
 from VertebralFractureLib.options import DetectionOptions
 from VertebralFracturePanel import detection_run
+from VertebralFracturePanel.acquisition_facts import acquisitionFacts
 from VertebralFracturePanel.detection_run import WATCH_MS, removeFolder
 from VertebralFracturePanel.signal import Signal
 from VertebralFracturePanel.volume_export import UnusableVolume, exportOf
@@ -144,6 +145,7 @@ class ResidentWorker:
         request = {
             "input": str(self._folder / "input.nrrd"),
             "resident": True,
+            "acquisition": acquisitionFacts(self.volumeNode),
             **self._options.to_request(),
         }
         path = self._folder / "request.json"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from VertebralFractureLib.report import SpineReport
 from VertebralFractureLib.report.build_report import build_not_evaluable_report, build_report
 from VertebralFractureLib.spine import SpineGrid, SpineVolume, straighten
 from VertebralFractureLib.vertebrae import find_vertebrae, score_vertebrae, vertebrae_weights_sha256
-from VertebralFractureLib.volume import CTVolume, read_volume
+from VertebralFractureLib.volume import CTVolume, read_volume, with_acquisition
 
 logger = logging.getLogger(__name__)
 
@@ -64,11 +64,15 @@ def detect_in_file(
     path: Path,
     *,
     series: str | None = None,
+    acquisition: Mapping[str, object] | None = None,
     options: DetectionOptions | None = None,
     listener: ProgressListener | None = None,
     token: CancelToken | None = None,
 ) -> Detection:
     """Read a volume (file or DICOM folder) and judge it.
+
+    Args:
+        acquisition: facts that the file does not hold, by the names of ``volume.acquisition.ACQUISITION_FACTS``.
 
     Raises:
         UnreadableVolume: when the input is not a CT volume that can be used.
@@ -83,7 +87,7 @@ def detect_in_file(
     reading = StageProgress("read", listener, token)
     reading(0.0)
     with watch.stage("read"):
-        ct = read_volume(path, series=series)
+        ct = with_acquisition(read_volume(path, series=series), acquisition)
     reading(1.0)
     return detect(ct, options=options, listener=listener, token=token, watch=watch)
 

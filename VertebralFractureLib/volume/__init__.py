@@ -1,5 +1,6 @@
 """Step 1: a CT from a file, a DICOM folder, an array or an MRML scene, as Hounsfield units with their geometry."""
 
+from VertebralFractureLib.volume.acquisition import with_acquisition
 from VertebralFractureLib.volume.ct_volume import CTVolume
 from VertebralFractureLib.volume.dicom_series import DicomSeries, list_dicom_series
 from VertebralFractureLib.volume.plausibility import check_ct
@@ -14,5 +15,6 @@ __all__ = [
     "ct_to_sitk",
     "list_dicom_series",
     "read_volume",
+    "with_acquisition",
     "write_volume",
 ]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from VertebralFractureLib.errors import UnreadableVolume
+from VertebralFractureLib.volume.acquisition import ACQUISITION_FACTS
 from VertebralFractureLib.volume.ct_volume import FloatArray
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def list_dicom_series(folder: Path, *, subfolders: bool = True) -> list[DicomSer
     stacks = []
     for members in (members for alike in groups.values() for members in alike):
         slices, tags = tuple(one for one, _ in members), members[0][1]
-        facts = tuple((name, tags[name]) for name in _FACTS if tags[name])
+        facts = tuple((name, tags[name]) for name in ACQUISITION_FACTS if tags[name])
         count = sum(one.frames for one in slices)
         stacks.append(
             DicomSeries(
@@ -208,7 +209,6 @@ _TAGS = {
     "kernel": "0018|1210",
     "contrast_agent": "0018|0010",
 }
-_FACTS = ("slice_thickness_mm", "kvp", "kernel", "contrast_agent")
 _NOT_A_VOLUME = ("localizer", "picture")
 
 

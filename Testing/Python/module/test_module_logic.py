@@ -14,6 +14,7 @@ import vtk
 import VertebralFracture as module
 from VertebralFractureLib.scene import read_report
 from VertebralFractureLib.volume import ct_from_sitk
+from VertebralFracturePanel.acquisition_facts import acquisitionFacts
 from VertebralFracturePanel.detection_run import DetectionRun
 from VertebralFracturePanel.volume_export import UnusableVolume, exportOf
 from VertebralFracturePanel.worker_process import WorkerProcess
@@ -126,6 +127,34 @@ def test_the_worker_gets_the_volume_as_it_lies_in_the_world(a_ct, logic, a_worke
     seen = ct_from_sitk(sitk.ReadImage(str(copy)))
     np.testing.assert_allclose(seen.ijk_to_ras, ct_ras_from_ijk, atol=1e-9)
     np.testing.assert_array_equal(seen.hu, slicer.util.arrayFromVolume(a_ct))
+
+
+class DatabaseStandIn:
+    """Answers as ``ctkDICOMDatabase`` does: an empty text for what is not there."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def instanceValue(self, instance, tag):
+        return self.values.get((instance, tag), "")
+
+
+def test_the_worker_learns_tube_voltage_and_contrast_from_slicers_dicom_database(a_ct, logic, a_worker, monkeypatch):
+    database = DatabaseStandIn({("1.2.3", "0018,0060"): "100 ", ("1.2.3", "0018,0010"): "Iomeprol"})
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    a_ct.SetAttribute("DICOM.instanceUIDs", "1.2.3 1.2.4")
+    a_worker('say(error=str(request["acquisition"]), exit_code=2)')
+
+    with pytest.raises(module.RunFailed, match=r"'kvp': '100', 'contrast_agent': 'yes'"):
+        logic.detectFractures(a_ct)
+
+
+@pytest.mark.parametrize("instances", [None, "9.9.9"])
+def test_a_volume_that_no_dicom_file_stands_for_has_no_facts(a_ct, instances):
+    a_ct.SetAttribute("DICOM.instanceUIDs", instances)
+
+    assert acquisitionFacts(a_ct, DatabaseStandIn({("1.2.3", "0018,0060"): "100"})) == {}
+    assert acquisitionFacts(a_ct) == {}
 
 
 def test_nothing_stays_in_the_temporary_folder(a_ct, logic, a_worker, tmp_path, monkeypatch):

@@ -1,0 +1,30 @@
+"""Tube voltage, contrast medium and kernel of a volume, from Slicer's DICOM database; a worker sees voxels alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+
+INSTANCES_ATTRIBUTE = "DICOM.instanceUIDs"
+"""Where Slicer keeps the instances that a volume was loaded from, separated by spaces."""
+_TAGS = {"kvp": "0018,0060", "kernel": "0018,1210", "slice_thickness_mm": "0018,0050"}
+_CONTRAST_TAG = "0018,0010"
+
+
+def acquisitionFacts(volumeNode: Any, database: Any = None) -> dict[str, str]:
+    """What the header of the volume's first instance says, by the names of ``ACQUISITION_FACTS``; empty if unknown.
+
+    Args:
+        database: a ``ctkDICOMDatabase``; None takes Slicer's, where there is one.
+    """
+    database = database or getattr(slicer, "dicomDatabase", None)
+    instances = (volumeNode.GetAttribute(INSTANCES_ATTRIBUTE) or "").split()
+    if database is None or not instances:
+        return {}
+    found = {name: database.instanceValue(instances[0], tag) for name, tag in _TAGS.items()}
+    facts = {name: value.strip() for name, value in found.items() if value}
+    # An empty answer means no contrast medium only where the header itself could be read.
+    if facts:
+        facts["contrast_agent"] = "yes" if database.instanceValue(instances[0], _CONTRAST_TAG) else "no"
+    return facts
