@@ -4,8 +4,8 @@
 
 The volume is 512 x 512 x SLICES int16 and the answer a spine of 560 mm; the worker is one that answers at once, so
 that only the panel's own work is measured. Printed: seconds from the click to the result, the longest time that passed
-between two events of a timer, the longest processor time of one (which other programs do not lengthen), and how long
-*Cancel* takes with a worker that does not listen.
+between two events of a timer, the longest processor time of one (which other programs do not lengthen), the same for
+the export of the scene, and how long *Cancel* takes with a worker that does not listen.
 """
 
 # ruff: noqa: E402  the stand-ins have to be there before the module is imported
@@ -16,6 +16,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,14 @@ def main() -> None:
                 f"click to result {seconds:.2f} s, longest wait {1000 * longest:.0f} ms, "
                 f"of processor time {1000 * own:.0f} ms"
             )
+        detection_run.LIBRARY_FOLDER, detection_run.WORKER_MODULE = ROOT, "VertebralFractureLib.worker"
+        for _ in range(arguments.runs):
+            seconds, longest, own = _export(widget, folder / "scene.mrb")
+            print(
+                f"export to scene {seconds:.2f} s, longest wait {1000 * longest:.0f} ms, of processor time "
+                f"{1000 * own:.0f} ms, {(folder / 'scene.mrb').stat().st_size / 1e6:.0f} MB"
+            )
+        detection_run.LIBRARY_FOLDER, detection_run.WORKER_MODULE = folder, "stand_in_worker"
         (folder / "stand_in_worker.py").write_text(DEAF, encoding="utf-8")
         for _ in range(arguments.runs):
             answered, gone = _cancel(widget)
@@ -145,16 +154,30 @@ def _write_answer(folder: Path) -> None:
 
 
 def _run(widget: VertebralFractureWidget) -> tuple[float, float, float]:
+    figures = _measured(widget.ui.detectButton.click, lambda: widget.run is not None)
+    assert widget.message == "", widget.message
+    return figures
+
+
+def _export(widget: VertebralFractureWidget, path: Path) -> tuple[float, float, float]:
+    sys.modules["qt"].QFileDialog.getSaveFileName = staticmethod(lambda *_: str(path))
+    section = widget.view.exportSection
+    figures = _measured(widget.ui.exportSceneButton.click, lambda: section.isExporting)
+    assert widget.ui.exportLabel.text == f"Written: {path.name}", widget.ui.exportLabel.text
+    return figures
+
+
+def _measured(start: Callable[[], None], isGoingOn: Callable[[], bool]) -> tuple[float, float, float]:
+    """Seconds, the longest wait between two events, and the longest processor time of one."""
     beats = [(time.perf_counter(), time.thread_time())]
     timer = QTimer()
     timer.timeout.connect(lambda: beats.append((time.perf_counter(), time.thread_time())))
     timer.start(0)
-    widget.ui.detectButton.click()
-    while widget.run is not None:
+    start()
+    while isGoingOn():
         application.processEvents()
         time.sleep(0.001)
     timer.stop()
-    assert widget.message == "", widget.message
     longest, own = np.diff(beats, axis=0).max(axis=0)
     return beats[-1][0] - beats[0][0], float(longest), float(own)
 

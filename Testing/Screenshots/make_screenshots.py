@@ -26,6 +26,7 @@ IMAGES = ROOT / "docs" / "images"
 THUMBNAIL = ROOT / "VertebralFracture" / "Resources" / "Icons" / "VertebralFracture-phantom.png"
 BONE_THRESHOLD_HU = 190.0
 SPACE, BAR = 4, 22
+CHOSEN_LEVEL = "T12"
 PANEL_HEIGHT, RUNNING_ROWS = 900, 150
 BAR_TEXT, BACKGROUND = (0.05, 0.05, 0.05), (0.16, 0.16, 0.17)
 # The colors of Slicer's default views, and that of the straightened one in the layout of the panel.
@@ -71,18 +72,29 @@ def main() -> None:
 
 
 def sections(panel: Any) -> Picture:
-    """The sections Display, and Export and remove, unfolded."""
+    """The sections below the table, unfolded, in two columns; T12 is chosen."""
     ui = panel.ui
+    level = [ui.vertebraTable.item(row, 0).text() for row in range(ui.vertebraTable.rowCount)].index(CHOSEN_LEVEL)
+    ui.vertebraTable.cellClicked.emit(level, 0)
     ui.readingSection.collapsed = True
-    for section in (ui.displaySection, ui.exportSection):
-        section.collapsed = False
-    picture = grab(panel, PANEL_HEIGHT + 400)
-    top, bottom = (
-        section.mapTo(panel.parent, section.rect().topLeft()).y() for section in (ui.displaySection, ui.advancedSection)
-    )
-    for section in (ui.displaySection, ui.exportSection):
-        section.collapsed = True
+    columns = [
+        unfolded(panel, (ui.correctSection, ui.centerlineSection), ui.displaySection),
+        unfolded(panel, (ui.displaySection, ui.exportSection, ui.advancedSection), ui.helpSection),
+    ]
     ui.readingSection.collapsed = False
+    height = max(column.shape[0] for column in columns)
+    padded = [np.pad(column, ((0, height - len(column)), (0, 0), (0, 0)), "edge") for column in columns]
+    return np.concatenate(padded, axis=1)
+
+
+def unfolded(panel: Any, shown: tuple[Any, ...], following: Any) -> Picture:
+    """Some sections, which stand one below the other, without what follows."""
+    for section in shown:
+        section.collapsed = False
+    picture = grab(panel, PANEL_HEIGHT + 700)
+    top, bottom = (section.mapTo(panel.parent, section.rect().topLeft()).y() for section in (shown[0], following))
+    for section in shown:
+        section.collapsed = True
     return picture[top - 4 : bottom]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from VertebralFractureLib.report.palette import GROUPS
 from VertebralFractureLib.scene import SceneNodes
+from VertebralFracturePanel.results_table import isLight
 
 
 class DisplaySection:
@@ -69,11 +70,15 @@ class DisplaySection:
 
 
 def _legend() -> str:
-    """The groups in two columns, each with its color before its name."""
-    square = '<span style="background-color:{};">&nbsp;&nbsp;&nbsp;&nbsp;</span>'
-    cells = [f"<td>{square.format(_hex(group.color))} {group.name}&nbsp;</td>" for group in GROUPS]
+    """The groups in two columns, each as words on its color, as in the table."""
+    cells = [_cell(group.name, group.color) for group in GROUPS]
     rows = ("".join(cells[first : first + 2]) for first in range(0, len(cells), 2))
-    return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+    return f'<table cellspacing="2" cellpadding="2">{"".join(f"<tr>{row}</tr>" for row in rows)}</table>'
+
+
+def _cell(words: str, color: tuple[float, float, float]) -> str:
+    text = "#000000" if isLight(color) else "#ffffff"
+    return f'<td bgcolor="{_hex(color)}"><span style="color:{text};">&nbsp;{words}&nbsp;</span></td>'
 
 
 def _hex(color: tuple[float, float, float]) -> str:

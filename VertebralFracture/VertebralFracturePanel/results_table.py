@@ -168,11 +168,16 @@ def _readerWords(vertebra: ReportedVertebra) -> str:
     return "note" if reader.comment else NONE
 
 
+def isLight(color: Color) -> bool:
+    """Whether black text is read more easily on it than white."""
+    red, green, blue = (255 * share for share in color)
+    return 0.299 * red + 0.587 * green + 0.114 * blue > 140
+
+
 def _color(item: Any, color: Color) -> None:
     red, green, blue = (round(255 * share) for share in color)
-    isLight = 0.299 * red + 0.587 * green + 0.114 * blue > 140
     item.setBackground(qt.QBrush(qt.QColor(red, green, blue)))
-    item.setForeground(qt.QBrush(qt.QColor(0, 0, 0) if isLight else qt.QColor(255, 255, 255)))
+    item.setForeground(qt.QBrush(qt.QColor(0, 0, 0) if isLight(color) else qt.QColor(255, 255, 255)))
 
 
 def _fillToWidth(item: Any, width: float, color: Color) -> None:
