@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,18 @@ def test_level_batches_put_every_name_on_its_cell() -> None:
             assert {LEVEL_CLASSES[int(number)] for number in numbers} <= set(LEVELS)
             bone = sample[1].reshape(len(names), 6, 28, 32)[known][1:-1].amax(dim=(2, 3))
             assert bool((bone[:, 2:4] > 1.0).all()), "the middle of every cell that is not cut lies in its body"
+
+
+def test_every_stretch_holds_a_named_vertebra_also_where_few_are_named() -> None:
+    from VertebralFractureLib.training.level_batches import UNKNOWN, LevelBatches
+
+    case = a_block_spine(is_phantom=True)
+    sparse = tuple(replace(v, level="T10" if v.level == "T10" else None) for v in case.reference.vertebrae)
+    batches = LevelBatches([replace(case, reference=replace(case.reference, vertebrae=sparse))], batch_size=6)
+
+    for seed in range(4):
+        classes = batches(seed)[2]
+        assert bool((classes != UNKNOWN).any(dim=1).all())
 
 
 def test_a_real_scan_is_named_on_the_bodies_that_the_network_finds_or_on_the_readers() -> None:

@@ -67,7 +67,6 @@ class LevelBatches:
         longest = max(len(self.columns[i].classes) for i in pool)
         wanted = int(rng.integers(min(_SHORTEST, longest), min(_LONGEST, longest) + 1))
         able = [i for i in pool if len(self.columns[i].classes) >= wanted]
-        wanted = min(wanted, int(np.median([len(self.columns[i].classes) for i in able])))
         samples = [self._sample(int(rng.choice(able)), wanted, rng) for _ in range(self.batch_size)]
         pictures, pitches, classes = zip(*samples, strict=True)
         return torch.stack(pictures), torch.stack(pitches), torch.stack(classes)
@@ -76,7 +75,8 @@ class LevelBatches:
         self, index: int, count: int, rng: np.random.Generator
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         whole = self.columns[index]
-        first = int(rng.integers(len(whole.classes) - count + 1))
+        named = whole.classes != UNKNOWN
+        first = int(rng.choice([i for i in range(len(named) - count + 1) if named[i : i + count].any()]))
         part = slice(first, first + count)
         extents = whole.extents_mm[part] + rng.normal(0.0, 0.7, (count, 2))
         low, high = self._window(index, part, rng)
