@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from VertebralFractureLib.cord import Centerline
-from VertebralFractureLib.cord.anatomy import check_anatomy
+from VertebralFractureLib.cord.anatomy import check_anatomy, check_bone_around
 from VertebralFractureLib.cord.axial_stack import AxialStack
 from VertebralFractureLib.cord.bony_canal import canal_walls
 from VertebralFractureLib.cord.canal_candidates import read_both_ways
 from VertebralFractureLib.cord.canal_network import CHANNELS, CanalNetwork
 from VertebralFractureLib.cord.slice_boxes import SliceBoxes
-from VertebralFractureLib.errors import ImplausibleGeometry
+from VertebralFractureLib.errors import ImplausibleGeometry, NoSpineFound
 from VertebralFractureLib.phantom import PhantomOptions, make_phantom
 from VertebralFractureLib.reference import BodyBox, ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.training.cord_boxes import canal_at, vertebra_walls
@@ -128,6 +128,20 @@ def a_bony_canal(width_mm: float, depth_mm: float) -> CTVolume:
     matrix = np.diag([1.0, 1.0, 4.0, 1.0])
     matrix[:2, 3] = -60.0
     return CTVolume(np.repeat(row[None].astype(np.int16), 40, axis=0), matrix)
+
+
+def test_a_canal_that_is_filled_with_fat_is_the_marrow_of_a_long_bone():
+    water, boxes = a_bony_canal(20.0, 17.0), boxes_of(36.0)
+    hu = np.where(water.hu == 30, -70, water.hu)
+    stacks = [
+        AxialStack(values, (-60.0, -60.0, 0.0), (1.0, 1.0, 4.0), (-2.0, 158.0))
+        for values in (water.hu, water.hu + 200, hu)
+    ]
+
+    check_bone_around(stacks[0], boxes, 1.0)
+    check_bone_around(stacks[1], boxes, 1.0)
+    with pytest.raises(NoSpineFound, match="filled with fat"):
+        check_bone_around(stacks[2], boxes, 1.0)
 
 
 def boxes_of(vertebra_width_mm: float) -> SliceBoxes:

@@ -70,12 +70,10 @@ def bone_beside(ct: CTVolume, heights_mm: FloatArray, centre_ras: FloatArray) ->
         meet bone.
     """
     centres = np.column_stack([centre_ras, heights_mm])
-    wide, near = np.arange(-60.0, 61.0, 6.0), (-2.0, 0.0, 2.0)
-    around = _nearest_hu(ct, centres[:, None] + np.array([[x, y, 0.0] for x in wide for y in wide]))
-    contents = _nearest_hu(ct, centres[:, None] + np.array([[x, y, 0.0] for x in near for y in near]))
-    soft = np.where(around > _SOFT_ABOVE_HU, around, np.nan)
-    threshold = np.array([_median(own) for own in soft])
-    threshold = np.fmax(threshold, [_median(own) for own in contents]) + _BONE_ABOVE_SOFT_HU
+    contents, around = _contents_and_around_hu(ct, centres)
+    soft = [_median(own) for own in around]
+    threshold = np.fmax(soft, [_median(own) for own in contents]) + _BONE_ABOVE_SOFT_HU
+    threshold[np.isnan(threshold)] = np.inf
     across, along = np.meshgrid(np.arange(-8.0, 9.0, 2.0), np.arange(18.0, 50.0, 2.0), indexing="ij")
     shares = []
     for x, y in _SIDES:
@@ -86,10 +84,33 @@ def bone_beside(ct: CTVolume, heights_mm: FloatArray, centre_ras: FloatArray) ->
     return shares
 
 
+def contents_over_soft_hu(ct: CTVolume, heights_mm: FloatArray, centre_ras: FloatArray) -> float:
+    """How much denser the canal's contents are than the soft parts around it; the slices' upper quartile, or NaN.
+
+    Water and nerves are about as dense as muscle, while the marrow of a long bone is fat all along; fat beside the
+    nerves, as in a severe scoliosis, is not. A shift of all HU changes nothing. Bone is no soft part, or a narrow field
+    of view would make it the measure.
+    """
+    contents, around = _contents_and_around_hu(ct, np.column_stack([centre_ras, heights_mm]))
+    middle = np.array([_median(own) for own in contents])
+    around = np.where(around < middle[:, None] + _BONE_ABOVE_CONTENTS_HU, around, np.nan)
+    over = middle - [_median(own) for own in around]
+    known = over[np.isfinite(over)]
+    return float(np.percentile(known, 75.0)) if len(known) else np.nan
+
+
+def _contents_and_around_hu(ct: CTVolume, centres: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """HU at the places ``(n, 3)``, ``(n, 9)``, and of what is denser than lung within 60 mm, ``(n, m)``, else NaN."""
+    wide, near = np.arange(-60.0, 61.0, 6.0), (-2.0, 0.0, 2.0)
+    around = _nearest_hu(ct, centres[:, None] + np.array([[x, y, 0.0] for x in wide for y in wide]))
+    contents = _nearest_hu(ct, centres[:, None] + np.array([[x, y, 0.0] for x in near for y in near]))
+    return contents, np.where(around > _SOFT_ABOVE_HU, around, np.nan)
+
+
 def _median(values: FloatArray) -> float:
-    """Median of what is known; infinite where nothing is, so that nothing there counts as bone."""
+    """Median of what is known; NaN where nothing is."""
     known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else np.inf
+    return float(np.median(known)) if len(known) else np.nan
 
 
 def _nearest_hu(ct: CTVolume, points_ras: FloatArray) -> FloatArray:
