@@ -40,6 +40,7 @@ from VertebralFracturePanel.edit_session import Edit, EditSession
 from VertebralFracturePanel.help_text import HELP
 from VertebralFracturePanel.parameters import REPLACE, Parameters
 from VertebralFracturePanel.progress_estimate import ProgressEstimate
+from VertebralFracturePanel.rescoring import scoreNow
 from VertebralFracturePanel.resident_worker import ResidentWorker
 from VertebralFracturePanel.result_export import ResultExport
 from VertebralFracturePanel.result_options import optionsLike
@@ -183,6 +184,14 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
             ExportFailed: with a sentence for the user; the former file is as it was then.
         """
         ResultExport(nodes, Path(path), identifiers=identifiers).wait()
+
+    def scoreAgain(self, nodes: SceneNodes) -> SceneNodes:
+        """Scores along a centerline that was corrected with ``edits.set_centerline``; blocks until they are there.
+
+        Raises:
+            UnusableVolume, TorchMissing, RunFailed: each with a sentence for the user.
+        """
+        return scoreNow(nodes, self.startResidentWorker(nodes))
 
     def settleResult(self, nodes: SceneNodes) -> None:
         """After a run: let a new result replace the older ones where the user wants that, and read it as they read."""

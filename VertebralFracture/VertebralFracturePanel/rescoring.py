@@ -33,6 +33,7 @@ from VertebralFracturePanel.correction_worker import CURVE_COMMANDS, CorrectionW
 from VertebralFracturePanel.detection_run import RunFailed, readResult
 from VertebralFracturePanel.event_loop_steps import EventLoopSteps
 from VertebralFracturePanel.live_straightening import LiveStraightening
+from VertebralFracturePanel.resident_worker import ResidentWorker
 from VertebralFracturePanel.signal import Signal
 
 _KEPT = 24
@@ -163,8 +164,41 @@ class Rescoring:
             del self._known[oldest]
 
 
+def scoreNow(nodes: SceneNodes, worker: ResidentWorker) -> SceneNodes:
+    """Bring the nodes to the curve that is kept, waiting for it; the result's nodes, which may be more than before.
+
+    ``worker`` is new and ends with this.
+
+    Raises:
+        RunFailed: with a sentence, when the worker gives no scores.
+    """
+    corrected = read_correction(nodes.table.GetScene(), nodes)
+    line = corrected.correction.centerline_ras
+    answers: list[dict[str, Any]] = []
+    sentences: list[str] = []
+    worker.failed.connect(sentences.append)
+    worker.ask("rescore", answers.append, centerline_ras=line or corrected.detected.centerline.points_ras)
+    try:
+        worker.wait()
+        return _shownNow(nodes, corrected, answers, sentences)
+    finally:
+        worker.endNow()
+        worker.release()
+
+
+def _shownNow(
+    nodes: SceneNodes, corrected: CorrectedReport, answers: list[dict[str, Any]], sentences: list[str]
+) -> SceneNodes:
+    if not answers or "report" not in answers[0]:
+        raise RunFailed(next(iter(sentences), str(answers[0]["error"]) if answers else "The worker gave no answer."))
+    scored = _readAnswer(answers[0], nodes.input_volume.GetName())
+    if corrected.correction.centerline_ras is not None:
+        corrected = corrected.scored_again(scored.report)
+    return show_scored(nodes.table.GetScene(), nodes, corrected, scored.picture, scored.spine)
+
+
 def _readAnswer(answer: dict[str, Any], name: str) -> Scored:
-    """In a thread: plain data only."""
+    """Plain data only, because it is done in a thread."""
     report, spine = readResult(answer, name)
     return Scored(report, None if spine is None else picture_of(spine), spine)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import tempfile
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -95,6 +96,15 @@ class ResidentWorker:
             self._process.send(request)
         else:
             self._waiting.append(request)
+
+    def wait(self) -> None:
+        """Until every request is answered, without an event loop; Slicer's window stands still meanwhile."""
+        while self._listeners and not self._hasEnded:
+            self._timer.stop()
+            if not self._isReady:
+                self._step()
+            if not self._process.letRun(WATCH_MS):
+                time.sleep(WATCH_MS / 1000)
 
     def cancel(self, *commands: str) -> None:
         """Give up the requests of these commands; none of them is answered any more."""

@@ -10,13 +10,15 @@ from curve_helpers import drag, edit, grab, move, probability, release, settled,
 from panel_helpers import LINE, content, detect, until
 from PySide6.QtWidgets import QApplication
 
+from VertebralFractureLib.correction import edits
 from VertebralFractureLib.report import report_to_json
 from VertebralFractureLib.report.spine_report import ReportedCenterline
 from VertebralFractureLib.scene import find_results
 from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFractureLib.scene.markups_nodes import control_points
-from VertebralFractureLib.scene.straight_picture import read_picture
+from VertebralFractureLib.scene.straight_picture import along_curve, picture_is_along, read_picture
 from VertebralFractureLib.scene.straight_space import straight_places
+from VertebralFracturePanel.detection_run import RunFailed
 from VertebralFracturePanel.side_by_side import STRAIGHT_VIEW
 
 
@@ -265,3 +267,22 @@ def test_a_clicked_vertebra_is_measured_as_part_of_its_step(widget, scene, a_spi
     assert added.heights_mm is not None
     widget.ui.undoEditButton.click()
     assert read_correction(scene, a_spine_result).correction == removed
+
+
+def test_a_script_corrects_a_centerline_and_gets_its_scores_without_an_event_loop(logic, scene, a_spine_result):
+    line = tuple((r + 2.0, a, s) for r, a, s in LINE)
+    logic.correct(a_spine_result, lambda correction, _shown: edits.set_centerline(correction, line))
+
+    nodes = logic.scoreAgain(a_spine_result)
+
+    kept = read_correction(scene, nodes)
+    assert not kept.needs_scores
+    assert kept.shown.vertebrae[1].fracture_probability == pytest.approx(0.93 / 3.0, abs=0.01)
+    assert picture_is_along(nodes) == along_curve(line)
+
+
+def test_a_script_hears_why_there_are_no_scores(logic, a_spine_result, tmp_path):
+    (tmp_path / "crash").write_text("rescore", encoding="utf-8")
+
+    with pytest.raises(RunFailed, match="the last words"):
+        logic.scoreAgain(a_spine_result)
