@@ -186,11 +186,7 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
         ResultExport(nodes, Path(path), identifiers=identifiers).wait()
 
     def scoreAgain(self, nodes: SceneNodes) -> SceneNodes:
-        """Scores along a centerline that was corrected with ``edits.set_centerline``; blocks until they are there.
-
-        Raises:
-            UnusableVolume, TorchMissing, RunFailed: each with a sentence for the user.
-        """
+        """Scores along a centerline that ``edits.set_centerline`` corrected; blocks, and raises as a detection does."""
         return scoreNow(nodes, self.startResidentWorker(nodes))
 
     def settleResult(self, nodes: SceneNodes) -> None:

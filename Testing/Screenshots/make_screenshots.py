@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from editing_pictures import Editing
 from panel_pictures import grab, open_panel, wait_until
 from slicer_views import Picture, SlicerViews, add_bone_surface
 
@@ -43,6 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--result", type=Path, default=None, help="folder of a detection on the demo phantom")
     parser.add_argument("--out", type=Path, default=IMAGES)
+    parser.add_argument("--only-editing", action="store_true", help="draw the picture of a correction alone")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = arguments.result
@@ -52,6 +54,9 @@ def main() -> None:
         scene = load_mrb(result / "scene.mrb")
         out = arguments.out
         out.mkdir(parents=True, exist_ok=True)
+        if arguments.only_editing:
+            save(editing(SlicerViews(scene)), out / "editing.png")
+            return
         shutil.copyfile(result / "overview.png", out / "overview.png")
         panel = open_panel(scene)
         shown = grab(panel, PANEL_HEIGHT)
@@ -69,6 +74,7 @@ def main() -> None:
     original, straight = straightened_views(views, nodes, place, 290, "ruler")
     space = bone_view(views, nodes, place, (330, PANEL_HEIGHT - BAR), 1.6)
     save(beside(shown, tiled([[("Y", original), ("S", straight), ("1", space)]])), out / "slicer.png")
+    save(editing(views), out / "editing.png")
 
 
 def sections(panel: Any) -> Picture:
@@ -96,6 +102,15 @@ def unfolded(panel: Any, shown: tuple[Any, ...], following: Any) -> Picture:
     for section in shown:
         section.collapsed = True
     return picture[top - 4 : bottom]
+
+
+def editing(views: SlicerViews) -> Picture:
+    """The sections for corrections beside the patient and the straightened spine, a point of the centerline dragged."""
+    state = Editing(views.scene, find_results(views.scene)[0], "T12")
+    panel = state.sections()
+    patient, straight = state.views(views, (330, panel.shape[0] - BAR))
+    state.end()
+    return beside(panel, tiled([[("Y", patient), ("S", straight)]]))
 
 
 def running(panel: Any) -> Picture:

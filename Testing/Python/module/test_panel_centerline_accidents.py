@@ -79,8 +79,14 @@ def test_a_worker_that_dies_costs_the_scores_and_not_the_curve(widget, scene, a_
     assert widget.ui.rescoreButton.text == "Score again"
 
 
-@pytest.mark.parametrize("moment", ["drag", "repair", "rescore"])
-@pytest.mark.parametrize("what", ["input", "curve", "straightened", "result", "scene", "panel"])
+@pytest.mark.parametrize(
+    ("moment", "what"),
+    [
+        *(("drag", what) for what in ("input", "curve", "straightened", "result", "scene", "panel")),
+        *(("repair", what) for what in ("input", "scene", "panel")),
+        *(("rescore", what) for what in ("curve", "straightened", "result", "scene", "panel")),
+    ],
+)
 def test_what_is_deleted_or_closed_meanwhile_does_no_harm(
     widget, scene, a_spine_result, a_spine_ct, tmp_path, moment, what
 ):
@@ -133,7 +139,7 @@ def test_a_corrected_curve_survives_saving_loading_and_a_second_edit(widget, sce
     after = state(nodes)
     assert after["report"] == before["report"]
     assert after["voxels"] == before["voxels"]
-    assert after["locked"]
+    assert nodes.centerline.GetLocked()
     assert scene.GetFirstNodeByName("Centerline in straight space") is None
     assert not widget.ui.rescoreButton.enabled, "nothing is stale"
     edit(widget)
