@@ -185,7 +185,7 @@ def test_every_network_reads_its_input_on_the_device_it_was_put_on(a_phantom, mo
 
     score_sequence(spine, device="meta")
     finding.body_maps(spine, device="meta")
-    naming.level_log_probability(spine, device="meta")
+    naming.level_log_probability(spine, [(20.0, 40.0), (44.0, 66.0)], device="meta")
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
         canal_evidence(a_phantom.ct, device="meta")
 

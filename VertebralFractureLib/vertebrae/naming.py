@@ -75,6 +75,6 @@ def level_log_probability(
     pitch = to_tensor(relative_pitch(column.pitch_mm))
     with torch.inference_mode():
         both = torch.stack([picture, picture.flip(-1)]).to(device)
-        logits = network(both, torch.stack([pitch, pitch]).to(device)).cpu()
+        logits = network(both, torch.stack([pitch, pitch]).to(device))
     log_p = to_array(torch.log_softmax(logits.double().mean(dim=0), dim=0).T)
     return np.asarray(log_p[column.found])
