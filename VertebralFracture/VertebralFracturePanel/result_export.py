@@ -106,11 +106,13 @@ class ResultExport:
         Raises:
             ExportFailed: as ``steps``.
         """
-        for pause in self.steps():
-            if pause and not self._process.letRun(pause):
-                time.sleep(pause / 1000)
-        self._process.kill()
-        self.release()
+        try:
+            for pause in self.steps():
+                if pause and not self._process.letRun(pause):
+                    time.sleep(pause / 1000)
+        finally:
+            self._process.kill()
+            self.release()
 
     def endNow(self) -> None:
         """For the moment in which the application ends: the process is gone when this returns."""

@@ -98,3 +98,22 @@ def test_detecting_again_does_not_replace_what_this_version_cannot_read(a_scene_
     assert len(find_results(scene)) == 2
     assert is_whole(scene)
     assert a_scene_from_the_future.ui.headlineLabel.text.startswith("1 fracture suspected, T12")
+
+
+def test_an_exported_scene_restores_the_panel_and_editing_goes_on(widget, scene, export, load):
+    judge(widget, "L1", "grade 1", "old")
+    widget.ui.thresholdSlider.value = 0.05
+    widget.ui.ruleSelector.setCurrentIndex(2)
+    before = panel_state(widget)
+
+    load(export("scene.mrb"))
+
+    after = panel_state(widget)
+    assert {name: after[name] for name in after if name not in ("input", "chosen row")} == {
+        name: before[name] for name in before if name not in ("input", "chosen row")
+    }
+    assert after["input"] == "CT"
+    judge(widget, "T12", "no fracture")
+    reader = [vertebra.reader for vertebra in read_correction(scene, widget.view.nodes).shown.vertebrae]
+    assert [one.verdict for one in reader] == ["regraded", "rejected", None]
+    assert reader[0].comment == "old"
