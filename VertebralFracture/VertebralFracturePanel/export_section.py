@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -124,7 +125,7 @@ class ExportSection:
         identifiers = bool(self._ui.identifiersCheckBox.checked)
         written = []
         for name, window in self.openViews():
-            path = folder / f"view-{name}.png"
+            path = _freePath(folder, f"view-{name}")
             try:
                 writePicture(window, path, identifiers=identifiers)
             except OSError as error:
@@ -188,3 +189,9 @@ class ExportSection:
         self._ui.cancelExportButton.visible = isExporting
         self._ui.removeButton.enabled = self._shown is not None
         self._ui.undoRemoveButton.enabled = self._removed is not None
+
+
+def _freePath(folder: Path, stem: str) -> Path:
+    """A name that no file has yet, because nobody was asked whether one may be replaced."""
+    names = itertools.chain([f"{stem}.png"], (f"{stem}-{number}.png" for number in itertools.count(2)))
+    return next(folder / name for name in names if not (folder / name).exists())

@@ -161,9 +161,9 @@ def test_pictures_of_the_open_views_leave_out_what_names_the_patient(widget, a_n
         widget.ui.identifiersCheckBox.checked = identifiers
         widget.ui.exportPicturesButton.click()
         until(lambda: not widget.view.exportSection.isExporting)
-        taken[identifiers] = pixels(folder / "view-Red.png")
+        taken[identifiers] = pixels(folder / ("view-Red-2.png" if identifiers else "view-Red.png"))
 
-    assert widget.ui.exportLabel.text == "Written: view-Red.png, view-3D-1.png"
+    assert widget.ui.exportLabel.text == "Written: view-Red-2.png, view-3D-1-2.png"
     assert taken[False].shape == (160, 200, 3)
     np.testing.assert_array_equal(taken[False], pixels(folder / "bare.png"))
     assert (taken[True] != taken[False]).any()
