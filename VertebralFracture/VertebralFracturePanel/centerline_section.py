@@ -24,7 +24,8 @@ from VertebralFracturePanel.rescoring import Rescoring
 from VertebralFracturePanel.resident_worker import STARTING
 from VertebralFracturePanel.signal import Signal
 
-_STAGES = {STARTING: "getting ready", "spine": "straightening", "fracture": "scoring", "vertebrae": "measuring"}
+_STAGES = {STARTING: "handing over the CT", "spine": "straightening", "fracture": "scoring", "vertebrae": "measuring"}
+_PREPARING = "The network looks for the canal once; points can be dragged already."
 _STALE = "The scores belong to another centerline than the one that is shown."
 _DRAWING = "Click a handful of points along the canal, in any order, then press the button again."
 
@@ -46,6 +47,7 @@ class CenterlineSection:
         self._wasGrabbed = False
         self._drawn: tuple[Point, ...] = ()
         self._message = ""
+        self._stage = ""
         self._placing = PointPlacing("Points along the canal")
         self._placing.placed.connect(self._onPlaced)
         self._placing.ended.connect(lambda: self._setChecked(ui.drawCenterlineButton, False))
@@ -54,7 +56,7 @@ class CenterlineSection:
         self.hand.changed.connect(self._onChanged)
         self.live.settled.connect(self.hand.refresh)
         self.rescoring.scored.connect(self._onScored)
-        self.rescoring.refused.connect(self._say)
+        self.rescoring.refused.connect(self._giveUpScores)
         worker.progressed.connect(self._onProgress)
         worker.failed.connect(self._onFailed)
         ui.editCenterlineButton.connect("toggled(bool)", self._onEdit)
@@ -101,7 +103,7 @@ class CenterlineSection:
     def cleanup(self) -> None:
         """The panel is going."""
         self.leave()
-        self.rescoring.stop()
+        self.rescoring.cleanup()
 
     def forget(self) -> None:
         """The scene is being closed."""
@@ -136,10 +138,17 @@ class CenterlineSection:
 
     def _leaveEditing(self) -> None:
         self._setChecked(self._ui.editCenterlineButton, False)
-        if self.hand.isActive:
-            self.hand.stop()
-            self.live.stop()
-            self._worker.hold(False)
+        if not self.hand.isActive:
+            return
+        wasDragging, nodes = self.hand.isDragging, self._nodes
+        self.hand.stop()
+        self.live.stop()
+        self._worker.hold(False)
+        scene = None if nodes is None else nodes.table.GetScene()
+        if wasDragging and scene is not None and not scene.IsClosing():
+            # What the hand has not let go is not kept, so it is not shown either.
+            self._session.show(nodes_of(nodes.table))
+            self.rescoring.follow(nodes_of(nodes.table))
 
     def _onGrabbed(self) -> None:
         self._wasGrabbed = True
@@ -239,10 +248,8 @@ class CenterlineSection:
             self.corrected.emit()
 
     def _onRescore(self, _checked: bool = False) -> None:
-        if self._worker.isBusy or self.rescoring.isBusy:
-            self._repairing = None
-            self.rescoring.stop()
-            self._say("Cancelled.")
+        if self._isScoring:
+            self._giveUpScores("Cancelled.")
         else:
             self._say("")
             self.follow()
@@ -254,14 +261,19 @@ class CenterlineSection:
 
     def _onProgress(self, stage: str, fraction: float) -> None:
         place = list(_STAGES).index(stage) if stage in _STAGES else 0
+        self._stage = _STAGES.get(stage, "")
         self._ui.rescoreBar.value = round(100 * (place + fraction) / len(_STAGES))
         self._showState()
 
     def _onFailed(self, sentence: str) -> None:
+        self._giveUpScores(f"{sentence}\n\nWhat was corrected is kept.")
+
+    def _giveUpScores(self, words: str) -> None:
         self._repairing = None
         self.rescoring.stop()
-        self._say(f"{sentence}\n\nThe corrected centerline is kept.")
-        self._showState()
+        if self._nodes is not None and self._nodes.table.GetScene() is not None:
+            self.rescoring.settle(self._nodes)
+        self._say(words)
 
     def _step(self) -> CurveStep | None:
         """What the hand has done so far, against the curve that is kept."""
@@ -274,6 +286,10 @@ class CenterlineSection:
     def _anchors(self) -> tuple[Point, ...]:
         return self._session.history(self._nodes).present.anchors_ras
 
+    @property
+    def _isScoring(self) -> bool:
+        return self._worker.isAsked(*CURVE_COMMANDS) or self.rescoring.isBusy
+
     def _say(self, words: str) -> None:
         self._message = words
         self._showState()
@@ -281,18 +297,24 @@ class CenterlineSection:
     def _showState(self) -> None:
         ui, nodes = self._ui, self._nodes
         hasVolume = nodes is not None and self._shown is not None and nodes.input_volume is not None
-        isBusy = self._worker.isBusy or self.rescoring.isBusy
+        isScoring = self._isScoring
+        isBusy = isScoring or self._worker.isBusy
         isStale = hasVolume and self._repairing is None and self.rescoring.isStale(nodes)
         ui.centerlineSection.visible = nodes is not None and self._shown is not None
         ui.editCenterlineButton.enabled = hasVolume and nodes.centerline is not None
         ui.drawCenterlineButton.enabled = hasVolume
         ui.resetCenterlineButton.enabled = hasVolume and self._line is not None
-        ui.rescoreButton.enabled = isBusy or isStale
-        ui.rescoreButton.text = "Cancel" if isBusy else "Score again"
+        ui.rescoreButton.enabled = isScoring or isStale
+        ui.rescoreButton.text = "Cancel" if isScoring else "Score again"
         ui.rescoreBar.visible = isBusy
         if not isBusy:
             ui.rescoreBar.value = 0
-        words = [self._message, _STALE if isStale and not isBusy else ""]
+            self._stage = ""
+        words = [self._message, _STALE if isStale and not isScoring else ""]
+        if self._worker.isAsked("prepare"):
+            words.append(_PREPARING)
+        elif isScoring and self._stage:
+            words.append(f"New scores: {self._stage}.")
         ui.centerlineLabel.text = "\n".join(part for part in words if part)
         ui.centerlineLabel.visible = bool(ui.centerlineLabel.text)
 

@@ -45,6 +45,10 @@ class CorrectionWorker:
     def isBusy(self) -> bool:
         return self._worker is not None and self._worker.isBusy
 
+    def isAsked(self, *commands: str) -> bool:
+        """Whether a request of one of these commands waits for its answer."""
+        return self._worker is not None and self._worker.isAsked(*commands)
+
     @property
     def volumeNode(self) -> Any:
         """The volume that the running worker has; None without one."""

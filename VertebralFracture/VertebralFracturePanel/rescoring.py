@@ -36,8 +36,8 @@ from VertebralFracturePanel.live_straightening import LiveStraightening
 from VertebralFracturePanel.resident_worker import ResidentWorker
 from VertebralFracturePanel.signal import Signal
 
-_KEPT = 24
-"""A straightened spine takes 3 to 6 MB."""
+_ROOM_BYTES = 250_000_000
+"""For straightened volumes: 15 MB each for a whole spine at 1 mm."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,13 @@ class Scored:
     report: SpineReport | None
     picture: StraightPicture | None
     spine: SpineVolume | None = None
+    """Only where the result has no straightened volume of its own to fill."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        voxels = 0 if self.picture is None else self.picture.voxels.nbytes
+        return voxels if self.spine is None else voxels + self.spine.hu.nbytes + self.spine.inside.nbytes
 
 
 class Rescoring:
@@ -103,18 +110,29 @@ class Rescoring:
         if nodes.input_volume is None:
             self.refused.emit("The CT of this result is gone, so nothing can be scored again.")
             return
-        self._live.settle(points, along_curve(line))
         table = nodes.table
         isAsked = self._worker.ask(
             nodes, "rescore", lambda answer: self._onAnswer(table, line, answer), centerline_ras=points
         )
         self._asked = wanted if isAsked else None
 
+    def settle(self, nodes: SceneNodes) -> None:
+        """No scores will come: let at least the straightened volume be that of the curve, where it is being edited."""
+        corrected = _corrected(nodes)
+        if corrected is not None and not _isUpToDate(nodes, corrected):
+            line = corrected.correction.centerline_ras
+            self._live.settle(line or corrected.detected.centerline.points_ras, along_curve(line))
+
     def stop(self) -> None:
         """Nothing that was asked about a curve is wanted any more."""
         self._asked = None
         self._reading.stop()
         self._worker.cancel(*CURVE_COMMANDS)
+
+    def cleanup(self) -> None:
+        """The panel is going."""
+        self.stop()
+        self._background.shutdown(wait=False)
 
     def forget(self) -> None:
         """The scene was closed; its IDs will be given again."""
@@ -144,7 +162,8 @@ class Rescoring:
         nodes = nodes_of(table)
         corrected = _corrected(nodes)
         if corrected is not None and corrected.correction.centerline_ras == line:
-            scored = Scored(None if line is None else scored.report, scored.picture, scored.spine)
+            isFirst = corrected.detected.status != EVALUABLE
+            scored = Scored(None if line is None else scored.report, scored.picture, scored.spine if isFirst else None)
             self._keep(nodes, along_curve(line), scored)
             self._show(nodes, corrected, scored)
 
@@ -158,10 +177,12 @@ class Rescoring:
 
     def _keep(self, nodes: SceneNodes, along: str, scored: Scored) -> None:
         self._known[(nodes.table.GetID(), along)] = scored
-        while len(self._known) > _KEPT:
+        while sum(known.size for known in self._known.values()) > _ROOM_BYTES:
             # The detected one is kept: it is what an undo of everything comes back to.
-            oldest = next(key for key in self._known if key[1] != DETECTED)
-            del self._known[oldest]
+            older = [key for key in self._known if key[1] != DETECTED and key != (nodes.table.GetID(), along)]
+            if not older:
+                return
+            del self._known[older[0]]
 
 
 def scoreNow(nodes: SceneNodes, worker: ResidentWorker) -> SceneNodes:

@@ -73,6 +73,10 @@ class ResidentWorker:
         """Whether a request waits for its answer."""
         return bool(self._listeners)
 
+    def isAsked(self, *commands: str) -> bool:
+        """Whether a request of one of these commands waits for its answer."""
+        return any(command in commands for command, _ in self._listeners.values())
+
     @property
     def hasEnded(self) -> bool:
         """Whether it was told to end, or ended by itself: it answers nothing any more."""

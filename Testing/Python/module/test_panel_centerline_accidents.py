@@ -10,7 +10,7 @@ from VertebralFractureLib.scene import find_results, save_mrb
 from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFractureLib.scene.markups_nodes import control_points
 from VertebralFractureLib.scene.scene_file import import_mrb
-from VertebralFractureLib.scene.straight_picture import picture_is_along
+from VertebralFractureLib.scene.straight_picture import along_curve, picture_is_along
 
 
 def test_a_new_drag_takes_the_place_of_scores_under_way_and_cancel_keeps_the_curve(
@@ -34,6 +34,8 @@ def test_a_new_drag_takes_the_place_of_scores_under_way_and_cancel_keeps_the_cur
     until(lambda: not widget.view.correctionWorker.isBusy)
     assert len(read_correction(scene, a_spine_result).correction.anchors_ras) == 3
     assert "belong to another centerline" in widget.ui.centerlineLabel.text
+    line = read_correction(scene, a_spine_result).correction.centerline_ras
+    until(lambda: picture_is_along(a_spine_result) == along_curve(line))
 
     (tmp_path / "delay").write_text("0", encoding="utf-8")
     assert widget.ui.rescoreButton.text == "Score again"
@@ -67,7 +69,7 @@ def test_a_worker_that_dies_costs_the_scores_and_not_the_curve(widget, scene, a_
     drag(widget, 8, (3.0, 0.0, 0.0))
 
     until(lambda: "the last words" in widget.ui.centerlineLabel.text)
-    assert "The corrected centerline is kept" in widget.ui.centerlineLabel.text
+    assert "What was corrected is kept" in widget.ui.centerlineLabel.text
     QApplication.processEvents()
     assert (3.0, LINE[8][1], 40.0) in read_correction(scene, a_spine_result).correction.centerline_ras
     (tmp_path / "crash").unlink()
@@ -117,6 +119,9 @@ def test_what_is_deleted_or_closed_meanwhile_does_no_harm(
     assert widget.ui.editCenterlineButton.checked == (what == "straightened")
     if what == "panel":
         assert curve.GetLocked()
+        if moment == "drag":
+            assert control_points(curve) == LINE, "what was not let go is not kept"
+            assert not widget.view.centerlineSection.rescoring.isStale(widget.view.nodes)
         if moment != "drag":
             until(settled(widget))
 
