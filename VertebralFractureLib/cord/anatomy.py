@@ -91,7 +91,8 @@ def check_anatomy(ct: CTVolume, boxes: SliceBoxes) -> None:
             wide, deep = float(np.median(width[closed])), float(np.median(depth[closed]))
             raise ImplausibleGeometry(
                 f"The voxel spacing in the file cannot be true: the spinal canal measures {wide:.0f} mm across and "
-                f"{deep:.0f} mm from front to back, which no spine does; {advice}."
+                f"{deep:.0f} mm from front to back, which no spine does (unless the patient lies on the side and "
+                f"the file does not say so); {advice}."
             )
     across = float(np.median(boxes.vertebra_ras[:, 1] - boxes.vertebra_ras[:, 0]))
     if not NARROWEST_VERTEBRA_MM <= across <= WIDEST_VERTEBRA_MM:
