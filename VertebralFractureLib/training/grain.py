@@ -1,7 +1,8 @@
 """Map a straight volume without changing its grain: smooth structure and fine grain are sampled apart.
 
 Interpolation between voxels and blending of two copies average the grain away, and a network could tell a mapped body
-by that. Both are made good here by the correlation of neighboring voxels, measured on the volume itself.
+by that. What interpolation takes follows from the correlation of neighboring voxels, measured on the volume itself;
+what blending takes is measured on the copies.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Does the simulation betray itself? A probe that sees a body's inner texture alone must not tell what was warped.
+"""Does the simulation betray itself? A probe that sees a body's inner texture alone must not tell what collapsed.
 
-Pure warps (no band, no roughness, no pit) of every grade are made in real scans; a small network gets 8 x 14 x 14 mm
-from the middle of each body, too little to see an endplate, and learns on two folds to tell warped bodies from the
-others. On the third fold it should be at chance; what lies above is what a fracture model could cheat with.
+Collapses of every grade without band, pit or added density are made in real scans; a small network gets 8 x 14 x 14 mm
+from the middle of each body, too little to see an endplate, and learns on two folds to tell collapsed bodies from the
+same bodies untouched, and from the same bodies mapped onto themselves, as all are beside a simulated fracture. On the
+third fold it should be at chance; what lies above is what a fracture model could cheat with.
 """
 
 from __future__ import annotations
