@@ -72,7 +72,7 @@ def bone_beside(ct: CTVolume, heights_mm: FloatArray, centre_ras: FloatArray) ->
     centres = np.column_stack([centre_ras, heights_mm])
     contents, around = _contents_and_around_hu(ct, centres)
     soft = [_median(own) for own in around]
-    threshold = np.fmax(soft, [_median(own) for own in contents]) + _BONE_ABOVE_SOFT_HU
+    threshold = np.maximum(soft, [_median(own) for own in contents]) + _BONE_ABOVE_SOFT_HU
     threshold[np.isnan(threshold)] = np.inf
     across, along = np.meshgrid(np.arange(-8.0, 9.0, 2.0), np.arange(18.0, 50.0, 2.0), indexing="ij")
     shares = []
