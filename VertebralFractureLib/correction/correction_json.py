@@ -24,8 +24,8 @@ from VertebralFractureLib.report.spine_report import Point, ReaderVerdict
 CORRECTION_SCHEMA = "vertebral-fracture-correction/1"
 
 
-def corrected_to_json(corrected: CorrectedReport) -> str:
-    """The text of ``report.json``; without a correction that of the report alone."""
+def corrected_to_json(corrected: CorrectedReport, indent: int | None = 2) -> str:
+    """The text of ``report.json``; without a correction that of the report alone. ``indent`` as in ``json_text``."""
     content = report_content(corrected.shown)
     if not corrected.correction.is_empty:
         rescored = corrected.rescored
@@ -35,7 +35,7 @@ def corrected_to_json(corrected: CorrectedReport) -> str:
             "detected": report_content(corrected.detected),
             "rescored": None if rescored is None else report_content(rescored),
         }
-    return json_text(content)
+    return json_text(content, indent)
 
 
 def corrected_from_json(text: str) -> CorrectedReport:

@@ -44,9 +44,9 @@ def report_content(report: SpineReport) -> dict[str, Any]:
     return {**content, **asdict(report), "correction": None}
 
 
-def json_text(content: dict[str, Any]) -> str:
-    """Indented JSON text with numbers rounded to six decimals."""
-    return json.dumps(_rounded(content), indent=2, allow_nan=False) + "\n"
+def json_text(content: dict[str, Any], indent: int | None = 2) -> str:
+    """JSON text with numbers rounded to six decimals; without ``indent`` it is for programs, and made much faster."""
+    return json.dumps(_rounded(content), indent=indent, allow_nan=False) + "\n"
 
 
 def report_from_json(text: str) -> SpineReport:

@@ -27,7 +27,7 @@ def write_correction(scene: Any, nodes: SceneNodes, corrected: CorrectedReport) 
         nodes.table.SetNodeReferenceID(roles.ATTRIBUTE_PREFIX + roles.CORRECTION, node.GetID())
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
         put_into_folder(hierarchy, hierarchy.GetItemParent(hierarchy.GetItemByDataNode(nodes.table)), node)
-    node.SetText(corrected_to_json(corrected))
+    node.SetText(corrected_to_json(corrected, indent=None))
     return node
 
 
