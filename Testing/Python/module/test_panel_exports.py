@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import vtk
 from panel_helpers import SECRET_FOLDER, SECRET_NAME, SECRET_UID, content
 
 from VertebralFractureLib.report import report_from_json
-from VertebralFractureLib.scene import find_results, load_mrb, read_report
+from VertebralFractureLib.report.spine_report import ReportedSequence, ScanResult
+from VertebralFractureLib.scene import find_results, load_mrb, read_report, write_scene
 from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFracturePanel.result_export import ExportFailed
 
@@ -282,3 +284,24 @@ def test_without_its_ct_a_scene_is_refused_and_a_table_is_not(widget, scene, a_n
 
     assert (tmp_path / "a.csv").read_text(encoding="utf-8").count("\nT12,") == 1
     assert not (tmp_path / "a.mrb").exists()
+
+
+def test_a_scan_that_is_not_evaluable_is_exported_with_its_reason(widget, scene, a_named_ct, a_report, tmp_path):
+    nothing = replace(
+        a_report,
+        status="not_evaluable",
+        reason="The canal was found over 40 mm only.",
+        vertebrae=(),
+        scan=ScanResult(None, None, (), 0.5),
+        sequence=ReportedSequence((), (), ()),
+    )
+    nodes = write_scene(nothing, None, None, scene, a_named_ct)
+
+    for name in ("a.csv", "a.json", "a.html", "a.mrb"):
+        widget.logic.exportResult(nodes, tmp_path / name)
+
+    assert "over 40 mm only" in (tmp_path / "a.html").read_text(encoding="utf-8")
+    again = load_mrb(tmp_path / "a.mrb")
+    assert read_report(again).reason == nothing.reason
+    assert slicer.util.arrayFromVolume(find_results(again)[0].input_volume).shape == (80, 100, 60)
+    assert mentions(tmp_path / "a.mrb", SECRETS) == []
