@@ -12,7 +12,9 @@ from VertebralFractureLib.fracture import FractureSequence
 from VertebralFractureLib.phantom import make_phantom, random_options
 from VertebralFractureLib.spine import straighten
 from VertebralFractureLib.vertebrae import Vertebra, find_vertebrae, score_vertebrae
-from VertebralFractureLib.vertebrae.endplates import column_positions, measure_shape
+from VertebralFractureLib.vertebrae.endplates import BodyShape, column_positions, measure_shape
+from VertebralFractureLib.vertebrae.finding import FoundBody, without_shallow_shapes
+from VertebralFractureLib.vertebrae.mid_plane import MidPlane
 from VertebralFractureLib.vertebrae.sequence_search import Profiles, Span, search_spans
 
 FloatArray = NDArray[np.float64]
@@ -183,3 +185,28 @@ def test_heights_are_left_out_on_slices_that_are_too_thick_to_measure() -> None:
 
     assert any(v.complete for v in found)
     assert all(v.heights_mm is None and v.grade is None for v in found)
+
+
+def bodies_as_deep_as(*depths: float | None) -> list[FoundBody]:
+    """Whole bodies of these depths in mm, caudal to cranial; None is one that could not be traced."""
+    return [
+        FoundBody(
+            Span(30.0 * at, 30.0 * at + 24.0, 0.9),
+            25.0,
+            None if depth is None else BodyShape(10.0, 10.0 + depth, np.zeros((6, 2))),
+            True,
+            MidPlane.of_canal(),
+        )
+        for at, depth in enumerate(depths)
+    ]
+
+
+def test_an_outline_traced_inside_a_body_is_not_measured_as_a_collapse() -> None:
+    kept = without_shallow_shapes(bodies_as_deep_as(11.0, 34.0, 33.0, 12.0, 31.0, None))
+
+    assert [body.shape is not None for body in kept] == [False, True, True, False, True, False]
+
+
+def test_small_bodies_keep_their_outline_at_the_top_of_the_spine_and_where_nothing_is_beside_them() -> None:
+    for depths in ((23.0, 22.0, 19.0, 17.0, 15.0), (11.0, 34.0), (11.0,)):
+        assert all(body.shape is not None for body in without_shallow_shapes(bodies_as_deep_as(*depths)))

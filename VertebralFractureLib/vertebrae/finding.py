@@ -7,7 +7,7 @@ inside its functions only.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,11 @@ FloatArray = NDArray[np.float64]
 WEIGHTS_NAME = "vertebrae"
 _TYPICAL_DEPTH_MM = 28.0
 _CORNERS_R_MM = (-8.0, 0.0, 8.0)
+_SHALLOW = 0.6
+"""Share of the neighbors' depth below which an outline is none: a collapse takes height and never depth, and between
+neighbors the depth of normal bodies differs by a fifth at most (T2 to T3)."""
+_NEIGHBORS = 2
+"""On either side, by which a depth is judged."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,22 @@ def find_bodies_in_their_planes(
     known = [(b.span.s_inferior_mm, b.span.s_superior_mm, b.shape.a_anterior) for b in first if b.shape is not None]
     plane = find_mid_plane(spine, known)
     tell(0.6)
-    return find_bodies(spine, body_maps(spine, weights_folder, plane, device))
+    return without_shallow_shapes(find_bodies(spine, body_maps(spine, weights_folder, plane, device)))
+
+
+def without_shallow_shapes(bodies: list[FoundBody]) -> list[FoundBody]:
+    """The bodies in their order, those without a shape whose outline is far less deep than their neighbors'.
+
+    Such an outline was traced inside the body, so that its heights would pass for a collapse; the body itself stays.
+    """
+    depths = [np.nan if b.shape is None else b.shape.a_anterior - b.shape.a_posterior for b in bodies]
+    kept = []
+    for at, body in enumerate(bodies):
+        beside = np.array(depths[max(at - _NEIGHBORS, 0) : at] + depths[at + 1 : at + 1 + _NEIGHBORS])
+        beside = beside[np.isfinite(beside)]
+        is_shallow = len(beside) >= _NEIGHBORS and depths[at] < _SHALLOW * np.median(beside)
+        kept.append(replace(body, shape=None) if is_shallow else body)
+    return kept
 
 
 def find_bodies(spine: SpineVolume, maps: BodyMaps) -> list[FoundBody]:
