@@ -61,7 +61,12 @@ def main() -> None:
     section, curve = widget.view.centerlineSection, nodes.centerline
 
     def is_settled() -> bool:
-        return not widget.view.correctionWorker.isBusy and not section.rescoring.isBusy and not _is_stale()
+        return (
+            section.live.isReady
+            and not widget.view.correctionWorker.isBusy
+            and not section.rescoring.isBusy
+            and not _is_stale()
+        )
 
     def _is_stale() -> bool:
         return section.rescoring.isStale(widget.view.nodes) or section._repairing is not None
