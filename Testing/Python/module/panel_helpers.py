@@ -10,6 +10,7 @@ import slicer
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.scene import find_results
+from VertebralFractureLib.scene.scene_file import import_mrb
 
 LINE = tuple((0.0, round(math.sin(s / 30.0), 6), float(s)) for s in range(0, 85, 5))
 """A gently bent canal, a point every 5 mm, RAS mm."""
@@ -27,6 +28,21 @@ def until(condition, seconds=90.0):
         assert time.monotonic() < end, "this took too long"
         QApplication.processEvents()
         time.sleep(0.002)
+
+
+def load_scene(scene, path):
+    """Load a file into the scene, as *File > Add Data* does."""
+    application = slicer.vtkSlicerApplicationLogic()
+    application.SetMRMLScene(scene)
+    import_mrb(scene, application, path)
+    QApplication.processEvents()
+
+
+def close_and_load(scene, path):
+    """Close the scene, and load the file."""
+    scene.Clear()
+    QApplication.processEvents()
+    load_scene(scene, path)
 
 
 def detect(widget):

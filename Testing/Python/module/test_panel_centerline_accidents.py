@@ -1,15 +1,13 @@
 """What life does while the centerline is corrected: cancel, crash, deletion, closing, saving; the curve is kept."""
 
 import pytest
-import slicer
 from curve_helpers import drag, edit, grab, move, release, settled, state
-from panel_helpers import LINE, until
+from panel_helpers import LINE, close_and_load, until
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.scene import find_results, save_mrb
 from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFractureLib.scene.markups_nodes import control_points
-from VertebralFractureLib.scene.scene_file import import_mrb
 from VertebralFractureLib.scene.straight_picture import along_curve, picture_is_along
 
 
@@ -133,12 +131,7 @@ def test_a_corrected_curve_survives_saving_loading_and_a_second_edit(widget, sce
     before = state(a_spine_result)
     save_mrb(scene, tmp_path / "scene.mrb")
 
-    scene.Clear()
-    QApplication.processEvents()
-    application = slicer.vtkSlicerApplicationLogic()
-    application.SetMRMLScene(scene)
-    import_mrb(scene, application, tmp_path / "scene.mrb")
-    QApplication.processEvents()
+    close_and_load(scene, tmp_path / "scene.mrb")
 
     nodes = find_results(scene)[0]
     after = state(nodes)
@@ -166,12 +159,7 @@ def test_a_scene_saved_before_the_scores_came_says_so_and_computes_nothing_by_it
     drag(widget, 8, (3.0, 0.0, 0.0))
     until(lambda: widget.ui.rescoreBar.value > 50)
     save_mrb(scene, tmp_path / "scene.mrb")
-    scene.Clear()
-    QApplication.processEvents()
-    application = slicer.vtkSlicerApplicationLogic()
-    application.SetMRMLScene(scene)
-    import_mrb(scene, application, tmp_path / "scene.mrb")
-    QApplication.processEvents()
+    close_and_load(scene, tmp_path / "scene.mrb")
     (tmp_path / "delay").unlink()
 
     assert "belong to another centerline" in widget.ui.centerlineLabel.text

@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 import slicer
-from panel_helpers import cells, choose, detect, judge, panel_state, until
-from PySide6.QtWidgets import QApplication
+from panel_helpers import cells, choose, close_and_load, detect, judge, panel_state, until
 
 from VertebralFractureLib.correction import corrected_from_json, edits
 from VertebralFractureLib.scene import find_results, save_mrb
 from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFractureLib.scene.markups_nodes import control_points
-from VertebralFractureLib.scene.scene_file import import_mrb
 from VertebralFracturePanel import export_section
 
 
@@ -108,12 +106,7 @@ def test_a_correction_survives_saving_loading_and_a_second_edit(widget, scene, t
     before = panel_state(widget)
     save_mrb(scene, tmp_path / "scene.mrb")
 
-    scene.Clear()
-    QApplication.processEvents()
-    application = slicer.vtkSlicerApplicationLogic()
-    application.SetMRMLScene(scene)
-    import_mrb(scene, application, tmp_path / "scene.mrb")
-    QApplication.processEvents()
+    close_and_load(scene, tmp_path / "scene.mrb")
 
     assert panel_state(widget) == before
     assert not widget.ui.undoEditButton.enabled

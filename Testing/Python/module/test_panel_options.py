@@ -3,14 +3,12 @@
 import json
 
 import pytest
-import slicer
-from panel_helpers import detect
+from panel_helpers import detect, load_scene
 
 from VertebralFractureLib.errors import OptionRefused
 from VertebralFractureLib.fracture.members import PREFIX, chosen_members
 from VertebralFractureLib.options import ALL_MEMBERS, FASTEST_MEMBER
 from VertebralFractureLib.scene import read_report, save_mrb
-from VertebralFractureLib.scene.scene_file import import_mrb
 from VertebralFracturePanel.parameters import SPACINGS_MM
 
 
@@ -50,9 +48,7 @@ def test_the_choices_come_back_with_the_scene(widget, scene, tmp_path):
 
     scene.Clear()
     assert widget.ui.spacingSelector.currentText == "1 mm"
-    application = slicer.vtkSlicerApplicationLogic()
-    application.SetMRMLScene(scene)
-    import_mrb(scene, application, tmp_path / "scene.mrb")
+    load_scene(scene, tmp_path / "scene.mrb")
 
     ui = widget.ui
     shown = [box.currentText for box in (ui.deviceSelector, ui.membersSelector, ui.spacingSelector)]

@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import pytest
 import slicer
-from panel_helpers import cells, chosen_points, content, detect, panel_state, until
+from panel_helpers import cells, chosen_points, content, detect, load_scene, panel_state, until
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.scene import find_results, read_report, save_mrb
-from VertebralFractureLib.scene.scene_file import import_mrb
 from VertebralFracturePanel.results_table import hoverText
 from VertebralFracturePanel.side_by_side import LAYOUT_ID, STRAIGHT_VIEW
 
@@ -220,10 +219,7 @@ def test_the_panel_of_a_saved_closed_and_loaded_scene_is_the_same(widget, scene,
     scene.Clear()
     QApplication.processEvents()
     assert widget.ui.vertebraTable.rowCount == 0
-    application = slicer.vtkSlicerApplicationLogic()
-    application.SetMRMLScene(scene)
-    import_mrb(scene, application, tmp_path / "scene.mrb")
-    QApplication.processEvents()
+    load_scene(scene, tmp_path / "scene.mrb")
 
     assert panel_state(widget) == before
     assert chosen_points(scene) == points == ["L1 · 0.10"]

@@ -3,14 +3,12 @@
 from pathlib import Path
 
 import pytest
-import slicer
-from panel_helpers import cells, detect, judge, panel_state
+from panel_helpers import cells, close_and_load, detect, judge, panel_state
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.report.spine_report import REVISION
 from VertebralFractureLib.scene import find_results, save_mrb
 from VertebralFractureLib.scene.corrected_scene import read_correction
-from VertebralFractureLib.scene.scene_file import import_mrb
 
 FIRST_VERSION = Path(__file__).parents[1] / "first_version" / "scene.mrb"
 FROM_THE_FUTURE = {"revision": str(REVISION + 1), "moonPhase": "waning"}
@@ -19,12 +17,9 @@ FROM_THE_FUTURE = {"revision": str(REVISION + 1), "moonPhase": "waning"}
 @pytest.fixture
 def load(widget, scene):
     """Close what is open and load a file, as *File > Add Data* does; the panel chooses its volume."""
-    application = slicer.vtkSlicerApplicationLogic()
 
     def run(path):
-        scene.Clear()
-        application.SetMRMLScene(scene)
-        import_mrb(scene, application, path)
+        close_and_load(scene, path)
         widget.ui.inputSelector.setCurrentNode(find_results(scene)[-1].input_volume)
         QApplication.processEvents()
 
