@@ -29,10 +29,13 @@ _VERDICTS: tuple[tuple[str, str | None, int | None], ...] = (
 
 
 class CorrectSection:
-    """Signal: ``corrected()``, after the nodes of the result have followed an edit."""
+    """Signals: ``corrected()``, after the nodes of the result have followed an edit; ``divided()``, after those of a
+    split or a merge have.
+    """
 
     def __init__(self, ui: Any) -> None:
         self.corrected = Signal()
+        self.divided = Signal()
         self.session = EditSession()
         self._ui = ui
         self._nodes: SceneNodes | None = None
@@ -46,8 +49,8 @@ class CorrectSection:
             (ui.verdictButton, self._giveVerdict),
             (ui.levelButton, self._setLevel),
             (ui.pinLevelButton, self._pinLevel),
-            (ui.splitButton, lambda: self.edit(edits.split_vertebra, self._index)),
-            (ui.mergeButton, lambda: self.edit(edits.merge_with_next, self._index)),
+            (ui.splitButton, lambda: self._divide(edits.split_vertebra)),
+            (ui.mergeButton, lambda: self._divide(edits.merge_with_next)),
             (ui.removeVertebraButton, lambda: self.edit(edits.remove_vertebra, self._index)),
         )
         for button, act in (
@@ -129,6 +132,10 @@ class CorrectSection:
 
     def _pinLevel(self) -> None:
         self.edit(edits.pin_level, self._index, self._ui.levelSelector.currentText)
+
+    def _divide(self, edit: Edit) -> None:
+        if self.edit(edit, self._index):
+            self.divided.emit()
 
     def edit(self, edit: Edit, *arguments: Any, **more: Any) -> bool:
         """Apply an edit to the result that is shown; where that cannot be, say why. Gives whether it was applied."""

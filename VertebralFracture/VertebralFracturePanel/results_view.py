@@ -23,6 +23,7 @@ from VertebralFracturePanel.correction_worker import CorrectionWorker
 from VertebralFracturePanel.display_section import DisplaySection
 from VertebralFracturePanel.export_section import ExportSection
 from VertebralFracturePanel.landmark_section import LandmarkSection
+from VertebralFracturePanel.reader_vertebrae import ReaderVertebrae
 from VertebralFracturePanel.reading_section import ReadingSection
 from VertebralFracturePanel.results_table import setUpTable, showReport
 from VertebralFracturePanel.side_by_side import SideBySide
@@ -43,9 +44,8 @@ class ResultsView:
         self.correctSection = CorrectSection(ui)
         self.landmarkSection = LandmarkSection(ui, self.correctSection.session, self.correctSection.edit)
         self.correctionWorker = CorrectionWorker(logic.startResidentWorker)
-        self.addedVertebra = AddedVertebra(
-            ui, self.correctSection.session, self.correctSection.edit, self.correctionWorker
-        )
+        self.addedVertebra = AddedVertebra(ui, self.correctSection.edit)
+        self.readerVertebrae = ReaderVertebrae(self.correctSection.session, self.correctionWorker)
         self.centerlineSection = CenterlineSection(ui, self.correctSection.session, self.correctionWorker)
         self.displaySection = DisplaySection(ui)
         self.exportSection = ExportSection(ui)
@@ -58,7 +58,8 @@ class ResultsView:
         self.correctSection.corrected.connect(self._onCorrected)
         self.landmarkSection.previewed.connect(lambda seen: showReport(ui.vertebraTable, seen))
         self.addedVertebra.added.connect(self._onVertebraAdded)
-        self.addedVertebra.measured.connect(self._onCorrected)
+        self.correctSection.divided.connect(lambda: self.readerVertebrae.measure(self.nodes))
+        self.readerVertebrae.measured.connect(self._onCorrected)
         self.centerlineSection.corrected.connect(self._onCorrected)
         self.vertebraWalk.chosen.connect(self._onVertebraChosen)
 
@@ -188,6 +189,7 @@ class ResultsView:
         """It becomes the chosen one; no view moves, because the user looks at it already."""
         self._logic.parameters.chosenVertebra = vertebra_at(self.report.vertebrae, point)
         self.show(self._logic.results(self.nodes.input_volume))
+        self.readerVertebrae.measure(self.nodes)
 
     def _onSideBySide(self, isWanted: bool) -> None:
         if not isWanted:

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.correction import edits
 from VertebralFractureLib.report import report_to_json
-from VertebralFractureLib.report.spine_report import ReportedCenterline
+from VertebralFractureLib.report.spine_report import FROM_READER, ReportedCenterline
 from VertebralFractureLib.scene import find_results
 from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFractureLib.scene.markups_nodes import control_points
@@ -267,6 +267,23 @@ def test_a_clicked_vertebra_is_measured_as_part_of_its_step(widget, scene, a_spi
     assert added.heights_mm is not None
     widget.ui.undoEditButton.click()
     assert read_correction(scene, a_spine_result).correction == removed
+
+
+@pytest.mark.parametrize("button", ["splitButton", "mergeButton"])
+def test_what_a_split_or_a_merge_made_is_measured_as_part_of_its_step(widget, scene, a_spine_result, button):
+    before = read_correction(scene, a_spine_result).correction
+    widget.ui.vertebraTable.cellClicked.emit(1, 0)
+
+    getattr(widget.ui, button).click()
+    made = [one for one in read_correction(scene, a_spine_result).shown.vertebrae if one.origin == FROM_READER]
+    assert [one.heights_mm for one in made] == [None] * (2 if button == "splitButton" else 1)
+    until(lambda: read_correction(scene, a_spine_result).correction.landmarks)
+
+    measured = [one for one in read_correction(scene, a_spine_result).shown.vertebrae if one.origin == FROM_READER]
+    assert len(measured) == len(made)
+    assert all(one.heights_mm is not None for one in measured)
+    widget.ui.undoEditButton.click()
+    assert read_correction(scene, a_spine_result).correction == before
 
 
 def test_a_script_corrects_a_centerline_and_gets_its_scores_without_an_event_loop(logic, scene, a_spine_result):
