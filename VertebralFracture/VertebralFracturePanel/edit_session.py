@@ -42,8 +42,7 @@ class EditSession:
             ValueError, IndexError: from the edit; nothing has changed then.
         """
         history = self.history(nodes)
-        shown = read_shown_report(nodes.table.GetScene(), nodes)
-        self._keep(nodes, history.do(edit(history.present, shown, *arguments, **more)))
+        self._keep(nodes, history.do(edit(history.present, _shown(nodes), *arguments, **more)))
 
     def amend(self, nodes: SceneNodes, edit: Edit, *arguments: Any, **more: Any) -> None:
         """As ``edit``, as a part of the last step: undo takes both back.
@@ -52,8 +51,7 @@ class EditSession:
             ValueError, IndexError: from the edit; nothing has changed then.
         """
         history = self.history(nodes)
-        shown = read_shown_report(nodes.table.GetScene(), nodes)
-        self._keep(nodes, history.amend(edit(history.present, shown, *arguments, **more)))
+        self._keep(nodes, history.amend(edit(history.present, _shown(nodes), *arguments, **more)))
 
     def preview(self, nodes: SceneNodes, edit: Edit, *arguments: Any, **more: Any) -> SpineReport:
         """How the result would read after ``edit``; nothing is kept.
@@ -90,3 +88,7 @@ class EditSession:
             # As the scene keeps it, with rounded numbers: otherwise it would look like somebody else's correction.
             history = replace(history, present=read_correction(scene, nodes).correction)
         self._histories[nodes.table.GetID()] = history
+
+
+def _shown(nodes: SceneNodes) -> SpineReport:
+    return read_shown_report(nodes.table.GetScene(), nodes)
