@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 import time
+from dataclasses import replace
 
 import slicer
 from PySide6.QtWidgets import QApplication
 
+from VertebralFractureLib.report.spine_report import ReportedSequence, ScanResult
 from VertebralFractureLib.scene import find_results
 from VertebralFractureLib.scene.scene_file import import_mrb
 
@@ -28,6 +30,18 @@ def until(condition, seconds=90.0):
         assert time.monotonic() < end, "this took too long"
         QApplication.processEvents()
         time.sleep(0.002)
+
+
+def not_evaluable(report, reason):
+    """The report of a scan that could not be judged, otherwise as ``report``."""
+    return replace(
+        report,
+        status="not_evaluable",
+        reason=reason,
+        vertebrae=(),
+        scan=ScanResult(None, None, (), 0.5),
+        sequence=ReportedSequence((), (), ()),
+    )
 
 
 def load_scene(scene, path):

@@ -5,17 +5,15 @@ import os
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import slicer
 import vtk
-from panel_helpers import SECRET_FOLDER, SECRET_NAME, SECRET_UID, content
+from panel_helpers import SECRET_FOLDER, SECRET_NAME, SECRET_UID, content, not_evaluable
 
 from VertebralFractureLib.report import report_from_json
-from VertebralFractureLib.report.spine_report import ReportedSequence, ScanResult
 from VertebralFractureLib.scene import find_results, load_mrb, read_report, write_scene
 from VertebralFractureLib.scene.corrected_scene import read_correction
 from VertebralFracturePanel.result_export import ExportFailed
@@ -287,14 +285,7 @@ def test_without_its_ct_a_scene_is_refused_and_a_table_is_not(widget, scene, a_n
 
 
 def test_a_scan_that_is_not_evaluable_is_exported_with_its_reason(widget, scene, a_named_ct, a_report, tmp_path):
-    nothing = replace(
-        a_report,
-        status="not_evaluable",
-        reason="The canal was found over 40 mm only.",
-        vertebrae=(),
-        scan=ScanResult(None, None, (), 0.5),
-        sequence=ReportedSequence((), (), ()),
-    )
+    nothing = not_evaluable(a_report, "The canal was found over 40 mm only.")
     nodes = write_scene(nothing, None, None, scene, a_named_ct)
 
     for name in ("a.csv", "a.json", "a.html", "a.mrb"):

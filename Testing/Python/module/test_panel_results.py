@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import slicer
-from panel_helpers import cells, chosen_points, content, detect, load_scene, panel_state, until
+from panel_helpers import cells, chosen_points, content, detect, load_scene, not_evaluable, panel_state, until
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
@@ -259,19 +259,9 @@ def test_replacing_keeps_the_readers_verdicts_and_nothing_else_of_the_old_result
 
 @pytest.mark.usefixtures("a_ct")
 def test_a_scan_that_is_not_evaluable_shows_the_reason_and_no_table(widget, scene, a_worker, a_report, tmp_path):
-    from dataclasses import replace
-
     from VertebralFractureLib.report import report_to_json
-    from VertebralFractureLib.report.spine_report import ReportedSequence, ScanResult
 
-    nothing = replace(
-        a_report,
-        status="not_evaluable",
-        reason="The canal was found over 40 mm only.",
-        vertebrae=(),
-        scan=ScanResult(None, None, (), 0.5),
-        sequence=ReportedSequence((), (), ()),
-    )
+    nothing = not_evaluable(a_report, "The canal was found over 40 mm only.")
     (tmp_path / "answer.json").write_text(report_to_json(nothing), encoding="utf-8")
     a_worker("""
         folder.mkdir()
