@@ -38,6 +38,7 @@ false by a factor of 2.4 either way, as in a public series, it is below 0.70 or 
 spacing false, 0.58 to 0.91 or above 1.70."""
 NARROWEST_VERTEBRA_MM, WIDEST_VERTEBRA_MM = 14.0, 75.0
 """Median width of the vertebral column: from a small child to a very large adult."""
+ADVICE = "export the series again from its source, with its geometry"
 _NEAREST_MM, _FARTHEST_MM = 2.0, 30.0
 _LEAST_SLICES = 8
 
@@ -78,7 +79,6 @@ def check_anatomy(ct: CTVolume, boxes: SliceBoxes) -> None:
     """
     if len(boxes.heights_mm) < _LEAST_SLICES:
         return
-    advice = "export the series again from its source, with its geometry"
     centres = _centres(boxes)
     walls = canal_walls(ct, boxes.heights_mm, centres, _NEAREST_MM, _FARTHEST_MM)
     # An axial plane cuts a leaning canal longer than it is: the cosine of the lean takes that back.
@@ -92,12 +92,12 @@ def check_anatomy(ct: CTVolume, boxes: SliceBoxes) -> None:
             raise ImplausibleGeometry(
                 f"The voxel spacing in the file cannot be true: the spinal canal measures {wide:.0f} mm across and "
                 f"{deep:.0f} mm from front to back, which no spine does (unless the patient lies on the side and "
-                f"the file does not say so); {advice}."
+                f"the file does not say so); {ADVICE}."
             )
     across = float(np.median(boxes.vertebra_ras[:, 1] - boxes.vertebra_ras[:, 0]))
     if not NARROWEST_VERTEBRA_MM <= across <= WIDEST_VERTEBRA_MM:
         raise ImplausibleGeometry(
-            f"The voxel spacing in the file cannot be true: the vertebrae measure {across:.0f} mm across; {advice}."
+            f"The voxel spacing in the file cannot be true: the vertebrae measure {across:.0f} mm across; {ADVICE}."
         )
 
 

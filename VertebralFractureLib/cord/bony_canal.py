@@ -13,7 +13,7 @@ from VertebralFractureLib.volume import CTVolume
 
 FloatArray = NDArray[np.float64]
 
-_BONE_ABOVE_CONTENTS_HU = 130.0
+BONE_ABOVE_CONTENTS_HU = 130.0
 _BONE_ABOVE_SOFT_HU = 90.0
 _SOFT_ABOVE_HU = -300.0
 _STEP_MM = 0.5
@@ -41,15 +41,15 @@ def canal_walls(
     centres = np.column_stack([centre_ras, heights_mm])
     radius = np.arange(nearest_mm, farthest_mm + 0.5 * _STEP_MM, _STEP_MM)
     around = (-_CONTENTS_MM, 0.0, _CONTENTS_MM)
-    contents = _nearest_hu(ct, centres[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
+    contents = hu_near(ct, centres[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
     seen = np.isfinite(contents).any(axis=1)
     threshold = np.full(len(centres), np.inf)
-    threshold[seen] = np.nanmedian(contents[seen], axis=1) + _BONE_ABOVE_CONTENTS_HU
+    threshold[seen] = np.nanmedian(contents[seen], axis=1) + BONE_ABOVE_CONTENTS_HU
     fan = np.radians(np.linspace(-_FAN_DEG, _FAN_DEG, _RAYS))
     walls = np.full((len(centres), 4), np.nan)
     for side, (x, y) in enumerate(_SIDES):
         turned = np.stack([x * np.cos(fan) - y * np.sin(fan), x * np.sin(fan) + y * np.cos(fan), 0.0 * fan], axis=1)
-        hu = _nearest_hu(ct, centres[:, None, None] + turned[:, None] * radius[:, None])
+        hu = hu_near(ct, centres[:, None, None] + turned[:, None] * radius[:, None])
         bone = hu > threshold[:, None, None]
         reach = np.where(bone.any(axis=2), radius[bone.argmax(axis=2)] * np.cos(fan), np.nan)
         # A ray that starts in bone says that the centre is off, or that the canal holds metal.
@@ -78,7 +78,7 @@ def bone_beside(ct: CTVolume, heights_mm: FloatArray, centre_ras: FloatArray) ->
     shares = []
     for x, y in _SIDES:
         strip = np.stack([x * along + y * across, y * along + x * across, 0.0 * along], axis=-1)
-        bone = _nearest_hu(ct, centres[:, None, None] + strip) > threshold[:, None, None]
+        bone = hu_near(ct, centres[:, None, None] + strip) > threshold[:, None, None]
         most = bone.any(axis=2).mean(axis=1) >= _LEAST_SHARE
         shares.append((float(bone.mean()), float(most.mean())))
     return shares
@@ -93,7 +93,7 @@ def contents_over_soft_hu(ct: CTVolume, heights_mm: FloatArray, centre_ras: Floa
     """
     contents, around = _contents_and_around_hu(ct, np.column_stack([centre_ras, heights_mm]))
     middle = np.array([_median(own) for own in contents])
-    around = np.where(around < middle[:, None] + _BONE_ABOVE_CONTENTS_HU, around, np.nan)
+    around = np.where(around < middle[:, None] + BONE_ABOVE_CONTENTS_HU, around, np.nan)
     over = middle - [_median(own) for own in around]
     known = over[np.isfinite(over)]
     return float(np.percentile(known, 75.0)) if len(known) else np.nan
@@ -102,8 +102,8 @@ def contents_over_soft_hu(ct: CTVolume, heights_mm: FloatArray, centre_ras: Floa
 def _contents_and_around_hu(ct: CTVolume, centres: FloatArray) -> tuple[FloatArray, FloatArray]:
     """HU at the places ``(n, 3)``, ``(n, 9)``, and of what is denser than lung within 60 mm, ``(n, m)``, else NaN."""
     wide, near = np.arange(-60.0, 61.0, 6.0), (-2.0, 0.0, 2.0)
-    around = _nearest_hu(ct, centres[:, None] + np.array([[x, y, 0.0] for x in wide for y in wide]))
-    contents = _nearest_hu(ct, centres[:, None] + np.array([[x, y, 0.0] for x in near for y in near]))
+    around = hu_near(ct, centres[:, None] + np.array([[x, y, 0.0] for x in wide for y in wide]))
+    contents = hu_near(ct, centres[:, None] + np.array([[x, y, 0.0] for x in near for y in near]))
     return contents, np.where(around > _SOFT_ABOVE_HU, around, np.nan)
 
 
@@ -113,8 +113,8 @@ def _median(values: FloatArray) -> float:
     return float(np.median(known)) if len(known) else np.nan
 
 
-def _nearest_hu(ct: CTVolume, points_ras: FloatArray) -> FloatArray:
-    """HU of the nearest voxel; NaN outside the volume."""
+def hu_near(ct: CTVolume, points_ras: FloatArray) -> FloatArray:
+    """HU of the voxels nearest to RAS points ``(..., 3)``; NaN outside the volume."""
     flat = points_ras.reshape(-1, 3)
     ijk = np.rint(ct.ras_to_ijk_points(flat)).astype(int)
     inside = np.all((ijk >= 0) & (ijk < np.array(ct.hu.shape[::-1])), axis=1)

@@ -9,15 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from VertebralFractureLib.cord.anatomy import check_anatomy, check_bone_around
+from VertebralFractureLib.cord.anatomy import ADVICE, check_anatomy, check_bone_around
 from VertebralFractureLib.cord.axial_stack import axial_stack
 from VertebralFractureLib.cord.canal_candidates import candidates_for_detection
 from VertebralFractureLib.cord.canal_curve import centerline_from_path
 from VertebralFractureLib.cord.canal_network import network_from_weights
 from VertebralFractureLib.cord.canal_path import canal_path
+from VertebralFractureLib.cord.canal_ring import moved_to_ring
 from VertebralFractureLib.cord.centerline import Centerline
 from VertebralFractureLib.cord.confidence import calibrated
 from VertebralFractureLib.cord.slice_boxes import SliceBoxes, slice_boxes
+from VertebralFractureLib.cord.vertebral_pitch import check_pitch
 from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.volume import CTVolume
@@ -58,6 +60,8 @@ def detect_canal(
     network = network_from_weights(weights.tensors, weights.config).to(device)
     candidates = candidates_for_detection(network, stack, progress)
     path = canal_path(candidates.position_mm, candidates.probability, stack.spacing_mm[2])
+    if path is not None:
+        candidates = moved_to_ring(ct, candidates, path)
     centerline = None if path is None else centerline_from_path(stack, candidates, path)
     if path is None or centerline is None:
         raise NoSpineFound("No spinal canal was found; check that this is a CT that shows the spine.")
@@ -72,6 +76,7 @@ def detect_canal(
     boxes = slice_boxes(candidates, path, centerline)
     check_bone_around(stack, boxes, mean_probability)
     check_anatomy(ct, boxes)
+    check_pitch(ct, centerline, boxes, ADVICE)
     confidence = calibrated(centerline.confidence, weights.config)
     return CanalDetection(replace(centerline, confidence=confidence), boxes)
 
