@@ -11,7 +11,7 @@ FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
 
 LOWER, CORE, UPPER = "lower", "core", "upper"
-_SEAM_MM = 5.0
+_SEAM_MM = 3.0
 
 
 @dataclass(frozen=True)

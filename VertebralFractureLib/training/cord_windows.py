@@ -24,6 +24,9 @@ WINDOW = 96
 HALF_WINDOW = 0.5 * (WINDOW - 1)
 _LARGEST_TURN_WITH_WALLS_DEG = 12.0
 _CUT_PIXELS = 12
+_ADULT_BODIES, _SMALL_BODIES = (0.7, 1.4), (1.4, 1.85)
+"""How many times smaller than it is a body is shown; the small ones are of the size of a child of three to ten."""
+_SHARE_OF_SMALL_BODIES = 0.2
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,8 @@ def _random_geometry(
     turn = random.normal(0.0, 9.0) if random.random() < 0.75 else random.uniform(-30.0, 30.0)
     turn += random.choice([0.0, 90.0, 180.0, 270.0], p=[0.92, 0.025, 0.03, 0.025])
     cosine, sine = math.cos(math.radians(turn)), math.sin(math.radians(turn))
-    scale = math.exp(random.uniform(math.log(0.7), math.log(1.4)))
+    sizes = _SMALL_BODIES if random.random() < _SHARE_OF_SMALL_BODIES else _ADULT_BODIES
+    scale = math.exp(random.uniform(*np.log(sizes)))
     across = math.exp(random.normal(0.0, 0.06))
     if random.random() < 0.08:
         # Headers with a wrong lateral spacing: the canal must still be found, for its box to tell.

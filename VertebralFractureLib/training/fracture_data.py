@@ -140,12 +140,20 @@ def simulated(
 
 
 def eligible(case: StraightCase, low_mm: float, high_mm: float) -> list[int]:
-    """Indices, among the boxed vertebrae, of the complete ones of grade 0 within the range: these may be deformed."""
+    """Indices, among the boxed vertebrae, of the complete ones of grade 0 within the range: these may be deformed.
+
+    The neck and the sacrum are left as they are: the model is not made for them.
+    """
     known = [v for v in case.reference.vertebrae if v.box is not None]
     return [
         index
         for index, v in enumerate(known)
-        if v.complete and v.grade == 0 and v.box is not None and v.box.s_inf > low_mm and v.box.s_sup < high_mm
+        if v.complete
+        and v.grade == 0
+        and not (v.level or "").startswith(("C", "S"))
+        and v.box is not None
+        and v.box.s_inf > low_mm
+        and v.box.s_sup < high_mm
     ]
 
 

@@ -226,7 +226,7 @@ def _roughness(rng: np.random.Generator) -> float:
 
 def _mapped(box: BodyBox, rng: np.random.Generator) -> Deformation:
     """What every map leaves in a body, whatever it does to its height."""
-    low, high, shift = (float(value) for value in rng.uniform([2.0, 2.0, -1.5], [6.0, 6.0, 1.5]))
+    low, high, shift = (float(value) for value in rng.uniform([5.5, 5.5, -1.5], [6.5, 6.5, 1.5]))
     return Deformation(box, seams_mm=(low, high), core_shift_mm=shift, core_flipped=bool(rng.random() < 0.7))
 
 

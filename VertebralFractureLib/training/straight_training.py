@@ -28,14 +28,16 @@ class StraightRun:
     record: dict[str, Any]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, default_steps: int) -> None:
     """The arguments of every training on straightened cases."""
     parser.add_argument("--data", type=Path, default=None, help="folder of annotated scans; none: phantoms only")
     parser.add_argument("--cache", type=Path, required=True, help="folder for straightened volumes")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the log")
     parser.add_argument("--fold", type=_fold, default=None, help="fold to leave out, or none")
     parser.add_argument("--phantoms", type=int, default=160, help="number of phantoms, seeds from 0")
-    parser.add_argument("--minutes", type=float, default=10.0, help="wall time")
+    parser.add_argument("--steps", type=int, default=default_steps, help="batches to train on")
+    parser.add_argument("--minutes", type=float, default=None, help="stop after this wall time even if steps are left")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--weights-folder", type=Path, required=True, help="where the weights are written")
 
@@ -48,18 +50,19 @@ def train_on_cases(
     learning_rate: float,
     weight_decay: float = TrainingOptions.weight_decay,
 ) -> StraightRun:
-    """Train the model on the cases that ``arguments`` allow, for ``--minutes``."""
+    """Train the model on the cases that ``arguments`` allow, for ``--steps``."""
+    torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     cases = load_or_build_cases(arguments.cache, arguments.data, range(arguments.phantoms))
     chosen = training_cases(cases, arguments.fold)
     model = make_model()
     options = TrainingOptions(
-        steps=100_000,
+        steps=arguments.steps,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         seed=arguments.seed,
         checkpoint_every=500,
-        time_limit_s=60.0 * arguments.minutes,
+        time_limit_s=None if arguments.minutes is None else 60.0 * arguments.minutes,
     )
     log = train(model, batches_of(chosen), loss, options, arguments.out)
     record = {

@@ -10,17 +10,23 @@ import argparse
 
 import torch
 
+from VertebralFractureLib.training import straight_training
 from VertebralFractureLib.training.level_batches import UNKNOWN, Batch, LevelBatches
-from VertebralFractureLib.training.straight_training import add_arguments, train_on_cases
+from VertebralFractureLib.training.straight_training import train_on_cases
 from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 from VertebralFractureLib.vertebrae.level_network import LevelNetwork
 from VertebralFractureLib.weights import save_weights
 
 __all__ = ["add_arguments", "level_loss", "run", "run_scores"]
 
+STEPS = 2400
 _NEIGHBOR_SHARE = 0.05
 _RUN_WEIGHT, _RUN_SHARE = 0.4, 0.5
 """How much of each vertebra's evidence counts for the run, and the part of the run's loss."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    straight_training.add_arguments(parser, default_steps=STEPS)
 
 
 def level_loss(model: torch.nn.Module, batch: Batch, device: torch.device) -> torch.Tensor:

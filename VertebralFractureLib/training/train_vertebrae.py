@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from VertebralFractureLib.training import straight_training
 from VertebralFractureLib.training.straight_cache import StraightCase
-from VertebralFractureLib.training.straight_training import add_arguments, train_on_cases
+from VertebralFractureLib.training.straight_training import train_on_cases
 from VertebralFractureLib.training.vertebra_batches import Batch, BodyBatches
 from VertebralFractureLib.vertebrae.body_network import BodyNetwork
 from VertebralFractureLib.vertebrae.finding import WEIGHTS_NAME, body_maps, find_bodies
@@ -22,10 +23,15 @@ from VertebralFractureLib.weights import save_weights
 
 __all__ = ["add_arguments", "body_loss", "measure_edge_offset", "run"]
 
+STEPS = 3000
 _MEASURED_MM = 3.3
 """Slices up to which the reader's heights are good to 1 or 2 mm."""
 _MAP_SHARE = (1.0, 4.0, 4.0)
 """Edges are thin: without a larger share the mask would rule the loss."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    straight_training.add_arguments(parser, default_steps=STEPS)
 
 
 def body_loss(model: torch.nn.Module, batch: Batch, device: torch.device) -> torch.Tensor:
