@@ -61,8 +61,8 @@ def _member(
             uses_position=uses_position,
         ),
         first=f"{_PREFIXES[dimensions]}-{SAGITTAL}{suffix}",
-        first_steps=400 if dimensions == 3 else 800,
-        steps=400 if dimensions == 3 else 800 if representation == SAGITTAL else 500,
+        first_steps=800 if dimensions == 3 else 1500,
+        steps=1600 if dimensions == 3 else 2400 if representation == SAGITTAL else 2000,
         learning_rate=1.5e-3,
     )
 
