@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from VertebralFractureLib.cord import Centerline, detect_canal
-from VertebralFractureLib.cord.anatomy import ADVICE
 from VertebralFractureLib.cord.slice_boxes import SliceBoxes
 from VertebralFractureLib.cord.vertebral_pitch import check_pitch, pitch_spectrum
 from VertebralFractureLib.errors import ImplausibleGeometry
@@ -52,7 +51,7 @@ def test_the_pitch_of_children_and_adults_is_measured_and_plausible(pitch_mm, wi
     ct, boxes = pedicles_every(pitch_mm), boxes_of_width(width_mm)
 
     pitches, power = pitch_spectrum(ct, STRAIGHT, boxes)
-    check_pitch(ct, STRAIGHT, boxes, ADVICE)
+    check_pitch(ct, STRAIGHT, boxes)
 
     assert pitches[power.argmax()] * width_mm == pytest.approx(pitch_mm, rel=0.05)
 
@@ -60,14 +59,14 @@ def test_the_pitch_of_children_and_adults_is_measured_and_plausible(pitch_mm, wi
 @pytest.mark.parametrize(("pitch_mm", "width_mm"), [(11.0, 36.0), (62.0, 36.0)])
 def test_a_pitch_that_no_spine_has_is_named_in_mm(pitch_mm, width_mm):
     with pytest.raises(ImplausibleGeometry, match="36 mm wide and follow each other every") as caught:
-        check_pitch(pedicles_every(pitch_mm), STRAIGHT, boxes_of_width(width_mm), ADVICE)
+        check_pitch(pedicles_every(pitch_mm), STRAIGHT, boxes_of_width(width_mm))
 
     assert float(re.findall(r"every (\d+) mm", str(caught.value))[0]) == pytest.approx(pitch_mm, rel=0.06)
 
 
 @pytest.mark.parametrize("noise_hu", [0.0, 60.0])
 def test_nothing_is_said_where_no_pitch_is_seen(noise_hu):
-    check_pitch(pedicles_every(None, noise_hu), STRAIGHT, boxes_of_width(36.0), ADVICE)
+    check_pitch(pedicles_every(None, noise_hu), STRAIGHT, boxes_of_width(36.0))
 
 
 def test_nothing_is_said_of_a_curve_that_is_too_short():
@@ -76,7 +75,7 @@ def test_nothing_is_said_of_a_curve_that_is_too_short():
     pitches, _ = pitch_spectrum(pedicles_every(11.0), short, boxes_of_width(36.0))
 
     assert len(pitches) == 0
-    check_pitch(pedicles_every(11.0), short, boxes_of_width(36.0), ADVICE)
+    check_pitch(pedicles_every(11.0), short, boxes_of_width(36.0))
 
 
 @pytest.mark.parametrize("factor", [0.42, 2.4])

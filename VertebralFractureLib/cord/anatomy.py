@@ -39,6 +39,11 @@ spacing false, 0.58 to 0.91 or above 1.70."""
 NARROWEST_VERTEBRA_MM, WIDEST_VERTEBRA_MM = 14.0, 75.0
 """Median width of the vertebral column: from a small child to a very large adult."""
 ADVICE = "export the series again from its source, with its geometry"
+_ADULT_VERTEBRA_MM, _SMALLEST_SIZE = 35.0, 0.5
+"""Vertebrae narrower than an adult's stand nearer to the canal, down to this share."""
+_MORE_BONE_BESIDE = 1.15
+"""Bone beside the canal over that in front of it or behind it: 0.2 to 0.9 on 25 scans and their changed copies, 1.36 to
+4.4 when they are turned onto the side."""
 _NEAREST_MM, _FARTHEST_MM = 2.0, 30.0
 _LEAST_SLICES = 8
 
@@ -59,7 +64,8 @@ def check_bone_around(stack: AxialStack, boxes: SliceBoxes, mean_probability: fl
             "No spinal canal was found: the likeliest place is filled with fat, as the marrow of a long bone is; "
             "check that this is a CT that shows the spine."
         )
-    sides = bone_beside(stack.as_volume(), boxes.heights_mm, _centres(boxes))
+    size = float(np.clip(median_vertebra_width_mm(boxes) / _ADULT_VERTEBRA_MM, _SMALLEST_SIZE, 1.0))
+    sides = bone_beside(stack.as_volume(), boxes.heights_mm, _centres(boxes), size)
     if any(dense >= LEAST_DENSE and slices >= LEAST_SLICES_WITH_BONE for dense, slices in sides):
         return
     on_three_sides = sorted(slices for _, slices in sides)[1] >= LEAST_SLICES_ON_THREE_SIDES
@@ -79,6 +85,7 @@ def check_anatomy(ct: CTVolume, boxes: SliceBoxes) -> None:
     """
     if len(boxes.heights_mm) < _LEAST_SLICES:
         return
+    _check_position(ct, boxes)
     centres = _centres(boxes)
     walls = canal_walls(ct, boxes.heights_mm, centres, _NEAREST_MM, _FARTHEST_MM)
     # An axial plane cuts a leaning canal longer than it is: the cosine of the lean takes that back.
@@ -91,14 +98,36 @@ def check_anatomy(ct: CTVolume, boxes: SliceBoxes) -> None:
             wide, deep = float(np.median(width[closed])), float(np.median(depth[closed]))
             raise ImplausibleGeometry(
                 f"The voxel spacing in the file cannot be true: the spinal canal measures {wide:.0f} mm across and "
-                f"{deep:.0f} mm from front to back, which no spine does (unless the patient lies on the side and "
-                f"the file does not say so); {ADVICE}."
+                f"{deep:.0f} mm from front to back, which no spine does; {ADVICE}."
             )
-    across = float(np.median(boxes.vertebra_ras[:, 1] - boxes.vertebra_ras[:, 0]))
+    across = median_vertebra_width_mm(boxes)
     if not NARROWEST_VERTEBRA_MM <= across <= WIDEST_VERTEBRA_MM:
         raise ImplausibleGeometry(
             f"The voxel spacing in the file cannot be true: the vertebrae measure {across:.0f} mm across; {ADVICE}."
         )
+
+
+def _check_position(ct: CTVolume, boxes: SliceBoxes) -> None:
+    """Measured with the header, a spine that lies on its side has a canal that is too deep and no body in front.
+
+    Raises:
+        ImplausibleGeometry: when the vertebral bodies lie beside the canal and not in front of it or behind it.
+    """
+    sides = bone_beside(ct, boxes.heights_mm, _centres(boxes))
+    left, right, behind, in_front = (dense for dense, _ in sides)
+    dense, slices = max(sides[:2])
+    is_body = dense >= LEAST_DENSE and slices >= LEAST_SLICES_WITH_BONE
+    if not is_body or dense < _MORE_BONE_BESIDE * max(behind, in_front):
+        return
+    side = "right" if right > left else "left"
+    raise ImplausibleGeometry(
+        f"The patient lies on the side and the file does not say so: the vertebral bodies lie where it says the {side} "
+        "of the body is; set the patient position of the series, or turn the volume by 90 degrees, and try again."
+    )
+
+
+def median_vertebra_width_mm(boxes: SliceBoxes) -> float:
+    return float(np.median(boxes.vertebra_ras[:, 1] - boxes.vertebra_ras[:, 0]))
 
 
 def _centres(boxes: SliceBoxes) -> FloatArray:

@@ -59,15 +59,17 @@ def canal_walls(
     return walls
 
 
-def bone_beside(ct: CTVolume, heights_mm: FloatArray, centre_ras: FloatArray) -> list[tuple[float, float]]:
+def bone_beside(
+    ct: CTVolume, heights_mm: FloatArray, centre_ras: FloatArray, size: float = 1.0
+) -> list[tuple[float, float]]:
     """How much bone lies where a vertebral body would be, for a body on each of the four sides of the centres.
 
     Bone is what exceeds both the canal's contents and the soft parts around it, so that a shift of all HU changes
-    nothing. A strip of 18 to 48 mm from the centre and 16 mm across is looked at.
+    nothing. A strip of 18 to 48 mm from the centre and 16 mm across is looked at, in a body of an adult's ``size``.
 
     Returns:
-        Per side the share of the strip that is bone, and the share of slices in which most lines along the strip
-        meet bone.
+        Per side (lowest R, highest R, lowest A, highest A) the share of the strip that is bone, and the share of
+        slices in which most lines along the strip meet bone.
     """
     centres = np.column_stack([centre_ras, heights_mm])
     contents, around = _contents_and_around_hu(ct, centres)
@@ -77,7 +79,7 @@ def bone_beside(ct: CTVolume, heights_mm: FloatArray, centre_ras: FloatArray) ->
     across, along = np.meshgrid(np.arange(-8.0, 9.0, 2.0), np.arange(18.0, 50.0, 2.0), indexing="ij")
     shares = []
     for x, y in _SIDES:
-        strip = np.stack([x * along + y * across, y * along + x * across, 0.0 * along], axis=-1)
+        strip = size * np.stack([x * along + y * across, y * along + x * across, 0.0 * along], axis=-1)
         bone = hu_near(ct, centres[:, None, None] + strip) > threshold[:, None, None]
         most = bone.any(axis=2).mean(axis=1) >= _LEAST_SHARE
         shares.append((float(bone.mean()), float(most.mean())))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from VertebralFractureLib.cord.anatomy import ADVICE, check_anatomy, check_bone_around
+from VertebralFractureLib.cord.anatomy import check_anatomy, check_bone_around
 from VertebralFractureLib.cord.axial_stack import axial_stack
 from VertebralFractureLib.cord.canal_candidates import candidates_for_detection
 from VertebralFractureLib.cord.canal_curve import centerline_from_path
@@ -76,7 +76,7 @@ def detect_canal(
     boxes = slice_boxes(candidates, path, centerline)
     check_bone_around(stack, boxes, mean_probability)
     check_anatomy(ct, boxes)
-    check_pitch(ct, centerline, boxes, ADVICE)
+    check_pitch(ct, centerline, boxes)
     confidence = calibrated(centerline.confidence, weights.config)
     return CanalDetection(replace(centerline, confidence=confidence), boxes)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.cord.anatomy import ADVICE, median_vertebra_width_mm
 from VertebralFractureLib.cord.bony_canal import hu_near
 from VertebralFractureLib.cord.centerline import Centerline
 from VertebralFractureLib.cord.slice_boxes import SliceBoxes
@@ -37,7 +38,7 @@ _LOW_HU, _HIGH_HU = -200.0, 800.0
 _MOST_TREND_TERMS = 9
 
 
-def check_pitch(ct: CTVolume, centerline: Centerline, boxes: SliceBoxes, advice: str) -> None:
+def check_pitch(ct: CTVolume, centerline: Centerline, boxes: SliceBoxes) -> None:
     """Compare the pitch of the vertebrae with their width; a spine too short or too vague to tell passes.
 
     Raises:
@@ -50,10 +51,10 @@ def check_pitch(ct: CTVolume, centerline: Centerline, boxes: SliceBoxes, advice:
     usual = power[(pitches >= _USUAL_PITCHES[0]) & (pitches <= _USUAL_PITCHES[1])].max()
     if SMALLEST_PITCH <= pitch <= LARGEST_PITCH or power.max() < max(_LEAST_SHARE, _STRONGER * usual):
         return
-    width = _median_width_mm(boxes)
+    width = median_vertebra_width_mm(boxes)
     raise ImplausibleGeometry(
         f"The distance between the slices in the file cannot be true: the vertebrae are {width:.0f} mm wide and follow "
-        f"each other every {pitch * width:.0f} mm, which no spine does; {advice}."
+        f"each other every {pitch * width:.0f} mm, which no spine does; {ADVICE}."
     )
 
 
@@ -85,16 +86,12 @@ def pitch_spectrum(ct: CTVolume, centerline: Centerline, boxes: SliceBoxes) -> t
     return _EXPECTED_PITCH / frequencies, power
 
 
-def _median_width_mm(boxes: SliceBoxes) -> float:
-    return float(np.median(boxes.vertebra_ras[:, 1] - boxes.vertebra_ras[:, 0]))
-
-
 def _width_along(arc: FloatArray, points_ras: FloatArray, boxes: SliceBoxes) -> FloatArray:
     """Width of the vertebrae in mm along the curve: the line through all of them, so that a few cannot bend it."""
     width = boxes.vertebra_ras[:, 1] - boxes.vertebra_ras[:, 0]
     at = np.interp(points_ras[:, 2], boxes.heights_mm, width)
     line = np.polyval(np.polyfit(arc, at, 1), arc)
-    middle = _median_width_mm(boxes)
+    middle = median_vertebra_width_mm(boxes)
     return np.asarray(np.clip(line, 0.6 * middle, 1.4 * middle))
 
 
