@@ -167,10 +167,10 @@ def test_a_spacing_that_is_wrong_by_the_factor_of_a_public_series_is_named(acros
     assert measured == pytest.approx([20.0 * across, 17.0 * deep], rel=0.2, abs=1.0)
 
 
-def a_spine_with_bodies(r_mm: float, a_mm: float, size: float = 1.0) -> CTVolume:
-    """A thin ring of bone around a canal of 20 x 17 mm, and bodies of 40 mm in the direction (r, a); 1 x 1 x 4 mm."""
+def a_spine_with_bodies(r_mm: float, a_mm: float, size: float = 1.0, canal_mm=(20.0, 17.0)) -> CTVolume:
+    """A thin ring of bone around a canal, and bodies of 40 mm in the direction (r, a); 1 x 1 x 4 mm."""
     j, i = np.mgrid[-60.0:61.0, -60.0:61.0] / size
-    canal = (i / 10.0) ** 2 + (j / 8.5) ** 2
+    canal = (2.0 * i / canal_mm[0]) ** 2 + (2.0 * j / canal_mm[1]) ** 2
     row = np.where((canal >= 1.0) & (canal < 1.8), 400, 30)
     row[np.hypot(i - 30.0 * r_mm, j - 30.0 * a_mm) < 20.0] = 300
     matrix = np.diag([1.0, 1.0, 4.0, 1.0])
@@ -181,7 +181,11 @@ def a_spine_with_bodies(r_mm: float, a_mm: float, size: float = 1.0) -> CTVolume
 @pytest.mark.parametrize(("r_mm", "side"), [(1.0, "right"), (-1.0, "left")])
 def test_a_patient_on_the_side_is_named_with_the_side_and_not_as_a_false_spacing(r_mm, side):
     with pytest.raises(ImplausibleGeometry, match=f"lies on the side.*says the {side} of the body is"):
-        check_anatomy(a_spine_with_bodies(r_mm, 0.0), boxes_of(36.0))
+        check_anatomy(a_spine_with_bodies(r_mm, 0.0, canal_mm=(17.0, 20.0)), boxes_of(36.0))
+
+
+def test_much_bone_beside_a_canal_that_is_wider_than_deep_is_no_patient_on_the_side():
+    check_anatomy(a_spine_with_bodies(1.0, 0.0), boxes_of(36.0))
 
 
 @pytest.mark.parametrize("a_mm", [1.0, -1.0])

@@ -144,7 +144,7 @@ def test_the_loss_falls_when_the_network_points_at_the_canal(a_case):
     pointing = torch.full((6, WINDOW, WINDOW), -9.0)
     for row in torch.nonzero(batch.present)[:, 0].tolist():
         i, j = (round(value) for value in batch.target[row].tolist())
-        pointing[row, max(j - 1, 0) : j + 2, max(i - 1, 0) : i + 2] = 8.0
+        pointing[row, max(j - 2, 0) : j + 3, max(i - 2, 0) : i + 3] = 8.0
     boxes = torch.zeros(6, BOX_SIDES, WINDOW // 2, WINDOW // 2)
 
     assert loss_of(batch, pointing, boxes) < loss_of(batch, torch.zeros_like(pointing), boxes)

@@ -33,6 +33,16 @@ def a_vertebra(level: str | None, grade: int | None) -> Vertebra:
     return Vertebra(0.0, 20.0, (0.0, 20.0, 10.0), (0.0, 20.0, 10.0), True, 1.0, level=level, grade=grade)
 
 
+def test_the_posterior_wall_of_l5_low_by_nature_is_no_crush_and_predicts_none() -> None:
+    levels = ("L5", "L4", "L3", "L2")
+    heights = [a_normal_vertebra(level) for level in levels]
+    low = Heights(heights[0].anterior, heights[0].middle, 0.7 * heights[0].posterior)
+
+    assert predicted_posterior(0, [low, *heights[1:]], levels) is None
+    assert predicted_posterior(1, [low, *heights[1:]], levels) == pytest.approx(heights[1].posterior)
+    assert grade_column([low, *heights[1:]], levels)[0].shape != "crush"  # type: ignore[union-attr]
+
+
 def test_a_height_is_the_straight_distance_between_tilted_endplates() -> None:
     upper = np.array([[0.0, 30.0, 24.0], [0.0, 20.0, 20.0], [0.0, 10.0, 18.0]])
     lower = np.array([[0.0, 33.0, 0.0], [0.0, 20.0, 0.0], [0.0, 7.0, -4.0]])

@@ -38,6 +38,14 @@ def test_a_hole_gets_the_cells_of_the_vertebrae_that_fit_into_it() -> None:
     assert np.all(column.pitch_mm > 20.0)
 
 
+def test_the_void_over_a_sunken_endplate_is_no_missing_vertebra() -> None:
+    assert steps_between([(31.0, 57.0), (68.0, 80.0), (101.0, 122.0)]) == [1, 1]
+
+
+def test_a_low_vertebra_that_was_missed_between_two_of_normal_height_is_counted() -> None:
+    assert steps_between([(0.0, 24.0), (45.0, 69.0)]) == [2]
+
+
 def test_a_body_that_the_field_of_view_cuts_gets_a_whole_cell() -> None:
     cut = [(14.0, 20.0), *REGULAR[1:4], (104.0, 109.0)]
 

@@ -28,7 +28,8 @@ def an_opinion(shift: int, share: float, stretch: int) -> Opinion:
     p = np.full((4, len(LEVEL_CLASSES)), (1.0 - share) / (len(LEVEL_CLASSES) - 1))
     for i, level in enumerate(true):
         p[i, LEVEL_CLASSES.index(level) - shift] = share
-    return Opinion("scan", 0, stretch, np.log(p), (1, 1, 1), true, False)
+    extents = tuple((28.0 * i, 28.0 * i + 20.0) for i in range(4))
+    return Opinion("scan", 0, stretch, np.log(p), (1, 1, 1), true, False, extents, (-10.0, 120.0))
 
 
 def test_stretches_are_parts_of_the_scan_and_the_same_every_time() -> None:

@@ -69,6 +69,13 @@ def test_nothing_is_said_where_no_pitch_is_seen(noise_hu):
     check_pitch(pedicles_every(None, noise_hu), STRAIGHT, boxes_of_width(36.0))
 
 
+def test_a_stretch_of_lost_slices_is_not_taken_for_a_pitch():
+    ct = pedicles_every(28.0)
+    ct.hu[40:62] = -1024
+
+    check_pitch(ct, STRAIGHT, boxes_of_width(36.0))
+
+
 def test_nothing_is_said_of_a_curve_that_is_too_short():
     short = replace(STRAIGHT, points_ras=np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 45.0]]))
 

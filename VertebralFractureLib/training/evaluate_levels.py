@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from VertebralFractureLib.evaluation.statistics import wilson_interval
 from VertebralFractureLib.training.straight_cache import StraightCase, load_or_build_cases
 from VertebralFractureLib.vertebrae.finding import body_maps, find_bodies
+from VertebralFractureLib.vertebrae.level_anchor import no_surer_than_seen, sees_anchor
 from VertebralFractureLib.vertebrae.level_assignment import EVIDENCE_WEIGHT, KNOWN_FROM, likeliest_levels
 from VertebralFractureLib.vertebrae.level_column import steps_between
 from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
@@ -27,8 +28,6 @@ from VertebralFractureLib.vertebrae.naming import level_log_probability
 CONFIDENT = 0.9
 """A wrong name with at least this probability misleads whoever reads it."""
 _MATCH_MM = 10.0
-_ANCHOR_MM = 15.0
-"""What must be seen beyond a first or last rib, or of the sacrum, to be an anchor."""
 _SHORTEST_MM, _LONGEST_MM = 90.0, 260.0
 _BINS = (0.0, KNOWN_FROM, 0.8, 0.9, 0.97, 1.0)
 _WEIGHTS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
@@ -43,6 +42,7 @@ class Opinion:
         steps: how many levels up each next body is.
         levels: the reader's level of each body, None where the reader annotated none.
         anchored: a first rib, a last rib or the sacrum is in the field of view.
+        extents_mm: arc lengths of the bodies' endplates; seen_mm: of the field of view.
     """
 
     scan: str
@@ -52,6 +52,8 @@ class Opinion:
     steps: tuple[int, ...]
     levels: tuple[str | None, ...]
     anchored: bool
+    extents_mm: tuple[tuple[float, float], ...]
+    seen_mm: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -131,24 +133,28 @@ def opinion_on(case: StraightCase, stretch: int, weights_folder: Path | None) ->
         steps=tuple(steps_between(extents)),
         levels=tuple(levels),
         anchored=holds_anchor(case),
+        extents_mm=tuple(extents),
+        seen_mm=_seen_mm(case),
     )
 
 
 def holds_anchor(case: StraightCase) -> bool:
-    """Whether a border of regions is in the field of view with 15 mm beyond it: above T1, below T12, or below L5."""
+    """Whether the reader's own levels say that an anchor is in the field of view."""
+    boxed = [(v.level, v.box) for v in case.reference.vertebrae if v.box is not None]
+    return sees_anchor([level for level, _ in boxed], [(box.s_inf, box.s_sup) for _, box in boxed], _seen_mm(case))
+
+
+def _seen_mm(case: StraightCase) -> tuple[float, float]:
     s = case.volume.axis_mm("s")
-    boxes = {v.level: v.box for v in case.reference.vertebrae if v.box is not None}
-    first, last, lowest = boxes.get("T1"), boxes.get("T12"), boxes.get("L5")
-    above = first is not None and s[0] < first.s_inf and s[-1] > first.s_sup + _ANCHOR_MM
-    below = [box is not None and s[0] < box.s_inf - _ANCHOR_MM and s[-1] > box.s_sup for box in (last, lowest)]
-    return bool(above or any(below))
+    return float(s[0]), float(s[-1])
 
 
 def named(opinions: Sequence[Opinion], evidence_weight: float = EVIDENCE_WEIGHT) -> list[NamedBody]:
-    """The likeliest level of every body whose true level is known."""
+    """The likeliest level of every body whose true level is known, as sure as the program is of it."""
     bodies = []
     for opinion in opinions:
         names = likeliest_levels(opinion.log_probability, opinion.steps, evidence_weight)
+        names = no_surer_than_seen(names, opinion.extents_mm, opinion.seen_mm)
         for true, name in zip(opinion.levels, names, strict=True):
             if true is not None and name.level is not None:
                 bodies.append(

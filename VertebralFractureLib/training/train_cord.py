@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fold", default="none", help="fold to leave out (0, 1, ...), or none for the final model")
     parser.add_argument("--phantoms", type=int, default=30, help="number of phantoms to make and train on")
     parser.add_argument("--without-spine", type=int, default=24, help="number of drawn volumes without a spine")
-    parser.add_argument("--steps", type=int, default=1100, help="batches to train on")
+    parser.add_argument("--steps", type=int, default=3000, help="batches to train on")
     parser.add_argument("--minutes", type=float, default=None, help="stop after this wall time even if steps are left")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start-from", type=Path, help="folder of weights to go on from (for example, from phantoms)")

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder of the straightened cases and the series")
     parser.add_argument("--out", type=Path, required=True, help="holds folds, figures.json, curves.png and weights")
     parser.add_argument("--members", nargs="+", choices=sorted(MEMBERS), default=list(SHIPPED))
-    parser.add_argument("--seeds", type=int, default=2, help="how many of each member")
+    parser.add_argument("--seeds", type=int, default=1, help="how many of each member")
     parser.add_argument("--phantoms", type=int, default=45, help="phantoms to train on, seeds 0, 1, ...")
     parser.add_argument("--validation-phantoms", type=int, default=30, help="phantoms to measure on")
     parser.add_argument("--series-per-scan", type=int, default=train_fracture.SERIES_PER_SCAN)

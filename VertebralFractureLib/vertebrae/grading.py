@@ -188,8 +188,11 @@ def predicted_posterior(index: int, heights: Sequence[Heights | None], levels: S
     """Posterior height that the neighbours predict for vertebra ``index`` (sequence caudal to cranial), mm.
 
     The median over up to three neighbours a side, each scaled by the norms' profile; without levels by the mean step of
-    the table. None with fewer than two neighbours.
+    the table. None with fewer than two neighbours. L5, whose posterior wall is low by nature, is neither predicted nor
+    predicts.
     """
+    if _is_lowest(levels[index]):
+        return None
     own = posterior_profile(levels[index])
     predictions = []
     for direction in (-1, 1):
@@ -197,13 +200,17 @@ def predicted_posterior(index: int, heights: Sequence[Heights | None], levels: S
         at = index + direction
         while 0 <= at < len(heights) and found < _NEIGHBOURS:
             neighbour = heights[at]
-            if neighbour is not None:
+            if neighbour is not None and not _is_lowest(levels[at]):
                 other = posterior_profile(levels[at])
                 by_step = (UNKNOWN_LEVEL_NORM.posterior_over_above or 1.0) ** (at - index)
                 predictions.append(neighbour.posterior * (own / other if own and other else by_step))
                 found += 1
             at += direction
     return float(np.median(predictions)) if len(predictions) >= 2 else None
+
+
+def _is_lowest(level: str | None) -> bool:
+    return level is not None and STAND_IN_LEVELS.get(level, level) == "L5"
 
 
 def height_loss(heights: Heights, level: str | None, predicted: float | None) -> HeightLoss:

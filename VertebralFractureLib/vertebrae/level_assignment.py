@@ -62,7 +62,11 @@ def name_levels(log_probability: FloatArray, steps: Sequence[int]) -> list[Level
     Raises:
         ValueError: when the two do not belong together.
     """
-    names = likeliest_levels(log_probability, steps)
+    return told(likeliest_levels(log_probability, steps))
+
+
+def told(names: Sequence[LevelName]) -> list[LevelName]:
+    """The names, without the level where its probability is below ``KNOWN_FROM``."""
     return [LevelName(name.level if name.probability >= KNOWN_FROM else None, name.probability) for name in names]
 
 

@@ -87,5 +87,6 @@ def _levels_up(below: tuple[float, float], above: tuple[float, float]) -> int:
     gap = above[0] - below[1]
     if gap < _HOLE_FROM_MM:
         return 1
-    pitch = 0.5 * (above[1] - above[0] + below[1] - below[0]) + _DISC_MM
-    return 1 + round((gap - _DISC_MM) / pitch)
+    heights = (below[1] - below[0], above[1] - above[0])
+    # The void over a sunken endplate belongs to the low body; only what the higher one's pitch cannot span is a hole.
+    return max(1, round((gap + 0.5 * sum(heights)) / (max(heights) + _DISC_MM)))

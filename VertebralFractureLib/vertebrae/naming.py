@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.spine.spine_volume import SpineVolume
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
-from VertebralFractureLib.vertebrae.level_assignment import LevelName, name_levels
+from VertebralFractureLib.vertebrae.level_anchor import no_surer_than_seen
+from VertebralFractureLib.vertebrae.level_assignment import LevelName, likeliest_levels, told
 from VertebralFractureLib.vertebrae.level_column import column_of, steps_between
 from VertebralFractureLib.vertebrae.level_input import (
     LEVEL_CLASSES,
@@ -39,12 +40,16 @@ def name_bodies(
 ) -> list[LevelName]:
     """One name for each body, given the arc lengths of its lower and upper endplate, caudal to cranial.
 
-    A hole in the column counts the levels that fit into it. The network runs on ``device`` as torch names it.
+    A hole in the column counts the levels that fit into it, and no name is surer than what is seen allows. The network
+    runs on ``device`` as torch names it.
 
     Raises:
         WeightsDamaged: when the weights are missing or damaged.
     """
-    return name_levels(level_log_probability(spine, extents_mm, weights_folder, device), steps_between(extents_mm))
+    opinion = level_log_probability(spine, extents_mm, weights_folder, device)
+    names = likeliest_levels(opinion, steps_between(extents_mm))
+    s = spine.axis_mm("s")
+    return told(no_surer_than_seen(names, extents_mm, (float(s[0]), float(s[-1]))))
 
 
 def level_log_probability(

@@ -42,13 +42,15 @@ LEVEL_NORMS: dict[str, LevelNorm] = {
     "L1": LevelNorm(0.938, 0.859, 1.046),
     "L2": LevelNorm(0.955, 0.865, 1.008),
     "L3": LevelNorm(1.000, 0.865, 0.979, measured=False),
-    "L4": LevelNorm(1.000, 0.865, 1.013, measured=False),
-    "L5": LevelNorm(1.154, 0.900, 0.950, measured=False),
+    "L4": LevelNorm(1.000, 0.865, 0.970, measured=False),
+    "L5": LevelNorm(1.154, 0.900, None, measured=False),
 }
 """T1-L2: medians over 100 CTs of the public readings of neuro-ml/anchor-free-genant (heights to the endplate's floor).
 
-L3 and L4: no wedging assumed, the middle as at L2; L5: anterior 30 over posterior 26 mm, the middle between. Their
-posterior ratios follow from the posterior heights 24.3 (L2), 23.8, 24.1 and 22.9 mm of the same design table.
+L3 and L4: no wedging assumed, the middle as at L2; L5: anterior 30 over posterior 26 mm, the middle between. The
+posterior ratio of L3 follows from the heights 24.3 (L2) and 23.8 mm of the same design table; that of L4 is the middle
+between 1.013, from its 24.1 mm, and 0.93, the mean of the two reference scans in which a reader measured both.
+L5 has none: its posterior wall is the lowest of the lumbar spine and varies most. Genant's readings end at L4 too.
 """
 
 UNKNOWN_LEVEL_NORM = LevelNorm(0.930, 0.855, 1.036, measured=False)
