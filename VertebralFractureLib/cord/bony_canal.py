@@ -13,7 +13,7 @@ from VertebralFractureLib.volume import CTVolume
 
 FloatArray = NDArray[np.float64]
 
-BONE_ABOVE_CONTENTS_HU = 130.0
+_BONE_ABOVE_CONTENTS_HU = 130.0
 _BONE_ABOVE_SOFT_HU = 90.0
 _SOFT_ABOVE_HU = -300.0
 _STEP_MM = 0.5
@@ -44,7 +44,7 @@ def canal_walls(
     contents = hu_near(ct, centres[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
     seen = np.isfinite(contents).any(axis=1)
     threshold = np.full(len(centres), np.inf)
-    threshold[seen] = np.nanmedian(contents[seen], axis=1) + BONE_ABOVE_CONTENTS_HU
+    threshold[seen] = np.nanmedian(contents[seen], axis=1) + _BONE_ABOVE_CONTENTS_HU
     fan = np.radians(np.linspace(-_FAN_DEG, _FAN_DEG, _RAYS))
     walls = np.full((len(centres), 4), np.nan)
     for side, (x, y) in enumerate(_SIDES):
@@ -95,7 +95,7 @@ def contents_over_soft_hu(ct: CTVolume, heights_mm: FloatArray, centre_ras: Floa
     """
     contents, around = _contents_and_around_hu(ct, np.column_stack([centre_ras, heights_mm]))
     middle = np.array([_median(own) for own in contents])
-    around = np.where(around < middle[:, None] + BONE_ABOVE_CONTENTS_HU, around, np.nan)
+    around = np.where(around < middle[:, None] + _BONE_ABOVE_CONTENTS_HU, around, np.nan)
     over = middle - [_median(own) for own in around]
     known = over[np.isfinite(over)]
     return float(np.percentile(known, 75.0)) if len(known) else np.nan
@@ -113,6 +113,16 @@ def _median(values: FloatArray) -> float:
     """Median of what is known; NaN where nothing is."""
     known = values[np.isfinite(values)]
     return float(np.median(known)) if len(known) else np.nan
+
+
+def bone_from_hu(ct: CTVolume, centres_ras: FloatArray) -> FloatArray:
+    """HU ``(n,)`` above which something around a canal's centre ``(n, 3)`` is bone; infinite outside the volume."""
+    around = (-_CONTENTS_MM, 0.0, _CONTENTS_MM)
+    contents = hu_near(ct, centres_ras[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
+    threshold = np.full(len(centres_ras), np.inf)
+    seen = np.isfinite(contents).any(axis=1)
+    threshold[seen] = np.nanmedian(contents[seen], axis=1) + _BONE_ABOVE_CONTENTS_HU
+    return threshold
 
 
 def hu_near(ct: CTVolume, points_ras: FloatArray) -> FloatArray:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.cord.bony_canal import BONE_ABOVE_CONTENTS_HU, hu_near
+from VertebralFractureLib.cord.bony_canal import bone_from_hu, hu_near
 from VertebralFractureLib.cord.canal_candidates import CanalCandidates
 from VertebralFractureLib.cord.canal_path import CanalPath
 from VertebralFractureLib.volume import CTVolume
@@ -26,7 +26,6 @@ _RAYS = 48
 _NEAREST_RAY_MM, _LONGEST_RAY_MM, _STEP_MM = 2.0, 20.0, 0.5
 _LEAST_PAIRED = 0.35
 _ROUNDS = 3
-_AROUND_MM = (-1.0, 0.0, 1.0)
 
 
 def moved_to_ring(ct: CTVolume, candidates: CanalCandidates, path: CanalPath) -> CanalCandidates:
@@ -72,11 +71,7 @@ def middle_of_ring(ct: CTVolume, heights_mm: FloatArray, places_mm: FloatArray) 
 
 def _reach_mm(ct: CTVolume, centres_ras: FloatArray, directions: FloatArray) -> FloatArray:
     """Distance ``(n, rays)`` at which each ray meets bone, between voxels; NaN where it meets none or starts in it."""
-    around = np.array([[r, a, 0.0] for r in _AROUND_MM for a in _AROUND_MM])
-    contents = hu_near(ct, centres_ras[:, None] + around)
-    threshold = np.full(len(centres_ras), np.inf)
-    seen = np.isfinite(contents).any(axis=1)
-    threshold[seen] = np.nanmedian(contents[seen], axis=1) + BONE_ABOVE_CONTENTS_HU
+    threshold = bone_from_hu(ct, centres_ras)
     radius = np.arange(_NEAREST_RAY_MM, _LONGEST_RAY_MM + 0.5 * _STEP_MM, _STEP_MM)
     rays = np.concatenate([directions[:, None] * radius[:, None], np.zeros((len(directions), len(radius), 1))], axis=2)
     hu = hu_near(ct, centres_ras[:, None, None] + rays)
