@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from VertebralFractureLib.vertebrae.level_assignment import name_levels
+from VertebralFractureLib.vertebrae.level_assignment import LevelName, likeliest_levels, told
 from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 
 UNIFORM = np.full(len(LEVEL_CLASSES), -np.log(len(LEVEL_CLASSES)))
+
+
+def name_levels(log_probability: NDArray[np.float64], steps: list[int]) -> list[LevelName]:
+    """As the program names a column in which an anchor is seen."""
+    return told(likeliest_levels(log_probability, steps))
 
 
 def thinks(level: str, share: float) -> NDArray[np.float64]:

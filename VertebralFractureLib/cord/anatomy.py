@@ -83,7 +83,7 @@ def check_anatomy(ct: CTVolume, boxes: SliceBoxes) -> None:
     """Compare the found spine with what a human spine can measure.
 
     Raises:
-        ImplausibleGeometry: when the spacing in the file cannot be true.
+        ImplausibleGeometry: when the spacing in the file cannot be true, or the patient lies on the side unsaid.
     """
     if len(boxes.heights_mm) < _LEAST_SLICES:
         return

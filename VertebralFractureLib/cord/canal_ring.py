@@ -2,7 +2,7 @@
 
 The network knows which hole in the bone is the canal, and sees it in pixels of 2 mm; where its walls stand can be
 measured. Neither is perfect, so a place goes a part of the way: where few rays meet bone on both sides, or where the
-two disagree by more than a canal's half width, it stays where the network put it.
+two disagree by more than 3 mm, it stays where the network put it.
 """
 
 from __future__ import annotations

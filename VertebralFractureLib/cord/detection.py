@@ -29,6 +29,7 @@ SHORTEST_SPINE_MM = 75.0
 """Three vertebrae of the upper thoracic spine with their discs; false canals beside the spine end before."""
 LOWEST_MEAN_PROBABILITY = 0.4
 """Of the network's own probability along the path, before calibration: is this a spine at all?"""
+_NO_CANAL = "No spinal canal was found; check that this is a CT that shows the spine."
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ def detect_canal(
 
     Raises:
         NoSpineFound: when the scan is too short, or no canal of ``SHORTEST_SPINE_MM`` is found with confidence.
-        ImplausibleGeometry: when the vertebrae along the canal show that the spacing in the file cannot be true.
+        ImplausibleGeometry: when the vertebrae along the canal show that the spacing in the file cannot be true,
+            or that the patient lies on the side and the file does not say so.
         WeightsDamaged: when the weights are missing or not what the manifest promises.
         Cancelled: from ``progress``.
     """
@@ -60,11 +62,12 @@ def detect_canal(
     network = network_from_weights(weights.tensors, weights.config).to(device)
     candidates = candidates_for_detection(network, stack, progress)
     path = canal_path(candidates.position_mm, candidates.probability, stack.spacing_mm[2])
-    if path is not None:
-        candidates = moved_to_ring(ct, candidates, path)
-    centerline = None if path is None else centerline_from_path(stack, candidates, path)
-    if path is None or centerline is None:
-        raise NoSpineFound("No spinal canal was found; check that this is a CT that shows the spine.")
+    if path is None:
+        raise NoSpineFound(_NO_CANAL)
+    candidates = moved_to_ring(ct, candidates, path)
+    centerline = centerline_from_path(stack, candidates, path)
+    if centerline is None:
+        raise NoSpineFound(_NO_CANAL)
     if centerline.length_mm < SHORTEST_SPINE_MM:
         raise NoSpineFound(
             f"Only {centerline.length_mm:.0f} mm of a spinal canal were found; "

@@ -77,7 +77,7 @@ def pitch_spectrum(ct: CTVolume, centerline: Centerline, boxes: SliceBoxes) -> t
     taper = np.hanning(len(turns))
     waves = np.exp(-2j * np.pi * frequencies[:, None] * turns) * taper / taper.sum()
     power = np.zeros(len(frequencies))
-    for bone in _bone_beside(ct, points, width):
+    for bone in _hu_beside(ct, points, width):
         known = np.isfinite(bone)
         if known.mean() < _LEAST_KNOWN:
             continue
@@ -97,7 +97,7 @@ def _width_along(arc: FloatArray, points_ras: FloatArray, boxes: SliceBoxes) -> 
     return np.asarray(np.clip(line, 0.6 * middle, 1.4 * middle))
 
 
-def _bone_beside(ct: CTVolume, points_ras: FloatArray, width: FloatArray) -> list[FloatArray]:
+def _hu_beside(ct: CTVolume, points_ras: FloatArray, width: FloatArray) -> list[FloatArray]:
     """Mean HU ``(n,)`` in a small area to the right and to the left of every point, across the curve."""
     tangent = np.gradient(points_ras, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1)[:, None]

@@ -52,19 +52,6 @@ class LevelName:
     probability: float
 
 
-def name_levels(log_probability: FloatArray, steps: Sequence[int]) -> list[LevelName]:
-    """Names for vertebrae ordered caudal to cranial, as far as they are known.
-
-    Args:
-        log_probability: ``(n, 25)`` log of the network's probability of ``LEVEL_CLASSES`` at each vertebra.
-        steps: ``(n - 1)`` how many levels up the next vertebra is: 1, or more where the search left a hole.
-
-    Raises:
-        ValueError: when the two do not belong together.
-    """
-    return told(likeliest_levels(log_probability, steps))
-
-
 def told(names: Sequence[LevelName]) -> list[LevelName]:
     """The names, without the level where its probability is below ``KNOWN_FROM``."""
     return [LevelName(name.level if name.probability >= KNOWN_FROM else None, name.probability) for name in names]
@@ -73,9 +60,11 @@ def told(names: Sequence[LevelName]) -> list[LevelName]:
 def likeliest_levels(
     log_probability: FloatArray, steps: Sequence[int], evidence_weight: float = EVIDENCE_WEIGHT
 ) -> list[LevelName]:
-    """As ``name_levels``, but a level is always told, however small its probability.
+    """Names for vertebrae ordered caudal to cranial; a level is always told, however small its probability.
 
     Args:
+        log_probability: ``(n, 25)`` log of the network's probability of ``LEVEL_CLASSES`` at each vertebra.
+        steps: ``(n - 1)`` how many levels up the next vertebra is: 1, or more where the search left a hole.
         evidence_weight: what the opinion about one vertebra counts in the sum over all of them.
 
     Raises:
