@@ -15,7 +15,13 @@ from VertebralFractureLib.training.fracture_metrics import auc
 from VertebralFractureLib.training.fracture_shapes import CRUSH, WEDGE, Deformation, random_plan, resampled
 from VertebralFractureLib.training.grain import Layers, blurred
 from VertebralFractureLib.training.probe_artefacts import Textures, probe, textures
-from VertebralFractureLib.training.scan_findings import add_findings, reacquired
+from VertebralFractureLib.training.scan_findings import (
+    StraightGrid,
+    add_findings,
+    reacquired,
+    schmorl_node,
+    worn_disc,
+)
 from VertebralFractureLib.training.simulate_fracture import simulate
 from VertebralFractureLib.training.straight_cache import StraightCase
 
@@ -143,6 +149,38 @@ def test_findings_change_the_scan_and_name_the_bodies_that_got_cement() -> None:
         assert np.all(hu[~inside] == -1024.0)
 
     assert all(seen.values())
+
+
+def test_a_schmorl_node_is_dense_and_stays_in_its_body() -> None:
+    rng = np.random.default_rng(3)
+    box = BOXES[1]
+    rows = slice(round(box.s_inf - ORIGIN[2]), round(box.s_sup - ORIGIN[2]) + 1)
+    opened = 0
+
+    for _ in range(20):
+        hu, _ = a_stack_of_blocks()
+        before = hu.copy()
+        schmorl_node(hu, StraightGrid.of(hu.shape, ORIGIN), box, rng)
+        changed = hu != before
+        opened += int((hu < before - 100.0).any())
+        assert (hu > before + 60.0).any()
+        assert not changed[: rows.start].any()
+        assert not changed[rows.stop :].any()
+
+    assert 4 < opened < 20, "some broke through the endplate, and some are sclerosis alone"
+
+
+def test_a_worn_disc_has_dense_endplates_and_leaves_the_middle_of_the_bodies_alone() -> None:
+    hu, _ = a_stack_of_blocks()
+    before = hu.copy()
+
+    worn_disc(hu, StraightGrid.of(hu.shape, ORIGIN), BOXES[1], BOXES[2], np.random.default_rng(0))
+
+    denser = (hu - before).max(axis=(1, 2))
+    middle = [round(0.5 * (box.s_inf + box.s_sup) - ORIGIN[2]) for box in BOXES[1:3]]
+    assert denser[middle[0] : middle[1]].max() > 60.0
+    assert denser[middle].max() == 0.0
+    assert denser[: middle[0]].max() == denser[middle[1] :].max() == 0.0
 
 
 def test_another_scanner_leaves_the_field_of_view_and_may_take_thicker_slices() -> None:

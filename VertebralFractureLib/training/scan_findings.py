@@ -1,4 +1,4 @@
-"""What a scan may show besides fractures: spurs, bridges, old bone, metal, cement, motion, and how it was taken.
+"""What a scan may show besides fractures: spurs, bridges, sclerosis, old bone, metal, cement, motion, its acquisition.
 
 Everything here is drawn with the same chance whether a spine holds a fracture or not, so that none of it says anything
 about one; it works in place on a float32 volume of 1 mm voxels in straight space.
@@ -21,6 +21,10 @@ Float32Array = NDArray[np.float32]
 _CHANCES = {"spurs": 0.25, "bridge": 0.10, "bone_loss": 0.35, "metal": 0.03, "motion": 0.06, "cut": 0.12}
 CEMENT_CHANCE = 0.02
 """Of each body; a cemented body is a treated one, and its grade is nobody's to tell."""
+_NODE_CHANCE, _ISLAND_CHANCE, _LUCENT_CHANCE = 0.05, 0.015, 0.02
+_WORN_DISC_CHANCE = 0.04
+"""Of each body, and of each disc: sclerosis and lucency that come without a loss of height."""
+_DISC_HU = 70.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,9 @@ class StraightGrid:
     def of(shape: tuple[int, ...], origin_mm: tuple[float, float, float]) -> StraightGrid:
         s, a, r = (np.arange(n, dtype=np.float32) + np.float32(o) for n, o in zip(shape, origin_mm[::-1], strict=True))
         return StraightGrid(s[:, None, None], a[None, :, None], r[None, None, :])
+
+    def of_rows(self, rows: slice) -> tuple[Float32Array, Float32Array, Float32Array]:
+        return self.s[rows], self.a, self.r
 
     def rows(self, low_mm: float, high_mm: float) -> slice:
         first, last = np.searchsorted(self.s[:, 0, 0], [low_mm, high_mm])
@@ -63,9 +70,13 @@ def add_findings(
     drawn = {name: bool(rng.random() < chance) for name, chance in _CHANCES.items()}
     if boxes and drawn["bone_loss"]:
         _lose_bone(hu, grid, boxes, rng)
+    for box in boxes:
+        _foci(hu, grid, box, rng)
     for lower, upper in pairwise(boxes):
         if drawn["spurs"] and rng.random() < 0.5:
             _spur(hu, grid, lower, upper, float(rng.uniform(0.25, 0.85)), rng)
+        if rng.random() < _WORN_DISC_CHANCE:
+            worn_disc(hu, grid, lower, upper, rng)
     if drawn["bridge"] and len(boxes) >= 4:
         start = int(rng.integers(0, len(boxes) - 3))
         run = boxes[start : start + int(rng.integers(4, 8))]
@@ -89,12 +100,67 @@ def _lose_bone(hu: Float32Array, grid: StraightGrid, boxes: Sequence[BodyBox], r
     factor = np.float32(rng.uniform(0.45, 1.15))
     for box in boxes:
         rows = grid.rows(box.s_inf, box.s_sup)
-        ends = _ramp(np.minimum(grid.s[rows] - box.s_inf - 1.5, box.s_sup - 1.5 - grid.s[rows]), 2.0)
-        depth = _ramp(np.minimum(grid.a - box.a_post - 1.5, box.a_ant - 1.5 - grid.a), 2.0)
-        width = _ramp(np.minimum(grid.r - box.r_left - 1.5, box.r_right - 1.5 - grid.r), 2.0)
         values = hu[rows]
         spongy = np.clip(values, 0.0, 350.0) * (values < 450.0)
-        hu[rows] = values + ends * depth * width * (factor - 1.0) * spongy
+        hu[rows] = values + _within(grid, rows, box, 1.5) * (factor - 1.0) * spongy
+
+
+def _within(grid: StraightGrid, rows: slice, box: BodyBox, cortex_mm: float) -> Float32Array:
+    """1 inside the cortex of a body and 0 outside, over 2 mm."""
+    ends = _ramp(np.minimum(grid.s[rows] - box.s_inf - cortex_mm, box.s_sup - cortex_mm - grid.s[rows]), 2.0)
+    depth = _ramp(np.minimum(grid.a - box.a_post - cortex_mm, box.a_ant - cortex_mm - grid.a), 2.0)
+    width = _ramp(np.minimum(grid.r - box.r_left - cortex_mm, box.r_right - cortex_mm - grid.r), 2.0)
+    return ends * depth * width
+
+
+def _foci(hu: Float32Array, grid: StraightGrid, box: BodyBox, rng: np.random.Generator) -> None:
+    """A Schmorl node in its sclerosis, a bone island, or a lucent hemangioma."""
+    if rng.random() < _NODE_CHANCE:
+        schmorl_node(hu, grid, box, rng)
+    for chance, sizes, change in (
+        (_ISLAND_CHANCE, (2.0, 5.0), (300.0, 900.0)),
+        (_LUCENT_CHANCE, (4.0, 9.0), (-130.0, -50.0)),
+    ):
+        if rng.random() < chance:
+            place = rng.uniform([box.s_inf, box.a_post, box.r_left], [box.s_sup, box.a_ant, box.r_right])
+            rows = grid.rows(box.s_inf, box.s_sup)
+            away = _away(grid, rows, place, rng.uniform(*sizes, 3))
+            hu[rows] += _within(grid, rows, box, 0.5) * np.float32(rng.uniform(*change)) * _ramp(1.25 - away, 0.5)
+
+
+def schmorl_node(hu: Float32Array, grid: StraightGrid, box: BodyBox, rng: np.random.Generator) -> None:
+    """Disc that broke through an endplate, none to 6 mm deep, in a dense focus that may fill half of the body."""
+    height, depth, width = box.s_sup - box.s_inf, box.a_ant - box.a_post, box.r_right - box.r_left
+    from_above = rng.random() < 0.6
+    where = rng.uniform([0.2, 0.2], [0.85, 0.8])
+    place = np.array(
+        [box.s_sup if from_above else box.s_inf, box.a_post + where[0] * depth, box.r_left + where[1] * width]
+    )
+    rows = grid.rows(box.s_inf, box.s_sup)
+    size = rng.uniform([0.2, 0.15, 0.15], [0.6, 0.5, 0.45]) * (height, depth, width)
+    grain = 1.0 + 0.2 * np.sin(0.8 * grid.s[rows] + float(rng.uniform(0.0, 6.3))) * np.sin(0.6 * grid.a + 0.7 * grid.r)
+    dense = _ramp(1.3 - _away(grid, rows, place, size), 0.6) * grain * _within(grid, rows, box, 0.0)
+    hu[rows] += np.float32(rng.uniform(80.0, 450.0)) * dense
+    if rng.random() < 0.6:
+        pit = rng.uniform([1.5, 2.5, 2.5], [6.0, 6.0, 6.0])
+        open_share = _ramp(1.2 - _away(grid, rows, place, pit), 0.4)
+        hu[rows] += open_share * (np.float32(_DISC_HU) - hu[rows])
+
+
+def _away(grid: StraightGrid, rows: slice, place: NDArray[np.float64], size: NDArray[np.float64]) -> Float32Array:
+    """Distance of the voxels from ``place`` in units of ``size``, both along (s, a, r)."""
+    s, a, r = ((axis - where) / np.float32(n) for axis, where, n in zip(grid.of_rows(rows), place, size, strict=True))
+    return np.asarray(np.sqrt(s**2 + a**2 + r**2), dtype=np.float32)
+
+
+def worn_disc(hu: Float32Array, grid: StraightGrid, lower: BodyBox, upper: BodyBox, rng: np.random.Generator) -> None:
+    """Osteochondrosis: both endplates beside a disc are dense, in front or over the whole depth."""
+    reach, from_front = float(rng.uniform(2.0, 7.0)), float(rng.uniform(0.3, 1.3))
+    density = np.float32(rng.uniform(80.0, 350.0))
+    for box, away in ((lower, lower.s_sup - grid.s), (upper, grid.s - upper.s_inf)):
+        rows = grid.rows(box.s_inf, box.s_sup)
+        in_front = _ramp(from_front - (box.a_ant - grid.a) / (box.a_ant - box.a_post), 0.25)
+        hu[rows] += density * _ramp(1.2 - away[rows] / reach, 0.5) * in_front * _within(grid, rows, box, 0.0)
 
 
 def _spur(
