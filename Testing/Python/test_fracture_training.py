@@ -278,6 +278,10 @@ def test_one_command_leads_from_annotated_scans_to_a_calibrated_ensemble(tmp_pat
     assert left_out.config["calibration"]["vertebra"] not in ([1.0, 0.0], weights.config["calibration"]["vertebra"])
     figures = json.loads((tmp_path / "out" / "figures.json").read_text(encoding="utf-8"))
     assert figures["figures"]["real, cross-validated"]["25d-sagittal"]["fractured_scans"] == 3
+    card = (tmp_path / "out" / "weights" / "VertebralFracture-fracture-25d-sagittal.md").read_text(encoding="utf-8")
+    assert weights.sha256 in card
+    assert "first learned from phantoms alone (4 steps), then from everything (4 steps)" in card
+    assert all(scan in card for scan in scans)
 
 
 def _names_of_fold(fold: int) -> list[str]:

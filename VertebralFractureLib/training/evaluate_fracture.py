@@ -32,6 +32,8 @@ FloatArray = NDArray[np.float64]
 Lines = Mapping[str, Sequence[float]]
 """Platt's lines of one member: "vertebra" (grade 1 or more), "grade2", "grade3" (these or more) and "scan"."""
 _ORDINALS = ("vertebra", "grade2", "grade3")
+CROSS_VALIDATED = "real, cross-validated"
+"""Name of the group of spines that were judged by weights which never saw their patient."""
 VALIDATION_PHANTOMS = range(500_000, 500_030)
 
 
@@ -148,8 +150,8 @@ def figures_of(spines: Sequence[SpineScore], members: Sequence[str]) -> dict[str
     calibrations = out_of_fold_calibrations(spines, members)
     real = [s for s in spines if s.fold is not None]
     groups = {
-        "real, cross-validated": real,
-        "real, cross-validated, as scanned": [s for s in real if s.kind == "scan"],
+        CROSS_VALIDATED: real,
+        f"{CROSS_VALIDATED}, as scanned": [s for s in real if s.kind == "scan"],
         "real, evaluation only": [s for s in spines if s.fold is None and s.kind != "phantom"],
         "phantoms": [s for s in spines if s.kind == "phantom"],
     }

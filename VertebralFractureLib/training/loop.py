@@ -62,7 +62,7 @@ def train(
     options: TrainingOptions,
     folder: Path,
 ) -> list[dict[str, float]]:
-    """Train ``model`` in place and return its log, one entry per ``log_every`` steps.
+    """Train ``model`` in place and return its log, one entry per ``log_every`` steps and one for the last step.
 
     ``folder`` holds ``checkpoint.pt`` (resumed from when it is there) and ``log.json``.
     """
@@ -108,7 +108,7 @@ def train(
         if share >= options.average_from:
             _update_average(average, model, options.average_decay if averaging else 0.0)
             averaging = True
-        if step % options.log_every == 0:
+        if step % options.log_every == 0 or step == options.steps:
             log.append({"step": step, "loss": running / seen, "elapsed_s": time.monotonic() - started})
             logger.info("step %d of %d, loss %.4f, %.0f s", step, options.steps, running / seen, log[-1]["elapsed_s"])
             running, seen = 0.0, 0

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.training import calibrate_fracture, evaluate_fracture, train_fracture
+from VertebralFractureLib.training.fracture_card import write_cards
 from VertebralFractureLib.training.fracture_members import MEMBERS, SHIPPED, member_name
 from VertebralFractureLib.training.fracture_scores import VARIANTS
 from VertebralFractureLib.training.reference_set import fold_count
@@ -66,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for folder in (out / "weights", *(out / "folds" / f"fold{fold}" for fold in range(fold_count()))):
         add_other_models(folder)
+    write_cards(out / "weights", figures, arguments.data)
     draw_curves({path.parent.name: path for path in sorted((out / "runs").glob("*/log.json"))}, out / "curves.png")
     return 0
 

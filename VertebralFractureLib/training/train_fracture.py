@@ -93,6 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
             "steps": int(log[-1]["step"]) if log else 0,
             "loss": float(log[-1]["loss"]) if log else None,
             "started_from": None if before is None else before.sha256,
+            "first_stage": None if before is None else before.config["training"],
         },
     }
     tensors = {name: value.cpu().numpy().astype(np.float16) for name, value in network.state_dict().items()}
