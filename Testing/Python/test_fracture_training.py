@@ -280,7 +280,7 @@ def test_one_command_leads_from_annotated_scans_to_a_calibrated_ensemble(tmp_pat
     assert figures["figures"]["real, cross-validated"]["25d-sagittal"]["fractured_scans"] == 3
     card = (tmp_path / "out" / "weights" / "VertebralFracture-fracture-25d-sagittal.md").read_text(encoding="utf-8")
     assert weights.sha256 in card
-    assert "first learned from phantoms alone (4 steps), then from everything (4 steps)" in card
+    assert "first learned from phantoms alone (4 steps), then from everything (4 steps), from\nseed 0." in card
     assert all(scan in card for scan in scans)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.fracture.patches import SAGITTAL, STRIDE_MM, PatchGrid
 from VertebralFractureLib.training.evaluate_fracture import CROSS_VALIDATED
+from VertebralFractureLib.training.reference_set import collection_of_scan
 from VertebralFractureLib.weights import Weights, load_weights
 
 _ENCODERS = {
@@ -39,10 +40,11 @@ _HEADER = (
     "| set | who | vertebrae (fractured) | vertebra AUC | sens / spec at 0.5 | ECE "
     "| spines (fractured) | scan AUC | ECE | false alarms a spine without fracture |"
 )
+_ARCHIVE = "The Cancer Imaging Archive"
 _LIMITS = """- Not validated on real fractures; not a medical device. Simulated fractures may be easier than real ones.
 - Training depends on its seed; the figures of every seed are in the results of the fracture networks.
-- Calibrated at the prevalence of the simulated set ({vertebrae:.0%} of vertebrae, {spines:.0%} of spines); a screening
-  population has fewer.
+- Calibrated at the prevalence of the simulated set ({vertebrae:.0%} of vertebrae, {spines:.0%} of spines); in screening
+  there are fewer.
 - T1 to L5. The cervical spine and the sacrum were not read and may raise false alarms; the scan score leaves them out.
 - The readers of the reference were not experts. Metal and cement are drawn, not real; tumour and infection were not
   looked at."""
@@ -65,13 +67,13 @@ def write_cards(folder: Path, figures: Path, data: Path) -> list[Path]:
 
 
 def credits_of(scans: Sequence[str], data: Path) -> dict[str, list[str]]:
-    """The scans by ``source (licence)``, as their annotations in ``data`` name them."""
+    """The scans by collection and licence: of a user's own as ``source (licence)`` of their annotations in ``data``."""
     found: dict[str, list[str]] = {}
     for scan in scans:
         path = data / f"{scan}.json"
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        who = f"{content.get('source', 'source not named')} ({content.get('licence', 'licence not named')})"
-        found.setdefault(who, []).append(scan)
+        own = f"{content.get('source', 'source not named')} ({content.get('licence', 'licence not named')})"
+        found.setdefault(collection_of_scan(scan) or own, []).append(scan)
     return found
 
 
@@ -100,7 +102,7 @@ def fracture_card(
                 "## Limits",
                 _limits(figures),
                 "## Credits",
-                "\n".join(f"- {who}: {', '.join(scans)}" for who, scans in sorted(credit.items())),
+                _credits(credit),
             ]
         )
         + "\n"
@@ -115,8 +117,8 @@ def _what_it_is(network: Mapping[str, Any], grid: PatchGrid) -> str:
     return (
         "A member of the fracture ensemble: ordered patches along the canal, a shared encoder (`F_rep`), "
         f"{sequence} and a smooth maximum over the positions (`F_agg`), trained end to end.\n"
-        f"{encoder} Patches are {s:.0f} x {a:.0f} x {r:.0f} mm (along the canal, anterior, right),\n"
-        f"{bends}, one every {STRIDE_MM:g} mm."
+        f"{encoder} Patches are {s:.0f} x {a:.0f} x {r:.0f} mm (along the canal,\n"
+        f"anterior, right), {bends}, one every {STRIDE_MM:g} mm."
     )
 
 
@@ -132,7 +134,7 @@ def _data(training: Mapping[str, Any]) -> str:
         f"{training['steps']} steps from seed {training['seed']}."
         if first is None
         else f"The network first learned from phantoms alone ({first['steps']} steps), then from everything "
-        f"({training['steps']} steps), from seed {training['seed']}."
+        f"({training['steps']} steps), from\nseed {training['seed']}."
     )
     return _DATA.format(
         scans=len(scans),
@@ -187,3 +189,10 @@ def _limits(figures: Mapping[str, Mapping[str, Any]]) -> str:
     return _LIMITS.format(
         vertebrae=found["fractured_vertebrae"] / found["vertebrae"], spines=found["fractured_scans"] / found["scans"]
     )
+
+
+def _credits(credit: Mapping[str, Sequence[str]]) -> str:
+    lines = [f"- {who}: {', '.join(scans)}" for who, scans in sorted(credit.items())]
+    if any(_ARCHIVE in who for who in credit):
+        lines += ["", f"{_ARCHIVE}: Clark K et al., J Digit Imaging 2013;26:1045-1057."]
+    return "\n".join(lines)

@@ -1,8 +1,9 @@
 """The real scans with annotations: where they are, which may train, and in which fold each patient is.
 
 ``folds.json`` beside this file lists scan identifiers. Both dates of one patient are in one fold; the scans under
-``evaluation_only`` have a licence that keeps them out of weights that ship. A scan that the file does not name is a
-user's own and may train; its fold follows from its patient's name, so that it is the same in every run.
+``evaluation_only`` have a licence that keeps them out of weights that ship; ``collections`` names whom to credit. A
+scan that the file does not name is a user's own and may train; its fold follows from its patient's name, so that it is
+the same in every run.
 """
 
 from __future__ import annotations
@@ -63,6 +64,11 @@ def fold_of_scan(identifier: str) -> int | None:
 def patient_of_scan(identifier: str) -> str:
     """The patient whom the scan shows; of a user's own scan, the name before the first underscore."""
     return str(_folds()["same_patient"].get(identifier, identifier.split("_")[0]))
+
+
+def collection_of_scan(identifier: str) -> str | None:
+    """The public collection and the licence to credit for the scan; None for a user's own."""
+    return next((name for name, scans in _folds()["collections"].items() if identifier in scans), None)
 
 
 def _folds() -> dict[str, Any]:
