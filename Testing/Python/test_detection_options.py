@@ -12,6 +12,7 @@ from VertebralFractureLib.cord import canal_evidence
 from VertebralFractureLib.errors import DeviceMissing, OptionRefused
 from VertebralFractureLib.fracture import score_sequence, scoring
 from VertebralFractureLib.fracture.members import chosen_members
+from VertebralFractureLib.fracture.pooling import ensemble_probability
 from VertebralFractureLib.options import CPU, CUDA, FASTEST_MEMBER, DetectionOptions
 from VertebralFractureLib.pipeline import Rescorer, detect, detection
 from VertebralFractureLib.report.html_report import report_to_html
@@ -114,9 +115,8 @@ def test_networks_can_be_named(a_phantom):
     two = score_sequence(spine, members=(last, first))
 
     assert list(two.member_probability) == [first, last]
-    np.testing.assert_allclose(
-        two.probability, 0.5 * (everyone.member_probability[first] + everyone.member_probability[last])
-    )
+    asked = np.stack([everyone.member_probability[name] for name in (first, last)])
+    np.testing.assert_allclose(two.probability, ensemble_probability(asked))
     with pytest.raises(OptionRefused, match="no fracture network 'nobody'"):
         score_sequence(spine, members=("nobody",))
 

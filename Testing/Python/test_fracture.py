@@ -26,6 +26,7 @@ from VertebralFractureLib.fracture.patches import (
     position_code,
     sample_patches,
 )
+from VertebralFractureLib.fracture.pooling import ensemble_probability, two_members
 from VertebralFractureLib.fracture.scoring import calibrated, series_logit
 from VertebralFractureLib.spine import SpineVolume, spine_frame, straighten
 from VertebralFractureLib.weights import save_weights, weights_folder
@@ -167,7 +168,34 @@ def test_the_series_loss_reaches_the_encoder() -> None:
     assert float(first.grad.abs().sum()) > 0.0
 
 
-def test_an_ensemble_averages_its_members_and_says_where_they_differ(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("members", "together"),
+    [
+        ([0.2, 0.8], 0.5),
+        ([0.9, 0.9, 0.9], 0.9),
+        ([0.99, 0.5], 0.909),
+        ([1.0, 0.0], 0.5),
+        ([1e-9, 0.95, 0.95], 0.491),
+        ([1e-9, 1e-9], 0.0025),
+    ],
+)
+def test_members_vote_by_their_odds_and_none_of_them_drowns_the_others(members: list[float], together: float) -> None:
+    assert ensemble_probability(np.array(members)) == pytest.approx(together, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("probability", "deviation"), [(0.1, 0.05), (0.5, 0.3), (0.8, 0.15), (0.03, 0.0), (0.119, 0.4)]
+)
+def test_two_members_can_stand_for_all_whose_answer_and_deviation_are_known(
+    probability: float, deviation: float
+) -> None:
+    members = np.stack(two_members(np.array([probability]), np.array([deviation])))
+
+    assert ensemble_probability(members) == pytest.approx([probability], abs=1e-3)
+    assert members.std(axis=0) == pytest.approx([deviation], abs=1e-6)
+
+
+def test_an_ensemble_joins_its_members_and_says_where_they_differ(tmp_path: Path) -> None:
     spine = a_bent_spine()
     folder = a_weights_folder(tmp_path)
     seen: list[float] = []
@@ -180,7 +208,7 @@ def test_an_ensemble_averages_its_members_and_says_where_they_differ(tmp_path: P
 
     assert isinstance(sequence, FractureSequence)
     members = np.stack([sequence.member_probability["straight"], sequence.member_probability["sagittal"]])
-    assert np.allclose(sequence.probability, members.mean(axis=0))
+    assert np.allclose(sequence.probability, ensemble_probability(members))
     assert np.allclose(sequence.uncertainty, np.abs(members[0] - members[1]) / 2.0)
     assert sequence.positions_mm.shape == sequence.inside_fraction.shape == sequence.probability.shape
     assert 0.0 <= sequence.scan_probability <= 1.0

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from VertebralFractureLib.fracture import FractureSequence
+from VertebralFractureLib.fracture.pooling import two_members
 from VertebralFractureLib.phantom import make_phantom, random_options
 from VertebralFractureLib.spine import straighten
 from VertebralFractureLib.vertebrae import Vertebra, find_vertebrae, score_vertebrae
@@ -101,8 +102,9 @@ def test_landmarks_follow_tilted_endplates_below_the_size_of_a_pixel() -> None:
 def a_sequence(probability: FloatArray) -> FractureSequence:
     positions = 6.0 * np.arange(len(probability), dtype=np.float64)
     ones = np.ones(len(probability))
-    members = {"less": probability * 8.0 / 9.0, "more": probability * 10.0 / 9.0}
-    return FractureSequence(positions, probability, probability / 9.0, ones, members, 0.5)
+    apart = 0.1 * probability
+    less, more = two_members(probability, apart)
+    return FractureSequence(positions, probability, apart, ones, {"less": less, "more": more}, 0.5)
 
 
 def a_found_vertebra(below: float, above: float) -> Vertebra:
@@ -111,14 +113,14 @@ def a_found_vertebra(below: float, above: float) -> Vertebra:
 
 
 def test_a_vertebra_is_scored_by_the_positions_inside_it_and_not_by_its_neighbours() -> None:
-    probability = np.array([0.0, 0.0, 0.0, 0.9, 0.9, 0.9, 0.9, 0.0, 0.0, 0.0])
+    probability = np.array([0.02, 0.02, 0.02, 0.9, 0.9, 0.9, 0.9, 0.02, 0.02, 0.02])
     vertebrae = [a_found_vertebra(0.0, 14.0), a_found_vertebra(17.0, 37.0), a_found_vertebra(41.0, 55.0)]
 
     scored = score_vertebrae(vertebrae, a_sequence(probability))
 
     assert [v.status for v in scored] == ["scored"] * 3
-    assert [v.fracture_probability for v in scored] == pytest.approx([0.0, 0.9, 0.0])
-    assert scored[1].uncertainty == pytest.approx(0.1), "the members say 0.8 and 1"
+    assert [v.fracture_probability for v in scored] == pytest.approx([0.02, 0.9, 0.02])
+    assert scored[1].uncertainty == pytest.approx(0.09), "the members' deviation at its positions"
 
 
 def test_a_loss_of_height_beyond_doubt_is_shown_even_where_the_network_is_silent() -> None:

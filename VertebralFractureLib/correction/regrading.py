@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from VertebralFractureLib.fracture import FractureSequence
+from VertebralFractureLib.fracture.pooling import two_members
 from VertebralFractureLib.report.spine_report import ReportedSequence, ReportedVertebra
 from VertebralFractureLib.vertebrae import Vertebra, score_vertebrae
 from VertebralFractureLib.vertebrae.assembly import REASON_LEVEL, grade_vertebrae
@@ -62,18 +63,18 @@ def _vertebra(reported: ReportedVertebra) -> Vertebra:
 def _sequence(reported: ReportedSequence) -> FractureSequence:
     """What is needed to score vertebrae.
 
-    A report holds the members' mean and standard deviation, which two members a deviation to each side have as well;
-    which patches the field of view cuts is not in it. One network alone has no deviation.
+    A report holds the ensemble's answer and the members' standard deviation, which two members can have as well; which
+    patches the field of view cuts is not in it. One network alone has no deviation.
     """
     positions = np.array(reported.positions_mm, dtype=np.float64)
     probability = np.array(reported.probability, dtype=np.float64)
     uncertainty = np.array(reported.uncertainty, dtype=np.float64)
-    members = {"low": (probability - uncertainty).clip(0.0), "high": (probability + uncertainty).clip(max=1.0)}
+    low, high = two_members(probability, uncertainty)
     return FractureSequence(
         positions_mm=positions,
         probability=probability,
         uncertainty=uncertainty,
         inside_fraction=np.ones_like(positions),
-        member_probability=members if uncertainty.any() else {"only": probability},
+        member_probability={"low": low, "high": high} if uncertainty.any() else {"only": probability},
         scan_probability=float("nan"),
     )

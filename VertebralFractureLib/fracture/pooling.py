@@ -1,6 +1,7 @@
-"""From positions to a vertebra: one pooling for the pipeline, the calibration and the evaluation.
+"""From positions to a vertebra, and from members to the ensemble: one pooling for pipeline, calibration and evaluation.
 
-Logits and not probabilities are averaged, so that a calibration line fitted on pooled logits holds exactly.
+Logits and not probabilities are averaged, so that a calibration line fitted on pooled logits holds exactly, and so that
+the ensemble of calibrated members is not less sure than it is right (Ranjan and Gneiting 2010 on linear pools).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ FloatArray = NDArray[np.float64]
 LEAST_INSIDE = 0.5
 """A position says something about its vertebra when this share of its patch lies in the field of view."""
 _BOUND = 1e-12
+MOST_LOGIT = 6.0
+"""The most that one member's answer can weigh among the others: 400 to 1, more than its calibration can know."""
 
 
 def span_weights(
@@ -34,14 +37,31 @@ def span_weights(
 
 
 def pooled_probability(member_probability: Mapping[str, FloatArray], weight: FloatArray) -> tuple[float, float]:
-    """Mean over the members of a vertebra's probability, and their standard deviation.
+    """The ensemble's probability of a vertebra, and the standard deviation of the members'.
 
     Args:
         member_probability: calibrated probability ``(n,)`` at every position, by member.
         weight: from ``span_weights``.
     """
-    members = [float(sigmoid(weight @ logit(probability))) for probability in member_probability.values()]
-    return float(np.mean(members)), float(np.std(members))
+    members = np.array([float(sigmoid(weight @ logit(probability))) for probability in member_probability.values()])
+    return float(ensemble_probability(members)), float(np.std(members))
+
+
+def ensemble_probability(members: FloatArray) -> FloatArray:
+    """Of probabilities ``(m, ...)`` the one of all members: from the mean logit, each bounded by ``MOST_LOGIT``."""
+    return sigmoid(np.clip(logit(members), -MOST_LOGIT, MOST_LOGIT).mean(axis=0))
+
+
+def two_members(probability: FloatArray, deviation: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Two members whose common answer is ``probability`` and whose standard deviation is ``deviation``.
+
+    With logits l - d and l + d their probabilities differ by sinh(d) / (cosh(l) + cosh(d)), which is to be twice the
+    deviation: a quadratic equation of exp(d).
+    """
+    middle, apart = logit(probability), 2.0 * np.clip(deviation, 0.0, 0.499)
+    steep = apart * np.cosh(middle)
+    half = np.log((steep + np.sqrt(steep**2 + 1.0 - apart**2)) / (1.0 - apart))
+    return sigmoid(middle - half), sigmoid(middle + half)
 
 
 def logit(probability: FloatArray) -> FloatArray:

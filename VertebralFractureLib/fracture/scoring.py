@@ -1,6 +1,6 @@
 """From a spine volume to the fracture sequence: every member of the ensemble scores the same positions.
 
-A member's logits are calibrated by the line that was fitted on held-out patients before probabilities are averaged, and
+A member's logits are calibrated by the line that was fitted on held-out patients before the members are pooled, and
 the weights carry their own grid, so that a retrained member needs no change of code.
 """
 
@@ -25,7 +25,7 @@ from VertebralFractureLib.fracture.patches import (
     position_code,
     sample_patches,
 )
-from VertebralFractureLib.fracture.pooling import LEAST_INSIDE, logit, sigmoid
+from VertebralFractureLib.fracture.pooling import LEAST_INSIDE, ensemble_probability, logit, sigmoid
 from VertebralFractureLib.options import ALL_MEMBERS
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.spine import SpineVolume
@@ -136,7 +136,7 @@ def score_sequence(
     stacked = np.stack(list(probability.values()))
     sequence = FractureSequence(
         positions_mm=scores.positions_mm,
-        probability=stacked.mean(axis=0),
+        probability=ensemble_probability(stacked),
         uncertainty=stacked.std(axis=0),
         inside_fraction=scores.inside_fraction,
         member_probability=probability,
@@ -171,7 +171,7 @@ def _with_series_score(
         logits = (logit(probability) - offset) / slope
         series = series_logit(logits[counted], np.asarray(weights.tensors["pooling"], dtype=np.float64))
         scores.append(float(calibrated(np.asarray(series), weights.config["calibration"]["scan"])))
-    return replace(sequence, scan_probability=float(np.mean(scores)))
+    return replace(sequence, scan_probability=float(ensemble_probability(np.array(scores))))
 
 
 def series_logit(logits: FloatArray, pooling: FloatArray) -> float:

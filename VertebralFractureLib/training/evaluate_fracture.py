@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from VertebralFractureLib.evaluation.html_report import html_report
 from VertebralFractureLib.evaluation.judged import JudgedScan, JudgedVertebra
 from VertebralFractureLib.evaluation.performance import performance
-from VertebralFractureLib.fracture.pooling import sigmoid
+from VertebralFractureLib.fracture.pooling import ensemble_probability, sigmoid
 from VertebralFractureLib.report.build_report import DECISION_THRESHOLD
 from VertebralFractureLib.training.fracture_members import SHIPPED
 from VertebralFractureLib.training.fracture_metrics import auc, platt_line
@@ -79,7 +79,7 @@ def out_of_fold_calibrations(
 def judged(
     spines: Sequence[SpineScore], members: Sequence[str], calibrations: Mapping[int | None, Mapping[str, Lines]]
 ) -> list[JudgedScan]:
-    """The spines as the mean of ``members`` judges them; ``calibrations`` by fold, so that none calibrates itself.
+    """The spines as the ensemble of ``members`` judges them; ``calibrations`` by fold, so that none calibrates itself.
 
     The scan's probability is the program's: ``F_agg``, or the most suspicious vertebra if that is more. ``grade`` is
     the network's own: the highest grade that is at least as likely as not.
@@ -88,7 +88,7 @@ def judged(
     for spine in spines:
         lines = {member: calibrations[spine.fold][member] for member in members}
         vertebrae = tuple(_judged_vertebra(vertebra, lines) for vertebra in spine.vertebrae)
-        series = float(np.mean([_along(lines[m]["scan"], spine.series_logits[m]) for m in members]))
+        series = _pooled([_along(lines[m]["scan"], spine.series_logits[m]) for m in members])
         most = max(v.probability or 0.0 for v in vertebrae)
         scans.append(JudgedScan(spine.scan, spine.patient, max(series, most), vertebrae, spine.slice_mm))
     return scans
@@ -96,13 +96,17 @@ def judged(
 
 def _judged_vertebra(vertebra: VertebraScore, lines: Mapping[str, Lines]) -> JudgedVertebra:
     answers = [_along(line["vertebra"], vertebra.logits[member][0]) for member, line in lines.items()]
-    probability = float(np.mean(answers))
+    probability = _pooled(answers)
     least = [
-        np.mean([_along(line[name], vertebra.logits[member][index]) for member, line in lines.items()])
+        _pooled([_along(line[name], vertebra.logits[member][index]) for member, line in lines.items()])
         for index, name in enumerate(_ORDINALS)
     ]
     grade = int(np.sum(np.minimum.accumulate(least) >= DECISION_THRESHOLD))
     return JudgedVertebra(vertebra.grade, vertebra.shape, vertebra.level, probability, float(np.std(answers)), grade)
+
+
+def _pooled(answers: Sequence[float]) -> float:
+    return float(ensemble_probability(np.array(answers)))
 
 
 def _along(line: Sequence[float], logit: float) -> float:
