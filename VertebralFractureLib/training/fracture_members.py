@@ -61,8 +61,8 @@ def _member(
             uses_position=uses_position,
         ),
         first=f"{_PREFIXES[dimensions]}-{SAGITTAL}{suffix}",
-        first_steps=800 if dimensions == 3 else 1500,
-        steps=1600 if dimensions == 3 else 2400 if representation == SAGITTAL else 2000,
+        first_steps=2000 if dimensions == 3 else 4000,
+        steps=4000 if dimensions == 3 else 7500,
         learning_rate=1.5e-3,
     )
 
@@ -75,6 +75,8 @@ MEMBERS: dict[str, Member] = {
     for suffix, without in _WITHOUT.items()
 }
 SHIPPED: tuple[str, ...] = ("25d-sagittal", "25d-straightened", "3d-sagittal")
+SEEDS = 2
+"""Of each variant that ships: the luck of a training is in the ensemble, and not in the choice of it."""
 
 
 def member_name(variant: str, seed: int) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.training import calibrate_fracture, evaluate_fracture, train_fracture
 from VertebralFractureLib.training.fracture_card import write_cards
-from VertebralFractureLib.training.fracture_members import MEMBERS, SHIPPED, member_name
+from VertebralFractureLib.training.fracture_members import MEMBERS, SEEDS, SHIPPED, member_name
 from VertebralFractureLib.training.fracture_scores import VARIANTS
 from VertebralFractureLib.training.reference_set import fold_count
 from VertebralFractureLib.weights import MANIFEST, load_weights, save_weights, weights_names
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder of the straightened cases and the series")
     parser.add_argument("--out", type=Path, required=True, help="holds folds, figures.json, curves.png and weights")
     parser.add_argument("--members", nargs="+", choices=sorted(MEMBERS), default=list(SHIPPED))
-    parser.add_argument("--seeds", type=int, default=1, help="how many of each member")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many of each member")
     parser.add_argument("--phantoms", type=int, default=45, help="phantoms to train on, seeds 0, 1, ...")
     parser.add_argument("--validation-phantoms", type=int, default=30, help="phantoms to measure on")
     parser.add_argument("--series-per-scan", type=int, default=train_fracture.SERIES_PER_SCAN)

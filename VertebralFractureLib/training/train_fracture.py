@@ -25,7 +25,7 @@ from VertebralFractureLib.weights import load_weights, restore, save_weights
 
 logger = logging.getLogger(__name__)
 SERIES_PER_BATCH = 4
-SERIES_PER_SCAN, SERIES_PER_PHANTOM = 64, 12
+SERIES_PER_SCAN, SERIES_PER_PHANTOM = 128, 12
 LEARNING_RATE = 2e-3
 """From random weights."""
 SERIES_FOLDER = "fracture-series"
