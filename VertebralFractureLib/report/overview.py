@@ -6,6 +6,7 @@ stands at the same heights as the straightened view. A scan that was not evaluab
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.cord import Centerline
 from VertebralFractureLib.errors import NoSpineFound
+from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.report.overview_canvas import Canvas, Color, shortened, spread, wrapped
 from VertebralFractureLib.report.overview_panel import Box, SagittalPanel, fitted_panel, middle_frame
 from VertebralFractureLib.report.palette import GROUPS, group_of, probability_color
@@ -255,10 +257,16 @@ def _legend(canvas: Canvas, report: SpineReport) -> None:
     canvas.text("Endplates not measured", x + 40, y, 16, _TEXT)
     note = "Grade: from the height loss (Genant), * near a cut-off. Probability: the model's, or of a certain loss."
     width = canvas.text(note, 40, 1378, 15, _QUIET)
-    weights = ", ".join(f"{name} {value[:8]}" for name, value in report.software.weights_sha256.items())
-    if weights:
-        words = shortened(f"weights {weights}", 15, WIDTH - 120 - width)
+    if report.software.weights_sha256:
+        words = shortened(_weights(report.software.weights_sha256), 15, WIDTH - 120 - width)
         canvas.text(words, WIDTH - 40, 1378, 15, _QUIET, anchor="right")
+
+
+def _weights(sha256: Mapping[str, str]) -> str:
+    """One line, with the members of the ensemble counted: the report names each."""
+    single = [f"{name} {value[:8]}" for name, value in sha256.items() if not name.startswith(PREFIX)]
+    members = sum(name.startswith(PREFIX) for name in sha256)
+    return f"weights {', '.join([*single, f'{members} of the fracture ensemble'])}"
 
 
 def _not_evaluable(canvas: Canvas, report: SpineReport, ct: CTVolume) -> None:
