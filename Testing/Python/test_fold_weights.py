@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from VertebralFractureLib.fracture.members import PREFIX
+from VertebralFractureLib.training.fracture_members import shipped_names
 from VertebralFractureLib.training.reference_set import fold_count, fold_of_scan, patient_of_scan
 from VertebralFractureLib.weights import load_weights, weights_names
 
@@ -17,6 +19,10 @@ def folder_of_fold(project_folder):
 
 def scans_learned_from(config) -> list[str]:
     return config["training"]["scans"] if "training" in config else config["scans"]
+
+
+def test_what_ships_is_what_the_ensemble_s_recipe_trains():
+    assert weights_names(PREFIX) == sorted(PREFIX + name for name in shipped_names())
 
 
 @pytest.mark.parametrize("fold", FOLDS)

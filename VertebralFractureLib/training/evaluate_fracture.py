@@ -22,7 +22,7 @@ from VertebralFractureLib.evaluation.judged import JudgedScan, JudgedVertebra
 from VertebralFractureLib.evaluation.performance import performance
 from VertebralFractureLib.fracture.pooling import ensemble_probability, sigmoid
 from VertebralFractureLib.report.build_report import DECISION_THRESHOLD
-from VertebralFractureLib.training.fracture_members import SHIPPED
+from VertebralFractureLib.training.fracture_members import shipped_names
 from VertebralFractureLib.training.fracture_metrics import auc, platt_line
 from VertebralFractureLib.training.fracture_scores import VARIANTS, SpineScore, VertebraScore, cross_validated_scores
 from VertebralFractureLib.training.straight_cache import load_or_build_cases
@@ -132,7 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder of the straightened cases")
     parser.add_argument("--folds-folder", type=Path, required=True, help="holds fold0, fold1, ... with weights")
     parser.add_argument("--phantoms", type=int, default=len(VALIDATION_PHANTOMS), help="validation phantoms")
-    parser.add_argument("--members", nargs="+", default=list(SHIPPED), help="as the folds name them")
+    parser.add_argument("--members", nargs="+", default=shipped_names(), help="as the folds name them")
     parser.add_argument("--variants", type=int, default=VARIANTS, help="versions of a scan with fractures, and mimics")
     parser.add_argument("--out", type=Path, required=True, help="JSON file of the figures; an HTML page lies beside it")
 

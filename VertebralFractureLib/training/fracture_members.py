@@ -82,3 +82,8 @@ SEEDS = 2
 def member_name(variant: str, seed: int) -> str:
     """What the weights of a variant trained with ``seed`` are called in an ensemble: the variant's name for seed 0."""
     return variant if seed == 0 else f"{variant}-seed{seed}"
+
+
+def shipped_names() -> list[str]:
+    """The names of all members that ship."""
+    return [member_name(variant, seed) for variant in SHIPPED for seed in range(SEEDS)]
