@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from VertebralFractureLib.cord import Centerline
 from VertebralFractureLib.evaluation.curves import Rows, by_patient, froc, patient_auc, reliability, roc, sensitivity_at
+from VertebralFractureLib.evaluation.enhancement import vessel_hu
 from VertebralFractureLib.evaluation.html_report import html_report
 from VertebralFractureLib.evaluation.judged import JudgedScan, JudgedVertebra
 from VertebralFractureLib.evaluation.noise import canal_noise_hu
 from VertebralFractureLib.evaluation.performance import performance
 from VertebralFractureLib.evaluation.svg_plot import Line, plot
+from VertebralFractureLib.phantom import PhantomOptions, make_phantom
 from VertebralFractureLib.volume import CTVolume
 
 
@@ -23,7 +26,9 @@ def a_vertebra(probability, grade=0, level="T9", shape=None, measured=None):
 
 
 def a_scan(name, vertebrae, probability, patient=None, slice_mm=1.0, extra=()):
-    return JudgedScan(name, patient or name, probability, tuple(vertebrae), slice_mm, 12.0, tuple(extra))
+    return JudgedScan(
+        name, patient or name, probability, tuple(vertebrae), slice_mm, 12.0, extra_probabilities=tuple(extra)
+    )
 
 
 def four_scans():
@@ -138,6 +143,30 @@ def test_a_plot_is_an_image_whose_lines_end_at_its_right_edge():
 
     line = image.find("{*}polyline")
     assert len(line.get("points").split()) == 2
+
+
+@pytest.mark.parametrize(("contrast", "least", "most"), [("none", 30.0, 83.0), ("portal", 111.0, 180.0)])
+def test_contrast_medium_shows_in_the_vessels_before_the_spine(contrast, least, most):
+    options = PhantomOptions(7, caudal_level="L3", cranial_level="T10", spacing_mm=(1.5, 1.5, 3.0), contrast=contrast)
+    phantom = make_phantom(options)
+
+    assert least < vessel_hu(phantom.ct, phantom.reference.centerline) < most
+
+
+def test_nothing_is_said_of_contrast_medium_where_the_volume_ends_behind_the_vessels():
+    line = Centerline(np.stack([np.full(20, 20.0), np.full(20, 35.0), np.linspace(0.0, 90.0, 20)], axis=1), np.ones(20))
+
+    assert vessel_hu(CTVolume(np.zeros((100, 40, 40), dtype=np.int16), np.eye(4)), line) is None
+
+
+def test_scans_are_grouped_by_contrast_medium():
+    seen = {"a": 50.0, "b": 160.0, "c": None, "d": 94.0}
+    scans = [replace(scan, vessel_hu=seen[scan.identifier]) for scan in four_scans()]
+
+    groups = performance(scans, 0.5)["subgroups"]
+
+    counts = {name: (groups[name]["fractured"], groups[name]["normal"]) for name in groups if "medium" in name}
+    assert counts == {"contrast medium without": (2, 3), "contrast medium with": (1, 1)}
 
 
 def test_noise_is_measured_in_the_canal():

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     from VertebralFractureLib.evaluation.html_report import html_report
     from VertebralFractureLib.evaluation.judged import judged_scans
     from VertebralFractureLib.evaluation.performance import performance
-    from VertebralFractureLib.evaluation.run_cases import CaseResult, run_cases, with_noise
+    from VertebralFractureLib.evaluation.run_cases import CaseResult, run_cases, with_image_measures
     from VertebralFractureLib.evaluation.summary import case_record, case_table, set_report
     from VertebralFractureLib.report.build_report import DECISION_THRESHOLD
 
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     text, records, measured, pictures = [], [], {}, {}
     for title, results in done.items():
         records += [case_record(result) for result in results]
-        if scans := judged_scans(with_noise(results)):
+        if scans := judged_scans(with_image_measures(results)):
             measured[title] = performance(scans, DECISION_THRESHOLD)
         for result in results:
             picture = Path("cases") / result.case.identifier / "overview.png"

@@ -75,7 +75,7 @@ def _phantom_case(name: str, options: PhantomOptions, folder: Path, weights: Pat
     folder.mkdir(parents=True, exist_ok=True)
     volume, annotation = folder / f"{name}.nii.gz", folder / f"{name}.json"
     if not annotation.is_file():
-        # In a process of its own: a child starts with the peak memory of its parent in its books (see ``with_noise``).
+        # In a process of its own: a child has the peak memory of its parent in its books (see ``with_image_measures``).
         process = multiprocessing.get_context("spawn").Process(target=_draw, args=(options, volume, annotation))
         process.start()
         process.join()

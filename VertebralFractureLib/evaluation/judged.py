@@ -41,6 +41,7 @@ class JudgedScan:
         probability: of a fracture anywhere; None where the scan was not evaluable.
         slice_mm: the largest spacing of its grid.
         noise_hu: standard deviation in the spinal canal; None where it was not measured.
+        vessel_hu: of the vessels in front of the spine, by which contrast medium shows; None where it was not measured.
         extra_probabilities: of vertebrae that were scored where the reference has none.
     """
 
@@ -50,6 +51,7 @@ class JudgedScan:
     vertebrae: tuple[JudgedVertebra, ...]
     slice_mm: float
     noise_hu: float | None = None
+    vessel_hu: float | None = None
     extra_probabilities: tuple[float, ...] = ()
 
     @property
@@ -91,5 +93,6 @@ def _judged(result: CaseResult) -> JudgedScan | None:
         tuple(vertebrae),
         max(report.input.spacing_mm),
         result.noise_hu,
+        result.vessel_hu,
         extra,
     )

@@ -40,6 +40,8 @@ _REGIONS = {
 }
 _SLICES_MM = {"up to 1.5 mm": (0.0, 1.51), "1.5 to 3 mm": (1.51, 3.01), "above 3 mm": (3.01, math.inf)}
 _NOISE_HU = {"below 15 HU": (0.0, 15.0), "15 to 30 HU": (15.0, 30.0), "30 HU and more": (30.0, math.inf)}
+_VESSEL_HU = {"without": (-math.inf, 95.0), "with": (95.0, math.inf)}
+"""Vessels without contrast medium had at most 83 HU in the reference scans and phantoms, with it at least 111."""
 _BONE_HU = {"below 100 HU": (-math.inf, 100.0), "100 to 160 HU": (100.0, 160.0), "160 HU and more": (160.0, math.inf)}
 """The density of the whole scan's bone, by which age shows; cut-offs of opportunistic screening at L1."""
 
@@ -141,6 +143,7 @@ def _subgroups(scans: Sequence[JudgedScan], threshold: float) -> dict[str, Any]:
     }
     for title, groups, value in (
         ("slices", _SLICES_MM, lambda scan: scan.slice_mm),
+        ("contrast medium", _VESSEL_HU, lambda scan: scan.vessel_hu),
         ("noise", _NOISE_HU, lambda scan: scan.noise_hu),
         ("bone", _BONE_HU, lambda scan: bone[id(scan)]),
     ):

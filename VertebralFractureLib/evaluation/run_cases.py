@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from VertebralFractureLib.evaluation.compare import Comparison, compare
+from VertebralFractureLib.evaluation.enhancement import vessel_hu
 from VertebralFractureLib.evaluation.noise import canal_noise_hu
 from VertebralFractureLib.reference import ReferenceSpine, read_annotation
 from VertebralFractureLib.report import SpineReport, report_from_json
@@ -32,7 +33,7 @@ class Case:
 class CaseResult:
     """What the command answered; ``report`` and ``comparison`` are None when it refused the input.
 
-    ``noise_hu`` is the scan's own, measured along the true centerline by ``with_noise``.
+    ``noise_hu`` and ``vessel_hu`` are the scan's own, measured along the true centerline by ``with_image_measures``.
     """
 
     case: Case
@@ -44,6 +45,7 @@ class CaseResult:
     report: SpineReport | None
     comparison: Comparison | None
     noise_hu: float | None = None
+    vessel_hu: float | None = None
 
 
 def run_cases(cases: Iterable[Case], folder: Path) -> Iterator[CaseResult]:
@@ -75,17 +77,17 @@ def run_case(case: Case, output: Path) -> CaseResult:
     return CaseResult(case, truth, exit_code, message, wall_s, peak, report, comparison)
 
 
-def with_noise(results: Iterable[CaseResult]) -> list[CaseResult]:
-    """The results with each scan's noise, for when all cases have run.
+def with_image_measures(results: Iterable[CaseResult]) -> list[CaseResult]:
+    """The results with each scan's noise and the density of its vessels, for when all cases have run.
 
     A child starts with the peak memory of its parent in its books, so this process must stay small until then.
     """
-    return [
-        replace(result, noise_hu=canal_noise_hu(read_volume(result.case.volume), result.truth.centerline))
-        if result.report is not None
-        else result
-        for result in results
-    ]
+    return [result if result.report is None else _measured(result) for result in results]
+
+
+def _measured(result: CaseResult) -> CaseResult:
+    ct, line = read_volume(result.case.volume), result.truth.centerline
+    return replace(result, noise_hu=canal_noise_hu(ct, line), vessel_hu=vessel_hu(ct, line))
 
 
 def _wait(process: subprocess.Popen[bytes]) -> tuple[int, float | None]:
