@@ -12,6 +12,7 @@ from VertebralFractureLib.volume import CTVolume
 
 _AHEAD_MM, _ASIDE_MM = (20.0, 85.0), 45.0
 _BODY_AHEAD_MM, _BODY_ASIDE_MM = 40.0, 25.0
+"""In front of and beside the canal: what lies within is the vertebral body, whose marrow can be as even as blood."""
 _STEP_MM = 10.0
 _SAMPLING_MM = 1.5
 _SMOOTHED, _WINDOW = 3, 7
