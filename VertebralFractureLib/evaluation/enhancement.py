@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.cord.bony_canal import hu_near
 from VertebralFractureLib.torch_arrays import to_tensor
 from VertebralFractureLib.volume import CTVolume
 
@@ -33,24 +34,13 @@ def vessel_hu(ct: CTVolume, centerline: Centerline) -> float | None:
     ahead = np.arange(*_AHEAD_MM, _SAMPLING_MM)
     offsets = np.stack([*np.meshgrid(aside, ahead, indexing="ij"), np.zeros((len(aside), len(ahead)))], axis=-1)
     is_bone = (np.abs(offsets[..., 0]) < _BODY_ASIDE_MM) & (offsets[..., 1] < _BODY_AHEAD_MM)
-    planes = (_sampled(ct, place + offsets) for place in centerline.positions_ras(stops))
-    found = [_densest_even(np.where(is_bone, np.float32(np.nan), plane)) for plane in planes]
+    planes = (hu_near(ct, place + offsets) for place in centerline.positions_ras(stops))
+    found = [_densest_even(np.where(is_bone, np.nan, plane)) for plane in planes]
     known = [value for value in found if value is not None]
     return float(np.quantile(known, _QUANTILE)) if len(known) >= 3 else None
 
 
-def _sampled(ct: CTVolume, points_ras: NDArray[np.float64]) -> NDArray[np.float32]:
-    """HU of the nearest voxels, nan outside the volume."""
-    ijk = np.rint(ct.ras_to_ijk_points(points_ras.reshape(-1, 3))).astype(int)
-    size = np.array(ct.hu.shape[::-1])
-    inside = ((ijk >= 0) & (ijk < size)).all(axis=1)
-    values = np.full(len(ijk), np.nan, dtype=np.float32)
-    i, j, k = ijk[inside].T
-    values[inside] = ct.hu[k, j, i]
-    return values.reshape(points_ras.shape[:2])
-
-
-def _densest_even(plane: NDArray[np.float32]) -> float | None:
+def _densest_even(plane: NDArray[np.float64]) -> float | None:
     values = torch.nn.functional.avg_pool2d(to_tensor(plane)[None, None], _SMOOTHED, 1)
     mean = torch.nn.functional.avg_pool2d(values, _WINDOW, 1)
     spread = (torch.nn.functional.avg_pool2d(values**2, _WINDOW, 1) - mean**2).clamp_min(0.0).sqrt()
