@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from VertebralFractureLib import RESEARCH_USE_ONLY, __version__
+from VertebralFractureLib.evaluation.statistics import estimate_words, number_words
 from VertebralFractureLib.evaluation.svg_plot import Line, plot
 
 _STYLE = (
@@ -41,22 +42,22 @@ def _section(title: str, figures: Mapping[str, Any], pictures: Mapping[str, str]
         ["scans not evaluable", figures["not_evaluable_scans"]],
         ["vertebrae, fractured", f"{figures['vertebrae']}, {figures['fractured_vertebrae']}"],
         ["vertebrae without an answer", figures["silent_vertebrae"]],
-        ["patient AUC", _interval(figures["patient_auc"])],
-        ["vertebra AUC", _interval(figures["vertebra_auc"])],
-        ["false alarms a scan", _number(at["false_alarms_per_scan"])],
-        ["false alarms a scan without fracture", _number(at["false_alarms_per_unfractured_scan"])],
+        ["patient AUC", estimate_words(figures["patient_auc"])],
+        ["vertebra AUC", estimate_words(figures["vertebra_auc"])],
+        ["false alarms a scan", number_words(at["false_alarms_per_scan"])],
+        ["false alarms a scan without fracture", number_words(at["false_alarms_per_unfractured_scan"])],
         *(
             [
                 f"calibration error, {who} (of a perfectly calibrated model)",
-                f"{_number(calibration[who])} ({_number(calibration[f'{who}_by_chance'])})",
+                f"{number_words(calibration[who])} ({number_words(calibration[f'{who}_by_chance'])})",
             ]
             for who in ("vertebrae", "patients")
         ),
     ]
     groups = {**figures["by_grade"], **figures["by_shape"], **figures["subgroups"]}
     called = {"patients": at["patients"], "vertebrae": at["vertebrae"], **groups}
-    points = [[name, _interval(value)] for name, value in figures["sensitivity_at_false_alarms"].items()]
-    points += [[f"specificity {name}", _interval(v)] for name, v in figures["sensitivity_at_specificity"].items()]
+    points = [[name, estimate_words(value)] for name, value in figures["sensitivity_at_false_alarms"].items()]
+    points += [[f"specificity {name}", estimate_words(v)] for name, v in figures["sensitivity_at_specificity"].items()]
     return (
         f"<h2>{escape(title)}</h2>{_table(['what', 'figure'], facts)}"
         f'<div class="plots">{_plots(figures)}</div>'
@@ -125,9 +126,9 @@ def _worst(rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -> st
             row["scan"],
             row["level"] or "?",
             f"G{row['truth_grade']} {row['truth_shape'] or ''}",
-            _number(row["probability"]),
+            number_words(row["probability"]),
             "-" if row["measured_grade"] is None else f"G{row['measured_grade']}",
-            _number(row["uncertainty"]),
+            number_words(row["uncertainty"]),
         ]
         for row in rows
     ]
@@ -144,16 +145,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
     lines = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{top}</tr>{lines}</table>"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _interval(estimate: Mapping[str, float | None]) -> str:
-    if estimate["value"] is None:
-        return "-"
-    return f"{_number(estimate['value'])} ({_number(estimate['low'])} to {_number(estimate['high'])})"
 
 
 def _share(value: float | None, interval: Sequence[float]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,18 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f}, n = {self.cases})"
+
+
+def number_words(value: float | None) -> str:
+    """Three digits, or a dash for what cannot be said."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def estimate_words(estimate: Mapping[str, float | None]) -> str:
+    """An estimate as ``performance`` writes it: its value, and its interval in brackets; a dash without a value."""
+    if estimate["value"] is None:
+        return "-"
+    return f"{number_words(estimate['value'])} ({number_words(estimate['low'])} to {number_words(estimate['high'])})"
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:

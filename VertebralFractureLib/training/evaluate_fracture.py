@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from VertebralFractureLib.evaluation.html_report import html_report
 from VertebralFractureLib.evaluation.judged import JudgedScan, JudgedVertebra
 from VertebralFractureLib.evaluation.performance import performance
-from VertebralFractureLib.fracture.pooling import ensemble_probability, sigmoid
+from VertebralFractureLib.fracture.pooling import ensemble_probability
+from VertebralFractureLib.fracture.scoring import calibrated
 from VertebralFractureLib.report.build_report import DECISION_THRESHOLD
 from VertebralFractureLib.training.fracture_members import shipped_names
 from VertebralFractureLib.training.fracture_metrics import auc, platt_line
@@ -88,17 +89,17 @@ def judged(
     for spine in spines:
         lines = {member: calibrations[spine.fold][member] for member in members}
         vertebrae = tuple(_judged_vertebra(vertebra, lines) for vertebra in spine.vertebrae)
-        series = _pooled([_along(lines[m]["scan"], spine.series_logits[m]) for m in members])
+        series = _pooled([_answer(lines[m]["scan"], spine.series_logits[m]) for m in members])
         most = max(v.probability or 0.0 for v in vertebrae)
         scans.append(JudgedScan(spine.scan, spine.patient, max(series, most), vertebrae, spine.slice_mm))
     return scans
 
 
 def _judged_vertebra(vertebra: VertebraScore, lines: Mapping[str, Lines]) -> JudgedVertebra:
-    answers = [_along(line["vertebra"], vertebra.logits[member][0]) for member, line in lines.items()]
+    answers = [_answer(line["vertebra"], vertebra.logits[member][0]) for member, line in lines.items()]
     probability = _pooled(answers)
     least = [
-        _pooled([_along(line[name], vertebra.logits[member][index]) for member, line in lines.items()])
+        _pooled([_answer(line[name], vertebra.logits[member][index]) for member, line in lines.items()])
         for index, name in enumerate(_ORDINALS)
     ]
     grade = int(np.sum(np.minimum.accumulate(least) >= DECISION_THRESHOLD))
@@ -109,8 +110,8 @@ def _pooled(answers: Sequence[float]) -> float:
     return float(ensemble_probability(np.array(answers)))
 
 
-def _along(line: Sequence[float], logit: float) -> float:
-    return float(sigmoid(np.asarray(line[0] * logit + line[1])))
+def _answer(line: Sequence[float], logit: float) -> float:
+    return float(calibrated(np.asarray(logit), line))
 
 
 def warp_response(spines: Sequence[SpineScore], scans: Sequence[JudgedScan]) -> float:

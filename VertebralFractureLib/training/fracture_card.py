@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from VertebralFractureLib.evaluation.statistics import estimate_words, number_words
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.fracture.patches import SAGITTAL, STRIDE_MM, PatchGrid
 from VertebralFractureLib.training.evaluate_fracture import CROSS_VALIDATED
@@ -150,8 +151,8 @@ def _figures(member: str, figures: Mapping[str, Mapping[str, Any]]) -> str:
     for group, sets in figures.items():
         rows += [_row(group, who, sets[who]) for who in (member, "ensemble") if who in sets]
     own = figures[CROSS_VALIDATED][member]
-    by_grade = ", ".join(f"{name} {_number(found['sensitivity'], 3)}" for name, found in own["by_grade"].items())
-    by_shape = ", ".join(f"{name} {_number(found['sensitivity'], 3)}" for name, found in own["by_shape"].items())
+    by_grade = ", ".join(f"{name} {number_words(found['sensitivity'])}" for name, found in own["by_grade"].items())
+    by_shape = ", ".join(f"{name} {number_words(found['sensitivity'])}" for name, found in own["by_shape"].items())
     return (
         f"{_HOW_MEASURED}\n\n" + "\n".join(rows) + f"\n\nSensitivity at 0.5, cross-validated: {by_grade}; {by_shape}."
     )
@@ -163,25 +164,15 @@ def _row(group: str, who: str, found: Mapping[str, Any]) -> str:
         group,
         who,
         f"{found['vertebrae']} ({found['fractured_vertebrae']})",
-        _area(found["vertebra_auc"]),
-        f"{_number(at['vertebrae']['sensitivity'], 3)} / {_number(at['vertebrae']['specificity'], 3)}",
-        _number(errors["vertebrae"], 3),
+        estimate_words(found["vertebra_auc"]),
+        f"{number_words(at['vertebrae']['sensitivity'])} / {number_words(at['vertebrae']['specificity'])}",
+        number_words(errors["vertebrae"]),
         f"{found['scans']} ({found['fractured_scans']})",
-        _area(found["patient_auc"]),
-        _number(errors["patients"], 3),
-        _number(at["false_alarms_per_unfractured_scan"], 3),
+        estimate_words(found["patient_auc"]),
+        number_words(errors["patients"]),
+        number_words(at["false_alarms_per_unfractured_scan"]),
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def _area(estimate: Mapping[str, float | None]) -> str:
-    if estimate["value"] is None:
-        return "-"
-    return f"{estimate['value']:.3f} ({_number(estimate['low'], 3)}-{_number(estimate['high'], 3)})"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _limits(figures: Mapping[str, Mapping[str, Any]]) -> str:

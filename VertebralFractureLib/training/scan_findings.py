@@ -40,9 +40,6 @@ class StraightGrid:
         s, a, r = (np.arange(n, dtype=np.float32) + np.float32(o) for n, o in zip(shape, origin_mm[::-1], strict=True))
         return StraightGrid(s[:, None, None], a[None, :, None], r[None, None, :])
 
-    def of_rows(self, rows: slice) -> tuple[Float32Array, Float32Array, Float32Array]:
-        return self.s[rows], self.a, self.r
-
     def rows(self, low_mm: float, high_mm: float) -> slice:
         first, last = np.searchsorted(self.s[:, 0, 0], [low_mm, high_mm])
         return slice(int(first), int(last))
@@ -149,7 +146,8 @@ def schmorl_node(hu: Float32Array, grid: StraightGrid, box: BodyBox, rng: np.ran
 
 def _away(grid: StraightGrid, rows: slice, place: NDArray[np.float64], size: NDArray[np.float64]) -> Float32Array:
     """Distance of the voxels from ``place`` in units of ``size``, both along (s, a, r)."""
-    s, a, r = ((axis - where) / np.float32(n) for axis, where, n in zip(grid.of_rows(rows), place, size, strict=True))
+    axes = (grid.s[rows], grid.a, grid.r)
+    s, a, r = ((axis - where) / np.float32(n) for axis, where, n in zip(axes, place, size, strict=True))
     return np.asarray(np.sqrt(s**2 + a**2 + r**2), dtype=np.float32)
 
 
