@@ -1,6 +1,6 @@
 """The VertebralFracture module of 3D Slicer: it wires the panel to a detection that runs beside Slicer.
 
-Nothing is computed here: the worker process detects, ``VertebralFractureLib.scene`` writes and reads the nodes.
+Nothing is computed here: the worker process detects, ``VertebralFractureLib.export.scene`` writes and reads the nodes.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if not (Path(__file__).resolve().parent / "VertebralFractureLib").is_dir():
     sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
+from VertebralFractureLib.cpr import STRAIGHTENED, ReformatGrid, straighten
+from VertebralFractureLib.export.scene import SceneNodes, find_results, read_report, refresh_colors
+from VertebralFractureLib.export.scene.replace_result import replace_result
+from VertebralFractureLib.export.scene.shown_reading import Reading, show_reading
+from VertebralFractureLib.export.scene.spine_nodes import SpineNodes, add_spine_nodes, centerline_of
 from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, DetectionOptions
-from VertebralFractureLib.scene import SceneNodes, find_results, read_report, refresh_colors
-from VertebralFractureLib.scene.replace_result import replace_result
-from VertebralFractureLib.scene.shown_reading import Reading, show_reading
-from VertebralFractureLib.scene.spine_nodes import SpineNodes, add_spine_nodes, centerline_of
-from VertebralFractureLib.spine import STRAIGHTENED, SpineGrid, straighten
 from VertebralFractureLib.volume import CTVolume
 from VertebralFracturePanel import detection_run
 from VertebralFracturePanel.detection_run import DetectionRun, RunFailed
@@ -149,16 +149,16 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
         return next(iter(self.results(volumeNode)), None)
 
     def straighten(
-        self, volumeNode: Any, curveNode: Any, kind: str = STRAIGHTENED, grid: SpineGrid | None = None
+        self, volumeNode: Any, curveNode: Any, kind: str = STRAIGHTENED, grid: ReformatGrid | None = None
     ) -> SpineNodes:
-        """Resample ``volumeNode`` along ``curveNode`` with any choice of ``SpineGrid``; blocks for about a second.
+        """Resample ``volumeNode`` along ``curveNode`` with any choice of ``ReformatGrid``; blocks for about a second.
 
         Parent transforms of both nodes are followed. The new nodes are the volume in straight space and the grid
         transform under which any node of the scene appears straightened.
 
         Raises:
             UnusableVolume, ValueError: when there is no volume, or the curve has fewer than two points.
-            NoSpineFound, CenterlineTooSharp: as ``VertebralFractureLib.spine.straighten`` does.
+            NoSpineFound, CenterlineTooSharp: as ``VertebralFractureLib.cpr.straighten`` does.
         """
         export = exportOf(volumeNode)
         ct = CTVolume(export.slab(0, export.shape[0]), export.ijkToRas, volumeNode.GetName())
@@ -169,7 +169,7 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
         """Correct a result as the panel does, for example ``correct(nodes, edits.set_level, 3, "T12")``.
 
         Args:
-            edit: a function of ``VertebralFractureLib.correction.edits``; it gets the correction, the report that is
+            edit: a function of ``VertebralFractureLib.result.edits``; it gets the correction, the report that is
                 shown, and then ``arguments`` and ``more``.
 
         Raises:

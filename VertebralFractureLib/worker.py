@@ -9,7 +9,7 @@ The request: ``{"input": file or folder, "output": folder, "series": null, "acqu
 through a launcher, and how it never outlives the program that started it. The output folder gets ``report.json``,
 ``vertebrae.csv`` and, when there is one, ``spine.npz``. With ``resident`` the worker stays and answers requests, see
 ``VertebralFractureLib.resident``. With ``export``, which is ``"scene"`` or ``"page"``, it writes a file of a result
-instead, see ``VertebralFractureLib.export_files``.
+instead, see ``VertebralFractureLib.export.files``.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _work(request: dict[str, Any], lines: JsonLines) -> tuple[int, Path]:
 
 
 def _export(request: dict[str, Any], lines: JsonLines) -> None:
-    from VertebralFractureLib import export_files
+    from VertebralFractureLib.export import files
 
     target, token = Path(str(request["target"])), CancelToken()
     if request.get("stop_when_input_closes"):
@@ -104,20 +104,21 @@ def _export(request: dict[str, Any], lines: JsonLines) -> None:
 
     if request["export"] == "scene":
         volumes = {str(name): Path(str(path)) for name, path in request["volumes"].items()}
-        export_files.pack_scene(Path(str(request["bundle"])), volumes, target, tell)
+        files.pack_scene(Path(str(request["bundle"])), volumes, target, tell)
     else:
         report = Path(str(request["report"]))
-        export_files.write_page(Path(str(request["input"])), report, request["notes"], target, tell)
+        files.write_page(Path(str(request["input"])), report, request["notes"], target, tell)
 
 
 def write_answer(detection: Detection, folder: Path) -> Path:
     """Write report, table and spine volume for the program that asked; the report's path."""
-    from VertebralFractureLib.report import report_to_csv, report_to_json
-    from VertebralFractureLib.spine.spine_file import save_spine
+    from VertebralFractureLib.cpr.straightened_file import save_straightened
+    from VertebralFractureLib.export.table import report_to_csv
+    from VertebralFractureLib.result import report_to_json
 
     folder.mkdir(parents=True, exist_ok=True)
     if detection.spine is not None and detection.report.status == "evaluable":
-        save_spine(detection.spine, folder / "spine.npz")
+        save_straightened(detection.spine, folder / "spine.npz")
     (folder / "vertebrae.csv").write_text(report_to_csv(detection.report), encoding="utf-8")
     report_path = folder / "report.json"
     report_path.write_text(report_to_json(detection.report), encoding="utf-8")

@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Python"))
 
 from centerline_breaks import BREAKS, error_mm, repaired_by_dragging
 
-from VertebralFractureLib.cord import Centerline, canal_evidence, draw_centerline
+from VertebralFractureLib.canal import Centerline, canal_evidence, draw_centerline
 from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.pipeline import Rescorer
-from VertebralFractureLib.reference import read_annotation
+from VertebralFractureLib.research.datasets import read_annotation
 from VertebralFractureLib.volume import read_volume
 
 RESCORES = 5

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from VertebralFractureLib.phantom import demo_options, make_phantom
 from VertebralFractureLib.pipeline import detect_in_file
+from VertebralFractureLib.research.phantom import demo_options, make_phantom
 from VertebralFractureLib.volume import write_volume
 
 REPEATS = 3

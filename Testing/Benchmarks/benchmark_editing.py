@@ -31,10 +31,10 @@ import slicer_stand_ins
 application = slicer_stand_ins.install()
 
 from VertebralFracture import VertebralFractureWidget
-from VertebralFractureLib.phantom import demo_options, make_phantom
+from VertebralFractureLib.export.scene import new_scene, write_scene
 from VertebralFractureLib.pipeline import Rescorer
-from VertebralFractureLib.report import report_from_json, report_to_json
-from VertebralFractureLib.scene import new_scene, write_scene
+from VertebralFractureLib.research.phantom import demo_options, make_phantom
+from VertebralFractureLib.result import report_from_json, report_to_json
 from VertebralFractureLib.volume import read_volume
 from VertebralFracturePanel import rescoring
 

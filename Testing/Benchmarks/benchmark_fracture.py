@@ -17,18 +17,18 @@ import torch
 from benchmark_vertebrae import REPEATS, a_whole_spine
 
 from VertebralFractureLib.cli.corrections import read_curve
+from VertebralFractureLib.cpr import StraightenedVolume, straighten
 from VertebralFractureLib.fracture import FractureSequence, score_sequence
 from VertebralFractureLib.fracture.members import chosen_members
 from VertebralFractureLib.options import ALL_MEMBERS
 from VertebralFractureLib.pipeline import reader_centerline
-from VertebralFractureLib.spine import SpineVolume, straighten
 from VertebralFractureLib.volume import read_volume
 
 MOST_SECONDS = 3.0
 """What the project allows a whole spine on two cores."""
 
 
-def best_of(spine: SpineVolume, members: tuple[str, ...], threads: int) -> tuple[float, FractureSequence]:
+def best_of(spine: StraightenedVolume, members: tuple[str, ...], threads: int) -> tuple[float, FractureSequence]:
     """Least wall time in seconds, and the answer."""
     torch.set_num_threads(threads)
     times = []

@@ -34,18 +34,18 @@ application = slicer_stand_ins.install()
 from PySide6.QtCore import QTimer
 
 from VertebralFracture import VertebralFractureLogic, VertebralFractureWidget
-from VertebralFractureLib.cord import Centerline
-from VertebralFractureLib.report import SpineReport, report_to_json
-from VertebralFractureLib.report.spine_report import (
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.cpr import straighten
+from VertebralFractureLib.cpr.straightened_file import save_straightened
+from VertebralFractureLib.export.scene import new_scene
+from VertebralFractureLib.result import SpineReport, report_to_json
+from VertebralFractureLib.result.report import (
     InputIdentity,
     ReportedCenterline,
     ReportedSequence,
     ScanResult,
     Software,
 )
-from VertebralFractureLib.scene import new_scene
-from VertebralFractureLib.spine import straighten
-from VertebralFractureLib.spine.spine_file import save_spine
 from VertebralFractureLib.volume import CTVolume
 from VertebralFracturePanel import detection_run
 from VertebralFracturePanel.detection_run import DetectionRun
@@ -63,7 +63,7 @@ print(json.dumps({"done": True, "report": str(folder / "report.json"), "exit_cod
 """
 DEAF = """
 import json, time
-print(json.dumps({"stage": "cord", "fraction": 0.1}), flush=True)
+print(json.dumps({"stage": "canal", "fraction": 0.1}), flush=True)
 time.sleep(300)
 """
 
@@ -136,7 +136,7 @@ def _write_answer(folder: Path) -> None:
     s = np.linspace(0.0, 560.0, 113)
     line = Centerline(np.stack([20.0 + 0 * s, 20.0 + 0 * s, s], axis=1), np.ones(len(s)))
     ct = CTVolume(np.zeros((30, 8, 8), np.int16), np.diag([20.0, 20.0, 20.0, 1.0]), "CT")
-    save_spine(straighten(ct, line), folder / "spine.npz")
+    save_straightened(straighten(ct, line), folder / "spine.npz")
     points = tuple((float(r), float(a), float(s)) for r, a, s in line.points_ras)
     report = SpineReport(
         software=Software("0", {}),
@@ -184,7 +184,7 @@ def _measured(start: Callable[[], None], isGoingOn: Callable[[], bool]) -> tuple
 
 def _cancel(widget: VertebralFractureWidget) -> tuple[float, float]:
     widget.ui.detectButton.click()
-    while widget.run is not None and widget.progress.stage != "cord":
+    while widget.run is not None and widget.progress.stage != "canal":
         application.processEvents()
     started = time.perf_counter()
     widget.ui.detectButton.click()

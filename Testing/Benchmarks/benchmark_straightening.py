@@ -16,14 +16,20 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from VertebralFractureLib.cord import Centerline
-from VertebralFractureLib.spine import LiveStraightener, LiveUpdate, SpineGrid, SpineVolume, straighten
-from VertebralFractureLib.spine.displacement_grid import displacement_grid
-from VertebralFractureLib.spine.spine_sampler import row_planes
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.cpr import (
+    IncrementalReformatter,
+    IncrementalUpdate,
+    ReformatGrid,
+    StraightenedVolume,
+    straighten,
+)
+from VertebralFractureLib.cpr.displacement_grid import displacement_grid
+from VertebralFractureLib.cpr.sampler import row_planes
 from VertebralFractureLib.volume import CTVolume, ct_to_sitk
 
 SHAPE_KJI = (400, 512, 512)
-GRID = SpineGrid(right_mm=(-80.0, 79.0), anterior_mm=(-80.0, 79.0), margin_mm=4.0)
+GRID = ReformatGrid(right_mm=(-80.0, 79.0), anterior_mm=(-80.0, 79.0), margin_mm=4.0)
 REPEATS = 5
 DRAGS = 60
 THREADS = 2
@@ -45,7 +51,7 @@ def a_ct() -> CTVolume:
     return CTVolume(hu, matrix)
 
 
-def voxel_indices(ct: CTVolume, spine: SpineVolume, dtype: type) -> np.ndarray:
+def voxel_indices(ct: CTVolume, spine: StraightenedVolume, dtype: type) -> np.ndarray:
     """``(3, k, j, i)`` indices (i, j, k) of every straight voxel: what the array methods start from."""
     planes = row_planes(ct, spine.frame, spine.axis_mm("s")).astype(dtype)
     r, a = spine.axis_mm("r").astype(dtype), spine.axis_mm("a").astype(dtype)
@@ -56,7 +62,7 @@ def voxel_indices(ct: CTVolume, spine: SpineVolume, dtype: type) -> np.ndarray:
     return index
 
 
-def with_torch(ct: CTVolume, spine: SpineVolume) -> np.ndarray:
+def with_torch(ct: CTVolume, spine: StraightenedVolume) -> np.ndarray:
     """``grid_sample``, two halves of the volume as a batch, because it runs one thread per batch entry."""
     index = voxel_indices(ct, spine, np.float32)
     scale = (2.0 / (np.array(SHAPE_KJI[::-1]) - 1.0)).astype(np.float32)
@@ -68,14 +74,14 @@ def with_torch(ct: CTVolume, spine: SpineVolume) -> np.ndarray:
     return values.reshape(2 * half, *spine.hu.shape[1:]).numpy()
 
 
-def with_scipy(ct: CTVolume, spine: SpineVolume) -> np.ndarray:
+def with_scipy(ct: CTVolume, spine: StraightenedVolume) -> np.ndarray:
     from scipy.ndimage import map_coordinates
 
     index = voxel_indices(ct, spine, np.float32)
     return np.asarray(map_coordinates(ct.hu, index[::-1], output=np.float32, order=1, mode="nearest"))
 
 
-def with_simpleitk(ct: CTVolume, spine: SpineVolume) -> np.ndarray:
+def with_simpleitk(ct: CTVolume, spine: StraightenedVolume) -> np.ndarray:
     """``Resample`` through the displacement grid (in LPS, as SimpleITK wants it)."""
     grid = displacement_grid(spine.frame)
     field = sitk.GetImageFromArray(grid.displacement_mm * (-1.0, -1.0, 1.0), isVector=True)
@@ -91,7 +97,7 @@ def with_simpleitk(ct: CTVolume, spine: SpineVolume) -> np.ndarray:
     return run_simpleitk(resampler, ct)
 
 
-def plain_simpleitk(ct: CTVolume, spine: SpineVolume) -> np.ndarray:
+def plain_simpleitk(ct: CTVolume, spine: StraightenedVolume) -> np.ndarray:
     """No straightening at all: an axis-parallel box of the same size, as the floor."""
     resampler = sitk.ResampleImageFilter()
     resampler.SetSize(spine.hu.shape[::-1])
@@ -110,7 +116,7 @@ def run_simpleitk(resampler: sitk.ResampleImageFilter, ct: CTVolume) -> np.ndarr
     return sitk.GetArrayViewFromImage(resampled)
 
 
-def with_vtk(ct: CTVolume, spine: SpineVolume) -> np.ndarray:
+def with_vtk(ct: CTVolume, spine: StraightenedVolume) -> np.ndarray:
     """``vtkImageReslice`` through ``vtkGridTransform``, as core's curved planar reformat does."""
     import vtk
     from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
@@ -148,7 +154,7 @@ def with_vtk(ct: CTVolume, spine: SpineVolume) -> np.ndarray:
     return vtk_to_numpy(reslice.GetOutput().GetPointData().GetScalars()).reshape(spine.hu.shape)
 
 
-def exact(ct: CTVolume, spine: SpineVolume) -> np.ndarray:
+def exact(ct: CTVolume, spine: StraightenedVolume) -> np.ndarray:
     """The reference: trilinear in float64, coordinates computed point by point through the frame's own map."""
     r, a = spine.axis_mm("r"), spine.axis_mm("a")
     result = np.empty(spine.hu.shape)
@@ -204,14 +210,14 @@ def memory(ct: CTVolume, centerline: Centerline) -> None:
     print(f"Peak memory beside the output: {extra / output:.2f} of the output's {output / 1e6:.0f} MB")
 
 
-def follow(ct: CTVolume, centerline: Centerline, grid: SpineGrid, name: str) -> None:
+def follow(ct: CTVolume, centerline: Centerline, grid: ReformatGrid, name: str) -> None:
     """One point of the curve is dragged in four steps and let go, many times."""
-    live = LiveStraightener(ct, centerline, grid=grid, threads=THREADS)
+    live = IncrementalReformatter(ct, centerline, grid=grid, threads=THREADS)
     rng = np.random.default_rng(0)
     times: dict[str, list[tuple[float, float]]] = {"dragged": [], "let go": []}
     rows = []
 
-    def timed(what: str, run: Callable[[Centerline], LiveUpdate], line: Centerline) -> LiveUpdate:
+    def timed(what: str, run: Callable[[Centerline], IncrementalUpdate], line: Centerline) -> IncrementalUpdate:
         wall, cpu = time.perf_counter(), time.process_time()
         update = run(line)
         times[what].append((1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - cpu)))
@@ -225,7 +231,7 @@ def follow(ct: CTVolume, centerline: Centerline, grid: SpineGrid, name: str) -> 
             line = Centerline(moved, centerline.confidence)
             rows.append(len(timed("dragged", live.move, line).changed_rows))
         timed("let go", live.settle, line)
-        live.settle(centerline)
+        live.commit(centerline)
     for what, pairs in times.items():
         (wall, wall_high), (cpu, cpu_high) = np.percentile(pairs, [50, 95], axis=0).T
         print(
@@ -242,7 +248,7 @@ def main() -> None:
     memory(ct, centerline)
     print("One moved control point:")
     follow(ct, centerline, GRID, "benchmark grid")
-    follow(ct, centerline, SpineGrid(), "default grid")
+    follow(ct, centerline, ReformatGrid(), "default grid")
 
 
 if __name__ == "__main__":

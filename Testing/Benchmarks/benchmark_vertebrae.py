@@ -12,16 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from VertebralFractureLib.cli.corrections import read_curve
-from VertebralFractureLib.phantom import demo_options, make_phantom
+from VertebralFractureLib.cpr import StraightenedVolume, straighten
 from VertebralFractureLib.pipeline import reader_centerline
-from VertebralFractureLib.spine import SpineVolume, straighten
-from VertebralFractureLib.vertebrae import find_vertebrae
+from VertebralFractureLib.research.phantom import demo_options, make_phantom
+from VertebralFractureLib.vertebrae import localize_vertebrae
 from VertebralFractureLib.volume import read_volume
 
 REPEATS = 5
 
 
-def a_whole_spine() -> SpineVolume:
+def a_whole_spine() -> StraightenedVolume:
     options = replace(demo_options(), field_of_view="spine", cranial_level="C6", spacing_mm=(1.4, 1.4, 2.0))
     phantom = make_phantom(options)
     return straighten(phantom.ct, phantom.reference.centerline)
@@ -43,7 +43,7 @@ def main() -> None:
     runs = []
     for _ in range(REPEATS):
         wall, processor = time.perf_counter(), time.process_time()
-        found = find_vertebrae(spine, slice_thickness_mm=2.0)
+        found = localize_vertebrae(spine, slice_thickness_mm=2.0)
         runs.append((time.perf_counter() - wall, time.process_time() - processor))
     wall, processor = (min(run[place] for run in runs) for place in (0, 1))
     length = spine.hu.shape[0] * spine.spacing_mm[2]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from VertebralFractureLib.reference import BodyBox
-from VertebralFractureLib.training.grain import blurred
+from VertebralFractureLib.research.datasets import BodyBox
+from VertebralFractureLib.research.simulation.noise_texture import blurred
 
 ORIGIN = (-24.0, -20.0, -10.0)
 BOXES = [BodyBox(10.0 + 26.0 * n, 30.0 + 26.0 * n, 8.0, 38.0, -16.0, 16.0) for n in range(4)]

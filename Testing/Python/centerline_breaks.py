@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from VertebralFractureLib.cord import Centerline, repair_centerline
-from VertebralFractureLib.cord.centerline import ordered_points
+from VertebralFractureLib.canal import Centerline, repair_centerline
+from VertebralFractureLib.canal.centerline import ordered_points
 
 GOOD_ENOUGH_MM = 4.0
 """A reader who sees no point farther aside than this stops."""

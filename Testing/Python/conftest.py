@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from VertebralFractureLib.phantom import FractureOptions, PhantomOptions, make_phantom
+from VertebralFractureLib.research.phantom import FractureOptions, PhantomOptions, make_phantom
 from VertebralFractureLib.volume import write_volume
 
 ROOT = Path(__file__).resolve().parents[2]

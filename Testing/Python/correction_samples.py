@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from report_samples import a_reported_vertebra
 
-from VertebralFractureLib.report import SpineReport
-from VertebralFractureLib.report.spine_report import (
+from VertebralFractureLib.result import SpineReport
+from VertebralFractureLib.result.report import (
     InputIdentity,
     ReportedCenterline,
     ReportedSequence,
@@ -53,7 +53,7 @@ def _measured(level: str, s_mm: float):
         level,
         s_mm,
         HALF_MM,
-        centre_ras=(0.0, 27.0, s_mm),
+        center_ras=(0.0, 27.0, s_mm),
         level_probability=round(0.8 + 0.01 * LEVELS.index(level), 2),
         fracture_probability=0.93 if is_wedge else 0.04,
         uncertainty=0.02,

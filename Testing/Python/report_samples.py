@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from VertebralFractureLib.report import ReportedVertebra
+from VertebralFractureLib.result import ReportedVertebra
 
 
 def a_reported_vertebra(label: str | None, s_mm: float, half_height_mm: float, **known: Any) -> ReportedVertebra:
     """A scored vertebra called ``label`` whose body reaches ``half_height_mm`` to each side of ``s_mm``."""
     unknown = {
         "level_probability": 0.9,
-        "centre_ras": (0.0, 25.0, s_mm),
+        "center_ras": (0.0, 25.0, s_mm),
         "status": "scored",
         "reason": None,
         "fracture_probability": None,

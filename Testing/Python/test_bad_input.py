@@ -114,7 +114,7 @@ def test_unsigned_values_without_rescale(capsys, tmp_path, a_body):
     assert_refused(capsys, write_array(raw, tmp_path / "raw.nii.gz"), tmp_path, "rescale")
 
 
-def test_slices_ten_millimetres_apart(capsys, tmp_path, a_body):
+def test_slices_ten_millimeters_apart(capsys, tmp_path, a_body):
     path = write_array(a_body, tmp_path / "thick.nii.gz", spacing=(1.0, 1.0, 10.0))
 
     assert_refused(capsys, path, tmp_path, "10")
@@ -150,11 +150,11 @@ def test_a_scan_without_a_spine_is_reported_not_evaluable(capsys, tmp_path, a_bo
 
 
 def test_a_scan_of_two_vertebrae_is_reported_not_evaluable(capsys, tmp_path, a_phantom):
-    centre = a_phantom.reference.vertebrae[3].centre_ras[2]
+    center = a_phantom.reference.vertebrae[3].center_ras[2]
     heights = a_phantom.ct.ijk_to_ras_points(
         np.stack([np.zeros(len(a_phantom.ct.hu))] * 2 + [np.arange(len(a_phantom.ct.hu))], 1)
     )[:, 2]
-    kept = np.flatnonzero(np.abs(heights - centre) < 36.0)
+    kept = np.flatnonzero(np.abs(heights - center) < 36.0)
     matrix = a_phantom.ct.ijk_to_ras.copy()
     matrix[:3, 3] = a_phantom.ct.ijk_to_ras_points(np.array([[0.0, 0.0, kept[0]]]))[0]
     path = tmp_path / "two.nii.gz"

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from report_samples import a_reported_vertebra
 
-from VertebralFractureLib.cord import Centerline
-from VertebralFractureLib.report.bone_density import bone_density
-from VertebralFractureLib.spine import SpineVolume, spine_frame
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame
+from VertebralFractureLib.result.bone_density import bone_density
 from VertebralFractureLib.vertebrae import Heights, OrientedBox, Vertebra, grade_column, grade_heights
 from VertebralFractureLib.vertebrae.endplates import BodyShape
-from VertebralFractureLib.vertebrae.finding import FoundBody
+from VertebralFractureLib.vertebrae.localization import LocalizedBody
 from VertebralFractureLib.vertebrae.mid_plane import PIVOT_MM, MidPlane
 from VertebralFractureLib.vertebrae.oriented_box import oriented_box
 from VertebralFractureLib.vertebrae.sequence_search import Span
-from VertebralFractureLib.vertebrae.trabecular import BodyCore, body_core, with_trabecular_hu
+from VertebralFractureLib.vertebrae.trabecular import TrabecularRegion, measure_trabecular_region, with_trabecular_hu
 from VertebralFractureLib.vertebrae.uncertainty import height_sd
 from VertebralFractureLib.volume import CTVolume, with_acquisition
 
@@ -25,7 +25,9 @@ WIDTH, DEPTH, HEIGHT = 40.0, 30.0, 24.0
 TRABECULAR_HU = 130.0
 
 
-def a_block(turn_deg: float = 0.0, tilt: float = 0.0, rib_hu: float | None = None) -> tuple[SpineVolume, FoundBody]:
+def a_block(
+    turn_deg: float = 0.0, tilt: float = 0.0, rib_hu: float | None = None
+) -> tuple[StraightenedVolume, LocalizedBody]:
     """A body with a cortex, turned about s and with endplates that rise by ``tilt`` per mm; ribs beside it or not."""
     line = Centerline(np.column_stack([np.zeros(9), np.zeros(9), 8.0 * np.arange(9)]), np.ones(9))
     s, a, r = np.meshgrid(np.arange(65.0), np.arange(-48.0, 65.0), np.arange(-64.0, 65.0), indexing="ij")
@@ -38,12 +40,12 @@ def a_block(turn_deg: float = 0.0, tilt: float = 0.0, rib_hu: float | None = Non
     hu = np.where(out < -2.0, TRABECULAR_HU, np.where(out < 0.0, 400.0, 40.0))
     if rib_hu is not None:
         hu[(np.abs(across) > 0.5 * WIDTH + 3.0) & (np.abs(along) < 5.0)] = rib_hu
-    volume = SpineVolume(
+    volume = StraightenedVolume(
         hu.astype(np.float32),
         np.ones(hu.shape, dtype=np.bool_),
         (-64.0, -48.0, 0.0),
         (1.0, 1.0, 1.0),
-        spine_frame(line),
+        reformat_frame(line),
     )
     front, back = PIVOT_MM + 0.5 * DEPTH, PIVOT_MM - 0.5 * DEPTH
     lean = tilt * 0.5 * HEIGHT
@@ -55,7 +57,7 @@ def a_block(turn_deg: float = 0.0, tilt: float = 0.0, rib_hu: float | None = Non
     ]
     plane = MidPlane(np.array([32.0]), np.array([0.0]), np.array([turn]))
     span = Span(32.0 - 0.5 * HEIGHT, 32.0 + 0.5 * HEIGHT, 1.0)
-    return volume, FoundBody(span, PIVOT_MM, BodyShape(back, front, np.array(landmarks)), True, plane)
+    return volume, LocalizedBody(span, PIVOT_MM, BodyShape(back, front, np.array(landmarks)), True, plane)
 
 
 @pytest.mark.parametrize(("turn", "tilt"), [(0.0, 0.0), (14.0, 0.0), (-10.0, 0.2)])
@@ -81,11 +83,11 @@ def test_a_body_that_was_not_traced_has_no_box_and_no_core() -> None:
     untraced = replace(body, shape=None)
 
     assert oriented_box(volume, untraced) is None
-    assert body_core(volume, untraced).mean_hu is None
+    assert measure_trabecular_region(volume, untraced).mean_hu is None
 
 
 def test_the_core_lies_on_the_bodys_own_plane_and_clear_of_the_cortex() -> None:
-    core = body_core(*a_block(turn_deg=14.0))
+    core = measure_trabecular_region(*a_block(turn_deg=14.0))
 
     assert core.mean_hu == pytest.approx(TRABECULAR_HU)
     assert (core.noise_hu, core.metal_share, core.dense_share) == (0.0, 0.0, 0.0)
@@ -96,7 +98,7 @@ def test_noise_is_told_apart_from_a_slope_across_the_body() -> None:
     noise = np.random.default_rng(5).normal(0.0, 30.0, volume.hu.shape)
     slope = 2.0 * volume.axis_mm("r")
 
-    core = body_core(replace(volume, hu=(volume.hu + noise + slope).astype(np.float32)), body)
+    core = measure_trabecular_region(replace(volume, hu=(volume.hu + noise + slope).astype(np.float32)), body)
 
     assert core.noise_hu == pytest.approx(30.0, rel=0.08)
     assert core.mean_hu == pytest.approx(TRABECULAR_HU, abs=2.0)
@@ -107,8 +109,8 @@ def a_vertebra(**known: object) -> Vertebra:
     return replace(plain, **known)
 
 
-def a_core(mean: float = 130.0, metal: float = 0.0, dense: float = 0.0) -> BodyCore:
-    return BodyCore(mean, 20.0, metal, dense)
+def a_core(mean: float = 130.0, metal: float = 0.0, dense: float = 0.0) -> TrabecularRegion:
+    return TrabecularRegion(mean, 20.0, metal, dense)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def a_core(mean: float = 130.0, metal: float = 0.0, dense: float = 0.0) -> BodyC
     ],
 )
 def test_only_sound_trabecular_bone_has_hu_and_the_rest_says_why(
-    vertebra: Vertebra, core: BodyCore, reason: str | None
+    vertebra: Vertebra, core: TrabecularRegion, reason: str | None
 ) -> None:
     column = [a_vertebra(), a_vertebra(), vertebra, a_vertebra()]
 

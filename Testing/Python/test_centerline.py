@@ -1,9 +1,9 @@
-"""The centerline is one smooth curve on which every step measures the same millimetre."""
+"""The centerline is one smooth curve on which every step measures the same millimeter."""
 
 import numpy as np
 import pytest
 
-from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.canal import Centerline
 
 
 def an_arc(radius=300.0, degrees=60.0, count=60):

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from centerline_breaks import BREAKS, canal_at, error_mm, repaired_by_dragging
 
-from VertebralFractureLib.cord import (
+from VertebralFractureLib.canal import (
     Centerline,
     canal_evidence,
     detect_centerline,
     draw_centerline,
     repair_centerline,
 )
-from VertebralFractureLib.cord.centerline import ordered_points
+from VertebralFractureLib.canal.centerline import ordered_points
 
 
 @pytest.fixture(scope="module")

@@ -15,19 +15,19 @@ from correction_samples import a_column
 
 from VertebralFractureLib.cli.corrections import read_curve, with_corrections
 from VertebralFractureLib.cli.main import main
-from VertebralFractureLib.correction import (
+from VertebralFractureLib.errors import UnusableCorrection
+from VertebralFractureLib.export.scene import find_results, load_mrb, new_scene, read_report, save_mrb, write_scene
+from VertebralFractureLib.export.scene.corrected_scene import read_correction, write_correction
+from VertebralFractureLib.pipeline import Detection, DetectionOptions
+from VertebralFractureLib.result import (
     CorrectedReport,
     Correction,
     corrected_from_json,
     correction_to_json,
     edits,
+    report_to_json,
 )
-from VertebralFractureLib.errors import UnusableCorrection
-from VertebralFractureLib.pipeline import Detection, DetectionOptions
-from VertebralFractureLib.report import report_to_json
-from VertebralFractureLib.report.spine_report import REVISION
-from VertebralFractureLib.scene import find_results, load_mrb, new_scene, read_report, save_mrb, write_scene
-from VertebralFractureLib.scene.corrected_scene import read_correction, write_correction
+from VertebralFractureLib.result.report import REVISION
 from VertebralFractureLib.volume import CTVolume, write_volume
 
 FIRST_VERSION = Path(__file__).parent / "first_version"
@@ -195,7 +195,7 @@ def test_a_correction_is_written_into_one_node_however_often():
 EXPORT_FOREVER = """
 import sys
 from pathlib import Path
-from VertebralFractureLib.scene import load_mrb, save_mrb
+from VertebralFractureLib.export.scene import load_mrb, save_mrb
 path = Path(sys.argv[1])
 scene = load_mrb(path)
 print("ready", flush=True)
@@ -204,7 +204,7 @@ while True:
 """
 
 
-def test_a_killed_export_leaves_a_whole_file(a_corrected_folder, project_folder, tmp_path):
+def test_a_killed_export_leaves_a_atomic_write(a_corrected_folder, project_folder, tmp_path):
     path = tmp_path / "scene.mrb"
     path.write_bytes((a_corrected_folder / "scene.mrb").read_bytes())
     for wait_s in (0.1, 0.5):

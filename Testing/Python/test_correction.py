@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from correction_samples import HALF_MM, LEVELS, PITCH_MM, WEDGE, a_column, landmarks
 
-from VertebralFractureLib.correction import (
+from VertebralFractureLib.export.table import report_to_csv
+from VertebralFractureLib.result import (
     CorrectedReport,
     Correction,
     CorrectionHistory,
@@ -19,9 +20,10 @@ from VertebralFractureLib.correction import (
     correction_to_json,
     edits,
     reader_fractures,
+    report_from_json,
+    report_to_json,
 )
-from VertebralFractureLib.report import report_from_json, report_to_csv, report_to_json
-from VertebralFractureLib.report.spine_report import REVISION
+from VertebralFractureLib.result.report import REVISION
 
 NOTHING = Correction()
 
@@ -176,7 +178,7 @@ def test_removing_an_added_vertebra_leaves_the_correction_empty(a_report):
 
 def test_a_dragged_landmark_changes_heights_grade_and_call_at_once(a_report):
     index = at(a_report, "L2")
-    s = a_report.vertebrae[index].centre_ras[2]
+    s = a_report.vertebrae[index].center_ras[2]
 
     shown = apply_correction(a_report, edits.drag_landmark(NOTHING, a_report, index, 0, (0.0, 40.0, s)))
 
@@ -195,7 +197,7 @@ def test_landmarks_can_be_placed_where_none_were_measured(a_report):
     with pytest.raises(ValueError, match="place all six"):
         edits.drag_landmark(split, shown, index, 0, (0.0, 0.0, 0.0))
 
-    s = shown.vertebrae[index].centre_ras[2]
+    s = shown.vertebrae[index].center_ras[2]
     placed = edits.set_landmarks(split, shown, index, landmarks(s, 24.0, 23.0, 25.0))
 
     assert apply_correction(a_report, placed).vertebrae[index].grade == 0
@@ -284,7 +286,9 @@ def test_a_report_of_the_first_revision_is_read_and_one_of_a_newer_revision_is_r
     content = json.loads(report_to_json(a_report))
     newer = json.dumps({**content, "revision": REVISION + 1})
     del content["revision"], content["correction"], content["software"]["device"], content["scan"]["bone_density"]
+    content["schema"] = "vertebral-fracture-report/1"
     for vertebra in content["vertebrae"]:
+        vertebra["centre_ras"] = vertebra.pop("center_ras")
         for name in ("origin", "model", "height_sd_mm", "height_loss_sd", "trabecular_reason", "box"):
             del vertebra[name]
         vertebra["reader"] = {"grade": None, "comment": ""}

@@ -7,10 +7,10 @@ import pytest
 import SimpleITK as sitk
 
 from VertebralFractureLib.cli.main import main
-from VertebralFractureLib.evaluation.compare import compare
-from VertebralFractureLib.reference import read_annotation
-from VertebralFractureLib.report import report_from_json
-from VertebralFractureLib.scene import load_mrb, read_report
+from VertebralFractureLib.export.scene import load_mrb, read_report
+from VertebralFractureLib.research.datasets import read_annotation
+from VertebralFractureLib.research.evaluation.compare import compare
+from VertebralFractureLib.result import report_from_json
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_reading_the_scene_back_gives_the_same_report(a_result, a_report):
     assert again.input == a_report.input
     assert [v.label for v in again.vertebrae] == [v.label for v in a_report.vertebrae]
     for mine, theirs in zip(again.vertebrae, a_report.vertebrae, strict=True):
-        assert mine.centre_ras == pytest.approx(theirs.centre_ras, abs=1e-3)
+        assert mine.center_ras == pytest.approx(theirs.center_ras, abs=1e-3)
         assert mine.status == theirs.status
         assert mine.fracture_probability == pytest.approx(theirs.fracture_probability, abs=1e-4)
 
@@ -85,7 +85,7 @@ def test_every_number_names_the_code_and_the_weights_it_came_from(a_report):
 
 
 def test_the_stages_that_ran_are_timed(a_report):
-    assert list(a_report.timings_s) == ["read", "cord", "spine", "fracture", "vertebrae", "scene", "total"]
+    assert list(a_report.timings_s) == ["read", "canal", "cpr", "fracture", "vertebrae", "scene", "total"]
     assert all(seconds > 0.0 for seconds in a_report.timings_s.values())
 
 
@@ -106,7 +106,7 @@ def test_json_progress_goes_through_every_stage_in_order(a_phantom_file, tmp_pat
 
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     stages = list(dict.fromkeys(line["stage"] for line in lines if "stage" in line))
-    assert stages == ["read", "cord", "spine", "fracture", "vertebrae", "scene"]
+    assert stages == ["read", "canal", "cpr", "fracture", "vertebrae", "scene"]
     assert lines[-1] == {"done": True, "status": "evaluable", "reason": None, "exit_code": code}
     assert code == 0
 

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
+from VertebralFractureLib.canal import canal_evidence
 from VertebralFractureLib.cli.main import main
-from VertebralFractureLib.cord import canal_evidence
+from VertebralFractureLib.cpr import straighten
 from VertebralFractureLib.errors import DeviceMissing, OptionRefused
+from VertebralFractureLib.export.page import report_to_html
 from VertebralFractureLib.fracture import score_sequence, scoring
 from VertebralFractureLib.fracture.members import chosen_members
 from VertebralFractureLib.fracture.pooling import ensemble_probability
 from VertebralFractureLib.options import CPU, CUDA, FASTEST_MEMBER, DetectionOptions
 from VertebralFractureLib.pipeline import Rescorer, detect, detection
-from VertebralFractureLib.report.html_report import report_to_html
-from VertebralFractureLib.spine import straighten
 from VertebralFractureLib.torch_arrays import to_array
-from VertebralFractureLib.vertebrae import finding, naming
+from VertebralFractureLib.vertebrae import labeling, localization
 from VertebralFractureLib.worker import main as worker
 
 BAD_CHOICES = [
@@ -179,13 +179,13 @@ def test_every_network_reads_its_input_on_the_device_it_was_put_on(a_phantom, mo
         answers.append(tensor.shape)
         return np.zeros(tuple(tensor.shape), dtype=str(tensor.dtype).removeprefix("torch."))
 
-    for part in (scoring, finding, naming):
+    for part in (scoring, localization, labeling):
         monkeypatch.setattr(part, "to_array", without_numbers)
     spine = straighten(a_phantom.ct, a_phantom.reference.centerline)
 
     score_sequence(spine, device="meta")
-    finding.body_maps(spine, device="meta")
-    naming.level_log_probability(spine, [(20.0, 40.0), (44.0, 66.0)], device="meta")
+    localization.body_maps(spine, device="meta")
+    labeling.level_log_probability(spine, [(20.0, 40.0), (44.0, 66.0)], device="meta")
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
         canal_evidence(a_phantom.ct, device="meta")
 

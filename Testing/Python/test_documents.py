@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 
 from VertebralFractureLib.cli import detect, evaluate, exit_codes, phantom
-from VertebralFractureLib.report.spine_report import ReportedVertebra, ScanResult, SpineReport
+from VertebralFractureLib.result.report import ReportedVertebra, ScanResult, SpineReport
 
 
 @pytest.fixture

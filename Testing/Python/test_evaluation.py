@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from report_samples import a_reported_vertebra
 
-from VertebralFractureLib.cord import Centerline
-from VertebralFractureLib.evaluation.case_sets import FIRST_HARD_SEED, hard_options
-from VertebralFractureLib.evaluation.compare import compare
-from VertebralFractureLib.evaluation.statistics import bootstrap, wilson_interval
-from VertebralFractureLib.reference import ReferenceSpine, ReferenceVertebra
-from VertebralFractureLib.report.spine_report import (
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.research.datasets import ReferenceSpine, ReferenceVertebra
+from VertebralFractureLib.research.datasets.reference_set import fold_of_scan, patient_of_scan
+from VertebralFractureLib.research.evaluation.case_sets import FIRST_HARD_SEED, hard_options
+from VertebralFractureLib.research.evaluation.compare import compare
+from VertebralFractureLib.research.evaluation.statistics import bootstrap, wilson_interval
+from VertebralFractureLib.result.report import (
     InputIdentity,
     ReportedCenterline,
     ReportedSequence,
@@ -17,7 +18,6 @@ from VertebralFractureLib.report.spine_report import (
     Software,
     SpineReport,
 )
-from VertebralFractureLib.training.reference_set import fold_of_scan, patient_of_scan
 
 
 def a_truth(levels=("L1", "T12", "T11", "T10"), fractured=()):
@@ -31,11 +31,11 @@ def a_truth(levels=("L1", "T12", "T11", "T10"), fractured=()):
     return ReferenceSpine("case", Centerline(points, np.ones(31)), vertebrae)
 
 
-def a_report(centres, levels, probabilities, shift_mm=0.0):
+def a_report(centers, levels, probabilities, shift_mm=0.0):
     points = tuple((shift_mm, 0.0, float(z)) for z in range(0, 151, 5))
     vertebrae = tuple(
-        a_reported_vertebra(level, centre, 10.0, fracture_probability=probability, uncertainty=0.0)
-        for centre, level, probability in zip(centres, levels, probabilities, strict=True)
+        a_reported_vertebra(level, center, 10.0, fracture_probability=probability, uncertainty=0.0)
+        for center, level, probability in zip(centers, levels, probabilities, strict=True)
     )
     return SpineReport(
         Software("0", {}),
@@ -81,7 +81,7 @@ def test_calls_on_unfractured_vertebrae_are_false_alarms_and_on_fractured_ones_a
     assert result.false_alarms == ("L1",)
 
 
-def test_a_shifted_centerline_shows_its_shift_and_loses_coverage_beyond_five_millimetres():
+def test_a_shifted_centerline_shows_its_shift_and_loses_coverage_beyond_five_millimeters():
     near = compare(a_report([20], ["L1"], [0.1], shift_mm=3.0), a_truth()).centerline
     far = compare(a_report([20], ["L1"], [0.1], shift_mm=6.0), a_truth()).centerline
 
@@ -111,7 +111,7 @@ def test_both_dates_of_one_patient_are_in_one_fold():
         assert patient_of_scan(first) == patient_of_scan(second)
 
 
-def test_scans_with_a_non_commercial_licence_are_in_no_fold():
+def test_scans_with_a_non_commercial_license_are_in_no_fold():
     assert [fold_of_scan(name) for name in ("lung1-001", "lung1-002", "lung1-141")] == [None] * 3
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from VertebralFractureLib.fracture.members import PREFIX
-from VertebralFractureLib.training.fracture_members import shipped_names
-from VertebralFractureLib.training.reference_set import fold_count, fold_of_scan, patient_of_scan
+from VertebralFractureLib.research.datasets.reference_set import fold_count, fold_of_scan, patient_of_scan
+from VertebralFractureLib.research.training.fracture_members import shipped_names
 from VertebralFractureLib.weights import load_weights, weights_names
 
 FOLDS = range(fold_count())

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame, straighten
 from VertebralFractureLib.errors import NotEvaluable, OptionRefused
 from VertebralFractureLib.fracture import FractureSequence, fracture_weights_sha256, score_sequence, score_series
 from VertebralFractureLib.fracture.network import FractureNetwork, NetworkOptions
@@ -28,7 +29,6 @@ from VertebralFractureLib.fracture.patches import (
 )
 from VertebralFractureLib.fracture.pooling import ensemble_probability, two_members
 from VertebralFractureLib.fracture.scoring import calibrated, series_logit
-from VertebralFractureLib.spine import SpineVolume, spine_frame, straighten
 from VertebralFractureLib.weights import save_weights, weights_folder
 
 SMALL = {
@@ -37,15 +37,15 @@ SMALL = {
 }
 
 
-def a_bent_spine(radius_mm: float = 150.0, angle_rad: float = 1.0) -> SpineVolume:
+def a_bent_spine(radius_mm: float = 150.0, angle_rad: float = 1.0) -> StraightenedVolume:
     """A kyphotic arc in the sagittal plane; HU is the anterior coordinate, so that a sample says where it was taken."""
     angles = np.linspace(-0.5 * angle_rad, 0.5 * angle_rad, 40)
     points = np.stack([0.0 * angles, radius_mm - radius_mm * np.cos(angles), radius_mm * np.sin(angles)], axis=1)
-    frame = spine_frame(Centerline(points, np.ones(len(points))))
+    frame = reformat_frame(Centerline(points, np.ones(len(points))))
     count = len(frame.s_mm) + 24
     a = np.arange(-48.0, 65.0)
     hu = np.broadcast_to(a[None, :, None], (count, len(a), 81)).astype(np.float32)
-    return SpineVolume(hu.copy(), np.ones(hu.shape, dtype=bool), (-40.0, -48.0, -12.0), (1.0, 1.0, 1.0), frame)
+    return StraightenedVolume(hu.copy(), np.ones(hu.shape, dtype=bool), (-40.0, -48.0, -12.0), (1.0, 1.0, 1.0), frame)
 
 
 def a_weights_folder(folder: Path, members: tuple[str, ...] = ("straight", "sagittal")) -> Path:
@@ -120,7 +120,7 @@ def test_the_position_code_knows_the_bend_of_the_canal() -> None:
     assert position_code(spine.frame, positions).shape == (3, CODE_LENGTH)
 
 
-def test_the_sequence_model_lets_neighbours_speak_and_the_patchwise_variant_does_not() -> None:
+def test_the_sequence_model_lets_neighbors_speak_and_the_patchwise_variant_does_not() -> None:
     for uses_sequence in (True, False):
         torch.manual_seed(0)
         network = FractureNetwork(NetworkOptions(3, (12, 12, 8), (4, 4, 8), 8, uses_sequence)).eval()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from VertebralFractureLib.training.evaluate_fracture import (
+from VertebralFractureLib.research.evaluation.evaluate_fracture import (
     figures_of,
     fit_calibration,
     judged,
     out_of_fold_calibrations,
     warp_response,
 )
-from VertebralFractureLib.training.fracture_scores import SpineScore, VertebraScore
+from VertebralFractureLib.research.evaluation.fracture_scores import SpineScore, VertebraScore
 
 
 def spines(count: int = 30, shift: float = 0.0) -> list[SpineScore]:

@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 from bone_stack_samples import BOXES, ORIGIN, a_stack_of_blocks
 
-from VertebralFractureLib.cord import Centerline
-from VertebralFractureLib.reference import ReferenceSpine, ReferenceVertebra
-from VertebralFractureLib.spine import SpineVolume, spine_frame
-from VertebralFractureLib.training.fracture_metrics import auc
-from VertebralFractureLib.training.fracture_shapes import CRUSH, WEDGE, Deformation, random_plan, resampled
-from VertebralFractureLib.training.grain import Layers, blurred
-from VertebralFractureLib.training.probe_artefacts import Textures, probe, textures
-from VertebralFractureLib.training.scan_findings import (
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame
+from VertebralFractureLib.research.datasets import ReferenceSpine, ReferenceVertebra
+from VertebralFractureLib.research.datasets.straightened_cache import StraightCase
+from VertebralFractureLib.research.evaluation.fracture_metrics import auc
+from VertebralFractureLib.research.evaluation.probe_artifacts import Textures, probe, textures
+from VertebralFractureLib.research.simulation.fracture_shapes import CRUSH, WEDGE, Deformation, random_plan, resampled
+from VertebralFractureLib.research.simulation.incidental_findings import (
     StraightGrid,
     add_findings,
     reacquired,
     schmorl_node,
     worn_disc,
 )
-from VertebralFractureLib.training.simulate_fracture import simulate
-from VertebralFractureLib.training.straight_cache import StraightCase
+from VertebralFractureLib.research.simulation.noise_texture import Layers, blurred
+from VertebralFractureLib.research.simulation.simulate_fracture import simulate
 
 
 def test_a_fracture_in_thick_slices_is_no_sharper_than_they_are() -> None:
@@ -130,8 +130,8 @@ def test_a_plan_holds_as_many_fractures_as_asked_for_and_mimics_of_grade_0() -> 
         assert set(plan) == set(grades)
         assert sum(grade > 0 for grade in grades.values()) == 2
         assert all(plan[index].loss <= 0.16 for index, grade in grades.items() if grade == 0)
-    neighbours = [np.diff(sorted(i for i, g in grades.items() if g))[0] == 1 for _, grades in plans]
-    assert np.mean(neighbours) > 0.55, "three of six pairs are neighbours by chance alone"
+    neighbors = [np.diff(sorted(i for i, g in grades.items() if g))[0] == 1 for _, grades in plans]
+    assert np.mean(neighbors) > 0.55, "three of six pairs are neighbors by chance alone"
 
 
 def test_findings_change_the_scan_and_name_the_bodies_that_got_cement() -> None:
@@ -198,7 +198,7 @@ def test_another_scanner_leaves_the_field_of_view_and_may_take_thicker_slices() 
     assert thickness == {1.0, 3.0, 5.0}
 
 
-def test_a_probe_for_artefacts_finds_what_is_there_and_nothing_where_nothing_is() -> None:
+def test_a_probe_for_artifacts_finds_what_is_there_and_nothing_where_nothing_is() -> None:
     rng = np.random.default_rng(5)
     cubes = rng.normal(0.0, 1.0, (240, 8, 14, 14)).astype(np.float32)
     warped, folds = rng.random(240) < 0.5, np.arange(240) % 2
@@ -223,7 +223,7 @@ def test_a_probe_sees_the_middle_of_bodies_without_their_endplates() -> None:
         ReferenceVertebra(f"T{12 - n}", True, (0.0, 23.0, 20.0 + 26.0 * n), box, (20.0, 20.0, 20.0), 0, None)
         for n, box in enumerate(BOXES)
     )
-    volume = SpineVolume(hu, inside, ORIGIN, (1.0, 1.0, 1.0), spine_frame(line))
+    volume = StraightenedVolume(hu, inside, ORIGIN, (1.0, 1.0, 1.0), reformat_frame(line))
     case = StraightCase("blocks", 1, False, True, volume, ReferenceSpine("b", line, vertebrae), None, (1.0, 1.0, 1.0))
 
     sets = textures([case], versions=6)

@@ -10,31 +10,24 @@ import pytest
 import torch
 from bone_stack_samples import BOXES, ORIGIN, a_stack_of_blocks
 
+from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cli.main import main
-from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame
 from VertebralFractureLib.fracture.network import FractureNetwork, NetworkOptions
 from VertebralFractureLib.fracture.patches import SAGITTAL, STRAIGHTENED, PatchGrid, kyphotic_angle
-from VertebralFractureLib.phantom import make_phantom
-from VertebralFractureLib.phantom.options import PhantomOptions
-from VertebralFractureLib.reference import BodyBox, ReferenceSpine, ReferenceVertebra, reference_to_json
-from VertebralFractureLib.spine import SpineVolume, spine_frame
-from VertebralFractureLib.training import fracture_data
-from VertebralFractureLib.training.fracture_data import (
-    LabelledVertebra,
-    SeriesOptions,
-    bent_frame,
-    make_series,
-    position_labels,
-)
-from VertebralFractureLib.training.fracture_metrics import (
+from VertebralFractureLib.research.datasets import BodyBox, ReferenceSpine, ReferenceVertebra, reference_to_json
+from VertebralFractureLib.research.datasets.reference_set import fold_of_scan
+from VertebralFractureLib.research.datasets.straightened_cache import StraightCase
+from VertebralFractureLib.research.evaluation.fracture_metrics import (
     auc,
     auc_interval,
     calibration_error,
     calibration_error_by_chance,
     platt_line,
 )
-from VertebralFractureLib.training.fracture_series import SeriesStore, build_series
-from VertebralFractureLib.training.fracture_shapes import (
+from VertebralFractureLib.research.phantom import make_phantom
+from VertebralFractureLib.research.phantom.options import PhantomOptions
+from VertebralFractureLib.research.simulation.fracture_shapes import (
     BICONCAVE,
     CRUSH,
     WEDGE,
@@ -42,10 +35,17 @@ from VertebralFractureLib.training.fracture_shapes import (
     random_fracture,
     random_mimic,
 )
-from VertebralFractureLib.training.reference_set import fold_of_scan
-from VertebralFractureLib.training.simulate_fracture import simulate
-from VertebralFractureLib.training.straight_cache import StraightCase
-from VertebralFractureLib.training.train_fracture import loss_of
+from VertebralFractureLib.research.simulation.simulate_fracture import simulate
+from VertebralFractureLib.research.training import fracture_data
+from VertebralFractureLib.research.training.fracture_data import (
+    LabeledVertebra,
+    SeriesOptions,
+    bent_frame,
+    make_series,
+    position_labels,
+)
+from VertebralFractureLib.research.training.fracture_series import SeriesStore, build_series
+from VertebralFractureLib.research.training.train_fracture import loss_of
 from VertebralFractureLib.volume import write_volume
 from VertebralFractureLib.weights import load_weights, weights_names
 
@@ -78,7 +78,7 @@ def a_case(grade: int = 0) -> StraightCase:
         ReferenceVertebra(f"T{12 - n}", True, (0.0, 23.0, 20.0 + 26.0 * n), box, (20.0, 20.0, 20.0), grade, None)
         for n, box in enumerate(BOXES)
     )
-    volume = SpineVolume(hu, inside, ORIGIN, (1.0, 1.0, 1.0), spine_frame(line))
+    volume = StraightenedVolume(hu, inside, ORIGIN, (1.0, 1.0, 1.0), reformat_frame(line))
     return StraightCase("blocks", 0, False, True, volume, ReferenceSpine("blocks", line, vertebrae), None, (1, 1, 1))
 
 
@@ -110,7 +110,7 @@ def test_the_truth_that_comes_back_is_what_was_drawn() -> None:
         assert high - low == pytest.approx(20.0 * result.height_factors[1][1], abs=1e-6)
 
 
-def test_neighbours_keep_their_height_while_the_stack_sinks() -> None:
+def test_neighbors_keep_their_height_while_the_stack_sinks() -> None:
     hu, inside = a_stack_of_blocks()
 
     result = simulate(hu, inside, ORIGIN, BOXES, [Deformation(BOXES[1], CRUSH, 0.5)], np.random.default_rng(2))
@@ -155,9 +155,9 @@ def test_a_frame_can_be_bent_where_a_wedge_bends_it() -> None:
 
 def test_positions_take_the_grade_of_their_body_and_doubtful_ones_do_not_count() -> None:
     vertebrae = [
-        LabelledVertebra(0.0, 20.0, 0, (20.0, 20.0, 20.0)),
-        LabelledVertebra(25.0, 45.0, 2, (12.0, None, 20.0)),
-        LabelledVertebra(50.0, 70.0, None, (None, None, None)),
+        LabeledVertebra(0.0, 20.0, 0, (20.0, 20.0, 20.0)),
+        LabeledVertebra(25.0, 45.0, 2, (12.0, None, 20.0)),
+        LabeledVertebra(50.0, 70.0, None, (None, None, None)),
     ]
 
     grade, weight, heights, known = position_labels(vertebrae, np.array([10.0, 22.0, 30.0, 60.0, 100.0]))

@@ -104,7 +104,7 @@ def test_a_biconcave_vertebra_loses_its_middle() -> None:
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_crush_is_seen_by_its_neighbours_although_its_own_ratios_are_normal(named: bool) -> None:
+def test_a_crush_is_seen_by_its_neighbors_although_its_own_ratios_are_normal(named: bool) -> None:
     heights: list[Heights | None] = [a_normal_vertebra(level) for level in LEVELS]
     index = LEVELS.index("T9")
     normal = heights[index]
@@ -120,7 +120,7 @@ def test_a_crush_is_seen_by_its_neighbours_although_its_own_ratios_are_normal(na
     assert grade_from_loss(loss.largest) == 2
 
 
-def test_nothing_predicts_a_posterior_height_without_neighbours() -> None:
+def test_nothing_predicts_a_posterior_height_without_neighbors() -> None:
     lonely = [None, a_normal_vertebra("T9"), None]
 
     assert predicted_posterior(1, lonely, ["T10", "T9", "T8"]) is None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from VertebralFractureLib.cord import Centerline
-from VertebralFractureLib.spine import SpineVolume, spine_frame
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame
 from VertebralFractureLib.vertebrae.level_column import BEYOND, column_of, steps_between
 
 REGULAR = [(26.0 * number, 26.0 * number + 20.0) for number in range(5)]
@@ -66,13 +66,13 @@ def test_a_column_without_a_body_is_refused() -> None:
         column_of([])
 
 
-def a_block_of_bone(low: float, high: float) -> SpineVolume:
+def a_block_of_bone(low: float, high: float) -> StraightenedVolume:
     """Soft tissue with 8 mm of bone on the patient's right, between two arc lengths."""
     centerline = Centerline(np.column_stack([np.zeros(38), np.zeros(38), 5.0 * np.arange(38)]), np.ones(38))
     hu = np.full((186, 113, 129), 40, dtype=np.int16)
     hu[round(low) : round(high), 40:48, 90:98] = 800
-    return SpineVolume(
-        hu, np.ones(hu.shape, dtype=np.bool_), (-64.0, -48.0, 0.0), (1.0, 1.0, 1.0), spine_frame(centerline)
+    return StraightenedVolume(
+        hu, np.ones(hu.shape, dtype=np.bool_), (-64.0, -48.0, 0.0), (1.0, 1.0, 1.0), reformat_frame(centerline)
     )
 
 
@@ -82,7 +82,7 @@ def test_what_is_sampled_lies_in_its_cell_and_what_is_beyond_the_volume_is_outsi
         ROWS_PER_CELL,
         fine_rows,
         fine_volume,
-        normalised,
+        normalized,
         sampled,
         standard_places,
     )
@@ -90,7 +90,7 @@ def test_what_is_sampled_lies_in_its_cell_and_what_is_beyond_the_volume_is_outsi
     spine = a_block_of_bone(26.0, 46.0)
     column = column_of(REGULAR)
 
-    picture = normalised(sampled(fine_volume(spine), fine_rows(column, 0.0), *standard_places()))
+    picture = normalized(sampled(fine_volume(spine), fine_rows(column, 0.0), *standard_places()))
 
     cells = picture.reshape(3, -1, ROWS_PER_CELL, 28, 32)
     brightest = cells[1].amax(dim=(1, 2, 3))

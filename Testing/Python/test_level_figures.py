@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_vertebrae_training import FIRST, HEIGHT, LEVELS, PITCH, a_block_spine
 
-from VertebralFractureLib.training.evaluate_levels import (
+from VertebralFractureLib.research.evaluation.evaluate_levels import (
     NamedBody,
     Opinion,
     best_weight,

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from VertebralFractureLib.vertebrae.level_assignment import LevelName, likeliest_levels, told
+from VertebralFractureLib.vertebrae.level_assignment import LevelLabel, likeliest_levels, told
 from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 
 UNIFORM = np.full(len(LEVEL_CLASSES), -np.log(len(LEVEL_CLASSES)))
 
 
-def name_levels(log_probability: NDArray[np.float64], steps: list[int]) -> list[LevelName]:
+def name_levels(log_probability: NDArray[np.float64], steps: list[int]) -> list[LevelLabel]:
     """As the program names a column in which an anchor is seen."""
     return told(likeliest_levels(log_probability, steps))
 
@@ -39,7 +39,7 @@ def test_without_an_anchor_nothing_is_named() -> None:
     assert all(name.level is None and name.probability < 0.6 for name in names)
 
 
-def test_a_wrong_opinion_of_one_vertebra_is_outvoted_by_its_neighbours() -> None:
+def test_a_wrong_opinion_of_one_vertebra_is_outvoted_by_its_neighbors() -> None:
     evidence = np.stack([thinks(level, 0.8) for level in ("L4", "L3", "L1", "L1", "T12", "T11")])
 
     names = name_levels(evidence, [1] * 5)

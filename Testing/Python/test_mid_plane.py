@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from VertebralFractureLib.cord import Centerline
-from VertebralFractureLib.phantom import Phantom, make_phantom, random_options
-from VertebralFractureLib.spine import SpineVolume, spine_frame, straighten
-from VertebralFractureLib.vertebrae import find_vertebrae
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame, straighten
+from VertebralFractureLib.research.phantom import Phantom, make_phantom, random_options
+from VertebralFractureLib.vertebrae import localize_vertebrae
 from VertebralFractureLib.vertebrae.mid_plane import PIVOT_MM, MidPlane, find_mid_plane
 
 
-def a_turned_vertebra(offset_mm: float, turn_deg: float, *, aorta: bool = False) -> SpineVolume:
+def a_turned_vertebra(offset_mm: float, turn_deg: float, *, aorta: bool = False) -> StraightenedVolume:
     """A body, two pedicles and a spinous process, turned about s; with contrast in the aorta beside it or not."""
     centerline = Centerline(np.column_stack([np.zeros(9), np.zeros(9), 5.0 * np.arange(9)]), np.ones(9))
     r, a = np.meshgrid(np.arange(-64.0, 65.0), np.arange(-48.0, 65.0))
@@ -28,8 +28,8 @@ def a_turned_vertebra(offset_mm: float, turn_deg: float, *, aorta: bool = False)
     if aorta:
         section[(r + 26.0) ** 2 + (a - 38.0) ** 2 < 100.0] = 450.0
     hu = np.repeat(section[None], 41, axis=0).astype(np.float32)
-    frame = spine_frame(centerline)
-    return SpineVolume(hu, np.ones(hu.shape, dtype=np.bool_), (-64.0, -48.0, 0.0), (1.0, 1.0, 1.0), frame)
+    frame = reformat_frame(centerline)
+    return StraightenedVolume(hu, np.ones(hu.shape, dtype=np.bool_), (-64.0, -48.0, 0.0), (1.0, 1.0, 1.0), frame)
 
 
 @pytest.mark.parametrize("aorta", [False, True])
@@ -63,11 +63,11 @@ def test_landmarks_of_a_scoliotic_spine_lie_on_the_vertebras_plane_and_not_on_th
 ) -> None:
     spine = straighten(a_scoliotic_phantom.ct, a_scoliotic_phantom.reference.centerline)
 
-    found = [v for v in find_vertebrae(spine) if v.landmarks_straight is not None]
+    found = [v for v in localize_vertebrae(spine) if v.landmarks_straight is not None]
 
     own, canal = [], []
     for true in a_scoliotic_phantom.reference.vertebrae:
-        near = [v for v in found if np.linalg.norm(np.subtract(v.centre_ras, true.centre_ras)) < 6.0]
+        near = [v for v in found if np.linalg.norm(np.subtract(v.center_ras, true.center_ras)) < 6.0]
         if len(near) == 1 and true.landmarks_ras is not None and near[0].landmarks_straight is not None:
             points = spine.frame.ras_to_straight(np.array(true.landmarks_ras))[[0, 3], 0]
             own.extend(np.abs(points - np.array(near[0].landmarks_straight)[[0, 3], 0]))

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from VertebralFractureLib.phantom import PhantomOptions, make_phantom
-from VertebralFractureLib.spine import SpineVolume, straighten
-from VertebralFractureLib.vertebrae import Heights, Vertebra, find_vertebrae
+from VertebralFractureLib.cpr import StraightenedVolume, straighten
+from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom
+from VertebralFractureLib.vertebrae import Heights, Vertebra, localize_vertebrae
 
 DISC_HU, RIM_HU = 80.0, 420.0
 UPPER_FRONT, UPPER_MIDDLE, LOWER_FRONT, LOWER_MIDDLE, LOWER_BACK = 0, 1, 3, 4, 5
@@ -22,7 +22,7 @@ UPPER_FRONT, UPPER_MIDDLE, LOWER_FRONT, LOWER_MIDDLE, LOWER_BACK = 0, 1, 3, 4, 5
 class AlteredSpine:
     """A copy of a spine volume into which lesions are drawn, with the landmarks of the untouched one."""
 
-    spine: SpineVolume
+    spine: StraightenedVolume
     found: dict[str, Vertebra]
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class AlteredSpine:
 
 
 @pytest.fixture(scope="module")
-def a_healthy_spine() -> SpineVolume:
+def a_healthy_spine() -> StraightenedVolume:
     options = PhantomOptions(
         seed=31,
         caudal_level="S1",
@@ -79,12 +79,12 @@ def a_healthy_spine() -> SpineVolume:
 
 
 @pytest.fixture(scope="module")
-def untouched(a_healthy_spine: SpineVolume) -> dict[str, Vertebra]:
-    return {v.label: v for v in find_vertebrae(a_healthy_spine, slice_thickness_mm=1.5)}
+def untouched(a_healthy_spine: StraightenedVolume) -> dict[str, Vertebra]:
+    return {v.label: v for v in localize_vertebrae(a_healthy_spine, slice_thickness_mm=1.5)}
 
 
 @pytest.fixture(scope="module")
-def altered(a_healthy_spine: SpineVolume, untouched: dict[str, Vertebra]) -> dict[str, Vertebra]:
+def altered(a_healthy_spine: StraightenedVolume, untouched: dict[str, Vertebra]) -> dict[str, Vertebra]:
     drawn = AlteredSpine(a_healthy_spine, untouched)
     drawn.pit("L1", UPPER_MIDDLE, 5.0)
     drawn.pit("T10", LOWER_MIDDLE, 4.0)
@@ -94,12 +94,12 @@ def altered(a_healthy_spine: SpineVolume, untouched: dict[str, Vertebra]) -> dic
     for level, place in (("T12", LOWER_FRONT), ("T12", UPPER_FRONT), ("T11", LOWER_FRONT), ("T11", UPPER_FRONT)):
         drawn.spur(level, place)
     drawn.sunken_endplate("L4", 10.0)
-    found = find_vertebrae(replace(a_healthy_spine, hu=drawn.hu), slice_thickness_mm=1.5)
+    found = localize_vertebrae(replace(a_healthy_spine, hu=drawn.hu), slice_thickness_mm=1.5)
     return {label: min(found, key=lambda v: distance(v, before)) for label, before in untouched.items()}
 
 
 def distance(one: Vertebra, other: Vertebra) -> float:
-    return float(np.linalg.norm(np.subtract(one.centre_ras, other.centre_ras)))
+    return float(np.linalg.norm(np.subtract(one.center_ras, other.center_ras)))
 
 
 def heights_of(vertebra: Vertebra) -> np.ndarray:
@@ -159,11 +159,11 @@ def test_scoliosis_and_tilted_endplates_cost_no_grade_and_heights_stay_within_th
         slice_thickness_mm=3.0,
     )
     phantom = make_phantom(options)
-    found = find_vertebrae(straighten(phantom.ct, phantom.reference.centerline), slice_thickness_mm=3.0)
+    found = localize_vertebrae(straighten(phantom.ct, phantom.reference.centerline), slice_thickness_mm=3.0)
 
     errors = []
     for true in phantom.reference.vertebrae:
-        near = [v for v in found if np.linalg.norm(np.subtract(v.centre_ras, true.centre_ras)) < 6.0]
+        near = [v for v in found if np.linalg.norm(np.subtract(v.center_ras, true.center_ras)) < 6.0]
         if len(near) == 1 and near[0].heights_mm is not None and true.complete and all(true.heights_mm):
             assert near[0].grade == 0, true.level
             errors.append(np.abs(heights_of(near[0]) / np.array(true.heights_mm, dtype=np.float64) - 1.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from VertebralFractureLib.phantom import NO_SPINE_KINDS, make_no_spine
+from VertebralFractureLib.research.phantom import NO_SPINE_KINDS, make_no_spine
 
 
 @pytest.mark.parametrize("kind", NO_SPINE_KINDS)
@@ -33,13 +33,13 @@ def test_a_leg_holds_dark_marrow_inside_a_ring_of_bone():
 def test_a_head_is_closed_by_bone_and_has_no_neck():
     ct = make_no_spine("head", 2)
     middle = ct.hu[len(ct.hu) // 2]
-    centre = np.array(middle.shape) // 2
+    center = np.array(middle.shape) // 2
 
-    along = middle[centre[0]]
+    along = middle[center[0]]
 
-    assert (along[: centre[1]] > 600).any()
-    assert (along[centre[1] :] > 600).any()
-    assert abs(float(np.median(middle[centre[0] - 5 : centre[0] + 5, centre[1] - 5 : centre[1] + 5])) - 30.0) < 40.0
+    assert (along[: center[1]] > 600).any()
+    assert (along[center[1] :] > 600).any()
+    assert abs(float(np.median(middle[center[0] - 5 : center[0] + 5, center[1] - 5 : center[1] + 5])) - 30.0) < 40.0
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones():

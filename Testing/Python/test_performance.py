@@ -9,15 +9,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from VertebralFractureLib.cord import Centerline
-from VertebralFractureLib.evaluation.curves import Rows, by_patient, froc, patient_auc, reliability, roc, sensitivity_at
-from VertebralFractureLib.evaluation.enhancement import vessel_hu
-from VertebralFractureLib.evaluation.html_report import html_report
-from VertebralFractureLib.evaluation.judged import JudgedScan, JudgedVertebra
-from VertebralFractureLib.evaluation.noise import canal_noise_hu
-from VertebralFractureLib.evaluation.performance import performance
-from VertebralFractureLib.evaluation.svg_plot import Line, plot
-from VertebralFractureLib.phantom import PhantomOptions, make_phantom
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.research.evaluation.curves import (
+    Rows,
+    by_patient,
+    froc,
+    patient_auc,
+    reliability,
+    roc,
+    sensitivity_at,
+)
+from VertebralFractureLib.research.evaluation.enhancement import vessel_hu
+from VertebralFractureLib.research.evaluation.html_report import html_report
+from VertebralFractureLib.research.evaluation.judged import JudgedScan, JudgedVertebra
+from VertebralFractureLib.research.evaluation.noise import canal_noise_hu
+from VertebralFractureLib.research.evaluation.performance import performance
+from VertebralFractureLib.research.evaluation.svg_plot import Line, plot
+from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom
 from VertebralFractureLib.volume import CTVolume
 
 

@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from VertebralFractureLib.phantom import (
+from VertebralFractureLib.cpr import reformat_frame
+from VertebralFractureLib.research.datasets import ReferenceVertebra
+from VertebralFractureLib.research.phantom import (
     FractureOptions,
     Phantom,
     PhantomOptions,
@@ -16,8 +18,6 @@ from VertebralFractureLib.phantom import (
     make_phantom,
     random_options,
 )
-from VertebralFractureLib.reference import ReferenceVertebra
-from VertebralFractureLib.spine import spine_frame
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL, LEVEL_NUMBERS
 
 _SMALL = PhantomOptions(
@@ -74,7 +74,7 @@ def test_the_ct_and_its_labels_share_one_grid(a_phantom: Phantom) -> None:
     assert a_phantom.ct.spacing_mm == pytest.approx((1.0, 1.0, 1.0))
 
 
-def test_levels_are_named_in_anatomical_order_and_all_are_labelled(a_phantom: Phantom) -> None:
+def test_levels_are_named_in_anatomical_order_and_all_are_labeled(a_phantom: Phantom) -> None:
     names = [str(vertebra.level) for vertebra in a_phantom.reference.vertebrae]
 
     caudal_to_cranial = [name for name in reversed(CRANIAL_TO_CAUDAL) if name != "T13"]
@@ -139,8 +139,8 @@ def _linear(phantom: Phantom, points_ras: np.ndarray) -> np.ndarray:
     return total
 
 
-def test_boxes_hold_the_middle_of_the_labelled_bodies(a_phantom: Phantom) -> None:
-    frame = spine_frame(a_phantom.reference.centerline)
+def test_boxes_hold_the_middle_of_the_labeled_bodies(a_phantom: Phantom) -> None:
+    frame = reformat_frame(a_phantom.reference.centerline)
     for vertebra in _whole(a_phantom):
         box = vertebra.box
         assert box is not None
@@ -174,7 +174,7 @@ def test_grades_follow_from_the_heights_that_were_lost(a_phantom: Phantom) -> No
 def test_the_centerline_runs_in_the_canal_and_bone_surrounds_it_at_the_pedicles(a_phantom: Phantom) -> None:
     centerline = a_phantom.reference.centerline
     inner = centerline.positions_ras(np.arange(8.0, centerline.length_mm - 8.0, 1.0))
-    frame = spine_frame(centerline)
+    frame = reformat_frame(centerline)
     hu = _sample(a_phantom.ct.hu, a_phantom, inner).astype(float)
 
     assert np.all(np.diff(inner[:, 2]) > 0.0)
@@ -210,11 +210,11 @@ def test_any_orientation_shows_the_same_anatomy_in_ras(change: dict[str, object]
     phantom = make_phantom(replace(_COARSE, **change))  # type: ignore[arg-type]
 
     levels = {vertebra.level: vertebra for vertebra in phantom.reference.vertebrae}
-    centre = np.array(levels["L1"].centre_ras)
-    found = _sample(phantom.body_labels, phantom, centre[None])
+    center = np.array(levels["L1"].center_ras)
+    found = _sample(phantom.body_labels, phantom, center[None])
 
     assert found[0] == LEVEL_NUMBERS["L1"]
-    assert centre[1] > phantom.reference.centerline.points_ras[:, 1].min()
+    assert center[1] > phantom.reference.centerline.points_ras[:, 1].min()
 
 
 def test_impossible_options_are_refused_in_words() -> None:

@@ -2,7 +2,12 @@
 
 import pytest
 
-from VertebralFractureLib.training.reference_set import fold_count, fold_of_scan, patient_of_scan, reference_scans
+from VertebralFractureLib.research.datasets.reference_set import (
+    fold_count,
+    fold_of_scan,
+    patient_of_scan,
+    reference_scans,
+)
 
 
 def add_scan(folder, identifier):
@@ -15,7 +20,7 @@ def test_both_dates_of_a_patient_are_in_one_fold():
     assert fold_of_scan("hcc-007a") == fold_of_scan("hcc-007b")
 
 
-def test_a_scan_whose_licence_forbids_training_has_no_fold():
+def test_a_scan_whose_license_forbids_training_has_no_fold():
     assert fold_of_scan("lung1-001") is None
 
 

@@ -51,7 +51,7 @@ def test_a_column_named_one_level_too_far_up_is_put_right_by_one_name() -> None:
     assert all(vertebra.level_probability > 0.9 for vertebra in corrected)
 
 
-def test_a_column_without_names_is_named_by_one() -> None:
+def test_a_column_deidentify_corrected_is_named_by_one() -> None:
     assert levels(relabel(a_column(None, None, None), 0, "T5")) == ["T5", "T4", "T3"]
 
 

@@ -10,12 +10,13 @@ import pytest
 from correction_samples import a_column
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
+from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cli.table import report_table
-from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.cpr import straighten
+from VertebralFractureLib.export.table import report_to_csv
 from VertebralFractureLib.fracture import FractureSequence
-from VertebralFractureLib.report import report_from_json, report_to_csv, report_to_json
-from VertebralFractureLib.report.build_report import build_not_evaluable_report, build_report
-from VertebralFractureLib.spine import straighten
+from VertebralFractureLib.result import report_from_json, report_to_json
+from VertebralFractureLib.result.build_report import build_not_evaluable_report, build_report
 from VertebralFractureLib.vertebrae import Heights, Vertebra
 from VertebralFractureLib.volume import CTVolume
 
@@ -44,8 +45,8 @@ def a_vertebra(level, s, probability, grade=0, status="scored"):
     return Vertebra(
         s_inferior_mm=s - 10.0,
         s_superior_mm=s + 10.0,
-        centre_straight=(0.0, 20.0, s),
-        centre_ras=(0.0, 20.0, s + 5.0),
+        center_straight=(0.0, 20.0, s),
+        center_ras=(0.0, 20.0, s + 5.0),
         complete=True,
         detection_confidence=0.9,
         landmarks_straight=tuple((0.0, a, s + half) for half in (10.0, -10.0) for a in (30.0, 20.0, 10.0)),
@@ -89,10 +90,10 @@ def test_a_report_survives_json_without_loss(a_report):
 def test_json_has_every_promised_name_and_nothing_is_missing(a_report):
     content = json.loads(report_to_json(a_report))
 
-    assert content["schema"] == "vertebral-fracture-report/1"
+    assert content["schema"] == "vertebral-fracture-report/2"
     assert content["notice"] == RESEARCH_USE_ONLY
     assert set(content["scan"]) >= {"fracture_probability", "sdi", "fractured_levels"}
-    names = "level level_probability label centre_ras status reason fracture_probability uncertainty grade shape"
+    names = "level level_probability label center_ras status reason fracture_probability uncertainty grade shape"
     names += " severity heights_mm height_loss trabecular_hu reader"
     assert set(content["vertebrae"][0]) >= set(names.split())
     assert content["vertebrae"][0]["trabecular_hu"] is None
@@ -142,7 +143,7 @@ def test_landmarks_are_reported_in_patient_space(a_report):
 
 
 def test_a_report_of_another_schema_is_refused_by_name(a_report):
-    text = report_to_json(a_report).replace("vertebral-fracture-report/1", "vertebral-fracture-report/9")
+    text = report_to_json(a_report).replace("vertebral-fracture-report/2", "vertebral-fracture-report/9")
 
     with pytest.raises(ValueError, match="vertebral-fracture-report/9"):
         report_from_json(text)

@@ -6,8 +6,7 @@ import re
 import pytest
 from correction_samples import a_column
 
-from VertebralFractureLib.correction import CorrectedReport, Correction, corrected_to_json, edits
-from VertebralFractureLib.report import report_to_json
+from VertebralFractureLib.result import CorrectedReport, Correction, corrected_to_json, edits, report_to_json
 
 TYPES = {
     "object": dict,
@@ -83,7 +82,7 @@ def test_a_report_and_a_corrected_report_follow_the_published_schema(schema, a_c
         (("status",), "fine"),
         (("vertebrae", 0, "grade"), 4),
         (("vertebrae", 0, "level"), "T14"),
-        (("vertebrae", 0, "centre_ras"), [0.0, 1.0]),
+        (("vertebrae", 0, "center_ras"), [0.0, 1.0]),
         (("scan", "fracture_probability"), 1.2),
         (("software", "weights_sha256", "cord"), "abc"),
         (("revision",), 1),

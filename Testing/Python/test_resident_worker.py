@@ -9,10 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from VertebralFractureLib.correction import Correction, apply_correction, edits
+from VertebralFractureLib.cpr.straightened_file import load_straightened
 from VertebralFractureLib.pipeline import Rescorer, detect, reader_centerline
-from VertebralFractureLib.report import report_from_json
-from VertebralFractureLib.spine.spine_file import load_spine
+from VertebralFractureLib.result import Correction, apply_correction, edits, report_from_json
 from VertebralFractureLib.volume import read_volume
 
 
@@ -96,10 +95,10 @@ def test_scores_follow_a_corrected_centerline_within_two_seconds_and_equal_a_fre
     assert scored.sequence.probability == pytest.approx(fresh.report.sequence.probability, abs=2e-3)
     for mine, theirs in zip(scored.vertebrae, fresh.report.vertebrae, strict=True):
         assert mine.fracture_probability == pytest.approx(theirs.fracture_probability, abs=2e-3)
-        assert mine.centre_ras == pytest.approx(theirs.centre_ras, abs=1e-3)
+        assert mine.center_ras == pytest.approx(theirs.center_ras, abs=1e-3)
         assert (mine.grade, mine.status) == (theirs.grade, theirs.status)
     # A voxel on the very border of the field of view may fall to either side of it.
-    assert np.mean(np.abs(load_spine(tmp_path / "spine.npz").hu - fresh.spine.hu) > 1.0) < 1e-4
+    assert np.mean(np.abs(load_straightened(tmp_path / "spine.npz").hu - fresh.spine.hu) > 1.0) < 1e-4
 
 
 def test_a_newer_correction_cancels_the_one_that_runs(resident, a_corrected_curve, tmp_path):
@@ -166,7 +165,7 @@ def test_a_vertebra_that_a_reader_adds_is_measured_as_the_model_would_have(a_pha
     index = next(i for i, v in enumerate(report.vertebrae) if v.grade == 0 and v.heights_mm is not None)
     known = report.vertebrae[index]
     missing = replace(report, vertebrae=tuple(v for v in report.vertebrae if v is not known))
-    clicked = tuple(value + 2.0 for value in known.centre_ras)
+    clicked = tuple(value + 2.0 for value in known.center_ras)
 
     correction = edits.add_vertebra(Correction(), missing, clicked)
     shown = apply_correction(missing, correction)

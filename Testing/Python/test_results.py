@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from VertebralFractureLib.evaluation.compare import compare
-from VertebralFractureLib.phantom import make_phantom, random_options
 from VertebralFractureLib.pipeline import detect
+from VertebralFractureLib.research.evaluation.compare import compare
+from VertebralFractureLib.research.phantom import make_phantom, random_options
 from VertebralFractureLib.weights import load_weights, weights_names
 
 SEED = 900_000

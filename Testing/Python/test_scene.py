@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.cpr import ReformatGrid, StraightenedVolume, straighten
 from VertebralFractureLib.errors import UnreadableVolume
-from VertebralFractureLib.report import SpineReport
-from VertebralFractureLib.report.spine_report import (
+from VertebralFractureLib.result import SpineReport
+from VertebralFractureLib.result.report import (
     NOT_EVALUABLE,
     BoneDensity,
     InputIdentity,
@@ -23,13 +24,12 @@ from VertebralFractureLib.report.spine_report import (
     ScanResult,
     Software,
 )
-from VertebralFractureLib.spine import SpineGrid, SpineVolume, straighten
 from VertebralFractureLib.vertebrae import Heights, OrientedBox
 from VertebralFractureLib.volume import CTVolume
 
 slicer = pytest.importorskip("slicer", reason="the scene needs slicer-core (the 'scene' group)")
 
-from VertebralFractureLib.scene import (  # noqa: E402
+from VertebralFractureLib.export.scene import (  # noqa: E402
     find_results,
     load_mrb,
     new_scene,
@@ -55,19 +55,19 @@ def a_bent_centerline() -> Centerline:
 
 
 @pytest.fixture(scope="module")
-def a_spine(a_ct: CTVolume, a_bent_centerline: Centerline) -> SpineVolume:
-    return straighten(a_ct, a_bent_centerline, grid=SpineGrid((2.0, 2.0, 2.0), (-20.0, 20.0), (-16.0, 30.0)))
+def a_spine(a_ct: CTVolume, a_bent_centerline: Centerline) -> StraightenedVolume:
+    return straighten(a_ct, a_bent_centerline, grid=ReformatGrid((2.0, 2.0, 2.0), (-20.0, 20.0), (-16.0, 30.0)))
 
 
-def _vertebra(spine: SpineVolume, label: str, s: float, **changes: object) -> ReportedVertebra:
+def _vertebra(spine: StraightenedVolume, label: str, s: float, **changes: object) -> ReportedVertebra:
     corners = [(0.0, a, s + half) for half in (9.0, -9.0) for a in (22.0, 15.0, 8.0)]
-    (centre,) = spine.frame.straight_to_ras(np.array([[0.0, 15.0, s]])).tolist()
+    (center,) = spine.frame.straight_to_ras(np.array([[0.0, 15.0, s]])).tolist()
     landmarks = spine.frame.straight_to_ras(np.array(corners)).tolist()
     vertebra = ReportedVertebra(
         level=label,
         level_probability=0.97,
         label=label,
-        centre_ras=tuple(centre),
+        center_ras=tuple(center),
         status="scored",
         reason=None,
         fracture_probability=0.0312345,
@@ -85,13 +85,13 @@ def _vertebra(spine: SpineVolume, label: str, s: float, **changes: object) -> Re
         landmarks_ras=tuple(tuple(point) for point in landmarks),
         height_sd_mm=0.5,
         height_loss_sd=0.035,
-        box=OrientedBox(tuple(centre), ((1.0, 0.0, 0.0), (0.0, 0.8, -0.6), (0.0, 0.6, 0.8)), (40.0, 30.0, 25.5)),
+        box=OrientedBox(tuple(center), ((1.0, 0.0, 0.0), (0.0, 0.8, -0.6), (0.0, 0.6, 0.8)), (40.0, 30.0, 25.5)),
     )
     return dataclasses.replace(vertebra, **changes)
 
 
 @pytest.fixture(scope="module")
-def a_report(a_ct: CTVolume, a_bent_centerline: Centerline, a_spine: SpineVolume) -> SpineReport:
+def a_report(a_ct: CTVolume, a_bent_centerline: Centerline, a_spine: StraightenedVolume) -> SpineReport:
     fracture = {"fracture_probability": 0.93, "grade": 2, "shape": "wedge", "height_loss": 0.31, "borderline": True}
     unmeasured = {
         "status": "not_evaluable",
@@ -128,7 +128,7 @@ def a_report(a_ct: CTVolume, a_bent_centerline: Centerline, a_spine: SpineVolume
 
 
 @pytest.fixture
-def a_scene(a_report: SpineReport, a_ct: CTVolume, a_spine: SpineVolume) -> object:
+def a_scene(a_report: SpineReport, a_ct: CTVolume, a_spine: StraightenedVolume) -> object:
     scene = new_scene()
     write_scene(a_report, a_ct, a_spine, scene)
     return scene
@@ -136,7 +136,7 @@ def a_scene(a_report: SpineReport, a_ct: CTVolume, a_spine: SpineVolume) -> obje
 
 @pytest.fixture(scope="module")
 def a_saved_scene(
-    a_report: SpineReport, a_ct: CTVolume, a_spine: SpineVolume, tmp_path_factory: pytest.TempPathFactory
+    a_report: SpineReport, a_ct: CTVolume, a_spine: StraightenedVolume, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     scene = new_scene()
     write_scene(a_report, a_ct, a_spine, scene)
@@ -348,12 +348,12 @@ def test_the_file_opens_with_the_ct_at_the_most_suspicious_vertebra(a_saved_scen
     scene = load_mrb(a_saved_scene)
 
     nodes = find_results(scene)[0]
-    centre = np.array(next(v for v in a_report.vertebrae if v.label == "T12").centre_ras)
+    center = np.array(next(v for v in a_report.vertebrae if v.label == "T12").center_ras)
     for name, axis in (("Red", 2), ("Yellow", 0), ("Green", 1)):
         composite = scene.GetNodeByID(f"vtkMRMLSliceCompositeNode{name}")
         to_ras = scene.GetNodeByID(f"vtkMRMLSliceNode{name}").GetSliceToRAS()
         assert composite.GetBackgroundVolumeID() == nodes.input_volume.GetID()
-        assert to_ras.GetElement(axis, 3) == pytest.approx(centre[axis], abs=0.01)
+        assert to_ras.GetElement(axis, 3) == pytest.approx(center[axis], abs=0.01)
         assert abs(to_ras.GetElement(axis, 2)) == pytest.approx(1.0)
 
 

@@ -8,10 +8,10 @@ import SimpleITK as sitk
 
 from VertebralFractureLib.cli.corrections import read_curve
 from VertebralFractureLib.cli.main import main
+from VertebralFractureLib.cpr import CUBIC, VIRTUAL_SAGITTAL, ReformatGrid, straighten
+from VertebralFractureLib.export.scene import load_mrb
 from VertebralFractureLib.pipeline import reader_centerline
-from VertebralFractureLib.reference import reference_to_json
-from VertebralFractureLib.scene import load_mrb
-from VertebralFractureLib.spine import CUBIC, VIRTUAL_SAGITTAL, SpineGrid, straighten
+from VertebralFractureLib.research.datasets import reference_to_json
 from VertebralFractureLib.volume import read_volume
 
 
@@ -33,7 +33,7 @@ def test_the_volume_is_what_the_library_straightens_with_the_same_choices(a_phan
 
     code = the_command(a_phantom_file, out, *options)
 
-    grid = SpineGrid((1.5, 1.5, 2.0), (-20.0, 25.0), (-10.0, 40.0), 5.0, CUBIC, 12.0, 25.0)
+    grid = ReformatGrid((1.5, 1.5, 2.0), (-20.0, 25.0), (-10.0, 40.0), 5.0, CUBIC, 12.0, 25.0)
     expected = straighten(read_volume(a_phantom_file), reader_centerline(read_curve(a_curve_file)), grid=grid)
     image = sitk.ReadImage(str(out))
     assert code == 0
@@ -63,7 +63,7 @@ def test_a_scene_holds_the_way_back_to_the_patient(a_phantom, a_phantom_file, a_
     transform = scene.GetFirstNodeByClass("vtkMRMLGridTransformNode")
     curve = scene.GetFirstNodeByClass("vtkMRMLMarkupsCurveNode")
     assert volume.GetName() == "Spine straightened"
-    true = a_phantom.reference.vertebrae[2].centre_ras
+    true = a_phantom.reference.vertebrae[2].center_ras
     frame = straighten(a_phantom.ct, a_phantom.reference.centerline).frame
     straight = frame.ras_to_straight(np.array([true]))[0]
     assert transform.GetTransformFromParent().TransformPoint(straight) == pytest.approx(true, abs=0.05)

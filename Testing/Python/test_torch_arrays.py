@@ -11,7 +11,7 @@ import torch
 
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
 
-INFERENCE = ("correction", "cord", "fracture", "pipeline", "spine", "vertebrae", "volume", "weights.py", "worker.py")
+INFERENCE = ("result", "canal", "fracture", "pipeline", "cpr", "vertebrae", "volume", "weights.py", "worker.py")
 
 
 @pytest.fixture(params=["NumPy is known", "NumPy is not available"])

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from VertebralFractureLib.training.loop import TrainingOptions, train
+from VertebralFractureLib.research.training.loop import TrainingOptions, train
 
 OPTIONS = TrainingOptions(steps=30, checkpoint_every=7, log_every=5, seed=3, learning_rate=1e-2)
 

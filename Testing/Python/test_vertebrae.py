@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from VertebralFractureLib.cpr import straighten
 from VertebralFractureLib.fracture import FractureSequence
 from VertebralFractureLib.fracture.pooling import two_members
-from VertebralFractureLib.phantom import make_phantom, random_options
-from VertebralFractureLib.spine import straighten
-from VertebralFractureLib.vertebrae import Vertebra, find_vertebrae, score_vertebrae
+from VertebralFractureLib.research.phantom import make_phantom, random_options
+from VertebralFractureLib.vertebrae import Vertebra, localize_vertebrae, score_vertebrae
 from VertebralFractureLib.vertebrae.endplates import BodyShape, column_positions, measure_shape
-from VertebralFractureLib.vertebrae.finding import FoundBody, without_shallow_shapes
+from VertebralFractureLib.vertebrae.localization import LocalizedBody, without_shallow_shapes
 from VertebralFractureLib.vertebrae.mid_plane import MidPlane
 from VertebralFractureLib.vertebrae.sequence_search import Profiles, Span, search_spans
 
@@ -112,7 +112,7 @@ def a_found_vertebra(below: float, above: float) -> Vertebra:
     return Vertebra(below, above, (0.0, 22.0, middle), (0.0, 22.0, middle), True, 0.9, level="T9", label="T9")
 
 
-def test_a_vertebra_is_scored_by_the_positions_inside_it_and_not_by_its_neighbours() -> None:
+def test_a_vertebra_is_scored_by_the_positions_inside_it_and_not_by_its_neighbors() -> None:
     probability = np.array([0.02, 0.02, 0.02, 0.9, 0.9, 0.9, 0.9, 0.02, 0.02, 0.02])
     vertebrae = [a_found_vertebra(0.0, 14.0), a_found_vertebra(17.0, 37.0), a_found_vertebra(41.0, 55.0)]
 
@@ -161,20 +161,20 @@ def test_the_whole_step_finds_names_and_measures_the_vertebrae_of_a_phantom() ->
     spine = straighten(phantom.ct, phantom.reference.centerline)
     truth = [v for v in phantom.reference.vertebrae if v.complete and v.level != "S1" and all(v.heights_mm)]
 
-    found = find_vertebrae(spine)
+    found = localize_vertebrae(spine)
 
     whole = [v for v in found if v.complete]
-    centres = np.array([v.centre_ras for v in whole])
-    nearest = [np.linalg.norm(centres - np.array(v.centre_ras), axis=1).min() for v in truth]
+    centers = np.array([v.center_ras for v in whole])
+    nearest = [np.linalg.norm(centers - np.array(v.center_ras), axis=1).min() for v in truth]
     assert len(truth) >= 4
     assert np.mean(np.array(nearest) < 5.0) > 0.9
-    assert [v.centre_straight[2] for v in found] == sorted(v.centre_straight[2] for v in found)
+    assert [v.center_straight[2] for v in found] == sorted(v.center_straight[2] for v in found)
     assert all(v.label for v in found)
     errors = [
         abs(v.heights_mm.posterior - float(true.heights_mm[2] or 0.0))
         for true in truth
         for v in whole
-        if v.heights_mm is not None and np.linalg.norm(np.subtract(v.centre_ras, true.centre_ras)) < 5.0
+        if v.heights_mm is not None and np.linalg.norm(np.subtract(v.center_ras, true.center_ras)) < 5.0
     ]
     assert np.median(errors) < 1.5
 
@@ -183,16 +183,16 @@ def test_heights_are_left_out_on_slices_that_are_too_thick_to_measure() -> None:
     phantom = make_phantom(random_options(6, field_of_view="spine", spacing_mm=(1.5, 1.5, 5.0), fractures=0))
     spine = straighten(phantom.ct, phantom.reference.centerline)
 
-    found = find_vertebrae(spine, slice_thickness_mm=max(phantom.ct.spacing_mm))
+    found = localize_vertebrae(spine, slice_thickness_mm=max(phantom.ct.spacing_mm))
 
     assert any(v.complete for v in found)
     assert all(v.heights_mm is None and v.grade is None for v in found)
 
 
-def bodies_as_deep_as(*depths: float | None) -> list[FoundBody]:
+def bodies_as_deep_as(*depths: float | None) -> list[LocalizedBody]:
     """Whole bodies of these depths in mm, caudal to cranial; None is one that could not be traced."""
     return [
-        FoundBody(
+        LocalizedBody(
             Span(30.0 * at, 30.0 * at + 24.0, 0.9),
             25.0,
             None if depth is None else BodyShape(10.0, 10.0 + depth, np.zeros((6, 2))),

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from VertebralFractureLib.cord import Centerline
-from VertebralFractureLib.reference import BodyBox, ReferenceSpine, ReferenceVertebra
-from VertebralFractureLib.spine import SpineVolume, spine_frame
-from VertebralFractureLib.training.evaluate_vertebrae import compare, summarise
-from VertebralFractureLib.training.straight_cache import (
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame
+from VertebralFractureLib.research.datasets import BodyBox, ReferenceSpine, ReferenceVertebra
+from VertebralFractureLib.research.datasets.straightened_cache import (
     RESERVED_SEEDS_FROM,
     StraightCase,
     load_or_build_cases,
     training_cases,
 )
+from VertebralFractureLib.research.evaluation.evaluate_vertebrae import compare, summarise
 from VertebralFractureLib.vertebrae import Heights, Vertebra
 
 torch = pytest.importorskip("torch")
@@ -31,7 +31,7 @@ def a_block_spine(
 ) -> StraightCase:
     """Six bodies of 600 HU in soft tissue around a straight canal; straight space equals RAS, shifted by 12 mm in s."""
     centerline = Centerline(np.column_stack([np.zeros(38), np.zeros(38), 5.0 * np.arange(38)]), np.ones(38))
-    frame = spine_frame(centerline)
+    frame = reformat_frame(centerline)
     hu = np.full((209, 113, 129), 40, dtype=np.int16)
     s = -12.0 + np.arange(209)
     vertebrae = []
@@ -53,7 +53,7 @@ def a_block_spine(
             )
         )
     reference = ReferenceSpine(identifier, centerline, tuple(vertebrae))
-    volume = SpineVolume(hu, np.ones(hu.shape, dtype=np.bool_), (-64.0, -48.0, -12.0), (1.0, 1.0, 1.0), frame)
+    volume = StraightenedVolume(hu, np.ones(hu.shape, dtype=np.bool_), (-64.0, -48.0, -12.0), (1.0, 1.0, 1.0), frame)
     return StraightCase(identifier, fold, is_phantom, may_train, volume, reference, None, (1.0, 1.0, 1.0))
 
 
@@ -69,7 +69,7 @@ def what_a_perfect_reader_finds(case: StraightCase, *, shift: int = 0) -> list[V
                 box.s_inf,
                 box.s_sup,
                 middle,
-                vertebra.centre_ras,
+                vertebra.center_ras,
                 True,
                 0.9,
                 level=level,
@@ -82,8 +82,8 @@ def what_a_perfect_reader_finds(case: StraightCase, *, shift: int = 0) -> list[V
 
 @pytest.mark.parametrize("is_phantom", [False, True])
 def test_targets_lie_on_the_bodies_after_every_bend(is_phantom: bool) -> None:
-    from VertebralFractureLib.training.vertebra_batches import sample_crop
-    from VertebralFractureLib.training.vertebra_targets import body_targets
+    from VertebralFractureLib.research.training.vertebra_batches import sample_crop
+    from VertebralFractureLib.research.training.vertebra_targets import body_targets
 
     case = a_block_spine(is_phantom=is_phantom)
     targets = body_targets(case)
@@ -99,7 +99,7 @@ def test_targets_lie_on_the_bodies_after_every_bend(is_phantom: bool) -> None:
 
 
 def test_a_readers_box_supervises_edges_at_mid_depth_only() -> None:
-    from VertebralFractureLib.training.vertebra_targets import body_targets
+    from VertebralFractureLib.research.training.vertebra_targets import body_targets
 
     case = a_block_spine()
 
@@ -112,7 +112,7 @@ def test_a_readers_box_supervises_edges_at_mid_depth_only() -> None:
 
 
 def test_level_batches_put_every_name_on_its_cell() -> None:
-    from VertebralFractureLib.training.level_batches import UNKNOWN, LevelBatches
+    from VertebralFractureLib.research.training.level_batches import UNKNOWN, LevelBatches
     from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 
     case = a_block_spine(is_phantom=True)
@@ -131,7 +131,7 @@ def test_level_batches_put_every_name_on_its_cell() -> None:
 
 
 def test_every_stretch_holds_a_named_vertebra_also_where_few_are_named() -> None:
-    from VertebralFractureLib.training.level_batches import UNKNOWN, LevelBatches
+    from VertebralFractureLib.research.training.level_batches import UNKNOWN, LevelBatches
 
     case = a_block_spine(is_phantom=True)
     sparse = tuple(replace(v, level="T10" if v.level == "T10" else None) for v in case.reference.vertebrae)
@@ -143,7 +143,7 @@ def test_every_stretch_holds_a_named_vertebra_also_where_few_are_named() -> None
 
 
 def test_a_real_scan_is_named_on_the_bodies_that_the_network_finds_or_on_the_readers() -> None:
-    from VertebralFractureLib.training.level_batches import named_column
+    from VertebralFractureLib.research.training.level_batches import named_column
     from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 
     column = named_column(a_block_spine())
@@ -154,7 +154,7 @@ def test_a_real_scan_is_named_on_the_bodies_that_the_network_finds_or_on_the_rea
 
 
 def test_the_run_of_names_is_judged_against_its_shifts() -> None:
-    from VertebralFractureLib.training.train_levels import run_scores
+    from VertebralFractureLib.research.training.train_levels import run_scores
     from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 
     classes = torch.tensor([LEVEL_CLASSES.index(level) for level in ("L1", "T12", "T11")])
@@ -210,8 +210,8 @@ def test_a_missed_a_doubled_and_a_misnamed_vertebra_are_counted() -> None:
 
 @pytest.mark.parametrize("shape", ["wedge", "biconcave", "crush"])
 def test_the_truth_of_a_simulated_collapse_lies_on_the_bone_that_is_left(shape: str) -> None:
-    from VertebralFractureLib.training.collapsed_cases import with_fractures
-    from VertebralFractureLib.training.vertebra_targets import body_targets
+    from VertebralFractureLib.research.simulation.collapsed_cases import with_fractures
+    from VertebralFractureLib.research.training.vertebra_targets import body_targets
 
     case = a_block_spine()
     collapsed = with_fractures(case, {2: (3, shape)}, np.random.default_rng(4))
@@ -231,7 +231,7 @@ def test_the_truth_of_a_simulated_collapse_lies_on_the_bone_that_is_left(shape: 
 
 
 def test_collapses_are_the_same_for_the_same_seed_and_spare_most_of_the_column() -> None:
-    from VertebralFractureLib.training.collapsed_cases import with_collapses
+    from VertebralFractureLib.research.simulation.collapsed_cases import with_collapses
 
     case = a_block_spine()
 
@@ -244,8 +244,8 @@ def test_collapses_are_the_same_for_the_same_seed_and_spare_most_of_the_column()
 
 
 def test_a_collapsed_vertebra_counts_as_found_only_where_its_own_body_is() -> None:
-    from VertebralFractureLib.training.evaluate_collapses import collapsed_in_turn, judge
-    from VertebralFractureLib.vertebrae.finding import FoundBody
+    from VertebralFractureLib.research.evaluation.evaluate_collapses import collapsed_in_turn, judge
+    from VertebralFractureLib.vertebrae.localization import LocalizedBody
     from VertebralFractureLib.vertebrae.mid_plane import MidPlane
     from VertebralFractureLib.vertebrae.sequence_search import Span
 
@@ -254,8 +254,8 @@ def test_a_collapsed_vertebra_counts_as_found_only_where_its_own_body_is() -> No
     assert box is not None
     assert above is not None
 
-    def body(low: float, high: float) -> FoundBody:
-        return FoundBody(Span(low, high, 0.9), 22.0, None, True, MidPlane.of_canal())
+    def body(low: float, high: float) -> LocalizedBody:
+        return LocalizedBody(Span(low, high, 0.9), 22.0, None, True, MidPlane.of_canal())
 
     own = judge(collapsed, index, shape, [body(box.s_inf + 1.0, box.s_sup), body(above.s_inf, above.s_sup)])
     merged = judge(collapsed, index, shape, [body(box.s_inf, above.s_sup)])

@@ -12,7 +12,7 @@ import sys, time
 from pathlib import Path
 from VertebralFractureLib import worker
 def slow(request, lines):
-    lines("cord", 0.5)
+    lines("canal", 0.5)
     time.sleep(300)
 worker._work = slow
 sys.exit(worker.main(Path(sys.argv[1])))
@@ -39,7 +39,7 @@ def start(project_folder, tmp_path):
 
 def test_a_closed_standard_input_ends_the_worker_at_once(start):
     worker = start(["-c", SLOW_WORKER], {"stop_when_input_closes": True})
-    assert json.loads(worker.stdout.readline()) == {"stage": "cord", "fraction": 0.5}
+    assert json.loads(worker.stdout.readline()) == {"stage": "canal", "fraction": 0.5}
 
     worker.stdin.close()
 

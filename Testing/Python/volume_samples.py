@@ -22,7 +22,7 @@ def hu_at(points_ras: np.ndarray) -> np.ndarray:
 
 
 def grid_points_ras(shape_kji: Sequence[int], ijk_to_ras: np.ndarray) -> np.ndarray:
-    """The RAS mm of all voxel centres, ``(k, j, i, 3)``."""
+    """The RAS mm of all voxel centers, ``(k, j, i, 3)``."""
     k, j, i = np.meshgrid(*(np.arange(n) for n in shape_kji), indexing="ij")
     return np.stack([i, j, k], axis=-1) @ ijk_to_ras[:3, :3].T + ijk_to_ras[:3, 3]
 

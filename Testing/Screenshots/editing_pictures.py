@@ -8,8 +8,8 @@ import numpy as np
 from panel_pictures import grab, open_panel, wait_until
 from slicer_views import Picture, SlicerViews
 
-from VertebralFractureLib.scene import SceneNodes
-from VertebralFractureLib.scene.edit_nodes import EDITING_ATTRIBUTE
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.export.scene.edit_nodes import EDITING_ATTRIBUTE
 
 PANEL_HEIGHT = 1500
 VIEW_HEIGHT_MM = 130.0
@@ -38,7 +38,7 @@ class Editing:
     def chosen_center(self) -> np.ndarray:
         """Of the chosen vertebra, RAS mm."""
         report = self.panel.view.report
-        return np.array(report.vertebrae[self.panel.logic.parameters.chosenVertebra].centre_ras)
+        return np.array(report.vertebrae[self.panel.logic.parameters.chosenVertebra].center_ras)
 
     def sections(self) -> Picture:
         """The two sections for corrections, unfolded."""

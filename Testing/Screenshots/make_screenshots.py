@@ -18,9 +18,9 @@ from panel_pictures import grab, open_panel, wait_until
 from slicer_views import Picture, SlicerViews, add_bone_surface
 
 from VertebralFractureLib.cli.main import main as vertebral_fracture
-from VertebralFractureLib.report.overview_canvas import Canvas
-from VertebralFractureLib.scene import find_results, load_mrb
-from VertebralFractureLib.scene.markups_nodes import control_points
+from VertebralFractureLib.export.picture_canvas import Canvas
+from VertebralFractureLib.export.scene import find_results, load_mrb
+from VertebralFractureLib.export.scene.markups_nodes import control_points
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "docs" / "images"

@@ -19,7 +19,7 @@ def main(folder: str, name: str) -> int:
     import slicer
     import slicer_stand_ins
 
-    from VertebralFractureLib.scene import new_scene
+    from VertebralFractureLib.export.scene import new_scene
 
     slicer_stand_ins.install()
     slicer.mrmlScene = new_scene()

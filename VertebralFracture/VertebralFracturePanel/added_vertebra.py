@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from VertebralFractureLib.correction import edits
-from VertebralFractureLib.scene import SceneNodes
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.result import edits
 from VertebralFracturePanel.point_placing import PointPlacing
 from VertebralFracturePanel.signal import Signal
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, CPU, CUDA, FASTEST_MEMBER
-from VertebralFractureLib.report import SpineReport
-from VertebralFractureLib.scene import SceneNodes
+from VertebralFractureLib.result import SpineReport
 from VertebralFracturePanel.parameters import ADD, REPLACE, SPACINGS_MM, Parameters
 from VertebralFracturePanel.signal import Signal
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from VertebralFractureLib.correction import edits
-from VertebralFractureLib.correction.curve_steps import CurveStep, curve_step
-from VertebralFractureLib.report import SpineReport
-from VertebralFractureLib.report.spine_report import Point
-from VertebralFractureLib.scene import SceneNodes
-from VertebralFractureLib.scene.corrected_scene import read_correction, write_correction
-from VertebralFractureLib.scene.scene_nodes import nodes_of
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.export.scene.corrected_scene import read_correction, write_correction
+from VertebralFractureLib.export.scene.scene_nodes import nodes_of
+from VertebralFractureLib.result import SpineReport, edits
+from VertebralFractureLib.result.curve_steps import CurveStep, curve_step
+from VertebralFractureLib.result.report import Point
 from VertebralFracturePanel.correction_worker import CURVE_COMMANDS, CorrectionWorker
 from VertebralFracturePanel.curve_in_hand import CurveInHand
 from VertebralFracturePanel.edit_session import EditSession
@@ -24,7 +23,7 @@ from VertebralFracturePanel.rescoring import Rescoring
 from VertebralFracturePanel.resident_worker import STARTING
 from VertebralFracturePanel.signal import Signal
 
-_STAGES = {STARTING: "handing over the CT", "spine": "straightening", "fracture": "scoring", "vertebrae": "measuring"}
+_STAGES = {STARTING: "handing over the CT", "cpr": "straightening", "fracture": "scoring", "vertebrae": "measuring"}
 _PREPARING = "The network looks for the canal once; points can be dragged already."
 _STALE = "The scores belong to another centerline than the one that is shown."
 _DRAWING = "Click a handful of points along the canal, in any order, then press the button again."
@@ -272,7 +271,7 @@ class CenterlineSection:
         self._repairing = None
         self.rescoring.stop()
         if self._nodes is not None and self._nodes.table.GetScene() is not None:
-            self.rescoring.settle(self._nodes)
+            self.rescoring.commit(self._nodes)
         self._say(words)
 
     def _step(self) -> CurveStep | None:

@@ -8,10 +8,9 @@ from typing import Any
 
 import qt
 
-from VertebralFractureLib.correction import agreement, edits
-from VertebralFractureLib.report import ReportedVertebra, SpineReport
-from VertebralFractureLib.report.spine_report import CONFIRMED, REGRADED, REJECTED, UNJUDGED
-from VertebralFractureLib.scene import SceneNodes
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.result import ReportedVertebra, SpineReport, agreement, edits
+from VertebralFractureLib.result.report import CONFIRMED, REGRADED, REJECTED, UNJUDGED
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
 from VertebralFracturePanel.edit_session import Edit, EditSession
 from VertebralFracturePanel.signal import Signal

@@ -10,7 +10,7 @@ from typing import Any
 
 import qt
 
-from VertebralFractureLib.scene import SceneNodes
+from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFracturePanel.resident_worker import OnAnswer, ResidentWorker
 from VertebralFracturePanel.signal import Signal
 from VertebralFracturePanel.torch_installer import TorchMissing

@@ -13,11 +13,11 @@ import qt
 import slicer
 from slicer.util import VTKObservationMixin
 
-from VertebralFractureLib.report.spine_report import Point
-from VertebralFractureLib.scene import SceneNodes
-from VertebralFractureLib.scene.edit_nodes import add_edit_curve, remove_edit_node
-from VertebralFractureLib.scene.markups_nodes import defined_points, move_points
-from VertebralFractureLib.scene.straight_space import patient_place, straight_places
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.export.scene.edit_nodes import add_edit_curve, remove_edit_node
+from VertebralFractureLib.export.scene.markups_nodes import defined_points, move_points
+from VertebralFractureLib.export.scene.straight_space import patient_place, straight_places
+from VertebralFractureLib.result.report import Point
 from VertebralFracturePanel.side_by_side import STRAIGHT_VIEW
 from VertebralFracturePanel.signal import Signal
 

@@ -22,12 +22,12 @@ from typing import Any
 import qt
 
 import VertebralFractureLib
+from VertebralFractureLib.cpr import StraightenedVolume
+from VertebralFractureLib.cpr.straightened_file import load_straightened
+from VertebralFractureLib.export.scene import SceneNodes, scene_steps
+from VertebralFractureLib.export.scene.remove_result import remove_result
 from VertebralFractureLib.options import DetectionOptions
-from VertebralFractureLib.report import SpineReport, report_from_json
-from VertebralFractureLib.scene import SceneNodes, scene_steps
-from VertebralFractureLib.scene.remove_result import remove_result
-from VertebralFractureLib.spine import SpineVolume
-from VertebralFractureLib.spine.spine_file import load_spine
+from VertebralFractureLib.result import SpineReport, report_from_json
 from VertebralFracturePanel.acquisition_facts import acquisitionFacts
 from VertebralFracturePanel.background import finished
 from VertebralFracturePanel.progress_estimate import HANDOVER
@@ -206,7 +206,7 @@ class DetectionRun:
             self._answer = message
 
 
-def readResult(answer: dict[str, Any], name: str) -> tuple[SpineReport, SpineVolume | None]:
+def readResult(answer: dict[str, Any], name: str) -> tuple[SpineReport, StraightenedVolume | None]:
     """In a thread, so it gets plain data: a thread that held the run could be the one that deletes its Qt objects.
 
     Args:
@@ -216,7 +216,7 @@ def readResult(answer: dict[str, Any], name: str) -> tuple[SpineReport, SpineVol
         reportPath = Path(answer["report"])
         report = report_from_json(reportPath.read_text(encoding="utf-8"))
         spinePath = reportPath.with_name("spine.npz")
-        spine = load_spine(spinePath) if spinePath.is_file() else None
+        spine = load_straightened(spinePath) if spinePath.is_file() else None
     except (OSError, ValueError, KeyError) as error:
         raise RunFailed(f"The result of the detection cannot be read: {error}.") from error
     return replace(report, input=replace(report.input, name=name)), spine

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from VertebralFractureLib.report.palette import GROUPS
-from VertebralFractureLib.scene import SceneNodes
+from VertebralFractureLib.export.palette import GROUPS
+from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFracturePanel.results_table import isLight
 
 

@@ -9,15 +9,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from VertebralFractureLib.correction import Correction, CorrectionHistory
-from VertebralFractureLib.report import SpineReport, regrade
-from VertebralFractureLib.scene import SceneNodes
-from VertebralFractureLib.scene.corrected_scene import read_correction
-from VertebralFractureLib.scene.show_correction import show_correction
-from VertebralFractureLib.scene.shown_reading import read_shown_report, reading_of
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.export.scene.corrected_scene import read_correction
+from VertebralFractureLib.export.scene.show_correction import show_correction
+from VertebralFractureLib.export.scene.shown_reading import read_shown_report, reading_of
+from VertebralFractureLib.result import Correction, CorrectionHistory, SpineReport, regrade
 
 Edit = Callable[..., Correction]
-"""A function of ``VertebralFractureLib.correction.edits`` that takes the correction and the report that is shown."""
+"""A function of ``VertebralFractureLib.result.edits`` that takes the correction and the report that is shown."""
 
 
 class EditSession:

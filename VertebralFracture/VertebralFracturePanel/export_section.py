@@ -12,9 +12,9 @@ from typing import Any
 import qt
 import slicer
 
-from VertebralFractureLib.report import SpineReport
-from VertebralFractureLib.scene import SceneNodes
-from VertebralFractureLib.scene.remove_result import RemovedResult, remove_result, restore_result
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.export.scene.remove_result import RemovedResult, remove_result, restore_result
+from VertebralFractureLib.result import SpineReport
 from VertebralFracturePanel.event_loop_steps import EventLoopSteps
 from VertebralFracturePanel.result_export import ExportFailed, ResultExport, Steps
 from VertebralFracturePanel.view_pictures import View, openViews, writePicture

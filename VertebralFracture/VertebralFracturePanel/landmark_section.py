@@ -12,12 +12,11 @@ import qt
 import slicer
 from slicer.util import VTKObservationMixin
 
-from VertebralFractureLib.correction import edits
-from VertebralFractureLib.correction.correction import LANDMARK_COUNT
-from VertebralFractureLib.report import ReportedVertebra, SpineReport
-from VertebralFractureLib.scene import SceneNodes
-from VertebralFractureLib.scene.edit_nodes import add_edit_points, remove_edit_node
-from VertebralFractureLib.scene.markups_nodes import LANDMARK_NAMES, control_points, describe, move_points
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.export.scene.edit_nodes import add_edit_points, remove_edit_node
+from VertebralFractureLib.export.scene.markups_nodes import LANDMARK_NAMES, control_points, describe, move_points
+from VertebralFractureLib.result import ReportedVertebra, SpineReport, edits
+from VertebralFractureLib.result.correction import LANDMARK_COUNT
 from VertebralFracturePanel.edit_session import EditSession
 from VertebralFracturePanel.point_placing import PointPlacing
 from VertebralFracturePanel.signal import Signal

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from VertebralFractureLib.cord.centerline import Centerline
+from VertebralFractureLib.canal.centerline import Centerline
+from VertebralFractureLib.cpr import IncrementalReformatter, IncrementalUpdate, ReformatGrid
 from VertebralFractureLib.errors import VertebralFractureError
-from VertebralFractureLib.report.spine_report import Point
-from VertebralFractureLib.scene import SceneNodes
-from VertebralFractureLib.scene.straight_picture import (
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.export.scene.straight_picture import (
     StraightPicture,
     grid_of,
     mark_picture,
@@ -23,7 +23,7 @@ from VertebralFractureLib.scene.straight_picture import (
     show_picture,
     show_rows,
 )
-from VertebralFractureLib.spine import LiveStraightener, LiveUpdate, SpineGrid
+from VertebralFractureLib.result.report import Point
 from VertebralFractureLib.volume import CTVolume
 from VertebralFracturePanel.background import finished
 from VertebralFracturePanel.event_loop_steps import EventLoopSteps
@@ -52,7 +52,7 @@ class LiveStraightening:
         self.settled = Signal()
         self._nodes: SceneNodes | None = None
         self._ct: CTVolume | None = None
-        self._live: LiveStraightener | None = None
+        self._live: IncrementalReformatter | None = None
         self._settledOn: tuple[Point, ...] = ()
         self._wish: _Wish | None = None
         self._background: ThreadPoolExecutor | None = None
@@ -88,7 +88,7 @@ class LiveStraightening:
         """A point is being dragged; rows away from it stay where they are."""
         self._want(_Wish(_MOVE, tuple(points)))
 
-    def settle(self, points: Sequence[Point], along: str) -> None:
+    def commit(self, points: Sequence[Point], along: str) -> None:
         """The drag is over: the volume and its transform become those of the whole curve, whose name is ``along``."""
         self._want(_Wish(_SETTLE, tuple(points), along))
 
@@ -136,7 +136,7 @@ class LiveStraightening:
             if isLatest and straightened.GetScene() is not None:
                 self._show(wish, *done)
 
-    def _show(self, wish: _Wish, update: LiveUpdate, picture: StraightPicture | None) -> None:
+    def _show(self, wish: _Wish, update: IncrementalUpdate, picture: StraightPicture | None) -> None:
         if wish.kind == _MOVE:
             self._showMoved(update, picture)
             self.followed.emit()
@@ -144,7 +144,7 @@ class LiveStraightening:
             show_picture(self._nodes, picture, wish.along)
             self.settled.emit()
 
-    def _showMoved(self, update: LiveUpdate, picture: StraightPicture | None) -> None:
+    def _showMoved(self, update: IncrementalUpdate, picture: StraightPicture | None) -> None:
         if picture is None:
             show_rows(self._nodes.straightened, update.changed_rows, update.spine.hu[update.changed_rows])
             mark_picture(self._nodes, _BETWEEN)
@@ -152,17 +152,17 @@ class LiveStraightening:
             show_picture(self._nodes, picture, _BETWEEN)
 
 
-def _started(ct: CTVolume, points: tuple[Point, ...], grid: SpineGrid) -> LiveStraightener:
-    return LiveStraightener(ct, _line(points), grid=grid)
+def _started(ct: CTVolume, points: tuple[Point, ...], grid: ReformatGrid) -> IncrementalReformatter:
+    return IncrementalReformatter(ct, _line(points), grid=grid)
 
 
-def _followed(live: LiveStraightener, wish: _Wish) -> tuple[LiveUpdate, StraightPicture | None]:
+def _followed(live: IncrementalReformatter, wish: _Wish) -> tuple[IncrementalUpdate, StraightPicture | None]:
     """In the thread. After a movement the whole picture only where rows were added or taken away."""
     line = _line(wish.points)
     if wish.kind == _MOVE:
         update = live.move(line, _DRAG_TOLERANCE_VOXELS)
         return update, None if update.same_shape else picture_of(update.spine)
-    update = live.settle(line)
+    update = live.commit(line)
     return update, picture_of(update.spine) if wish.kind == _SETTLE else None
 
 

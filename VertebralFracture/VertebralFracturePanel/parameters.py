@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, DEVICES, FASTEST_MEMBER, DetectionOptions
-from VertebralFractureLib.report import OWN_RULE
+from VertebralFractureLib.result import OWN_RULE
 from VertebralFractureLib.vertebrae import GRADING_RULES
 
 ADD, REPLACE = "add", "replace"

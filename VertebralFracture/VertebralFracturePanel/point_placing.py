@@ -11,10 +11,10 @@ import qt
 import slicer
 from slicer.util import VTKObservationMixin
 
-from VertebralFractureLib.scene import SceneNodes
-from VertebralFractureLib.scene.edit_nodes import add_edit_points, remove_edit_node
-from VertebralFractureLib.scene.markups_nodes import defined_points
-from VertebralFractureLib.scene.straight_space import patient_place, shows_straight
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.export.scene.edit_nodes import add_edit_points, remove_edit_node
+from VertebralFractureLib.export.scene.markups_nodes import defined_points
+from VertebralFractureLib.export.scene.straight_space import patient_place, shows_straight
 from VertebralFracturePanel.signal import Signal
 
 

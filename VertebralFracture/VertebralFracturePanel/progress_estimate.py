@@ -14,8 +14,8 @@ TITLES = {**STAGE_TITLES, HANDOVER: "handing over the volume", "scene": "showing
 STAGE_WEIGHTS: Mapping[str, float] = {
     HANDOVER: 0.05,
     "read": 0.15,
-    "cord": 0.45,
-    "spine": 0.12,
+    "canal": 0.45,
+    "cpr": 0.12,
     "fracture": 0.16,
     "vertebrae": 0.05,
     "scene": 0.02,

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from VertebralFractureLib.correction import Correction, edits
-from VertebralFractureLib.correction.places import vertebra_at
-from VertebralFractureLib.report import ReportedVertebra
-from VertebralFractureLib.report.spine_report import FROM_READER, Point
-from VertebralFractureLib.scene import SceneNodes
-from VertebralFractureLib.scene.scene_nodes import nodes_of
-from VertebralFractureLib.scene.shown_reading import read_shown_report
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.export.scene.scene_nodes import nodes_of
+from VertebralFractureLib.export.scene.shown_reading import read_shown_report
+from VertebralFractureLib.result import Correction, ReportedVertebra, edits
+from VertebralFractureLib.result.report import FROM_READER, Point
+from VertebralFractureLib.result.vertebra_lookup import vertebra_at
 from VertebralFracturePanel.correction_worker import CorrectionWorker
 from VertebralFracturePanel.edit_session import EditSession
 from VertebralFracturePanel.signal import Signal
@@ -38,7 +37,7 @@ class ReaderVertebrae:
             self._worker.ask(
                 nodes,
                 "measure",
-                lambda answer: self._onMeasured(nodes.table, [one.centre_ras for one in new], after, answer),
+                lambda answer: self._onMeasured(nodes.table, [one.center_ras for one in new], after, answer),
                 centerline_ras=shown.centerline.points_ras,
                 extents_mm=[one.extent_mm for one in new],
             )

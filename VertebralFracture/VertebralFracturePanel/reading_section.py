@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from VertebralFractureLib.report import OWN_RULE, SpineReport
-from VertebralFractureLib.scene.shown_reading import Reading
+from VertebralFractureLib.export.scene.shown_reading import Reading
+from VertebralFractureLib.result import OWN_RULE, SpineReport
 from VertebralFractureLib.vertebrae import GRADING_RULES
 from VertebralFracturePanel.signal import Signal
 

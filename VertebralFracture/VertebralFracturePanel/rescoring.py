@@ -12,14 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from VertebralFractureLib.correction import CorrectedReport
-from VertebralFractureLib.report import EVALUABLE, SpineReport
-from VertebralFractureLib.report.spine_report import Point
-from VertebralFractureLib.scene import SceneNodes
-from VertebralFractureLib.scene.corrected_scene import read_correction
-from VertebralFractureLib.scene.scene_nodes import nodes_of
-from VertebralFractureLib.scene.scored_result import show_scored
-from VertebralFractureLib.scene.straight_picture import (
+from VertebralFractureLib.cpr import StraightenedVolume
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.export.scene.corrected_scene import read_correction
+from VertebralFractureLib.export.scene.scene_nodes import nodes_of
+from VertebralFractureLib.export.scene.scored_result import show_scored
+from VertebralFractureLib.export.scene.straight_picture import (
     DETECTED,
     StraightPicture,
     along_curve,
@@ -27,7 +25,8 @@ from VertebralFractureLib.scene.straight_picture import (
     picture_of,
     read_picture,
 )
-from VertebralFractureLib.spine import SpineVolume
+from VertebralFractureLib.result import EVALUABLE, CorrectedReport, SpineReport
+from VertebralFractureLib.result.report import Point
 from VertebralFracturePanel.background import finished
 from VertebralFracturePanel.correction_worker import CURVE_COMMANDS, CorrectionWorker
 from VertebralFracturePanel.detection_run import RunFailed, readResult
@@ -46,7 +45,7 @@ class Scored:
 
     report: SpineReport | None
     picture: StraightPicture | None
-    spine: SpineVolume | None = None
+    spine: StraightenedVolume | None = None
     """Only where the result has no straightened volume of its own to fill."""
 
     @property
@@ -116,12 +115,12 @@ class Rescoring:
         )
         self._asked = wanted if isAsked else None
 
-    def settle(self, nodes: SceneNodes) -> None:
+    def commit(self, nodes: SceneNodes) -> None:
         """No scores will come: let at least the straightened volume be that of the curve, where it is being edited."""
         corrected = _corrected(nodes)
         if corrected is not None and not _isUpToDate(nodes, corrected):
             line = corrected.correction.centerline_ras
-            self._live.settle(line or corrected.detected.centerline.points_ras, along_curve(line))
+            self._live.commit(line or corrected.detected.centerline.points_ras, along_curve(line))
 
     def stop(self) -> None:
         """Nothing that was asked about a curve is wanted any more."""

@@ -16,16 +16,22 @@ from typing import Any
 
 import slicer
 
-from VertebralFractureLib.correction import CorrectedReport, agreement, corrected_to_json
-from VertebralFractureLib.correction.privacy import without_names
+from VertebralFractureLib.atomic_write import atomic_write, partial_of
 from VertebralFractureLib.errors import VertebralFractureError
-from VertebralFractureLib.report import SpineReport, report_to_csv, report_to_json
-from VertebralFractureLib.report.privacy import without_identifiers
-from VertebralFractureLib.scene import SceneNodes
-from VertebralFractureLib.scene.corrected_scene import read_correction
-from VertebralFractureLib.scene.export_scene import CT_FILE, STRAIGHTENED_FILE, bundle_steps
-from VertebralFractureLib.scene.shown_reading import read_shown_report
-from VertebralFractureLib.whole_file import partial_of, whole_file
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.export.scene.corrected_scene import read_correction
+from VertebralFractureLib.export.scene.export_scene import CT_FILE, STRAIGHTENED_FILE, bundle_steps
+from VertebralFractureLib.export.scene.shown_reading import read_shown_report
+from VertebralFractureLib.export.table import report_to_csv
+from VertebralFractureLib.result import (
+    CorrectedReport,
+    SpineReport,
+    agreement,
+    corrected_to_json,
+    report_to_json,
+)
+from VertebralFractureLib.result.corrected_deidentification import deidentify_corrected
+from VertebralFractureLib.result.deidentification import deidentify_report
 from VertebralFracturePanel import detection_run
 from VertebralFracturePanel.detection_run import WATCH_MS, removeFolder
 from VertebralFracturePanel.signal import Signal
@@ -129,15 +135,15 @@ class ResultExport:
 
     def _corrected(self) -> CorrectedReport:
         corrected = read_correction(slicer.mrmlScene, self._nodes)
-        return corrected if self._identifiers else without_names(corrected)
+        return corrected if self._identifiers else deidentify_corrected(corrected)
 
     def _shown(self) -> SpineReport:
         shown = read_shown_report(slicer.mrmlScene, self._nodes)
-        return shown if self._identifiers else without_identifiers(shown)
+        return shown if self._identifiers else deidentify_report(shown)
 
     def _writeText(self) -> None:
         text = report_to_csv(self._shown()) if self._kind == TABLE else corrected_to_json(self._corrected())
-        with whole_file(self.path) as partial:
+        with atomic_write(self.path) as partial:
             partial.write_text(text, encoding="utf-8")
 
     def _writeThroughWorker(self) -> Steps:

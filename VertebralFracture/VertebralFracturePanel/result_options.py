@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.export.scene.scene_nodes import ATTRIBUTE_PREFIX
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.options import COARSEST_MM, FINEST_MM, DetectionOptions
-from VertebralFractureLib.scene import SceneNodes
-from VertebralFractureLib.scene.scene_nodes import ATTRIBUTE_PREFIX
 from VertebralFractureLib.weights import weights_names
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import qt
 
-from VertebralFractureLib.report import ReportedVertebra, SpineReport, is_suspected
-from VertebralFractureLib.report.palette import Color, group_of, probability_color
-from VertebralFractureLib.report.spine_report import CONFIRMED, REJECTED, UNJUDGED, ModelAnswer
+from VertebralFractureLib.export.palette import Color, group_of, probability_color
+from VertebralFractureLib.result import ReportedVertebra, SpineReport, is_suspected
+from VertebralFractureLib.result.report import CONFIRMED, REJECTED, UNJUDGED, ModelAnswer
 from VertebralFractureLib.vertebrae.vertebra import STATUS_EXCLUDED, STATUS_NOT_EVALUABLE, STATUS_SCORED
 
 COLUMNS = ("Level", "Probability", "Grade", "Heights", "Finding", "Reader")

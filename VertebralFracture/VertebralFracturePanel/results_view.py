@@ -9,12 +9,12 @@ from typing import Any
 
 import slicer
 
-from VertebralFractureLib.correction.places import vertebra_at
-from VertebralFractureLib.report import EVALUABLE, SpineReport
-from VertebralFractureLib.report.spine_report import Point
-from VertebralFractureLib.scene import SceneNodes
-from VertebralFractureLib.scene.corrected_scene import read_correction
-from VertebralFractureLib.scene.shown_reading import Reading, read_shown_report, reading_of, show_reading
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.export.scene.corrected_scene import read_correction
+from VertebralFractureLib.export.scene.shown_reading import Reading, read_shown_report, reading_of, show_reading
+from VertebralFractureLib.result import EVALUABLE, SpineReport
+from VertebralFractureLib.result.report import Point
+from VertebralFractureLib.result.vertebra_lookup import vertebra_at
 from VertebralFracturePanel.added_vertebra import AddedVertebra
 from VertebralFracturePanel.advanced_section import AdvancedSection
 from VertebralFracturePanel.centerline_section import CenterlineSection
@@ -179,7 +179,7 @@ class ResultsView:
             return
         parameters = self._logic.parameters
         index, vertebrae = parameters.chosenVertebra, () if self.report is None else self.report.vertebrae
-        former = vertebrae[index].centre_ras if index is not None and index < len(vertebrae) else None
+        former = vertebrae[index].center_ras if index is not None and index < len(vertebrae) else None
         now = read_shown_report(slicer.mrmlScene, self.nodes).vertebrae
         parameters.chosenVertebra = None if former is None else vertebra_at(now, former)
         self.show(self._logic.results(self.nodes.input_volume))

@@ -14,7 +14,7 @@ import qt
 import slicer
 
 import VertebralFractureLib
-from VertebralFractureLib.reference import fracture_summary, read_annotation
+from VertebralFractureLib.research.datasets import fracture_summary, read_annotation
 from VertebralFracturePanel.signal import Signal
 from VertebralFracturePanel.worker_process import WorkerProcess
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import slicer
 
-from VertebralFractureLib.scene import SceneNodes
+from VertebralFractureLib.export.scene import SceneNodes
 
 LAYOUT_ID = 15341
 """Beyond the numbers that Slicer's own layouts use."""

@@ -8,9 +8,9 @@ import qt
 import slicer
 from slicer.util import VTKObservationMixin
 
-from VertebralFractureLib.report import SpineReport, is_suspected
-from VertebralFractureLib.scene import SceneNodes
-from VertebralFractureLib.scene.jump import highlight_vertebra, jump_to_vertebra, vertebra_at
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.export.scene.jump import highlight_vertebra, jump_to_vertebra, vertebra_at
+from VertebralFractureLib.result import SpineReport, is_suspected
 from VertebralFracturePanel.results_table import rowOf
 from VertebralFracturePanel.signal import Signal
 
@@ -77,8 +77,8 @@ class VertebraWalk(VTKObservationMixin):
         else:
             table.selectRow(rowOf(self._report, self._index))
         if self._nodes is not None:
-            centre = None if self._index is None else self._report.vertebrae[self._index].centre_ras
-            highlight_vertebra(self._nodes, centre)
+            center = None if self._index is None else self._report.vertebrae[self._index].center_ras
+            highlight_vertebra(self._nodes, center)
 
     def _onCellClicked(self, row: int, _column: int) -> None:
         if self._report is not None:

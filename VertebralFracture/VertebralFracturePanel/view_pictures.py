@@ -13,7 +13,7 @@ from typing import Any
 import slicer
 import vtk
 
-from VertebralFractureLib.whole_file import whole_file
+from VertebralFractureLib.atomic_write import atomic_write
 
 View = tuple[str, Any]
 """Name and ``vtkRenderWindow``."""
@@ -47,7 +47,7 @@ def writePicture(window: Any, path: Path, *, identifiers: bool) -> None:
         picture.SetInputBufferTypeToRGB()
         picture.ReadFrontBufferOff()
         picture.Update()
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         # VTK says nothing when it cannot write, so Python opens the file.
         writer = vtk.vtkPNGWriter()
         writer.WriteToMemoryOn()

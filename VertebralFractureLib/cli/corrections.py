@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from VertebralFractureLib.correction import CorrectedReport, Correction, correction_from_json, edits
 from VertebralFractureLib.errors import UnusableCorrection
 from VertebralFractureLib.pipeline import Detection, DetectionOptions, detect, reader_centerline
 from VertebralFractureLib.progress import CancelToken, ProgressListener
-from VertebralFractureLib.report import EVALUABLE
-from VertebralFractureLib.report.spine_report import Point, SpineReport
+from VertebralFractureLib.result import EVALUABLE, CorrectedReport, Correction, correction_from_json, edits
+from VertebralFractureLib.result.report import Point, SpineReport
 
 _SHIFTS = {"+1": 1, "-1": -1}
 

@@ -25,13 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from VertebralFractureLib.evaluation.case_sets import annotated_cases, hard_phantom_cases, phantom_cases
-    from VertebralFractureLib.evaluation.html_report import html_report
-    from VertebralFractureLib.evaluation.judged import judged_scans
-    from VertebralFractureLib.evaluation.performance import performance
-    from VertebralFractureLib.evaluation.run_cases import CaseResult, run_cases, with_image_measures
-    from VertebralFractureLib.evaluation.summary import case_record, case_table, set_report
-    from VertebralFractureLib.report.build_report import DECISION_THRESHOLD
+    from VertebralFractureLib.research.evaluation.case_sets import annotated_cases, hard_phantom_cases, phantom_cases
+    from VertebralFractureLib.research.evaluation.html_report import html_report
+    from VertebralFractureLib.research.evaluation.judged import judged_scans
+    from VertebralFractureLib.research.evaluation.performance import performance
+    from VertebralFractureLib.research.evaluation.run_cases import CaseResult, run_cases, with_image_measures
+    from VertebralFractureLib.research.evaluation.summary import case_record, case_table, set_report
+    from VertebralFractureLib.result.build_report import DECISION_THRESHOLD
 
     sets = {}
     if arguments.data is not None:

@@ -19,10 +19,10 @@ _COMMANDS = {
     "phantom": "make a digital spine phantom with known fractures",
     "demo": "phantom, then detect: the README's first command",
     "prepare": "turn a VerSe tree, or CTs with a table of grades, into annotated scans",
-    "train": "train a model: cord, vertebrae, levels, fracture, or the fracture ensemble",
+    "train": "train a model: canal, vertebrae, levels, fracture, or the fracture ensemble",
     "evaluate": "measure the program on scans with known truth",
 }
-_TRAINABLE = ("cord", "vertebrae", "levels", "fracture", "ensemble")
+_TRAINABLE = ("canal", "vertebrae", "levels", "fracture", "ensemble")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -71,7 +71,7 @@ def _add_arguments(name: str, parser: argparse.ArgumentParser, arguments: Sequen
         for model in _TRAINABLE:
             model_parser = models.add_parser(model)
             if model in arguments:
-                module = importlib.import_module(f"VertebralFractureLib.training.train_{model}")
+                module = importlib.import_module(f"VertebralFractureLib.research.training.train_{model}")
                 module.add_arguments(model_parser)
                 model_parser.set_defaults(run=module.run)
         return

@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from VertebralFractureLib.phantom import demo_options, make_phantom, random_options
-    from VertebralFractureLib.reference import fracture_summary, reference_to_json
+    from VertebralFractureLib.research.datasets import fracture_summary, reference_to_json
+    from VertebralFractureLib.research.phantom import demo_options, make_phantom, random_options
     from VertebralFractureLib.volume import write_volume
 
     options = random_options(arguments.seed, fractures=arguments.fractures, field_of_view=arguments.field_of_view)

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from VertebralFractureLib.training.prepare_scans import prepare_all, source_scans
+    from VertebralFractureLib.research.datasets.import_dataset import prepare_all, source_scans
 
     scans = source_scans(arguments.source)
     done = prepare_all(scans, arguments.grades, arguments.out)

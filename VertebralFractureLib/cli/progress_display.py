@@ -11,8 +11,8 @@ from VertebralFractureLib.progress import STAGES, ProgressListener
 
 STAGE_TITLES = {
     "read": "reading the volume",
-    "cord": "finding the spinal canal",
-    "spine": "straightening the spine",
+    "canal": "finding the spinal canal",
+    "cpr": "straightening the spine",
     "fracture": "scoring patches along the spine",
     "vertebrae": "finding and measuring vertebrae",
     "scene": "writing scene, report and pictures",

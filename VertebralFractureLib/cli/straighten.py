@@ -1,6 +1,6 @@
 """``vertebral-fracture straighten INPUT --out FILE``: the CT along its spine, as a volume or a scene.
 
-No network looks at the result, so every choice of ``SpineGrid`` is free here; without ``--centerline`` the canal is
+No network looks at the result, so every choice of ``ReformatGrid`` is free here; without ``--centerline`` the canal is
 detected first. A scene also holds the transform that leads back to the patient.
 """
 
@@ -14,12 +14,12 @@ from typing import Any
 
 from VertebralFractureLib.cli.exit_codes import DONE
 from VertebralFractureLib.cli.progress_display import progress_listener
+from VertebralFractureLib.cpr import STRAIGHTENED, VIRTUAL_SAGITTAL, ReformatGrid, StraightenedVolume, straighten
+from VertebralFractureLib.cpr.grid import INTERPOLATIONS
 from VertebralFractureLib.errors import OutputRefused
 from VertebralFractureLib.progress import CancelToken, StageProgress
-from VertebralFractureLib.spine import STRAIGHTENED, VIRTUAL_SAGITTAL, SpineGrid, SpineVolume, straighten
-from VertebralFractureLib.spine.spine_grid import INTERPOLATIONS
 
-_DEFAULT = SpineGrid()
+_DEFAULT = ReformatGrid()
 _VOLUME_ENDINGS = (".nrrd", ".nii", ".nii.gz", ".mha", ".mhd")
 _SCENE_ENDING = ".mrb"
 
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
-    """The choices of ``SpineGrid``; ``grid_of`` reads them back."""
+    """The choices of ``ReformatGrid``; ``grid_of`` reads them back."""
     parser.add_argument(
         "--spacing", type=float, nargs="+", default=None, metavar="MM", help="one value, or three along R, A and S"
     )
@@ -61,14 +61,14 @@ def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--interpolation", choices=INTERPOLATIONS, default=_DEFAULT.interpolation)
 
 
-def grid_of(arguments: argparse.Namespace) -> SpineGrid:
+def grid_of(arguments: argparse.Namespace) -> ReformatGrid:
     """The grid that the arguments ask for.
 
     Raises:
         OutputRefused: when no such grid can be laid.
     """
     try:
-        return SpineGrid(
+        return ReformatGrid(
             spacing_mm=_spacing(arguments.spacing),
             right_mm=_range(arguments.right, _DEFAULT.right_mm),
             anterior_mm=_range(arguments.anterior, _DEFAULT.anterior_mm),
@@ -82,9 +82,9 @@ def grid_of(arguments: argparse.Namespace) -> SpineGrid:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from VertebralFractureLib.canal import detect_centerline
     from VertebralFractureLib.cli.corrections import read_curve
     from VertebralFractureLib.cli.detect import cancel_on_interrupt
-    from VertebralFractureLib.cord import detect_centerline
     from VertebralFractureLib.pipeline import reader_centerline
     from VertebralFractureLib.volume import read_volume
 
@@ -98,11 +98,11 @@ def run(arguments: argparse.Namespace) -> int:
         ct = read_volume(arguments.input, series=arguments.series)
         reading(1.0)
         if curve is None:
-            progress = StageProgress("cord", listener, token)
+            progress = StageProgress("canal", listener, token)
             centerline = detect_centerline(ct, weights_folder=arguments.weights, progress=progress)
         else:
             centerline = reader_centerline(curve)
-        progress = StageProgress("spine", listener, token)
+        progress = StageProgress("cpr", listener, token)
         spine = straighten(ct, centerline, arguments.kind, grid, progress, threads=arguments.threads)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     if arguments.out.name.endswith(_SCENE_ENDING):
@@ -115,16 +115,16 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _write_volume(spine: SpineVolume, path: Path) -> None:
+def _write_volume(spine: StraightenedVolume, path: Path) -> None:
     from VertebralFractureLib.volume import CTVolume, write_volume
 
     voxels = spine.hu.round().clip(-32768, 32767).astype("int16")
     write_volume(CTVolume(voxels, spine.ijk_to_straight, "straightened"), path)
 
 
-def _write_scene(spine: SpineVolume, points_ras: Any, path: Path) -> None:
-    from VertebralFractureLib.scene import new_scene, save_mrb
-    from VertebralFractureLib.scene.spine_nodes import add_curve_node, add_spine_nodes
+def _write_scene(spine: StraightenedVolume, points_ras: Any, path: Path) -> None:
+    from VertebralFractureLib.export.scene import new_scene, save_mrb
+    from VertebralFractureLib.export.scene.spine_nodes import add_curve_node, add_spine_nodes
 
     scene = new_scene()
     add_spine_nodes(scene, spine, "Spine")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
-from VertebralFractureLib.report import ReportedVertebra, SpineReport, is_suspected
+from VertebralFractureLib.result import ReportedVertebra, SpineReport, is_suspected
 
 _HEADER = ("level", "probability", "+/-", "grade", "shape", "Ha/Hm/Hp mm", "loss", "status")
 

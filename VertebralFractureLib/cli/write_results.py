@@ -6,16 +6,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from VertebralFractureLib.correction import CorrectedReport, agreement, corrected_to_json
-from VertebralFractureLib.correction.privacy import without_names
+from VertebralFractureLib.export.page import write_html_report
+from VertebralFractureLib.export.picture import write_overview
+from VertebralFractureLib.export.scene import new_scene, save_mrb, write_scene
+from VertebralFractureLib.export.scene.corrected_scene import write_correction
+from VertebralFractureLib.export.table import report_to_csv
 from VertebralFractureLib.pipeline import Detection
 from VertebralFractureLib.progress import StageProgress
-from VertebralFractureLib.report import SpineReport, report_to_csv
-from VertebralFractureLib.report.html_report import write_html_report
-from VertebralFractureLib.report.overview import write_overview
-from VertebralFractureLib.report.privacy import nameless
-from VertebralFractureLib.scene import new_scene, save_mrb, write_scene
-from VertebralFractureLib.scene.corrected_scene import write_correction
+from VertebralFractureLib.result import CorrectedReport, SpineReport, agreement, corrected_to_json
+from VertebralFractureLib.result.corrected_deidentification import deidentify_corrected
+from VertebralFractureLib.result.deidentification import deidentify_volume
 
 
 def write_results(
@@ -43,7 +43,7 @@ def write_results(
     corrected = corrected or CorrectedReport(detection.report)
     ct = detection.ct
     if not identifiers:
-        corrected, ct = without_names(corrected), nameless(ct)
+        corrected, ct = deidentify_corrected(corrected), deidentify_volume(ct)
     write_overview(corrected.shown, ct, detection.spine, folder / "overview.png")
     counted = agreement(corrected.shown)
     notes = () if corrected.correction.is_empty else (counted.sentence,)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
 from VertebralFractureLib.fracture.members import PREFIX, chosen_members
 from VertebralFractureLib.options import ALL_MEMBERS
 from VertebralFractureLib.progress import StageProgress
-from VertebralFractureLib.spine import SpineVolume
 from VertebralFractureLib.weights import load_weights
 
 __all__ = ["FractureSequence", "fracture_weights_sha256", "score_sequence", "score_series"]
 
 
 def score_sequence(
-    spine: SpineVolume,
+    spine: StraightenedVolume,
     *,
     weights_folder: Path | None = None,
     members: Sequence[str] = ALL_MEMBERS,

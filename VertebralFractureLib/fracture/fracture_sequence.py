@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-FloatArray = NDArray[np.float64]
+from VertebralFractureLib.types import FloatArray
 
 
 @dataclass(frozen=True)
@@ -16,7 +13,7 @@ class FractureSequence:
     """What the ensemble says.
 
     Attributes:
-        positions_mm: ``(n,)`` arc length of the patch centres, ascending.
+        positions_mm: ``(n,)`` arc length of the patch centers, ascending.
         probability: ``(n,)`` ensemble probability of a fracture at each position.
         uncertainty: ``(n,)`` standard deviation of the members' probabilities.
         inside_fraction: ``(n,)`` share of each patch that lies inside the field of view.

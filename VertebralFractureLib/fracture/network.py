@@ -28,7 +28,7 @@ class NetworkOptions:
         patch_shape: samples (s, a, r) of one patch.
         channels: of the encoder's stages, each of which halves the patch.
         features: length of a patch's representation.
-        uses_sequence: False for the patch-wise variant, which sees no neighbours.
+        uses_sequence: False for the patch-wise variant, which sees no neighbors.
         halves_right: a 3D stage halves the patch from right to left too; False for a few thick slabs.
         uses_position: False for the variant that is not told where its patches lie.
     """
@@ -93,7 +93,7 @@ class PatchEncoder(nn.Module):
 
 
 class SequenceBlock(nn.Module):
-    """One dilated residual layer of ``F_seq``; normalised position by position, so that length does not matter."""
+    """One dilated residual layer of ``F_seq``; normalized position by position, so that length does not matter."""
 
     def __init__(self, features: int, dilation: int) -> None:
         super().__init__()

@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.spine import SpineFrame, SpineVolume
+from VertebralFractureLib.cpr import ReformatFrame, StraightenedVolume
 from VertebralFractureLib.torch_arrays import to_tensor
+from VertebralFractureLib.types import FloatArray
 
 if TYPE_CHECKING:
     import torch
 
-FloatArray = NDArray[np.float64]
 
 STRAIGHTENED = "straightened"
 SAGITTAL = "sagittal"
 STRIDE_MM = 6.0
-"""Distance of neighbouring patches: at least one centre falls into every body that is 6 mm high or more."""
+"""Distance of neighboring patches: at least one center falls into every body that is 6 mm high or more."""
 _LOW_HU, _HIGH_HU = -150.0, 850.0
-_CENTRE_HU, _SCALE_HU = 150.0, 250.0
+_CENTER_HU, _SCALE_HU = 150.0, 250.0
 _OUTSIDE_VALUE = 0.0
 _LATTICE = (7, 4, 3)
 CODE_PERIODS_MM = (192.0, 384.0, 768.0)
-"""Not shorter: a code that tells single millimetres apart lets a small training set be learned by heart."""
+"""Not shorter: a code that tells single millimeters apart lets a small training set be learned by heart."""
 _BEND_BASE_MM = 14.0
 CODE_LENGTH = 4 * len(CODE_PERIODS_MM) + 2
 
@@ -42,7 +42,7 @@ class PatchGrid:
         representation: ``STRAIGHTENED`` or ``SAGITTAL``.
         shape: number of samples.
         spacing_mm: distance of the samples.
-        first_anterior_mm: anterior coordinate of the first sample; s and r are centred on the patch.
+        first_anterior_mm: anterior coordinate of the first sample; s and r are centerd on the patch.
         smoothing: odd number of voxels that are averaged along each axis of the spine volume before sampling.
     """
 
@@ -54,7 +54,7 @@ class PatchGrid:
 
     @property
     def axes_mm(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Coordinates (s relative to the centre, a, r) of the samples."""
+        """Coordinates (s relative to the center, a, r) of the samples."""
         (count_s, count_a, count_r), (step_s, step_a, step_r) = self.shape, self.spacing_mm
         along = step_s * (np.arange(count_s, dtype=np.float64) - 0.5 * (count_s - 1))
         right = step_r * (np.arange(count_r, dtype=np.float64) - 0.5 * (count_r - 1))
@@ -83,14 +83,14 @@ class PatchGrid:
         )
 
 
-def patch_positions(frame: SpineFrame) -> FloatArray:
-    """Arc lengths ``(n,)`` of the patch centres: every ``STRIDE_MM``, centred on the frame's range."""
+def patch_positions(frame: ReformatFrame) -> FloatArray:
+    """Arc lengths ``(n,)`` of the patch centers: every ``STRIDE_MM``, centerd on the frame's range."""
     first, last = frame.range_mm
     count = int((last - first) // STRIDE_MM) + 1
     return first + 0.5 * (last - first - STRIDE_MM * (count - 1)) + STRIDE_MM * np.arange(count, dtype=np.float64)
 
 
-def patch_points(frame: SpineFrame, positions_mm: FloatArray, grid: PatchGrid) -> NDArray[np.float32]:
+def patch_points(frame: ReformatFrame, positions_mm: FloatArray, grid: PatchGrid) -> NDArray[np.float32]:
     """Straight coordinates ``(n, S, A, R, 3)``, last axis (r, a, s) in mm, of the samples of every patch.
 
     For ``SAGITTAL`` the rigid grid is mapped exactly on a coarse lattice and linearly between its nodes; the error of
@@ -121,7 +121,7 @@ def patch_points(frame: SpineFrame, positions_mm: FloatArray, grid: PatchGrid) -
     return np.ascontiguousarray(lattice, dtype=np.float32)
 
 
-def _tables(frame: SpineFrame) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _tables(frame: ReformatFrame) -> tuple[FloatArray, FloatArray, FloatArray]:
     return frame.origin_ras, frame.right_ras, frame.anterior_ras
 
 
@@ -130,7 +130,7 @@ def _linear_weights(fine: FloatArray, coarse: FloatArray) -> FloatArray:
     return np.stack([np.interp(fine, coarse, unit) for unit in np.eye(len(coarse))], axis=1)
 
 
-def sample_patches(spine: SpineVolume, points: NDArray[np.float32], grid: PatchGrid) -> torch.Tensor:
+def sample_patches(spine: StraightenedVolume, points: NDArray[np.float32], grid: PatchGrid) -> torch.Tensor:
     """Patches ``(n, 2, S, A, R)`` float32: scaled HU, and the share that lies inside the field of view.
 
     Outside the field of view the first channel is 0, a value that bone and air do not have.
@@ -139,7 +139,7 @@ def sample_patches(spine: SpineVolume, points: NDArray[np.float32], grid: PatchG
 
     hu = to_tensor(np.clip(spine.hu, _LOW_HU, _HIGH_HU, dtype=np.float32))
     inside = to_tensor(spine.inside.astype(np.float32))
-    scaled = (hu - _CENTRE_HU) / _SCALE_HU
+    scaled = (hu - _CENTER_HU) / _SCALE_HU
     volume = torch.stack([scaled * inside, inside])[None]
     for axis, width in enumerate(grid.smoothing):
         volume = _running_mean(volume, axis + 2, width)
@@ -155,7 +155,7 @@ def sample_patches(spine: SpineVolume, points: NDArray[np.float32], grid: PatchG
 
 
 def _running_mean(volume: torch.Tensor, axis: int, width: int) -> torch.Tensor:
-    """Mean of ``width`` (odd) neighbours along an axis, zeros beyond the ends; sums of slices beat 3D pooling here."""
+    """Mean of ``width`` (odd) neighbors along an axis, zeros beyond the ends; sums of slices beat 3D pooling here."""
     count, reach = volume.shape[axis], width // 2
     total = volume.clone() if reach else volume
     for shift in range(1, reach + 1):
@@ -164,7 +164,7 @@ def _running_mean(volume: torch.Tensor, axis: int, width: int) -> torch.Tensor:
     return total.div_(width) if reach else total
 
 
-def position_code(frame: SpineFrame, positions_mm: FloatArray) -> NDArray[np.float32]:
+def position_code(frame: ReformatFrame, positions_mm: FloatArray) -> NDArray[np.float32]:
     """The paper's ``L_i``, ``(n, CODE_LENGTH)``: where each patch lies and how the canal bends there.
 
     Sines and cosines of the distance in mm from the caudal and from the cranial end (periods 192 to 768 mm, the
@@ -180,7 +180,7 @@ def position_code(frame: SpineFrame, positions_mm: FloatArray) -> NDArray[np.flo
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def kyphotic_angle(frame: SpineFrame, positions_mm: FloatArray) -> FloatArray:
+def kyphotic_angle(frame: ReformatFrame, positions_mm: FloatArray) -> FloatArray:
     """Angle in radians ``(n,)`` by which the canal bends forward between 14 mm below and 14 mm above each position."""
     normal, anterior = frame.normal_ras, frame.anterior_ras
     below, here, above = (

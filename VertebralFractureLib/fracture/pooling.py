@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from VertebralFractureLib.types import FloatArray
 
 LEAST_INSIDE = 0.5
 """A position says something about its vertebra when this share of its patch lies in the field of view."""
@@ -26,7 +25,7 @@ def span_weights(
     """Weights ``(n,)``, of sum 1, of the positions between two endplates; None where no position lies there.
 
     Each counts by how near it is to mid height (triangle, one half at the endplates). A maximum or a noisy-or would
-    grow with the number of positions, and a neighbour's fracture would leak in.
+    grow with the number of positions, and a neighbor's fracture would leak in.
     """
     middle, height = 0.5 * (low_mm + high_mm), high_mm - low_mm
     distance = np.abs(positions_mm - middle)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.errors import NotEvaluable
 from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
 from VertebralFractureLib.fracture.members import PREFIX, chosen_members
@@ -28,11 +29,9 @@ from VertebralFractureLib.fracture.patches import (
 from VertebralFractureLib.fracture.pooling import LEAST_INSIDE, ensemble_probability, logit, sigmoid
 from VertebralFractureLib.options import ALL_MEMBERS
 from VertebralFractureLib.progress import StageProgress
-from VertebralFractureLib.spine import SpineVolume
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.weights import Weights, load_weights, restore
-
-FloatArray = NDArray[np.float64]
 
 _LEAST_INSIDE_FOR_SERIES = 0.9
 _LEAST_POSITIONS = 3
@@ -65,7 +64,7 @@ class SpinePatches:
     code: torch.Tensor
 
     @staticmethod
-    def of(spine: SpineVolume, grid: PatchGrid) -> SpinePatches:
+    def of(spine: StraightenedVolume, grid: PatchGrid) -> SpinePatches:
         positions = patch_positions(spine.frame)
         patches = sample_patches(spine, patch_points(spine.frame, positions, grid), grid)
         return SpinePatches(positions, patches, to_tensor(position_code(spine.frame, positions)))
@@ -92,7 +91,7 @@ def raw_scores(network: FractureNetwork, sampled: SpinePatches) -> RawScores:
 
 
 def score_sequence(
-    spine: SpineVolume,
+    spine: StraightenedVolume,
     *,
     weights_folder: Path | None = None,
     members: Sequence[str] = ALL_MEMBERS,

@@ -12,18 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from VertebralFractureLib.canal import Centerline, canal_weights_sha256, detect_centerline
 from VertebralFractureLib.compute_device import is_of_the_card, usable_device
-from VertebralFractureLib.cord import Centerline, cord_weights_sha256, detect_centerline
+from VertebralFractureLib.cpr import ReformatGrid, StraightenedVolume, straighten
 from VertebralFractureLib.errors import DeviceMissing, NotEvaluable
 from VertebralFractureLib.fracture import FractureSequence, fracture_weights_sha256, score_sequence, score_series
 from VertebralFractureLib.fracture.members import chosen_members
 from VertebralFractureLib.options import AUTOMATIC, CPU, CUDA, DetectionOptions
 from VertebralFractureLib.pipeline.memory import peak_memory_mb
 from VertebralFractureLib.progress import STAGES, CancelToken, ProgressListener, StageProgress
-from VertebralFractureLib.report import SpineReport
-from VertebralFractureLib.report.build_report import build_not_evaluable_report, build_report
-from VertebralFractureLib.spine import SpineGrid, SpineVolume, straighten
-from VertebralFractureLib.vertebrae import find_vertebrae, score_vertebrae, vertebrae_weights_sha256
+from VertebralFractureLib.result import SpineReport
+from VertebralFractureLib.result.build_report import build_not_evaluable_report, build_report
+from VertebralFractureLib.vertebrae import localize_vertebrae, score_vertebrae, vertebrae_weights_sha256
 from VertebralFractureLib.volume import CTVolume, read_volume, with_acquisition
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Detection:
     report: SpineReport
     ct: CTVolume
     centerline: Centerline | None = None
-    spine: SpineVolume | None = None
+    spine: StraightenedVolume | None = None
     sequence: FractureSequence | None = None
 
 
@@ -96,7 +96,7 @@ def detect(
     ct: CTVolume,
     *,
     centerline: Centerline | None = None,
-    straightened: Callable[[Centerline, StageProgress], SpineVolume] | None = None,
+    straightened: Callable[[Centerline, StageProgress], StraightenedVolume] | None = None,
     options: DetectionOptions | None = None,
     listener: ProgressListener | None = None,
     token: CancelToken | None = None,
@@ -140,7 +140,7 @@ class _Run:
 
     ct: CTVolume
     centerline: Centerline | None
-    straightened: Callable[[Centerline, StageProgress], SpineVolume] | None
+    straightened: Callable[[Centerline, StageProgress], StraightenedVolume] | None
     options: DetectionOptions
     listener: ProgressListener | None
     token: CancelToken
@@ -151,23 +151,23 @@ class _Run:
         ct, centerline, options, watch = self.ct, self.centerline, self.options, self.watch
         weights = options.weights_folder
         sha256 = {
-            **({} if centerline else {"cord": cord_weights_sha256(weights)}),
+            **({} if centerline else {"cord": canal_weights_sha256(weights)}),
             **fracture_weights_sha256(weights, options.members),
             **vertebrae_weights_sha256(weights),
         }
-        spine: SpineVolume | None = None
+        spine: StraightenedVolume | None = None
         sequence: FractureSequence | None = None
         try:
             if centerline is None:
-                with watch.stage("cord"):
+                with watch.stage("canal"):
                     centerline = detect_centerline(
-                        ct, weights_folder=weights, device=device, progress=self._progress("cord")
+                        ct, weights_folder=weights, device=device, progress=self._progress("canal")
                     )
-            with watch.stage("spine"):
+            with watch.stage("cpr"):
                 if self.straightened is None:
-                    spine = straighten(ct, centerline, progress=self._progress("spine"), threads=options.threads)
+                    spine = straighten(ct, centerline, progress=self._progress("cpr"), threads=options.threads)
                 else:
-                    spine = self.straightened(centerline, self._progress("spine"))
+                    spine = self.straightened(centerline, self._progress("cpr"))
             with watch.stage("fracture"):
                 sequence = score_sequence(
                     spine,
@@ -177,7 +177,7 @@ class _Run:
                     progress=self._progress("fracture"),
                 )
             with watch.stage("vertebrae"):
-                found = find_vertebrae(
+                found = localize_vertebrae(
                     spine,
                     weights_folder=weights,
                     slice_thickness_mm=max(ct.spacing_mm),
@@ -189,7 +189,7 @@ class _Run:
                 spans = [(v.s_inferior_mm, v.s_superior_mm) for v in vertebrae if v.status == "scored"]
                 sequence = score_series(sequence, spans, weights_folder=weights)
                 report = build_report(ct, centerline, spine, sequence, vertebrae, sha256)
-            with watch.stage("spine"):
+            with watch.stage("cpr"):
                 spine = self._as_shown(spine, centerline)
         except NotEvaluable as error:
             report = build_not_evaluable_report(ct, str(error), sha256, centerline)
@@ -201,12 +201,12 @@ class _Run:
         )
         return Detection(report, ct, centerline, spine, sequence)
 
-    def _as_shown(self, spine: SpineVolume, centerline: Centerline) -> SpineVolume:
+    def _as_shown(self, spine: StraightenedVolume, centerline: Centerline) -> StraightenedVolume:
         """The spine volume at the spacing that was asked for."""
         spacing = self.options.spacing_mm
         if spacing is None or spine.spacing_mm == (spacing,) * 3:
             return spine
-        grid = SpineGrid(spacing_mm=(spacing,) * 3)
+        grid = ReformatGrid(spacing_mm=(spacing,) * 3)
         return straighten(self.ct, centerline, grid=grid, threads=self.options.threads)
 
     def _progress(self, stage: str) -> StageProgress:

@@ -11,23 +11,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from VertebralFractureLib.canal import Centerline, canal_evidence, draw_centerline, repair_centerline
 from VertebralFractureLib.compute_device import usable_device
-from VertebralFractureLib.cord import Centerline, canal_evidence, draw_centerline, repair_centerline
+from VertebralFractureLib.cpr import IncrementalReformatter, StraightenedVolume
 from VertebralFractureLib.options import DetectionOptions
 from VertebralFractureLib.pipeline.detection import Detection, detect
 from VertebralFractureLib.progress import CancelToken, ProgressListener, StageProgress
-from VertebralFractureLib.report.privacy import VOXELS_SHA256, voxels_sha256
-from VertebralFractureLib.report.spine_report import Point
-from VertebralFractureLib.spine import LiveStraightener, SpineVolume
+from VertebralFractureLib.result.deidentification import VOXELS_SHA256, voxels_sha256
+from VertebralFractureLib.result.report import Point
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.measuring import MeasuredBody, measure_bodies
 from VertebralFractureLib.volume import CTVolume
 
 if TYPE_CHECKING:
-    from VertebralFractureLib.cord.anchored_path import CanalEvidence
-
-FloatArray = NDArray[np.float64]
+    from VertebralFractureLib.canal.control_point_path import CanalEvidence
 
 
 class Rescorer:
@@ -36,7 +34,7 @@ class Rescorer:
     def __init__(self, ct: CTVolume, options: DetectionOptions | None = None) -> None:
         self.ct = replace(ct, source={**ct.source, VOXELS_SHA256: voxels_sha256(ct)})
         self._options = options or DetectionOptions()
-        self._live: LiveStraightener | None = None
+        self._live: IncrementalReformatter | None = None
         self._evidence: CanalEvidence | None = None
 
     def detect(self, *, listener: ProgressListener | None = None, token: CancelToken | None = None) -> Detection:
@@ -87,20 +85,20 @@ class Rescorer:
         Args:
             points_ras: the centerline that ``extents_mm`` (arc lengths of lower and upper endplates) belong to.
         """
-        spine = self._straightened(reader_centerline(points_ras), StageProgress("spine"))
+        spine = self._straightened(reader_centerline(points_ras), StageProgress("cpr"))
         return measure_bodies(spine, extents_mm, self._options.weights_folder, usable_device(self._options.device))
 
     def prepare(self) -> None:
         """Run the canal network now, so that the first drag does not wait for it."""
         self._canal_evidence()
 
-    def _straightened(self, centerline: Centerline, progress: StageProgress) -> SpineVolume:
+    def _straightened(self, centerline: Centerline, progress: StageProgress) -> StraightenedVolume:
         progress(0.0)
         if self._live is None:
-            self._live = LiveStraightener(self.ct, centerline, threads=self._options.threads)
+            self._live = IncrementalReformatter(self.ct, centerline, threads=self._options.threads)
             spine = self._live.spine
         else:
-            spine = self._live.settle(centerline).spine
+            spine = self._live.commit(centerline).spine
         progress(1.0)
         return replace(spine, hu=spine.hu.copy(), inside=spine.inside.copy())
 

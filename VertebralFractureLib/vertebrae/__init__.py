@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from VertebralFractureLib.vertebrae.assembly import find_vertebrae
+from VertebralFractureLib.vertebrae.assembly import localize_vertebrae
 from VertebralFractureLib.vertebrae.grading import (
     GRADING_RULES,
     Grading,
@@ -23,9 +23,9 @@ __all__ = [
     "Heights",
     "OrientedBox",
     "Vertebra",
-    "find_vertebrae",
     "grade_column",
     "grade_heights",
+    "localize_vertebrae",
     "relabel",
     "relabel_levels",
     "score_vertebrae",

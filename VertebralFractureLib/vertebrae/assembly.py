@@ -10,20 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.progress import StageProgress
-from VertebralFractureLib.spine.spine_volume import SpineVolume
-from VertebralFractureLib.vertebrae.finding import FoundBody, find_bodies_in_their_planes
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.grading import grade_column, is_graded, measure_heights
-from VertebralFractureLib.vertebrae.level_assignment import LevelName
-from VertebralFractureLib.vertebrae.naming import name_bodies
+from VertebralFractureLib.vertebrae.labeling import label_bodies
+from VertebralFractureLib.vertebrae.level_assignment import LevelLabel
+from VertebralFractureLib.vertebrae.localization import LocalizedBody, localize_bodies_in_their_planes
 from VertebralFractureLib.vertebrae.oriented_box import oriented_box
-from VertebralFractureLib.vertebrae.trabecular import REASON_METAL, BodyCore, body_core, with_trabecular_hu
+from VertebralFractureLib.vertebrae.trabecular import (
+    REASON_METAL,
+    TrabecularRegion,
+    measure_trabecular_region,
+    with_trabecular_hu,
+)
 from VertebralFractureLib.vertebrae.uncertainty import height_sd
 from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, Heights, Vertebra
-
-FloatArray = NDArray[np.float64]
 
 REASON_CUT = "cut by the field of view"
 REASON_LEVEL = "level not scored"
@@ -34,8 +37,8 @@ THICKEST_MEASURED_MM = 4.0
 """Beyond this slice thickness a height is a guess: partial volume alone moves an endplate by a tenth of the height."""
 
 
-def find_vertebrae(
-    spine: SpineVolume,
+def localize_vertebrae(
+    spine: StraightenedVolume,
     *,
     weights_folder: Path | None = None,
     slice_thickness_mm: float | None = None,
@@ -58,13 +61,13 @@ def find_vertebrae(
     """
     tell = progress or StageProgress("vertebrae")
     tell(0.0)
-    bodies = find_bodies_in_their_planes(spine, weights_folder, lambda share: tell(0.7 * share), device)
+    bodies = localize_bodies_in_their_planes(spine, weights_folder, lambda share: tell(0.7 * share), device)
     tell(0.7)
     extents = [(body.span.s_inferior_mm, body.span.s_superior_mm) for body in bodies]
-    names = name_bodies(spine, extents, weights_folder, device)
+    names = label_bodies(spine, extents, weights_folder, device)
     tell(0.9)
     kept = [(body, name) for body, name in zip(bodies, names, strict=True) if name.level != "S1"]
-    cores = [body_core(spine, body) for body, _ in kept]
+    cores = [measure_trabecular_region(spine, body) for body, _ in kept]
     found = [
         _vertebra(spine, body, name, core, rank)
         for rank, ((body, name), core) in enumerate(zip(kept, cores, strict=True), start=1)
@@ -82,11 +85,13 @@ def find_vertebrae(
     return found
 
 
-def _vertebra(spine: SpineVolume, body: FoundBody, name: LevelName, core: BodyCore, rank: int) -> Vertebra:
+def _vertebra(
+    spine: StraightenedVolume, body: LocalizedBody, name: LevelLabel, core: TrabecularRegion, rank: int
+) -> Vertebra:
     span, shape = body.span, body.shape
     middle = body.middle_mm if shape is None else 0.5 * (shape.a_posterior + shape.a_anterior)
-    centre = body.plane.straight(np.zeros(()), np.array(middle), np.array(span.middle_mm))
-    r, a, s = spine.frame.straight_to_ras(centre[None])[0]
+    center = body.plane.straight(np.zeros(()), np.array(middle), np.array(span.middle_mm))
+    r, a, s = spine.frame.straight_to_ras(center[None])[0]
     landmarks, points = None, body.landmarks_straight()
     if points is not None and body.complete:
         landmarks = tuple(_point(point) for point in points)
@@ -102,8 +107,8 @@ def _vertebra(spine: SpineVolume, body: FoundBody, name: LevelName, core: BodyCo
     return Vertebra(
         s_inferior_mm=span.s_inferior_mm,
         s_superior_mm=span.s_superior_mm,
-        centre_straight=_point(centre),
-        centre_ras=(float(r), float(a), float(s)),
+        center_straight=_point(center),
+        center_ras=(float(r), float(a), float(s)),
         complete=body.complete,
         detection_confidence=span.confidence,
         landmarks_straight=landmarks,
@@ -120,7 +125,7 @@ def _point(values: FloatArray) -> tuple[float, float, float]:
     return float(values[0]), float(values[1]), float(values[2])
 
 
-def _heights(spine: SpineVolume, body: FoundBody) -> Heights | None:
+def _heights(spine: StraightenedVolume, body: LocalizedBody) -> Heights | None:
     points = body.landmarks_straight()
     if points is None or not body.complete:
         return None

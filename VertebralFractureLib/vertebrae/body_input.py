@@ -11,17 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.spine.spine_volume import SpineVolume
+from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.mid_plane import MidPlane
 
-FloatArray = NDArray[np.float64]
-
-SLAB_CENTRES_MM = (-12.0, -8.0, -4.0, 0.0, 4.0, 8.0, 12.0)
+SLAB_CENTERS_MM = (-12.0, -8.0, -4.0, 0.0, 4.0, 8.0, 12.0)
 SLAB_OFFSETS_MM = (-1.0, 0.0, 1.0)
 ANTERIOR_FROM_MM = -31.0
 COLUMNS = 96
 """a from -31 to 64 mm in steps of 1 mm."""
-CHANNELS = len(SLAB_CENTRES_MM) + 1
+CHANNELS = len(SLAB_CENTERS_MM) + 1
 _ROW_MULTIPLE = 8
 
 
@@ -30,7 +29,7 @@ class SagittalInput:
     """What the body network reads, and where its rows lie.
 
     Attributes:
-        channels: float32 ``(8, rows, 96)``: normalised HU of the seven slabs, then the share inside the field of view.
+        channels: float32 ``(8, rows, 96)``: normalized HU of the seven slabs, then the share inside the field of view.
         s_from_mm: arc length of row 0; rows and columns are 1 mm apart, column 0 is at a = -31 mm.
         rows: number of rows that are not padding.
     """
@@ -40,12 +39,12 @@ class SagittalInput:
     rows: int
 
 
-def normalise_hu(hu: NDArray[np.float32]) -> NDArray[np.float32]:
+def normalize_hu(hu: NDArray[np.float32]) -> NDArray[np.float32]:
     """HU to about -1.2 (fat and air) to 3 (cortex, metal), the same in training and use."""
     return np.asarray(np.clip((hu - 100.0) / 300.0, -1.2, 3.0), dtype=np.float32)
 
 
-def sagittal_input(spine: SpineVolume, plane: MidPlane | None = None) -> SagittalInput:
+def sagittal_input(spine: StraightenedVolume, plane: MidPlane | None = None) -> SagittalInput:
     """The input for a 1 mm straightened volume, around the canal's plane r = 0 or another one.
 
     Raises:
@@ -59,16 +58,16 @@ def sagittal_input(spine: SpineVolume, plane: MidPlane | None = None) -> Sagitta
     rows = spine.hu.shape[0]
     padded = -(-rows // _ROW_MULTIPLE) * _ROW_MULTIPLE
     channels = np.zeros((CHANNELS, padded, COLUMNS), dtype=np.float32)
-    channels[:-1] = normalise_hu(np.float32(-1024.0))
-    for index, centre in enumerate(SLAB_CENTRES_MM):
-        offsets = [centre + offset for offset in SLAB_OFFSETS_MM]
+    channels[:-1] = normalize_hu(np.float32(-1024.0))
+    for index, center in enumerate(SLAB_CENTERS_MM):
+        offsets = [center + offset for offset in SLAB_OFFSETS_MM]
         slab = _slab(spine, first, offsets) if plane is None else _turned_slab(spine, plane, offsets)
-        channels[index, :rows] = normalise_hu(slab)
+        channels[index, :rows] = normalize_hu(slab)
     channels[-1, :rows] = inside_plane(spine, plane or MidPlane.of_canal())
     return SagittalInput(channels, spine.origin_mm[2], rows)
 
 
-def inside_plane(spine: SpineVolume, plane: MidPlane) -> NDArray[np.bool_]:
+def inside_plane(spine: StraightenedVolume, plane: MidPlane) -> NDArray[np.bool_]:
     """Whether each point of the picture ``(rows, 96)`` lies in the field of view (nearest voxel)."""
     j, i = _places(spine, plane, 0.0)
     j, i = np.rint(j).astype(np.intp), np.rint(i).astype(np.intp)
@@ -78,14 +77,14 @@ def inside_plane(spine: SpineVolume, plane: MidPlane) -> NDArray[np.bool_]:
     return np.asarray(within & spine.inside[k, j.clip(0, count[1] - 1), i.clip(0, count[2] - 1)])
 
 
-def _slab(spine: SpineVolume, first: int, offsets_mm: list[float]) -> NDArray[np.float32]:
+def _slab(spine: StraightenedVolume, first: int, offsets_mm: list[float]) -> NDArray[np.float32]:
     """The mean over whole columns of voxels, which needs no interpolation."""
     at = [round(offset - spine.origin_mm[0]) for offset in offsets_mm]
     columns = slice(first, first + COLUMNS)
     return np.asarray(np.mean([spine.hu[:, columns, i].astype(np.float32) for i in at], axis=0))
 
 
-def _places(spine: SpineVolume, plane: MidPlane, beside_mm: float) -> tuple[FloatArray, FloatArray]:
+def _places(spine: StraightenedVolume, plane: MidPlane, beside_mm: float) -> tuple[FloatArray, FloatArray]:
     """Column and depth index (j, i), not rounded, of the picture's points ``(rows, 96)`` beside the plane."""
     s = spine.axis_mm("s")[:, None]
     a = ANTERIOR_FROM_MM + np.arange(COLUMNS, dtype=np.float64)[None]
@@ -93,7 +92,7 @@ def _places(spine: SpineVolume, plane: MidPlane, beside_mm: float) -> tuple[Floa
     return points[..., 1] - spine.origin_mm[1], points[..., 0] - spine.origin_mm[0]
 
 
-def _turned_slab(spine: SpineVolume, plane: MidPlane, offsets_mm: list[float]) -> NDArray[np.float32]:
+def _turned_slab(spine: StraightenedVolume, plane: MidPlane, offsets_mm: list[float]) -> NDArray[np.float32]:
     """The mean over a plane's neighbors, linear in (a, r); the planes are parallel to s, so rows stay rows."""
     count = spine.hu.shape
     k = np.arange(count[0])[:, None]

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS
 from VertebralFractureLib.vertebrae.sequence_search import Span
-
-FloatArray = NDArray[np.float64]
 
 POSTERIOR_INSET_MM, ANTERIOR_INSET_MM = 3.0, 3.5
 """Where heights are read: inside the walls, clear of osteophytes and of the rounded rim."""
@@ -83,9 +82,9 @@ def measure_shape(
     """
     a = column_positions()
     height = span.s_superior_mm - span.s_inferior_mm
-    centre = 0.5 * (span.s_superior_mm + span.s_inferior_mm)
+    center = 0.5 * (span.s_superior_mm + span.s_inferior_mm)
     rows = s_from_mm + np.arange(maps.shape[1], dtype=np.float64)
-    band = np.abs(rows - centre) <= max(0.2 * height, 1.0)
+    band = np.abs(rows - center) <= max(0.2 * height, 1.0)
     walls = _walls(maps[0][band].mean(axis=0), a, middle)
     if walls is None:
         return None
@@ -93,9 +92,9 @@ def measure_shape(
     if a_ant - a_post < _MINIMUM_DEPTH_MM:
         return None
     columns = np.flatnonzero((a >= a_post) & (a <= a_ant))
-    reach = (centre + 1.5, span.s_superior_mm + _SEARCH_MM)
+    reach = (center + 1.5, span.s_superior_mm + _SEARCH_MM)
     upper = _trace(maps[1], rows, columns, (max(reach[0], span.s_superior_mm - _SEARCH_MM), reach[1]), middle - a[0])
-    reach = (span.s_inferior_mm - _SEARCH_MM, centre - 1.5)
+    reach = (span.s_inferior_mm - _SEARCH_MM, center - 1.5)
     lower = _trace(maps[2], rows, columns, (reach[0], min(reach[1], span.s_inferior_mm + _SEARCH_MM)), middle - a[0])
     x, upper, lower = a[columns], upper + edge_outward_mm, lower - edge_outward_mm
     tilt = 0.5 * float(np.polyfit(x, upper, 1)[0] + np.polyfit(x, lower, 1)[0])
@@ -154,7 +153,7 @@ def _trace(
 
 
 def _refine(profile: FloatArray, rows: FloatArray, at: int) -> float:
-    """Centre of mass of the squared edge probability within 3 rows."""
+    """Center of mass of the squared edge probability within 3 rows."""
     part = slice(max(at - _REFINE_ROWS, 0), at + _REFINE_ROWS + 1)
     weight = profile[part] ** 2 + 1e-9
     return float((weight * rows[part]).sum() / weight.sum())

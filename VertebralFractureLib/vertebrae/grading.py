@@ -1,7 +1,7 @@
 """From six landmarks to heights, and from heights to a Genant grade against what is normal for the level.
 
 Raw ratios call a healthy T7 a wedge, so every ratio is divided by its level's norm first; and because a crushed body
-has normal ratios, its posterior height is also held against the one that its neighbours predict. The two simple rules
+has normal ratios, its posterior height is also held against the one that its neighbors predict. The two simple rules
 of the literature stand beside this one for comparison; all are pure functions of heights.
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.levels import SCORED_LEVELS, SPINAL_DEFORMITY_INDEX_LEVELS
 from VertebralFractureLib.vertebrae.norms import (
     GENANT_CUT_OFFS,
@@ -27,8 +27,6 @@ from VertebralFractureLib.vertebrae.norms import (
 )
 from VertebralFractureLib.vertebrae.uncertainty import loss_sd
 from VertebralFractureLib.vertebrae.vertebra import Heights, Vertebra
-
-FloatArray = NDArray[np.float64]
 
 LEVEL_NORMS_RULE = "level_norms"
 MIN_OVER_MAX_RULE = "min_over_max"
@@ -44,7 +42,7 @@ GRADING_RULES: dict[str, str] = {
 posterior wall as the measure. Neither knows what is normal for a level, and neither can see a crush of all three.
 """
 
-_NEIGHBOURS = 3
+_NEIGHBORS = 3
 """Vertebrae to each side that predict a posterior height."""
 _CRUSH_FROM = 3.0 * POSTERIOR_PREDICTION_SPREAD
 """A posterior wall is taken as low, not as small by nature, from three standard deviations of the prediction."""
@@ -185,10 +183,10 @@ def posterior_profile(level: str | None) -> float | None:
 
 
 def predicted_posterior(index: int, heights: Sequence[Heights | None], levels: Sequence[str | None]) -> float | None:
-    """Posterior height that the neighbours predict for vertebra ``index`` (sequence caudal to cranial), mm.
+    """Posterior height that the neighbors predict for vertebra ``index`` (sequence caudal to cranial), mm.
 
-    The median over up to three neighbours a side, each scaled by the norms' profile; without levels by the mean step of
-    the table. None with fewer than two neighbours. L5, whose posterior wall is low by nature, is neither predicted nor
+    The median over up to three neighbors a side, each scaled by the norms' profile; without levels by the mean step of
+    the table. None with fewer than two neighbors. L5, whose posterior wall is low by nature, is neither predicted nor
     predicts.
     """
     if _is_lowest(levels[index]):
@@ -198,12 +196,12 @@ def predicted_posterior(index: int, heights: Sequence[Heights | None], levels: S
     for direction in (-1, 1):
         found = 0
         at = index + direction
-        while 0 <= at < len(heights) and found < _NEIGHBOURS:
-            neighbour = heights[at]
-            if neighbour is not None and not _is_lowest(levels[at]):
+        while 0 <= at < len(heights) and found < _NEIGHBORS:
+            neighbor = heights[at]
+            if neighbor is not None and not _is_lowest(levels[at]):
                 other = posterior_profile(levels[at])
                 by_step = (UNKNOWN_LEVEL_NORM.posterior_over_above or 1.0) ** (at - index)
-                predictions.append(neighbour.posterior * (own / other if own and other else by_step))
+                predictions.append(neighbor.posterior * (own / other if own and other else by_step))
                 found += 1
             at += direction
     return float(np.median(predictions)) if len(predictions) >= 2 else None

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
-
-FloatArray = NDArray[np.float64]
 
 LEVELS: tuple[str, ...] = (
     *[f"C{n}" for n in range(1, 8)],
@@ -45,21 +44,21 @@ _RIBLESS_PENALTY = 3.0
 
 
 @dataclass(frozen=True)
-class LevelName:
+class LevelLabel:
     """A level and its posterior; level None where the posterior is below ``KNOWN_FROM``."""
 
     level: str | None
     probability: float
 
 
-def told(names: Sequence[LevelName]) -> list[LevelName]:
+def told(names: Sequence[LevelLabel]) -> list[LevelLabel]:
     """The names, without the level where its probability is below ``KNOWN_FROM``."""
-    return [LevelName(name.level if name.probability >= KNOWN_FROM else None, name.probability) for name in names]
+    return [LevelLabel(name.level if name.probability >= KNOWN_FROM else None, name.probability) for name in names]
 
 
 def likeliest_levels(
     log_probability: FloatArray, steps: Sequence[int], evidence_weight: float = EVIDENCE_WEIGHT
-) -> list[LevelName]:
+) -> list[LevelLabel]:
     """Names for vertebrae ordered caudal to cranial; a level is always told, however small its probability.
 
     Args:
@@ -76,7 +75,7 @@ def likeliest_levels(
     return decode_levels(_state_evidence(log_probability * evidence_weight), steps) if count else []
 
 
-def decode_levels(evidence: FloatArray, steps: Sequence[int]) -> list[LevelName]:
+def decode_levels(evidence: FloatArray, steps: Sequence[int]) -> list[LevelLabel]:
     """The most probable run of levels, caudal to cranial, and the posterior of each; a level is always told.
 
     Args:
@@ -95,7 +94,7 @@ def decode_levels(evidence: FloatArray, steps: Sequence[int]) -> list[LevelName]
     joint = forward + backward
     posterior = np.exp(joint - _log_sum(joint, axis=1)[:, None])
     names = [LEVEL_OF_STATE[state] for state in _most_probable_run(evidence, transitions)]
-    return [LevelName(name, float(posterior[i, states_of(name)].sum())) for i, name in enumerate(names)]
+    return [LevelLabel(name, float(posterior[i, states_of(name)].sum())) for i, name in enumerate(names)]
 
 
 def states_of(level: str) -> list[int]:

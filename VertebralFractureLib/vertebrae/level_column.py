@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from VertebralFractureLib.types import FloatArray
 
 BEYOND = 2
 """Cells supposed beyond either end: the sacrum or the first ribs show there although no body was found."""

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.spine.spine_volume import SpineVolume
+from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.torch_arrays import to_tensor
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.level_column import Column
 
 if TYPE_CHECKING:
     import torch
 
-FloatArray = NDArray[np.float64]
 
 ROWS_PER_CELL = 6
 STEP_MM = 4.0
@@ -37,7 +37,7 @@ LEVEL_CLASSES: tuple[str, ...] = (
 """The network's classes, cranial to caudal; supernumerary vertebrae are the assignment's business."""
 
 
-def fine_volume(spine: SpineVolume) -> torch.Tensor:
+def fine_volume(spine: StraightenedVolume) -> torch.Tensor:
     """``(3, rows, 56, 64)`` at 2 mm: mean and brightest HU of the 6 mm around every point, and the share inside.
 
     128 mm in r and 112 mm in a are used; the last rows along s are repeated to a whole block.
@@ -98,7 +98,7 @@ def sampled(fine: torch.Tensor, rows: FloatArray, a: FloatArray, r: FloatArray, 
     return values
 
 
-def normalised(values: torch.Tensor) -> torch.Tensor:
+def normalized(values: torch.Tensor) -> torch.Tensor:
     """HU of the first two channels to about -1.2 (fat and air, and all that is outside) to 3 (cortex, metal)."""
     import torch
 

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from VertebralFractureLib.spine.spine_volume import SpineVolume
+from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.endplates import measure_shape, mid_depth, strip_mean
-from VertebralFractureLib.vertebrae.finding import body_maps, find_bodies_in_their_planes
+from VertebralFractureLib.vertebrae.localization import body_maps, localize_bodies_in_their_planes
 from VertebralFractureLib.vertebrae.sequence_search import MINIMUM_HEIGHT_MM, Span
-
-FloatArray = NDArray[np.float64]
 
 _REACH_MM = 6.0
 _TRUST_MM = 4.0
@@ -33,7 +31,7 @@ class MeasuredBody:
 
 
 def measure_bodies(
-    spine: SpineVolume,
+    spine: StraightenedVolume,
     extents_mm: Sequence[tuple[float, float]],
     weights_folder: Path | None = None,
     device: str = "cpu",
@@ -44,7 +42,7 @@ def measure_bodies(
         WeightsDamaged: when the weights are missing or damaged.
     """
     # The column's mid-sagittal plane follows from the vertebrae that the network finds by itself.
-    found = find_bodies_in_their_planes(spine, weights_folder, device=device)
+    found = localize_bodies_in_their_planes(spine, weights_folder, device=device)
     maps = body_maps(spine, weights_folder, found[0].plane if found else None, device)
     s = maps.s_from_mm + np.arange(maps.probability.shape[1], dtype=np.float64)
     middle = mid_depth(maps.probability[0])

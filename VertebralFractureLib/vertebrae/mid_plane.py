@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.spine.spine_volume import SpineVolume
-
-FloatArray = NDArray[np.float64]
+from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
+from VertebralFractureLib.types import FloatArray
 
 PIVOT_MM = 22.0
 """Distance in front of the canal, about the middle of a body, at which the plane's offset is told."""
@@ -61,7 +60,7 @@ class MidPlane:
         return np.stack(np.broadcast_arrays(across, along, s + 0.0 * (r + a)), axis=-1)
 
 
-def find_mid_plane(spine: SpineVolume, bodies: Sequence[tuple[float, float, float]]) -> MidPlane:
+def find_mid_plane(spine: StraightenedVolume, bodies: Sequence[tuple[float, float, float]]) -> MidPlane:
     """The plane through bodies given as (arc length of the lower and upper endplate, a of the anterior wall), mm.
 
     Each body's own best plane, then the median and mean over neighbors: vertebrae turn gradually.
@@ -80,7 +79,7 @@ def _smoothed(values: FloatArray) -> FloatArray:
     return np.asarray(0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:])
 
 
-def _plane_of(spine: SpineVolume, low: float, high: float, front: float) -> tuple[float, float]:
+def _plane_of(spine: StraightenedVolume, low: float, high: float, front: float) -> tuple[float, float]:
     """Offset and turn of the plane that mirrors the slab at a body's mid height onto itself best."""
     picture = _axial_picture(spine, low, high, front)
     if picture.known.mean() < 0.5:
@@ -101,7 +100,7 @@ class _Picture:
     r_mm: FloatArray
 
 
-def _axial_picture(spine: SpineVolume, low: float, high: float, front: float) -> _Picture:
+def _axial_picture(spine: StraightenedVolume, low: float, high: float, front: float) -> _Picture:
     step = round(_STEP_MM / spine.spacing_mm[1])
     s, a, r = spine.axis_mm("s"), spine.axis_mm("a"), spine.axis_mm("r")
     reach = max(0.25 * (high - low), 1.0)

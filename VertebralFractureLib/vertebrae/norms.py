@@ -1,6 +1,6 @@
 """What a normal vertebra of each level measures: the one table that heights are judged against.
 
-Ratios, not millimetres, so that the patient's size drops out. T1 to L2 are measured; the lumbar levels below, where the
+Ratios, not millimeters, so that the patient's size drops out. T1 to L2 are measured; the lumbar levels below, where the
 readings end, carry neutral values, and the table says which.
 """
 
@@ -67,7 +67,7 @@ above the table; about half of that is taken, so that a biconcave vertebra is no
 """
 
 POSTERIOR_PREDICTION_SPREAD = 0.041
-"""Standard deviation of the error of the posterior height predicted from the neighbours, same source."""
+"""Standard deviation of the error of the posterior height predicted from the neighbors, same source."""
 
 READER_DIFFERENCE = 0.032
 """Mean difference between two expert readers' heights, as a fraction of the height, same source."""

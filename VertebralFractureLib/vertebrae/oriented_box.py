@@ -8,13 +8,11 @@ beside it and are as dense.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from VertebralFractureLib.spine.spine_volume import OUTSIDE_HU, SpineVolume
-from VertebralFractureLib.vertebrae.finding import FoundBody
+from VertebralFractureLib.cpr.straightened_volume import OUTSIDE_HU, StraightenedVolume
+from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.vertebrae.localization import LocalizedBody
 from VertebralFractureLib.vertebrae.vertebra import OrientedBox, Vector
-
-FloatArray = NDArray[np.float64]
 
 _WIDTH_OVER_DEPTH, _LEAST_USUAL_MM = 1.17, 30.0
 """Of 238 bodies of the reference scans the width is 1.18 times the depth in the median, 0.94 to 1.65 in 90 %; the
@@ -26,7 +24,7 @@ _LOWEST_HU, _HIGHEST_HU = -50.0, 350.0
 _SMOOTHING = np.array([0.25, 0.5, 0.25])
 
 
-def oriented_box(spine: SpineVolume, body: FoundBody) -> OrientedBox | None:
+def oriented_box(spine: StraightenedVolume, body: LocalizedBody) -> OrientedBox | None:
     """The box of a body; None when it could not be traced."""
     points, shape = body.landmarks_straight(), body.shape
     if points is None or shape is None:
@@ -51,7 +49,7 @@ def oriented_box(spine: SpineVolume, body: FoundBody) -> OrientedBox | None:
     )
 
 
-def _lateral_walls(spine: SpineVolume, body: FoundBody) -> tuple[float, float]:
+def _lateral_walls(spine: StraightenedVolume, body: LocalizedBody) -> tuple[float, float]:
     """Distance of the left (negative) and right wall from the body's plane in mm, at mid height and depth."""
     shape, span = body.shape, body.span
     if shape is None:

@@ -19,7 +19,7 @@ from VertebralFractureLib.vertebrae.assembly import (
     without_judgment,
 )
 from VertebralFractureLib.vertebrae.grading import is_graded
-from VertebralFractureLib.vertebrae.level_assignment import LEVELS, STATES, LevelName, decode_levels, states_of
+from VertebralFractureLib.vertebrae.level_assignment import LEVELS, STATES, LevelLabel, decode_levels, states_of
 from VertebralFractureLib.vertebrae.level_column import steps_between
 from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, Vertebra
 
@@ -29,7 +29,7 @@ _CONTRADICTION = -60.0
 """In log: leaves a named vertebra its name, and lets names that no spine can have together still be carried out."""
 
 
-def relabel_levels(extents_mm: Sequence[tuple[float, float]], names: Mapping[int, str]) -> list[LevelName]:
+def relabel_levels(extents_mm: Sequence[tuple[float, float]], names: Mapping[int, str]) -> list[LevelLabel]:
     """The level of every vertebra when some have been named by a person.
 
     Args:
@@ -58,7 +58,7 @@ def relabel_levels(extents_mm: Sequence[tuple[float, float]], names: Mapping[int
         evidence[index] = _CONTRADICTION
         evidence[index, states_of(level)] = 0.0
     decoded = decode_levels(evidence, steps_between(extents_mm))
-    return [LevelName(names[i], 1.0) if i in names else name for i, name in enumerate(decoded)]
+    return [LevelLabel(names[i], 1.0) if i in names else name for i, name in enumerate(decoded)]
 
 
 def relabel(vertebrae: Sequence[Vertebra], index: int, level: str) -> list[Vertebra]:
@@ -73,12 +73,12 @@ def relabel(vertebrae: Sequence[Vertebra], index: int, level: str) -> list[Verte
     """
     names = relabel_levels([(v.s_inferior_mm, v.s_superior_mm) for v in vertebrae], {index: level})
     if vertebrae[index].level == level:
-        names = [LevelName(v.level, 1.0 if i == index else v.level_probability) for i, v in enumerate(vertebrae)]
+        names = [LevelLabel(v.level, 1.0 if i == index else v.level_probability) for i, v in enumerate(vertebrae)]
     renamed = [_renamed(vertebra, name) for vertebra, name in zip(vertebrae, names, strict=True)]
     return grade_vertebrae(renamed, [v.heights_mm for v in renamed])
 
 
-def _renamed(vertebra: Vertebra, name: LevelName) -> Vertebra:
+def _renamed(vertebra: Vertebra, name: LevelLabel) -> Vertebra:
     level = name.level
     named = replace(vertebra, level=level, level_probability=name.probability, label=level or vertebra.label)
     if vertebra.reason == REASON_LEVEL and is_graded(level):

@@ -1,6 +1,6 @@
 """One global optimum over the whole column: where every vertebra begins and ends, from the profiles of the three maps.
 
-The column is a semi-Markov chain, gap - body - gap - body, whose log-likelihood adds up over millimetres: a weak
+The column is a semi-Markov chain, gap - body - gap - body, whose log-likelihood adds up over millimeters: a weak
 endplate is accepted where the alternative, a body of 45 mm or two of 6 mm, is worse; no fixed spacing is assumed.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from VertebralFractureLib.types import FloatArray
 
 MINIMUM_HEIGHT_MM, MAXIMUM_HEIGHT_MM = 7, 45
 MAXIMUM_GAP_MM = 18
@@ -21,12 +21,12 @@ _START_COST = 4.0
 _TYPICAL_HEIGHT_MM = 20.0
 _LOG_SPREAD, _LOG_SPREAD_LOCAL = 0.45, 0.22
 _COLLAPSE_CAP = 3.0
-"""A body lower than its neighbours is what this program looks for: its prior falls no further than this."""
+"""A body lower than its neighbors is what this program looks for: its prior falls no further than this."""
 _TALL_FROM, _TALL_SCALE = 1.45, 0.12
 _BODY_WEIGHT = 0.35
-"""Neighbouring rows see the same pixels, so their log-odds are not independent evidence."""
+"""Neighboring rows see the same pixels, so their log-odds are not independent evidence."""
 _CUT_COST = 2.0
-_NEIGHBOURHOOD_MM = 90.0
+_NEIGHBORHOOD_MM = 90.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Span:
 def search_spans(profiles: Profiles) -> list[Span]:
     """The most probable bodies, caudal to cranial.
 
-    Two passes: the first with one height prior for all, the second with the heights of the neighbourhood.
+    Two passes: the first with one height prior for all, the second with the heights of the neighborhood.
     """
     rows = np.flatnonzero(profiles.inside)
     if len(rows) < 2 * MINIMUM_HEIGHT_MM:
@@ -79,12 +79,12 @@ def search_spans(profiles: Profiles) -> list[Span]:
 def _local_heights(s: FloatArray, spans: list[Span]) -> FloatArray:
     """Median height of the whole bodies within 90 mm of every row."""
     whole = [span for span in spans if not span.cut] or spans
-    centre = np.array([0.5 * (span.s_inferior_mm + span.s_superior_mm) for span in whole])
+    center = np.array([0.5 * (span.s_inferior_mm + span.s_superior_mm) for span in whole])
     height = np.array([span.s_superior_mm - span.s_inferior_mm for span in whole])
     local = np.empty(len(s))
     for row, at in enumerate(s):
-        near = np.abs(centre - at) <= _NEIGHBOURHOOD_MM
-        local[row] = np.median(height[near]) if near.any() else height[np.abs(centre - at).argmin()]
+        near = np.abs(center - at) <= _NEIGHBORHOOD_MM
+        local[row] = np.median(height[near]) if near.any() else height[np.abs(center - at).argmin()]
     return local
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.spine.spine_volume import SpineVolume
-from VertebralFractureLib.vertebrae.finding import FoundBody
+from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.vertebrae.grading import is_graded
+from VertebralFractureLib.vertebrae.localization import LocalizedBody
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
 REASON_METAL = "implant or cement"
@@ -34,7 +34,7 @@ _NEIGHBORS = 2
 
 
 @dataclass(frozen=True)
-class BodyCore:
+class TrabecularRegion:
     """What the inside of a body shows; None and 0 where nothing of it lies in the field of view.
 
     Attributes:
@@ -54,11 +54,11 @@ class BodyCore:
         return self.metal_share > _METAL_SHARE
 
 
-def body_core(spine: SpineVolume, body: FoundBody) -> BodyCore:
+def measure_trabecular_region(spine: StraightenedVolume, body: LocalizedBody) -> TrabecularRegion:
     """Look into a body; one that was not traced shows nothing."""
     span, shape = body.span, body.shape
     if shape is None:
-        return BodyCore(None, 0.0, 0.0, 0.0)
+        return TrabecularRegion(None, 0.0, 0.0, 0.0)
     reach_s, reach_a = 0.25 * (span.s_superior_mm - span.s_inferior_mm), 0.25 * (shape.a_anterior - shape.a_posterior)
     r = np.arange(-_HALF_WIDTH_MM, _HALF_WIDTH_MM + 0.5)
     a = 0.5 * (shape.a_anterior + shape.a_posterior) + np.arange(-np.floor(reach_a), np.floor(reach_a) + 0.5)
@@ -71,10 +71,12 @@ def body_core(spine: SpineVolume, body: FoundBody) -> BodyCore:
     hu = np.where(known, np.asarray(spine.hu[k, j, i], dtype=np.float64), np.nan)
     values = hu[known]
     if len(values) == 0:
-        return BodyCore(None, 0.0, 0.0, 0.0)
+        return TrabecularRegion(None, 0.0, 0.0, 0.0)
     noise = _noise(hu)
     dense = np.median(values) + max(_DENSE_ABOVE_MEDIAN_HU, _DENSE_ABOVE_NOISE * noise)
-    return BodyCore(float(values.mean()), noise, float((values > _METAL_HU).mean()), float((values > dense).mean()))
+    return TrabecularRegion(
+        float(values.mean()), noise, float((values > _METAL_HU).mean()), float((values > dense).mean())
+    )
 
 
 def _noise(hu: NDArray[np.float64]) -> float:
@@ -86,7 +88,7 @@ def _noise(hu: NDArray[np.float64]) -> float:
     return float(1.4826 * spread / np.sqrt(2.0))
 
 
-def with_trabecular_hu(vertebrae: Sequence[Vertebra], cores: Sequence[BodyCore]) -> list[Vertebra]:
+def with_trabecular_hu(vertebrae: Sequence[Vertebra], cores: Sequence[TrabecularRegion]) -> list[Vertebra]:
     """The vertebrae, graded already, with the HU of those whose inside is trabecular bone, and the reason elsewhere.
 
     Cervical vertebrae are denser by nature and are not held against their neighbors.
@@ -106,7 +108,7 @@ def with_trabecular_hu(vertebrae: Sequence[Vertebra], cores: Sequence[BodyCore])
     return result
 
 
-def _why_not(vertebra: Vertebra, core: BodyCore) -> str | None:
+def _why_not(vertebra: Vertebra, core: TrabecularRegion) -> str | None:
     if not vertebra.complete or core.mean_hu is None:
         return "not wholly inside the scan"
     if core.holds_metal:

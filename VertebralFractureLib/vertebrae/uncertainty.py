@@ -22,7 +22,7 @@ def height_sd(slice_mm: float, noise_hu: float) -> float:
 
     Args:
         slice_mm: distance of the scan's voxels along the spine.
-        noise_hu: of the body's inside in the straightened volume (``trabecular.BodyCore.noise_hu``).
+        noise_hu: of the body's inside in the straightened volume (``trabecular.TrabecularRegion.noise_hu``).
     """
     return math.hypot(_LEAST_SD_MM, _SLICE_TERM_PER_MM * slice_mm**2, _NOISE_TERM_PER_HU * slice_mm * noise_hu)
 

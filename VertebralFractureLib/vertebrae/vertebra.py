@@ -42,8 +42,8 @@ class Vertebra:
 
     Attributes:
         s_inferior_mm, s_superior_mm: arc length of the lower and upper endplate at mid body.
-        centre_straight: (r, a, s) of the body's centre.
-        centre_ras: the same point in RAS mm.
+        center_straight: (r, a, s) of the body's center.
+        center_ras: the same point in RAS mm.
         landmarks_straight: (r, a, s) of six points: anterior, middle, posterior of the upper endplate, then of the
             lower one; None where they could not be measured.
         complete: the whole body lies inside the volume.
@@ -64,8 +64,8 @@ class Vertebra:
 
     s_inferior_mm: float
     s_superior_mm: float
-    centre_straight: tuple[float, float, float]
-    centre_ras: tuple[float, float, float]
+    center_straight: tuple[float, float, float]
+    center_ras: tuple[float, float, float]
     complete: bool
     detection_confidence: float
     landmarks_straight: tuple[tuple[float, float, float], ...] | None = None

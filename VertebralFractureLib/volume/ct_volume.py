@@ -1,6 +1,6 @@
 """``CTVolume``: Hounsfield units that are never separated from their geometry.
 
-World coordinates are RAS millimetres. Arrays are ``[k, j, i]`` (slice, row, column); index points are ``(i, j, k)``,
+World coordinates are RAS millimeters. Arrays are ``[k, j, i]`` (slice, row, column); index points are ``(i, j, k)``,
 the order that a 4x4 IJK-to-RAS matrix multiplies.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from VertebralFractureLib.types import FloatArray
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class CTVolume:
 
     Attributes:
         hu: Hounsfield units ``[k, j, i]``, int16 or float32.
-        ijk_to_ras: 4x4 matrix from voxel centre indices ``(i, j, k, 1)`` to RAS mm.
+        ijk_to_ras: 4x4 matrix from voxel center indices ``(i, j, k, 1)`` to RAS mm.
         name: what the user calls it; no patient identifier.
         source: identifiers of where it came from (for example ``series_instance_uid``, ``modality``).
 
@@ -49,7 +49,7 @@ class CTVolume:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance between neighbouring voxel centres along i, j and k."""
+        """Distance between neighboring voxel centers along i, j and k."""
         i, j, k = np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0)
         return float(i), float(j), float(k)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from VertebralFractureLib.errors import UnreadableVolume
-from VertebralFractureLib.volume.ct_volume import FloatArray
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.dicom_series import DicomSlice
 
 

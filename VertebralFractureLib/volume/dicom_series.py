@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from VertebralFractureLib.errors import UnreadableVolume
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.acquisition import ACQUISITION_FACTS
-from VertebralFractureLib.volume.ct_volume import FloatArray
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -30,7 +30,7 @@ class DicomSlice:
     """The header of one DICOM image file.
 
     Attributes:
-        position_lps: centre of the first voxel, LPS mm ``(3,)``; NaN where the file has none.
+        position_lps: center of the first voxel, LPS mm ``(3,)``; NaN where the file has none.
         axes_lps: ``(3, 2)``; the steps from one column and from one row to the next, LPS mm; NaN where unknown.
         frames: images in the file (1 except for multi-frame files).
     """

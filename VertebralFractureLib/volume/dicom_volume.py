@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.errors import UnreadableVolume
-from VertebralFractureLib.volume.ct_volume import CTVolume, FloatArray
+from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.volume.ct_volume import CTVolume
 from VertebralFractureLib.volume.dicom_multiframe import frames_of
 from VertebralFractureLib.volume.dicom_series import DicomSeries, DicomSlice
 from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS, compact_hu

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.errors import UnreadableVolume
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.compressed_stream import plain_blocks, unpacked_blocks
-from VertebralFractureLib.volume.ct_volume import CTVolume, FloatArray
+from VertebralFractureLib.volume.ct_volume import CTVolume
 from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS, compact_hu, geometry_in_lps, require_scalar_volume
 
 _HEADER_BYTES = 540

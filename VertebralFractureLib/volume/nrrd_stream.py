@@ -10,7 +10,7 @@ import sys
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from VertebralFractureLib.volume.ct_volume import FloatArray
+from VertebralFractureLib.types import FloatArray
 
 _TYPES = {"int16": "short", "float32": "float"}
 

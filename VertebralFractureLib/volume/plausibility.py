@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.errors import UnreadableVolume
-from VertebralFractureLib.volume.ct_volume import CTVolume, FloatArray
+from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.volume.ct_volume import CTVolume
 from VertebralFractureLib.volume.sitk_bridge import compact_hu
 
 AIR_HU = -1024
@@ -51,7 +52,7 @@ def check_ct(ct: CTVolume) -> CTVolume:
 
 
 def plane_distances_mm(ijk_to_ras: FloatArray) -> tuple[float, float, float]:
-    """Distance between neighbouring planes of constant i, j and k, perpendicular to them (also for sheared grids)."""
+    """Distance between neighboring planes of constant i, j and k, perpendicular to them (also for sheared grids)."""
     i, j, k = 1.0 / np.linalg.norm(np.linalg.inv(ijk_to_ras[:3, :3]), axis=1)
     return float(i), float(j), float(k)
 

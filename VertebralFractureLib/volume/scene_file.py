@@ -18,7 +18,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from VertebralFractureLib.errors import UnreadableVolume
-from VertebralFractureLib.volume.ct_volume import CTVolume, FloatArray
+from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.volume.ct_volume import CTVolume
 from VertebralFractureLib.volume.image_file import read_image_file
 from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.errors import OutputRefused, UnreadableVolume
-from VertebralFractureLib.volume.ct_volume import CTVolume, FloatArray
+from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.volume.ct_volume import CTVolume
 
 if TYPE_CHECKING:
     import SimpleITK

@@ -14,9 +14,12 @@ import slicer_stand_ins
 from panel_helpers import LINE, SECRET_FOLDER, SECRET_NAME, SECRET_UID, detect, until
 from report_samples import a_reported_vertebra
 
-from VertebralFractureLib.cord import Centerline
-from VertebralFractureLib.report import report_to_json
-from VertebralFractureLib.report.spine_report import (
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.cpr import ReformatGrid, straighten
+from VertebralFractureLib.cpr.straightened_file import save_straightened
+from VertebralFractureLib.export.scene import find_results, new_scene
+from VertebralFractureLib.result import report_to_json
+from VertebralFractureLib.result.report import (
     InputIdentity,
     ReportedCenterline,
     ReportedSequence,
@@ -24,9 +27,6 @@ from VertebralFractureLib.report.spine_report import (
     Software,
     SpineReport,
 )
-from VertebralFractureLib.scene import find_results, new_scene
-from VertebralFractureLib.spine import SpineGrid, straighten
-from VertebralFractureLib.spine.spine_file import save_spine
 from VertebralFractureLib.vertebrae import Heights
 from VertebralFractureLib.volume import CTVolume
 
@@ -43,7 +43,7 @@ def vertebra(label, s_mm, probability, grade, status="scored", reason=None):
         label,
         s_mm,
         12.0,
-        centre_ras=(1.0, 20.0, s_mm),
+        center_ras=(1.0, 20.0, s_mm),
         status=status,
         reason=reason,
         fracture_probability=probability if scored else None,
@@ -82,7 +82,7 @@ def a_spine(a_report):
     line = a_report.centerline
     ct = CTVolume(np.zeros((60, 40, 40), np.int16), np.diag([2.0, 2.0, 2.0, 1.0]) + SHIFT, "CT")
     centerline = Centerline(np.array(line.points_ras), np.array(line.confidence))
-    return straighten(ct, centerline, grid=SpineGrid((2.0, 2.0, 2.0), (-20.0, 20.0), (-16.0, 30.0)))
+    return straighten(ct, centerline, grid=ReformatGrid((2.0, 2.0, 2.0), (-20.0, 20.0), (-16.0, 30.0)))
 
 
 @pytest.fixture(autouse=True)
@@ -196,9 +196,9 @@ def a_worker(tmp_path, monkeypatch):
 @pytest.fixture
 def a_successful_worker(a_worker, a_report, a_spine, tmp_path):
     (tmp_path / "answer.json").write_text(report_to_json(a_report), encoding="utf-8")
-    save_spine(a_spine, tmp_path / "answer.npz")
+    save_straightened(a_spine, tmp_path / "answer.npz")
     a_worker("""
-        for stage in ("read", "cord", "spine", "fracture", "vertebrae"):
+        for stage in ("read", "canal", "cpr", "fracture", "vertebrae"):
             say(stage=stage, fraction=0.5)
             time.sleep(0.02)
         folder.mkdir()

@@ -7,11 +7,11 @@ import vtk
 from panel_helpers import cells, until
 from PySide6.QtWidgets import QApplication
 
-from VertebralFractureLib.scene.corrected_scene import read_correction
-from VertebralFractureLib.scene.edit_nodes import EDITING_ATTRIBUTE
-from VertebralFractureLib.scene.markups_nodes import control_points
-from VertebralFractureLib.scene.straight_picture import picture_is_along, read_picture
-from VertebralFractureLib.scene.table_nodes import read_sequence_table
+from VertebralFractureLib.export.scene.corrected_scene import read_correction
+from VertebralFractureLib.export.scene.edit_nodes import EDITING_ATTRIBUTE
+from VertebralFractureLib.export.scene.markups_nodes import control_points
+from VertebralFractureLib.export.scene.straight_picture import picture_is_along, read_picture
+from VertebralFractureLib.export.scene.table_nodes import read_sequence_table
 
 
 def state(nodes):

@@ -10,9 +10,9 @@ from dataclasses import replace
 import slicer
 from PySide6.QtWidgets import QApplication
 
-from VertebralFractureLib.report.spine_report import ReportedSequence, ScanResult
-from VertebralFractureLib.scene import find_results
-from VertebralFractureLib.scene.scene_file import import_mrb
+from VertebralFractureLib.export.scene import find_results
+from VertebralFractureLib.export.scene.scene_file import import_mrb
+from VertebralFractureLib.result.report import ReportedSequence, ScanResult
 
 LINE = tuple((0.0, round(math.sin(s / 30.0), 6), float(s)) for s in range(0, 85, 5))
 """A gently bent canal, a point every 5 mm, RAS mm."""

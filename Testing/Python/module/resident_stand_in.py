@@ -19,15 +19,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from VertebralFractureLib.cord import Centerline
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.cpr import ReformatGrid, straighten
+from VertebralFractureLib.cpr.straightened_file import save_straightened
 from VertebralFractureLib.errors import VertebralFractureError
-from VertebralFractureLib.report import report_from_json, report_to_json
-from VertebralFractureLib.report.spine_report import ReportedCenterline
-from VertebralFractureLib.spine import SpineGrid, straighten
-from VertebralFractureLib.spine.spine_file import save_spine
+from VertebralFractureLib.result import report_from_json, report_to_json
+from VertebralFractureLib.result.report import ReportedCenterline
 from VertebralFractureLib.volume import read_volume
 
-GRID = SpineGrid((2.0, 2.0, 2.0), (-20.0, 20.0), (-16.0, 30.0))
+GRID = ReformatGrid((2.0, 2.0, 2.0), (-20.0, 20.0), (-16.0, 30.0))
 
 
 def serve(request):
@@ -104,7 +104,7 @@ def _rescored(ct, asked):
     report = replace(
         report, centerline=ReportedCenterline(points, (1.0,) * len(points)), sequence=sequence, vertebrae=vertebrae
     )
-    save_spine(straighten(ct, line, grid=GRID), folder / "spine.npz")
+    save_straightened(straighten(ct, line, grid=GRID), folder / "spine.npz")
     (folder / "report.json").write_text(report_to_json(report), encoding="utf-8")
     return folder / "report.json"
 

@@ -83,12 +83,12 @@ def test_closing_the_scene_or_the_panel_during_an_export_is_safe(a_big_export, w
 KILLED = """
     import sys, time
     from pathlib import Path
-    from VertebralFractureLib import export_files
+    from VertebralFractureLib.export import files
     bundle, volume, target = map(Path, sys.argv[1:])
     def tell(fraction):
         print(fraction, flush=True)
         time.sleep(0.05)
-    export_files.pack_scene(bundle, {"Data/CT.nrrd": volume}, target, tell)
+    files.pack_scene(bundle, {"Data/CT.nrrd": volume}, target, tell)
 """
 
 

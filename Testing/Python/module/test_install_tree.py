@@ -32,7 +32,7 @@ DETECTION = """
     base.resourcePath = lambda self, name: str(installed / "Resources" / name)
 
     from VertebralFracture import VertebralFractureLogic, VertebralFractureWidget
-    from VertebralFractureLib.scene import new_scene, read_report
+    from VertebralFractureLib.export.scene import new_scene, read_report
     from VertebralFracturePanel.torch_installer import TorchInstaller
 
     slicer.mrmlScene = scene = new_scene()

@@ -12,7 +12,7 @@ import slicer
 import vtk
 
 import VertebralFracture as module
-from VertebralFractureLib.scene import read_report
+from VertebralFractureLib.export.scene import read_report
 from VertebralFractureLib.volume import ct_from_sitk
 from VertebralFracturePanel.acquisition_facts import acquisitionFacts
 from VertebralFracturePanel.detection_run import DetectionRun
@@ -28,7 +28,7 @@ def test_a_volume_is_exported_with_its_geometry(a_ct, ct_ras_from_ijk):
     assert export.slab(7, 10)[2, 11, 13] == 10 * 12 * 14 - 1
 
 
-def test_a_linear_parent_transform_is_honoured(scene, a_ct, ct_ras_from_ijk):
+def test_a_linear_parent_transform_is_honored(scene, a_ct, ct_ras_from_ijk):
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     turned = np.array([[0.0, -1.0, 0.0, 5.0], [1.0, 0.0, 0.0, -7.0], [0.0, 0.0, 1.0, 11.0], [0, 0, 0, 1]])
     transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(turned))
@@ -39,7 +39,7 @@ def test_a_linear_parent_transform_is_honoured(scene, a_ct, ct_ras_from_ijk):
     np.testing.assert_allclose(export.ijkToRas, turned @ ct_ras_from_ijk)
 
 
-def test_a_warping_parent_transform_is_honoured_and_leaves_no_copy_behind(scene, a_ct, ct_ras_from_ijk):
+def test_a_warping_parent_transform_is_honored_and_leaves_no_copy_behind(scene, a_ct, ct_ras_from_ijk):
     shift = vtk.vtkThinPlateSplineTransform()
     source, target = vtk.vtkPoints(), vtk.vtkPoints()
     for point in ((0, 0, 0), (50, 0, 0), (0, 50, 0), (0, 0, 50), (40, 40, 40)):

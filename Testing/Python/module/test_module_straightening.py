@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from spine_samples import BentSpine
+from cpr_samples import BentSpine
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 import VertebralFracture as module
-from VertebralFractureLib.scene.spine_nodes import add_curve_node
-from VertebralFractureLib.scene.volume_nodes import add_ct_node
-from VertebralFractureLib.spine import CUBIC, SpineGrid, straighten
+from VertebralFractureLib.cpr import CUBIC, ReformatGrid, straighten
+from VertebralFractureLib.export.scene.spine_nodes import add_curve_node
+from VertebralFractureLib.export.scene.volume_nodes import add_ct_node
 from VertebralFractureLib.volume import CTVolume
 from VertebralFracturePanel.volume_export import exportOf
 
-GRID = SpineGrid(right_mm=(-16.0, 16.0), anterior_mm=(0.0, 36.0), margin_mm=0.0)
+GRID = ReformatGrid(right_mm=(-16.0, 16.0), anterior_mm=(0.0, 36.0), margin_mm=0.0)
 BENT = BentSpine(radius_mm=160.0, towards=(0.3, 0.9), length_mm=84.0)
 SCAN_MM = (1.0, 1.0, 1.0)
 

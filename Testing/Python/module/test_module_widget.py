@@ -7,7 +7,7 @@ from panel_helpers import cells, until
 from PySide6.QtWidgets import QApplication
 
 import VertebralFracture as module
-from VertebralFractureLib.scene import find_results
+from VertebralFractureLib.export.scene import find_results
 from VertebralFracturePanel.progress_estimate import STAGE_WEIGHTS
 from VertebralFracturePanel.results_table import COLUMNS
 from VertebralFracturePanel.torch_installer import TorchInstaller, TorchMissing
@@ -49,14 +49,14 @@ def test_progress_names_the_step(widget, a_worker):
 
     until(lambda: widget.ui.stageLabel.text.startswith("Step 5 of 7: scoring patches along the spine"))
     share = (
-        sum(STAGE_WEIGHTS[stage] for stage in ("handover", "read", "cord", "spine")) + 0.5 * STAGE_WEIGHTS["fracture"]
+        sum(STAGE_WEIGHTS[stage] for stage in ("handover", "read", "canal", "cpr")) + 0.5 * STAGE_WEIGHTS["fracture"]
     )
     assert widget.ui.progressBar.value == round(100 * share / sum(STAGE_WEIGHTS.values()))
 
 
 LONG_WORKER = """
     Path("alive").write_text("yes", encoding="utf-8")
-    say(stage="cord", fraction=0.1)
+    say(stage="canal", fraction=0.1)
     time.sleep(300)
 """
 

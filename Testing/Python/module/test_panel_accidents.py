@@ -17,17 +17,17 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
 import VertebralFracture as module
-from VertebralFractureLib.cord import Centerline
-from VertebralFractureLib.report import report_to_json
-from VertebralFractureLib.scene import find_results
-from VertebralFractureLib.spine import straighten
-from VertebralFractureLib.spine.spine_file import save_spine
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.cpr import straighten
+from VertebralFractureLib.cpr.straightened_file import save_straightened
+from VertebralFractureLib.export.scene import find_results
+from VertebralFractureLib.result import report_to_json
 from VertebralFractureLib.volume import CTVolume
 from VertebralFracturePanel import detection_run, volume_hand_over
 from VertebralFracturePanel.progress_estimate import RUN_STAGES, STAGE_WEIGHTS, ProgressEstimate, timeWords
 
 STAGED_WORKER = """
-    for stage in ("read", "cord", "spine", "fracture", "vertebrae"):
+    for stage in ("read", "canal", "cpr", "fracture", "vertebrae"):
         say(stage=stage, fraction=0.5)
         time.sleep(300 if stage == STAGE else 0.01)
 """
@@ -116,7 +116,7 @@ def test_quitting_leaves_no_process(widget, a_worker, tmp_path):
     assert not is_alive(int((tmp_path / "pid").read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("moment", ["handover", "cord", "scene"])
+@pytest.mark.parametrize("moment", ["handover", "canal", "scene"])
 def test_the_input_is_deleted_under_way(widget, scene, a_ct, add_volume, a_successful_worker, moment):  # noqa: ARG001
     add_volume("Other")
     widget.ui.inputSelector.setCurrentNode(a_ct)
@@ -133,7 +133,7 @@ def test_the_input_is_deleted_under_way(widget, scene, a_ct, add_volume, a_succe
 
 
 @pytest.mark.usefixtures("a_ct", "a_successful_worker")
-@pytest.mark.parametrize("moment", ["handover", "cord", "scene"])
+@pytest.mark.parametrize("moment", ["handover", "canal", "scene"])
 def test_the_scene_is_closed_under_way(widget, scene, add_volume, moment):
     widget.ui.detectButton.click()
     closed = []
@@ -202,7 +202,7 @@ def test_the_time_left_counts_down_only_and_ends_near_nothing():
     for stage in RUN_STAGES:
         for step in range(1, 11):
             # The canal takes three times its share here.
-            now[0] += STAGE_WEIGHTS[stage] * 3.0 * (3.0 if stage == "cord" else 1.0)
+            now[0] += STAGE_WEIGHTS[stage] * 3.0 * (3.0 if stage == "canal" else 1.0)
             estimate.update(stage, step / 10)
             if estimate.secondsLeft is not None:
                 left.append(estimate.secondsLeft)
@@ -231,7 +231,7 @@ def test_the_window_never_stands_still_for_a_tenth_of_a_second(widget, scene, a_
     s = np.linspace(0.0, 560.0, 113)
     line = Centerline(np.stack([20.0 + 0 * s, 20.0 + 0 * s, s], axis=1), np.ones(len(s)))
     spine = straighten(CTVolume(np.zeros((30, 8, 8), np.int16), np.diag([20.0, 20.0, 20.0, 1.0]), "CT"), line)
-    save_spine(spine, tmp_path / "answer.npz")
+    save_straightened(spine, tmp_path / "answer.npz")
     (tmp_path / "answer.json").write_text(report_to_json(a_report), encoding="utf-8")
     a_worker("""
         folder.mkdir()
@@ -269,7 +269,7 @@ def test_reloading_the_module_for_development_takes_the_panel_and_the_library_al
         fresh = widget.onReload()
 
         assert sys.modules["VertebralFracturePanel.results_view"] is not kept["VertebralFracturePanel.results_view"]
-        assert sys.modules["VertebralFractureLib.scene"] is not kept["VertebralFractureLib.scene"]
+        assert sys.modules["VertebralFractureLib.export.scene"] is not kept["VertebralFractureLib.export.scene"]
         assert fresh.ui.headlineLabel.text == headline
         fresh.cleanup()
     finally:

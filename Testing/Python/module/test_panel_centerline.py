@@ -10,14 +10,13 @@ from curve_helpers import drag, edit, grab, move, probability, release, settled,
 from panel_helpers import LINE, content, detect, until
 from PySide6.QtWidgets import QApplication
 
-from VertebralFractureLib.correction import edits
-from VertebralFractureLib.report import report_to_json
-from VertebralFractureLib.report.spine_report import FROM_READER, ReportedCenterline
-from VertebralFractureLib.scene import find_results
-from VertebralFractureLib.scene.corrected_scene import read_correction
-from VertebralFractureLib.scene.markups_nodes import control_points
-from VertebralFractureLib.scene.straight_picture import along_curve, picture_is_along, read_picture
-from VertebralFractureLib.scene.straight_space import straight_places
+from VertebralFractureLib.export.scene import find_results
+from VertebralFractureLib.export.scene.corrected_scene import read_correction
+from VertebralFractureLib.export.scene.markups_nodes import control_points
+from VertebralFractureLib.export.scene.straight_picture import along_curve, picture_is_along, read_picture
+from VertebralFractureLib.export.scene.straight_space import straight_places
+from VertebralFractureLib.result import edits, report_to_json
+from VertebralFractureLib.result.report import FROM_READER, ReportedCenterline
 from VertebralFracturePanel.detection_run import RunFailed
 from VertebralFracturePanel.side_by_side import STRAIGHT_VIEW
 

@@ -5,10 +5,10 @@ import pytest
 import slicer
 from panel_helpers import cells, choose, close_and_load, detect, judge, panel_state, until
 
-from VertebralFractureLib.correction import corrected_from_json, edits
-from VertebralFractureLib.scene import find_results, save_mrb
-from VertebralFractureLib.scene.corrected_scene import read_correction
-from VertebralFractureLib.scene.markups_nodes import control_points
+from VertebralFractureLib.export.scene import find_results, save_mrb
+from VertebralFractureLib.export.scene.corrected_scene import read_correction
+from VertebralFractureLib.export.scene.markups_nodes import control_points
+from VertebralFractureLib.result import corrected_from_json, edits
 from VertebralFracturePanel import export_section
 
 

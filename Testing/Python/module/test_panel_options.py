@@ -6,9 +6,9 @@ import pytest
 from panel_helpers import detect, load_scene
 
 from VertebralFractureLib.errors import OptionRefused
+from VertebralFractureLib.export.scene import read_report, save_mrb
 from VertebralFractureLib.fracture.members import PREFIX, chosen_members
 from VertebralFractureLib.options import ALL_MEMBERS, FASTEST_MEMBER
-from VertebralFractureLib.scene import read_report, save_mrb
 from VertebralFracturePanel.parameters import SPACINGS_MM
 
 

@@ -6,11 +6,11 @@ import vtk
 from panel_helpers import cells, content, detect
 from PySide6.QtWidgets import QApplication
 
-from VertebralFractureLib.correction import edits
-from VertebralFractureLib.scene import find_results
-from VertebralFractureLib.scene.corrected_scene import read_correction
-from VertebralFractureLib.scene.edit_nodes import EDITING_ATTRIBUTE
-from VertebralFractureLib.scene.straight_space import straight_places
+from VertebralFractureLib.export.scene import find_results
+from VertebralFractureLib.export.scene.corrected_scene import read_correction
+from VertebralFractureLib.export.scene.edit_nodes import EDITING_ATTRIBUTE
+from VertebralFractureLib.export.scene.straight_space import straight_places
+from VertebralFractureLib.result import edits
 from VertebralFracturePanel.side_by_side import STRAIGHT_VIEW
 
 BODY = tuple((1.0, a, s) for s in (50.0, 30.0) for a in (34.0, 25.0, 16.0))
@@ -30,7 +30,7 @@ def a_measured_result(widget, a_result, logic):
     return find_results(slicer.mrmlScene)[0]
 
 
-def settle():
+def commit():
     for _ in range(5):
         QApplication.processEvents()
 
@@ -56,7 +56,7 @@ def click_at(scene, point):
     scene.GetNodeByID(selection.GetActivePlaceNodeID()).AddControlPoint(vtk.vtkVector3d(*point))
     if not interaction.GetPlaceModePersistence():
         interaction.SetCurrentInteractionMode(interaction.ViewTransform)
-    settle()
+    commit()
 
 
 def drag(node, place, *stations):
@@ -64,8 +64,8 @@ def drag(node, place, *stations):
     node.InvokeCustomModifiedEvent(node.PointStartInteractionEvent)
     for station in stations:
         node.SetNthControlPointPositionWorld(place, station)
-        settle()
-    return lambda: (node.InvokeCustomModifiedEvent(node.PointEndInteractionEvent), settle())
+        commit()
+    return lambda: (node.InvokeCustomModifiedEvent(node.PointEndInteractionEvent), commit())
 
 
 def test_a_click_adds_the_vertebra_that_was_missed_and_its_neighbors_name_it(widget, scene, a_result):
@@ -112,7 +112,7 @@ def test_a_click_into_the_straightened_view_means_the_place_in_the_patient(widge
     click_at(scene, straight_places(a_result.transform, [(1.0, 20.0, 40.0)])[0])
 
     added = read_correction(scene, a_result).shown.vertebrae[1]
-    assert added.centre_ras == pytest.approx((1.0, 20.0, 40.0), abs=0.05)
+    assert added.center_ras == pytest.approx((1.0, 20.0, 40.0), abs=0.05)
 
 
 @pytest.mark.parametrize("how", ["escape", "button", "leave", "close"])
@@ -133,7 +133,7 @@ def test_waiting_for_a_click_can_be_ended_and_leaves_nothing(widget, scene, a_re
         widget.exit()
     else:
         scene.Clear()
-    settle()
+    commit()
 
     assert not button.checked
     assert points_in_hand(scene) is None

@@ -10,15 +10,14 @@ from curve_helpers import edit, grab, release, settled
 from panel_helpers import until
 
 import VertebralFracture as module
-from VertebralFractureLib.cord import Centerline
-from VertebralFractureLib.cord.centerline import ordered_points
-from VertebralFractureLib.correction import edits
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.canal.centerline import ordered_points
+from VertebralFractureLib.export.scene import write_scene
+from VertebralFractureLib.export.scene.corrected_scene import read_correction
+from VertebralFractureLib.export.scene.markups_nodes import control_points
+from VertebralFractureLib.export.scene.straight_picture import picture_of, read_picture
 from VertebralFractureLib.pipeline import Rescorer, detect, reader_centerline
-from VertebralFractureLib.report import report_from_json, report_to_json
-from VertebralFractureLib.scene import write_scene
-from VertebralFractureLib.scene.corrected_scene import read_correction
-from VertebralFractureLib.scene.markups_nodes import control_points
-from VertebralFractureLib.scene.straight_picture import picture_of, read_picture
+from VertebralFractureLib.result import edits, report_from_json, report_to_json
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +93,7 @@ def test_slab_and_scores_come_in_time_and_equal_a_fresh_run(the_widget, the_resu
     assert mine.sequence.probability == pytest.approx(theirs.sequence.probability, abs=2e-3)
     for one, other in zip(mine.vertebrae, theirs.vertebrae, strict=True):
         assert one.fracture_probability == pytest.approx(other.fracture_probability, abs=2e-3)
-        assert one.centre_ras == pytest.approx(other.centre_ras, abs=1e-3)
+        assert one.center_ras == pytest.approx(other.center_ras, abs=1e-3)
         assert (one.grade, one.status) == (other.grade, other.status)
     shown, expected = read_picture(the_result), picture_of(fresh.spine)
     assert np.mean(np.abs(shown.voxels.astype(int) - expected.voxels) > 1) < 1e-4

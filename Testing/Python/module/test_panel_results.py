@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
-from VertebralFractureLib.scene import find_results, read_report, save_mrb
+from VertebralFractureLib.export.scene import find_results, read_report, save_mrb
 from VertebralFracturePanel.results_table import hoverText
 from VertebralFracturePanel.side_by_side import LAYOUT_ID, STRAIGHT_VIEW
 
@@ -259,7 +259,7 @@ def test_replacing_keeps_the_readers_verdicts_and_nothing_else_of_the_old_result
 
 @pytest.mark.usefixtures("a_ct")
 def test_a_scan_that_is_not_evaluable_shows_the_reason_and_no_table(widget, scene, a_worker, a_report, tmp_path):
-    from VertebralFractureLib.report import report_to_json
+    from VertebralFractureLib.result import report_to_json
 
     nothing = not_evaluable(a_report, "The canal was found over 40 mm only.")
     (tmp_path / "answer.json").write_text(report_to_json(nothing), encoding="utf-8")

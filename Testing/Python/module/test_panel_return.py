@@ -6,9 +6,9 @@ import pytest
 from panel_helpers import cells, close_and_load, detect, judge, panel_state
 from PySide6.QtWidgets import QApplication
 
-from VertebralFractureLib.report.spine_report import REVISION
-from VertebralFractureLib.scene import find_results, save_mrb
-from VertebralFractureLib.scene.corrected_scene import read_correction
+from VertebralFractureLib.export.scene import find_results, save_mrb
+from VertebralFractureLib.export.scene.corrected_scene import read_correction
+from VertebralFractureLib.result.report import REVISION
 
 FIRST_VERSION = Path(__file__).parents[1] / "first_version" / "scene.mrb"
 FROM_THE_FUTURE = {"revision": str(REVISION + 1), "moonPhase": "waning"}

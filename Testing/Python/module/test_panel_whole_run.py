@@ -5,7 +5,7 @@ import pytest
 from panel_helpers import cells, chosen_points, until
 from PySide6.QtCore import QElapsedTimer, QTimer
 
-from VertebralFractureLib.scene import find_results, read_report
+from VertebralFractureLib.export.scene import find_results, read_report
 from VertebralFractureLib.vertebrae import GRADING_RULES
 
 
@@ -25,7 +25,7 @@ def test_a_click_finds_the_fracture_and_leads_to_it(the_real_widget, scene, a_ph
     timer.stop()
 
     assert ui.stageLabel.text == ""
-    assert list(dict.fromkeys(stages)) == ["handover", "read", "cord", "spine", "fracture", "vertebrae", "scene"]
+    assert list(dict.fromkeys(stages)) == ["handover", "read", "canal", "cpr", "fracture", "vertebrae", "scene"]
     assert shares == sorted(shares)
     # The worker takes both processors here; what the panel itself takes is measured in test_panel_accidents.
     assert np.quantile(pauses, 0.99) < 100
@@ -38,7 +38,7 @@ def test_a_click_finds_the_fracture_and_leads_to_it(the_real_widget, scene, a_ph
     ui.vertebraTable.cellClicked.emit(levels.index("T12"), 0)
     truth = next(vertebra for vertebra in a_phantom.reference.vertebrae if vertebra.level == "T12")
     center = np.array([view.GetSliceToRAS().GetElement(row, 3) for row in range(3)])
-    assert np.linalg.norm(center - np.array(truth.centre_ras)) < 10.0
+    assert np.linalg.norm(center - np.array(truth.center_ras)) < 10.0
     assert len(chosen_points(scene)) == 1
     assert chosen_points(scene)[0].startswith("T12")
 

@@ -8,9 +8,8 @@ import pytest
 import slicer
 from panel_helpers import content
 
-from VertebralFractureLib.cord import Centerline
-from VertebralFractureLib.report.spine_report import ReportedSequence
-from VertebralFractureLib.scene import (
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.export.scene import (
     find_results,
     load_mrb,
     new_scene,
@@ -19,9 +18,10 @@ from VertebralFractureLib.scene import (
     scene_steps,
     write_scene,
 )
-from VertebralFractureLib.scene.jump import highlight_vertebra, jump_to_vertebra, vertebra_at
-from VertebralFractureLib.scene.remove_result import remove_result, restore_result
-from VertebralFractureLib.scene.shown_reading import Reading, read_shown_report, reading_of, show_reading
+from VertebralFractureLib.export.scene.jump import highlight_vertebra, jump_to_vertebra, vertebra_at
+from VertebralFractureLib.export.scene.remove_result import remove_result, restore_result
+from VertebralFractureLib.export.scene.shown_reading import Reading, read_shown_report, reading_of, show_reading
+from VertebralFractureLib.result.report import ReportedSequence
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_the_views_stay_where_they_are_while_points_are_placed(scene, nodes, a_r
 
 
 def test_one_vertebra_stands_out_and_its_point_names_it(nodes, a_report):
-    highlight_vertebra(nodes, a_report.vertebrae[1].centre_ras)
+    highlight_vertebra(nodes, a_report.vertebrae[1].center_ras)
 
     chosen = [
         (key, n)

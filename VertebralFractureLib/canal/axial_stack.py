@@ -1,0 +1,146 @@
+"""``AxialStack``: any CT, oblique or not, as axial slices of the patient on one coarse grid that the network reads.
+
+The volume is first averaged in blocks of its own voxels to about 2 mm and only then interpolated, so that thin or noisy
+slices are averaged rather than skipped, and time follows the size of the body and not of the scan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from VertebralFractureLib.torch_arrays import to_array, to_tensor
+from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.volume import CTVolume
+
+OUTSIDE_HU = -1024.0
+IN_PLANE_MM = 2.0
+SLICE_MM = 4.0
+_BLOCK_MM = 2.0
+_BODY_HU = -400.0
+_CHUNK_VOXELS = 1_000_000
+"""Voxels of the scan, and points of the stack, that are worked on at a time: what the work takes beside its result."""
+_MULTIPLE = 16
+
+
+@dataclass(frozen=True)
+class AxialStack:
+    """Axial slices of the patient.
+
+    Attributes:
+        hu: ``[k, j, i]`` with i to the patient's right (+R), j anterior (+A), k cranial (+S); outside the
+            scan's field of view the value is ``OUTSIDE_HU``.
+        origin_ras: RAS mm of voxel (0, 0, 0).
+        spacing_mm: along (R, A, S).
+        extent_s_mm: RAS S of the scan's outer faces, caudal and cranial.
+    """
+
+    hu: NDArray[np.generic]
+    origin_ras: tuple[float, float, float]
+    spacing_mm: tuple[float, float, float]
+    extent_s_mm: tuple[float, float]
+
+    @property
+    def heights_mm(self) -> FloatArray:
+        """RAS S of every slice."""
+        return self.origin_ras[2] + self.spacing_mm[2] * np.arange(len(self.hu), dtype=np.float64)
+
+    def as_volume(self) -> CTVolume:
+        """The stack with its geometry as a matrix; the voxels are shared."""
+        matrix = np.diag([*self.spacing_mm, 1.0])
+        matrix[:3, 3] = self.origin_ras
+        return CTVolume(self.hu, matrix)
+
+
+def axial_stack(ct: CTVolume, slice_mm: float = SLICE_MM, in_plane_mm: float = IN_PLANE_MM) -> AxialStack:
+    """Resample ``ct`` onto axial slices of the patient; the in-plane extent is cropped to what is denser than air."""
+    blocks, ijk_to_ras = _block_means(ct)
+    low, high = _bounds_ras(ct.shape_kji, ct.ijk_to_ras)
+    body_low, body_high = _body_bounds_ras(blocks, ijk_to_ras)
+    extent_s = (float(low[2]), float(high[2]))
+    low[:2] = np.maximum(low[:2], body_low[:2] - 10.0)
+    high[:2] = np.minimum(high[:2], body_high[:2] + 10.0)
+    step = np.array([in_plane_mm, in_plane_mm, slice_mm])
+    counts = np.maximum(np.floor((high - low) / step + 1e-6).astype(int), 1)
+    counts[:2] = -(-counts[:2] // _MULTIPLE) * _MULTIPLE
+    origin = 0.5 * (low + high) - 0.5 * (counts - 1) * step
+    hu = _interpolate(blocks, ijk_to_ras, origin, step, counts)
+    r, a, s = (float(value) for value in origin)
+    return AxialStack(hu, (r, a, s), (in_plane_mm, in_plane_mm, slice_mm), extent_s)
+
+
+def _block_means(ct: CTVolume) -> tuple[NDArray[np.float32], FloatArray]:
+    """Means over blocks of whole voxels and their IJK-to-RAS matrix; a last block may hold fewer voxels."""
+    spacing = np.array(ct.spacing_mm)
+    factors = np.maximum(np.floor(_BLOCK_MM / spacing + 0.25).astype(int), 1)
+    factors = np.minimum(factors, np.array(ct.shape_kji[::-1]))
+    fi, fj, fk = (int(factor) for factor in factors)
+    rows = max(1, _CHUNK_VOXELS // (ct.hu.shape[1] * ct.hu.shape[2] * fk)) * fk
+    counts = [-(-size // factor) for size, factor in zip(ct.hu.shape, (fk, fj, fi), strict=True)]
+    means = np.empty(counts, dtype=np.float32)
+    for start in range(0, ct.hu.shape[0], rows):
+        part = to_tensor(ct.hu[start : start + rows].astype(np.float32))[None, None]
+        if (fi, fj, fk) != (1, 1, 1):
+            kernel = (min(fk, part.shape[2]), fj, fi)
+            part = torch.nn.functional.avg_pool3d(part, kernel, kernel, ceil_mode=True, count_include_pad=False)
+        means[start // fk : start // fk + part.shape[2]] = to_array(part[0, 0])
+    matrix = ct.ijk_to_ras.copy()
+    matrix[:3, :3] = ct.ijk_to_ras[:3, :3] * factors
+    matrix[:3, 3] += ct.ijk_to_ras[:3, :3] @ (0.5 * (factors - 1))
+    return means, matrix
+
+
+def _bounds_ras(shape_kji: tuple[int, int, int], ijk_to_ras: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """RAS box around the outer faces of a grid."""
+    k, j, i = shape_kji
+    corners = np.array([[x, y, z] for x in (-0.5, i - 0.5) for y in (-0.5, j - 0.5) for z in (-0.5, k - 0.5)])
+    ras = corners @ ijk_to_ras[:3, :3].T + ijk_to_ras[:3, 3]
+    return ras.min(axis=0), ras.max(axis=0)
+
+
+def _body_bounds_ras(blocks: NDArray[np.float32], ijk_to_ras: FloatArray) -> tuple[FloatArray, FloatArray]:
+    dense = blocks > _BODY_HU
+    if not dense.any():
+        return _bounds_ras((1, 1, 1), ijk_to_ras)
+    first, count = np.zeros(3), np.zeros(3)
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != 2 - axis)
+        filled = np.flatnonzero(dense.any(axis=others))
+        first[axis], count[axis] = filled[0], filled[-1] - filled[0] + 1
+    moved = ijk_to_ras.copy()
+    moved[:3, 3] += ijk_to_ras[:3, :3] @ first
+    return _bounds_ras((int(count[2]), int(count[1]), int(count[0])), moved)
+
+
+def _interpolate(
+    blocks: NDArray[np.float32], ijk_to_ras: FloatArray, origin: FloatArray, step: FloatArray, counts: NDArray[np.int_]
+) -> NDArray[np.float32]:
+    inverse = np.linalg.inv(ijk_to_ras)
+    axes = inverse[:3, :3] * step
+    start = inverse[:3, :3] @ origin + inverse[:3, 3]
+    size = np.array(blocks.shape[::-1], dtype=np.float64)
+    source = to_tensor(blocks)[None, None]
+    i = torch.arange(int(counts[0]), dtype=torch.float32)[None, None, :, None] * _row(axes[:, 0])
+    j = torch.arange(int(counts[1]), dtype=torch.float32)[None, :, None, None] * _row(axes[:, 1])
+    plane = i + j + _row(start)
+    hu = np.full((int(counts[2]), int(counts[1]), int(counts[0])), OUTSIDE_HU, dtype=np.float32)
+    limit = torch.tensor(size - 0.5, dtype=torch.float32)
+    scale = torch.tensor(2.0 / np.maximum(size - 1.0, 1.0), dtype=torch.float32)
+    rows = max(1, _CHUNK_VOXELS // 4 // int(counts[0] * counts[1]))
+    for first in range(0, int(counts[2]), rows):
+        k = torch.arange(first, min(first + rows, int(counts[2])), dtype=torch.float32)[:, None, None, None]
+        index = plane + k * _row(axes[:, 2])
+        inside = ((index >= -0.5) & (index <= limit)).all(dim=-1)
+        values = torch.nn.functional.grid_sample(
+            source, (index * scale - 1.0)[None], mode="bilinear", padding_mode="border", align_corners=True
+        )[0, 0]
+        values[~inside] = OUTSIDE_HU
+        hu[first : first + rows] = to_array(values)
+    return hu
+
+
+def _row(values: FloatArray) -> torch.Tensor:
+    return torch.tensor(np.asarray(values), dtype=torch.float32)

@@ -1,0 +1,133 @@
+"""The bony canal measured on the scan's own voxels: how far bone is from the canal's center, to each side.
+
+Rays go out from the center in the axial plane until they meet bone; a side where too few of them do, as between two
+arches, is left unknown. Nothing here is learned, so it measures what the header says, be it true or not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.volume import CTVolume
+
+_BONE_ABOVE_CONTENTS_HU = 130.0
+_BONE_ABOVE_SOFT_HU = 90.0
+_SOFT_ABOVE_HU = -300.0
+_STEP_MM = 0.5
+_FAN_DEG = 24.0
+_RAYS = 9
+_LEAST_SHARE = 0.6
+_CONTENTS_MM = 1.0
+_SIDES = ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0))
+"""Lowest R, highest R, lowest A, highest A: the order of every box."""
+
+
+def canal_walls(
+    ct: CTVolume, heights_mm: FloatArray, center_ras: FloatArray, nearest_mm: float = 4.0, farthest_mm: float = 17.0
+) -> FloatArray:
+    """Distance of the bone around the canal in the axial planes at ``heights_mm`` (RAS S).
+
+    Args:
+        center_ras: ``(n, 2)`` R and A of the canal's center at each height.
+        nearest_mm, farthest_mm: where bone is looked for.
+
+    Returns:
+        ``(n, 4)`` lowest R, highest R, lowest A, highest A in mm from the center; NaN where fewer than
+        ``_LEAST_SHARE`` of a side's rays meet bone.
+    """
+    centers = np.column_stack([center_ras, heights_mm])
+    radius = np.arange(nearest_mm, farthest_mm + 0.5 * _STEP_MM, _STEP_MM)
+    around = (-_CONTENTS_MM, 0.0, _CONTENTS_MM)
+    contents = hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
+    seen = np.isfinite(contents).any(axis=1)
+    threshold = np.full(len(centers), np.inf)
+    threshold[seen] = np.nanmedian(contents[seen], axis=1) + _BONE_ABOVE_CONTENTS_HU
+    fan = np.radians(np.linspace(-_FAN_DEG, _FAN_DEG, _RAYS))
+    walls = np.full((len(centers), 4), np.nan)
+    for side, (x, y) in enumerate(_SIDES):
+        turned = np.stack([x * np.cos(fan) - y * np.sin(fan), x * np.sin(fan) + y * np.cos(fan), 0.0 * fan], axis=1)
+        hu = hu_near(ct, centers[:, None, None] + turned[:, None] * radius[:, None])
+        bone = hu > threshold[:, None, None]
+        reach = np.where(bone.any(axis=2), radius[bone.argmax(axis=2)] * np.cos(fan), np.nan)
+        # A ray that starts in bone says that the center is off, or that the canal holds metal.
+        reach[bone[:, :, 0]] = np.nan
+        met = np.isfinite(reach).mean(axis=1) >= _LEAST_SHARE
+        walls[met, side] = (x + y) * np.nanmedian(reach[met], axis=1)
+    return walls
+
+
+def lateral_bone_fraction(
+    ct: CTVolume, heights_mm: FloatArray, center_ras: FloatArray, size: float = 1.0
+) -> list[tuple[float, float]]:
+    """How much bone lies where a vertebral body would be, for a body on each of the four sides of the centers.
+
+    Bone is what exceeds both the canal's contents and the soft parts around it, so that a shift of all HU changes
+    nothing. A strip of 18 to 48 mm from the center and 16 mm across is looked at, in a body of an adult's ``size``.
+
+    Returns:
+        Per side (lowest R, highest R, lowest A, highest A) the share of the strip that is bone, and the share of
+        slices in which most lines along the strip meet bone.
+    """
+    centers = np.column_stack([center_ras, heights_mm])
+    contents, around = _contents_and_around_hu(ct, centers)
+    soft = [_median(own) for own in around]
+    threshold = np.maximum(soft, [_median(own) for own in contents]) + _BONE_ABOVE_SOFT_HU
+    threshold[np.isnan(threshold)] = np.inf
+    across, along = np.meshgrid(np.arange(-8.0, 9.0, 2.0), np.arange(18.0, 50.0, 2.0), indexing="ij")
+    shares = []
+    for x, y in _SIDES:
+        strip = size * np.stack([x * along + y * across, y * along + x * across, 0.0 * along], axis=-1)
+        bone = hu_near(ct, centers[:, None, None] + strip) > threshold[:, None, None]
+        most = bone.any(axis=2).mean(axis=1) >= _LEAST_SHARE
+        shares.append((float(bone.mean()), float(most.mean())))
+    return shares
+
+
+def content_over_soft_hu(ct: CTVolume, heights_mm: FloatArray, center_ras: FloatArray) -> float:
+    """How much denser the canal's contents are than the soft parts around it; the slices' upper quartile, or NaN.
+
+    Water and nerves are about as dense as muscle, while the marrow of a long bone is fat all along; fat beside the
+    nerves, as in a severe scoliosis, is not. A shift of all HU changes nothing. Bone is no soft part, or a narrow field
+    of view would make it the measure.
+    """
+    contents, around = _contents_and_around_hu(ct, np.column_stack([center_ras, heights_mm]))
+    middle = np.array([_median(own) for own in contents])
+    around = np.where(around < middle[:, None] + _BONE_ABOVE_CONTENTS_HU, around, np.nan)
+    over = middle - [_median(own) for own in around]
+    known = over[np.isfinite(over)]
+    return float(np.percentile(known, 75.0)) if len(known) else np.nan
+
+
+def _contents_and_around_hu(ct: CTVolume, centers: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """HU at the places ``(n, 3)``, ``(n, 9)``, and of what is denser than lung within 60 mm, ``(n, m)``, else NaN."""
+    wide, near = np.arange(-60.0, 61.0, 6.0), (-2.0, 0.0, 2.0)
+    around = hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in wide for y in wide]))
+    contents = hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in near for y in near]))
+    return contents, np.where(around > _SOFT_ABOVE_HU, around, np.nan)
+
+
+def _median(values: FloatArray) -> float:
+    """Median of what is known; NaN where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else np.nan
+
+
+def bone_from_hu(ct: CTVolume, centers_ras: FloatArray) -> FloatArray:
+    """HU ``(n,)`` above which something around a canal's center ``(n, 3)`` is bone; infinite outside the volume."""
+    around = (-_CONTENTS_MM, 0.0, _CONTENTS_MM)
+    contents = hu_near(ct, centers_ras[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
+    threshold = np.full(len(centers_ras), np.inf)
+    seen = np.isfinite(contents).any(axis=1)
+    threshold[seen] = np.nanmedian(contents[seen], axis=1) + _BONE_ABOVE_CONTENTS_HU
+    return threshold
+
+
+def hu_near(ct: CTVolume, points_ras: FloatArray) -> FloatArray:
+    """HU of the voxels nearest to RAS points ``(..., 3)``; NaN outside the volume."""
+    flat = points_ras.reshape(-1, 3)
+    ijk = np.rint(ct.ras_to_ijk_points(flat)).astype(int)
+    inside = np.all((ijk >= 0) & (ijk < np.array(ct.hu.shape[::-1])), axis=1)
+    i, j, k = np.where(inside[:, None], ijk, 0).T
+    values = np.where(inside, ct.hu[k, j, i].astype(np.float64), np.nan)
+    return values.reshape(points_ras.shape[:-1])

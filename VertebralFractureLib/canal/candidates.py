@@ -1,0 +1,242 @@
+"""Candidates: a few places per axial slice where the canal may be, each with its probability and sub-pixel position.
+
+A candidate's probability is the mass of the network's softmax around a peak, so that a canal whose center the network
+places loosely is still one candidate with its full probability. For detection every fourth slice is read whole, and
+where a path through these is believed, the slices between are read in a window around it: that saves most of the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from VertebralFractureLib.canal.axial_stack import AxialStack
+from VertebralFractureLib.canal.network import (
+    BOX_PIXELS,
+    BOX_SIDES,
+    CHANNELS,
+    CanalNetwork,
+    log_probabilities,
+    normalized,
+)
+from VertebralFractureLib.canal.path import CanalPath, canal_path
+from VertebralFractureLib.progress import StageProgress
+from VertebralFractureLib.torch_arrays import to_array, to_tensor
+from VertebralFractureLib.types import FloatArray
+
+Rows = NDArray[np.intp]
+
+CANDIDATES_PER_SLICE = 5
+_HALF_PEAK = 5
+_PEAK_WINDOW = 5
+_SLICES_PER_BATCH = 4
+_SHARE_OF_RIVALS = 0.05
+_WHOLE_EVERY = 4
+_WINDOW = 96
+_WORTH_A_WINDOW = 1.5
+"""A slice has to be this many times larger than the window, or reading it whole is no more work."""
+_BEYOND_PATH = 6
+_BELIEVED = 0.8
+_MIRRORED_SIDES = (1, 0, 2, 3, 5, 4, 6, 7)
+_MIRRORED_SIGNS = (-1.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0, 1.0)
+"""The walls of a mirrored slice in terms of its own: lowest and highest R change places and signs."""
+
+
+@dataclass(frozen=True)
+class CanalCandidates:
+    """Per slice up to ``CANDIDATES_PER_SLICE`` places, most probable first.
+
+    Attributes:
+        heights_mm: ``(n,)`` RAS S of the slices, ascending and equidistant.
+        position_mm: ``(n, c, 2)`` RAS R and A.
+        probability: ``(n, c)``; 0 where there is no further candidate.
+        spread_mm: ``(n, c)`` standard deviation of the position, per axis.
+        walls_mm: ``(n, c, BOX_SIDES)`` walls of canal and vertebra from the position.
+    """
+
+    heights_mm: FloatArray
+    position_mm: FloatArray
+    probability: FloatArray
+    spread_mm: FloatArray
+    walls_mm: FloatArray
+
+
+def canal_candidates(
+    network: CanalNetwork, stack: AxialStack, progress: StageProgress | None = None
+) -> CanalCandidates:
+    """Run the network over every whole slice: what a person may want to lead the path through.
+
+    Raises:
+        Cancelled: from ``progress``.
+    """
+    reader = _Reader(network, stack)
+    reader.read(np.arange(len(stack.hu)), None, _window_size(stack), _reported(progress, 0.0, 1.0))
+    return reader.found
+
+
+def candidates_for_detection(
+    network: CanalNetwork, stack: AxialStack, progress: StageProgress | None = None
+) -> CanalCandidates:
+    """Run the network where the one best path may run; slices far beyond its ends may stay without a candidate.
+
+    Raises:
+        Cancelled: from ``progress``.
+    """
+    height, width = stack.hu.shape[1:]
+    size = _window_size(stack)
+    if height * width < _WORTH_A_WINDOW * size[0] * size[1]:
+        return canal_candidates(network, stack, progress)
+    reader = _Reader(network, stack)
+    found, rows = reader.found, np.arange(len(stack.hu))
+    whole = rows[_WHOLE_EVERY // 2 :: _WHOLE_EVERY]
+    reader.read(whole, None, size, _reported(progress, 0.0, 0.5))
+    path = canal_path(found.position_mm[whole], found.probability[whole], _WHOLE_EVERY * stack.spacing_mm[2])
+    others = np.setdiff1d(rows, whole)
+    if path is None or not _believed(found.probability[whole], path):
+        reader.read(others, None, size, _reported(progress, 0.5, 1.0))
+        return found
+    at = whole[path.rows]
+    others = others[(others >= at[0] - _BEYOND_PATH) & (others <= at[-1] + _BEYOND_PATH)]
+    places = found.position_mm[at, path.choices]
+    center = np.stack([np.interp(others, at, places[:, axis]) for axis in (0, 1)], axis=1)
+    reader.read(others, center, size, _reported(progress, 0.5, 1.0))
+    return found
+
+
+def _window_size(stack: AxialStack) -> tuple[int, int]:
+    return min(stack.hu.shape[1], _WINDOW), min(stack.hu.shape[2], _WINDOW)
+
+
+def _believed(probability: FloatArray, path: CanalPath) -> bool:
+    """Whether the windows may follow the path: probable on the whole, and nowhere without evidence for long."""
+    return bool(probability[path.rows, path.choices].mean() >= _BELIEVED and np.diff(path.rows).max(initial=1) <= 2)
+
+
+def _reported(progress: StageProgress | None, first: float, last: float) -> Callable[[float], None]:
+    def report(share: float) -> None:
+        if progress is not None:
+            progress(first + (last - first) * share)
+
+    return report
+
+
+class _Reader:
+    """Runs the network on chosen slices and enters what it finds into ``found``."""
+
+    def __init__(self, network: CanalNetwork, stack: AxialStack) -> None:
+        self._network = network
+        self._slices = normalized(to_tensor(stack.hu))
+        self._origin = np.array(stack.origin_ras[:2])
+        self._spacing = np.array(stack.spacing_mm[:2])
+        shape = (len(stack.hu), CANDIDATES_PER_SLICE)
+        self.found = CanalCandidates(
+            stack.heights_mm,
+            np.zeros((*shape, 2)),
+            np.zeros(shape),
+            np.full(shape, np.inf),
+            np.zeros((*shape, BOX_SIDES)),
+        )
+
+    def read(
+        self, rows: Rows, center_mm: FloatArray | None, size: tuple[int, int], report: Callable[[float], None]
+    ) -> None:
+        """Read whole slices, or windows of ``size`` (height, width) pixels around RAS R and A ``(n, 2)``."""
+        count = len(self._slices)
+        offsets = torch.arange(CHANNELS) - CHANNELS // 2
+        device = next(self._network.parameters()).device
+        with torch.inference_mode():
+            for start in range(0, len(rows), _SLICES_PER_BATCH):
+                batch = to_tensor(rows[start : start + _SLICES_PER_BATCH])
+                neighbors = (batch[:, None] + offsets).clamp(0, count - 1)
+                if center_mm is None:
+                    corner = np.zeros((len(batch), 2), dtype=int)
+                    slices = self._slices[neighbors]
+                else:
+                    corner = self._corners(center_mm[start : start + _SLICES_PER_BATCH], size)
+                    slices = torch.stack(
+                        [
+                            self._slices[near, j : j + size[0], i : i + size[1]]
+                            for near, (i, j) in zip(neighbors, corner.tolist(), strict=True)
+                        ]
+                    )
+                logits, boxes = read_both_ways(self._network, slices.to(device))
+                self._enter(to_array(batch), corner, logits.cpu(), boxes.cpu())
+                report((start + len(batch)) / len(rows))
+
+    def _corners(self, center_mm: FloatArray, size: tuple[int, int]) -> NDArray[np.int_]:
+        """First pixel (i, j) of each window, moved into the slice where it would hang over."""
+        window = np.array(size[::-1])
+        pixel = np.rint((center_mm - self._origin) / self._spacing).astype(int) - window // 2
+        return np.asarray(np.clip(pixel, 0, np.array(self._slices.shape[:0:-1]) - window))
+
+    def _enter(self, rows: Rows, corner: NDArray[np.int_], logits: torch.Tensor, boxes: torch.Tensor) -> None:
+        pixels, none = log_probabilities(logits)
+        position, mass, spread = _peaks(pixels.exp())
+        found = self.found
+        index = to_array(position) + corner[:, None]
+        found.position_mm[rows] = self._origin + index * self._spacing
+        found.probability[rows] = to_array(_against_none(mass, none.exp()[:, None]))
+        found.spread_mm[rows] = to_array(spread) * self._spacing[0]
+        found.walls_mm[rows] = to_array(boxes_at(boxes, position))
+
+
+def read_both_ways(network: CanalNetwork, slices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean of the network's answers to the slices and to their mirror image, which is turned back.
+
+    A spine is symmetric, a trained network is so only roughly: each sets the canal a tenth of a pixel to its own side.
+    """
+    logits, boxes = network(slices)
+    other_logits, other_boxes = network(slices.flip(-1))
+    signs = torch.tensor(_MIRRORED_SIGNS, device=boxes.device)[:, None, None]
+    mirrored = signs * other_boxes.flip(-1)[:, _MIRRORED_SIDES]
+    return 0.5 * (logits + other_logits.flip(-1)), 0.5 * (boxes + mirrored)
+
+
+def boxes_at(boxes: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+    """Walls ``(n, c, BOX_SIDES)`` from the box maps at pixels (i, j) ``(n, c, 2)``, between the four around each."""
+    height, width = boxes.shape[2:]
+    # The middle of box pixel q lies at image pixel BOX_PIXELS * q + (BOX_PIXELS - 1) / 2.
+    place = (position.float() - 0.5 * (BOX_PIXELS - 1)) / BOX_PIXELS
+    scale = torch.tensor([2.0 / max(width - 1, 1), 2.0 / max(height - 1, 1)], device=boxes.device)
+    grid = (place * scale - 1.0)[:, :, None]
+    read = functional.grid_sample(boxes, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    return read[..., 0].transpose(1, 2)
+
+
+def _against_none(mass: torch.Tensor, none: torch.Tensor) -> torch.Tensor:
+    """Probability of a place against "no canal here", with little regard to other places: the path chooses among those.
+
+    A shoulder or rib that takes half of the softmax must not end the canal's path at the last slices.
+    """
+    return mass / (mass + none + _SHARE_OF_RIVALS * (1.0 - mass) + 1e-9)
+
+
+def _peaks(probability: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Positions (i, j) ``(n, c, 2)``, masses ``(n, c)`` and spreads ``(n, c)`` in pixels of the highest peaks."""
+    n = len(probability)
+    # Peaks are sought on every second pixel, which is far finer than the windows, and a quarter of the work.
+    smooth = functional.avg_pool2d(probability[:, None], 4, 2, 1)
+    smooth = functional.avg_pool2d(smooth, 3, 1, 1)
+    width = smooth.shape[3]
+    is_peak = smooth == functional.max_pool2d(smooth, _PEAK_WINDOW, 1, _PEAK_WINDOW // 2)
+    _, flat = torch.topk((smooth * is_peak)[:, 0].flatten(1), CANDIDATES_PER_SLICE, dim=1)
+    row, column = 2 * (flat // width), 2 * (flat % width)
+    reach = torch.arange(-_HALF_PEAK, _HALF_PEAK + 1)
+    padded = functional.pad(probability, (_HALF_PEAK,) * 4)
+    rows = (row[:, :, None, None] + reach[:, None] + _HALF_PEAK).expand(-1, -1, len(reach), len(reach))
+    columns = (column[:, :, None, None] + reach + _HALF_PEAK).expand(-1, -1, len(reach), len(reach))
+    window = padded[torch.arange(n)[:, None, None, None], rows, columns]
+    mass = window.sum(dim=(2, 3))
+    share = window / mass.clamp(min=1e-9)[:, :, None, None]
+    di = (share * reach).sum(dim=(2, 3))
+    dj = (share * reach[:, None]).sum(dim=(2, 3))
+    variance = (share * (reach - di[..., None, None]) ** 2).sum(dim=(2, 3))
+    variance = variance + (share * (reach[:, None] - dj[..., None, None]) ** 2).sum(dim=(2, 3))
+    taken = is_peak[:, 0].flatten(1).gather(1, flat)
+    position = torch.stack([column + di, row + dj], dim=2)
+    return position, torch.where(taken, mass, torch.zeros_like(mass)).clamp(max=1.0), (variance / 2.0).sqrt()

@@ -1,0 +1,83 @@
+"""The found places moved towards the middle of the bony ring around them, measured on the scan's own voxels.
+
+The network knows which hole in the bone is the canal, and sees it in pixels of 2 mm; where its walls stand can be
+measured. Neither is perfect, so a place goes a part of the way: where few rays meet bone on both sides, or where the
+two disagree by more than 3 mm, it stays where the network put it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from VertebralFractureLib.canal.bony_canal import bone_from_hu, hu_near
+from VertebralFractureLib.canal.candidates import CanalCandidates
+from VertebralFractureLib.canal.path import CanalPath
+from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.volume import CTVolume
+
+CORTEX_WEIGHT = 0.6
+"""How far a place goes towards the ring's middle. Chosen on two folds of the real scans, where 0.6 to 0.8 are alike."""
+_FARTHEST_MM = 3.0
+_RAYS = 48
+_NEAREST_RAY_MM, _LONGEST_RAY_MM, _STEP_MM = 2.0, 20.0, 0.5
+_LEAST_PAIRED = 0.35
+_ROUNDS = 3
+
+
+def refine_to_cortex(ct: CTVolume, candidates: CanalCandidates, path: CanalPath) -> CanalCandidates:
+    """The candidates with the places along ``path`` moved, and their walls still where they were."""
+    places = candidates.position_mm[path.rows, path.choices]
+    shift = cortical_boundary_center(ct, candidates.heights_mm[path.rows], places) - places
+    far = np.linalg.norm(np.where(np.isfinite(shift), shift, np.inf), axis=1) > _FARTHEST_MM
+    shift = CORTEX_WEIGHT * np.where(far[:, None], 0.0, shift)
+    position, walls = candidates.position_mm.copy(), candidates.walls_mm.copy()
+    position[path.rows, path.choices] += shift
+    walls[path.rows, path.choices] -= shift[:, [0, 0, 1, 1, 0, 0, 1, 1]]
+    return replace(candidates, position_mm=position, walls_mm=walls)
+
+
+def cortical_boundary_center(ct: CTVolume, heights_mm: FloatArray, places_mm: FloatArray) -> FloatArray:
+    """Middle between the walls that rays from each place meet in its axial plane.
+
+    A place off the middle by d sees the two walls in a direction u at distances that differ by 2 d . u: d is the least
+    squares solution over all directions in which both walls are met, found in a few rounds.
+
+    Args:
+        heights_mm: ``(n,)`` RAS S.
+        places_mm: ``(n, 2)`` RAS R and A.
+
+    Returns:
+        ``(n, 2)`` RAS R and A; NaN where fewer than ``_LEAST_PAIRED`` of the directions meet both walls.
+    """
+    angles = 2.0 * np.pi * np.arange(_RAYS) / _RAYS
+    directions = np.stack([np.sin(angles), np.cos(angles)], axis=1)
+    middle, paired = places_mm.copy(), np.zeros(len(places_mm))
+    for _ in range(_ROUNDS):
+        reach = _reach_mm(ct, np.column_stack([middle, heights_mm]), directions)
+        half = 0.5 * (reach - np.roll(reach, _RAYS // 2, axis=1))
+        known = np.isfinite(half)
+        paired = known.mean(axis=1)
+        normal = np.einsum("nk,ka,kb->nab", known.astype(float), directions, directions) + 1e-6 * np.eye(2)
+        moment = np.where(known, half, 0.0) @ directions
+        step = np.linalg.solve(normal, moment[:, :, None])[:, :, 0]
+        middle += np.where(paired[:, None] >= _LEAST_PAIRED, np.clip(step, -_FARTHEST_MM, _FARTHEST_MM), 0.0)
+    middle[paired < _LEAST_PAIRED] = np.nan
+    return np.asarray(middle)
+
+
+def _reach_mm(ct: CTVolume, centers_ras: FloatArray, directions: FloatArray) -> FloatArray:
+    """Distance ``(n, rays)`` at which each ray meets bone, between voxels; NaN where it meets none or starts in it."""
+    threshold = bone_from_hu(ct, centers_ras)
+    radius = np.arange(_NEAREST_RAY_MM, _LONGEST_RAY_MM + 0.5 * _STEP_MM, _STEP_MM)
+    rays = np.concatenate([directions[:, None] * radius[:, None], np.zeros((len(directions), len(radius), 1))], axis=2)
+    hu = hu_near(ct, centers_ras[:, None, None] + rays)
+    bone = hu > threshold[:, None, None]
+    first = bone.argmax(axis=2)
+    at = np.take_along_axis(hu, first[:, :, None], axis=2)[:, :, 0]
+    before = np.take_along_axis(hu, np.maximum(first - 1, 0)[:, :, None], axis=2)[:, :, 0]
+    with np.errstate(invalid="ignore"):
+        back = np.clip((at - threshold[:, None]) / np.maximum(at - before, 1e-3), 0.0, 1.0)
+    reach = radius[first] - _STEP_MM * np.nan_to_num(back)
+    return np.asarray(np.where(bone.any(axis=2) & ~bone[:, :, 0], reach, np.nan))

@@ -1,0 +1,93 @@
+"""``detect_canal``: from a CT to the canal's centerline and the boxes along it, or a clear "no spine here".
+
+The network sees every axial slice that matters, one path is laid through all of its answers, and only a path that is
+long enough and on the whole believed by the network is called a spine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from VertebralFractureLib.canal.axial_stack import axial_stack
+from VertebralFractureLib.canal.candidates import candidates_for_detection
+from VertebralFractureLib.canal.centerline import Centerline
+from VertebralFractureLib.canal.confidence import calibrated
+from VertebralFractureLib.canal.cortical_refinement import refine_to_cortex
+from VertebralFractureLib.canal.curve import centerline_from_path
+from VertebralFractureLib.canal.network import network_from_weights
+from VertebralFractureLib.canal.path import canal_path
+from VertebralFractureLib.canal.plausibility import check_anatomy, check_bone_around
+from VertebralFractureLib.canal.slice_boxes import SliceBoxes, slice_boxes
+from VertebralFractureLib.canal.vertebral_spacing import check_vertebral_spacing
+from VertebralFractureLib.errors import NoSpineFound
+from VertebralFractureLib.progress import StageProgress
+from VertebralFractureLib.volume import CTVolume
+from VertebralFractureLib.weights import load_weights
+
+SHORTEST_SPINE_MM = 75.0
+"""Three vertebrae of the upper thoracic spine with their discs; false canals beside the spine end before."""
+LOWEST_MEAN_PROBABILITY = 0.4
+"""Of the network's own probability along the path, before calibration: is this a spine at all?"""
+_NO_CANAL = "No spinal canal was found; check that this is a CT that shows the spine."
+
+
+@dataclass(frozen=True)
+class CanalDetection:
+    """The canal's centerline (RAS mm, caudal to cranial, a point about every 5 mm) and the boxes along it."""
+
+    centerline: Centerline
+    boxes: SliceBoxes
+
+
+def detect_canal(
+    ct: CTVolume, *, weights_folder: Path | None = None, device: str = "cpu", progress: StageProgress | None = None
+) -> CanalDetection:
+    """Find the spinal canal; the network runs on ``device``, as torch names it.
+
+    Raises:
+        NoSpineFound: when the scan is too short, or no canal of ``SHORTEST_SPINE_MM`` is found with confidence.
+        ImplausibleGeometry: when the vertebrae along the canal show that the spacing in the file cannot be true,
+            or that the patient lies on the side and the file does not say so.
+        WeightsDamaged: when the weights are missing or not what the manifest promises.
+        Cancelled: from ``progress``.
+    """
+    weights = load_weights("cord", weights_folder)
+    stack = axial_stack(ct)
+    height = stack.extent_s_mm[1] - stack.extent_s_mm[0]
+    if height < SHORTEST_SPINE_MM:
+        raise NoSpineFound(
+            f"The scan covers only {height:.0f} mm from bottom to top; at least {SHORTEST_SPINE_MM:.0f} mm are needed."
+        )
+    network = network_from_weights(weights.tensors, weights.config).to(device)
+    candidates = candidates_for_detection(network, stack, progress)
+    path = canal_path(candidates.position_mm, candidates.probability, stack.spacing_mm[2])
+    if path is None:
+        raise NoSpineFound(_NO_CANAL)
+    candidates = refine_to_cortex(ct, candidates, path)
+    centerline = centerline_from_path(stack, candidates, path)
+    if centerline is None:
+        raise NoSpineFound(_NO_CANAL)
+    if centerline.length_mm < SHORTEST_SPINE_MM:
+        raise NoSpineFound(
+            f"Only {centerline.length_mm:.0f} mm of a spinal canal were found; "
+            f"at least {SHORTEST_SPINE_MM:.0f} mm are needed."
+        )
+    mean_probability = float(centerline.confidence.mean())
+    if mean_probability < LOWEST_MEAN_PROBABILITY:
+        raise NoSpineFound("No spinal canal was found with confidence; check that this is a CT that shows the spine.")
+    boxes = slice_boxes(candidates, path, centerline)
+    check_bone_around(stack, boxes, mean_probability)
+    check_anatomy(ct, boxes)
+    check_vertebral_spacing(ct, centerline, boxes)
+    confidence = calibrated(centerline.confidence, weights.config)
+    return CanalDetection(replace(centerline, confidence=confidence), boxes)
+
+
+def canal_weights_sha256(folder: Path | None = None) -> str:
+    """SHA-256 of the canal network's weights file.
+
+    Raises:
+        WeightsDamaged: as ``detect_canal``.
+    """
+    return load_weights("cord", folder).sha256

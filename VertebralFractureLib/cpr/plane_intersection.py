@@ -1,0 +1,125 @@
+"""Where the canal bends so sharply that cross sections would meet, keep only the part of each that no other reaches.
+
+A point of a cross section is its own as long as it lies below every cross section further up and above every one
+further down. What does not is marked as outside, so that the map from the patient to straight space has one value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralFractureLib.cpr.frame import STRAIGHTENED, ReformatFrame, ReformatPlanes
+from VertebralFractureLib.cpr.grid import ReformatBox
+from VertebralFractureLib.cpr.straightened_volume import OUTSIDE_HU
+from VertebralFractureLib.errors import CenterlineTooSharp
+from VertebralFractureLib.types import FloatArray
+
+CANAL_MM = 4.0
+"""Where sections meet this near to the centerline, the straight spine itself would be torn: refused."""
+_LEAST_DISTANCE = 0.1
+"""Another cross section must stay away by this share of the distance along s, or the map is stretched tenfold there."""
+_FAR_MM = 10.0
+_SCREEN_MM = 4.0
+_OTHERS_MM = 2.0
+
+
+@dataclass(frozen=True)
+class IntersectionLimits:
+    """What limits the rows of a box; for every spine that is not sharply bent there is nothing.
+
+    Attributes:
+        half_planes: row k to ``(m, 3)``: only where c0 + c1 r + c2 a >= 0 for each of them the row is its own.
+    """
+
+    half_planes: dict[int, FloatArray]
+
+    def other_rows(self, other: IntersectionLimits, tolerance_mm: float) -> set[int]:
+        """Rows that ``other`` limits in another way."""
+        rows = {*self.half_planes, *other.half_planes}
+        none = np.zeros((0, 3))
+        pairs = {k: (self.half_planes.get(k, none), other.half_planes.get(k, none)) for k in rows}
+        same = {k for k, (a, b) in pairs.items() if a.shape == b.shape and np.abs(a - b).max() <= tolerance_mm}
+        return rows - same
+
+    def mask_outside(
+        self, box: ReformatBox, rows: NDArray[np.intp], hu: NDArray[np.float32], inside: NDArray[np.bool_]
+    ) -> None:
+        """Mark in ``hu`` and ``inside``, which hold the given rows of the box, what belongs to another row."""
+        r, a = box.axis_mm("r"), box.axis_mm("a")[:, None]
+        for place, k in enumerate(rows.tolist()):
+            for c0, c1, c2 in self.half_planes.get(k, ()):
+                inside[place] &= c0 + c1 * r + c2 * a >= 0.0
+            if k in self.half_planes:
+                hu[place][~inside[place]] = OUTSIDE_HU
+
+
+def intersection_limits(frame: ReformatFrame, box: ReformatBox) -> IntersectionLimits:
+    """Find the rows that other rows of the same box reach.
+
+    Raises:
+        CenterlineTooSharp: when they meet within the canal.
+    """
+    if frame.kind != STRAIGHTENED:
+        return IntersectionLimits({})
+    s, r, a = box.axis_mm("s"), box.axis_mm("r"), box.axis_mm("a")
+    corners = _corners(r[[0, -1]], a[[0, -1]])
+    reach = 2.0 * float(np.linalg.norm(corners, axis=1).max())
+    sections = frame.reformat_planes(s)
+    screen = np.arange(0, len(s), max(1, round(_SCREEN_MM / box.spacing_mm[2])))
+    found = _least(_half_planes(sections, s, screen, screen, reach), corners).min(axis=1) < 0.0
+    if not found.any():
+        return IntersectionLimits({})
+    near = np.abs(s[:, None] - s[screen[found]]).min(axis=1) <= 2.0 * _SCREEN_MM
+    others = np.arange(0, len(s), max(1, round(_OTHERS_MM / box.spacing_mm[2])))
+    rows = np.flatnonzero(near)
+    planes = _half_planes(sections, s, rows, others, reach)
+    _refuse_at_the_canal(planes, s[rows])
+    limiting = _least(planes, corners) < 0.0
+    return IntersectionLimits({int(k): planes[row, limiting[row]] for row, k in enumerate(rows) if limiting[row].any()})
+
+
+def _corners(r_mm: FloatArray, a_mm: FloatArray) -> FloatArray:
+    return np.array([(r, a) for r in r_mm for a in a_mm])
+
+
+def _half_planes(
+    sections: ReformatPlanes, s: FloatArray, rows: NDArray[np.intp], others: NDArray[np.intp], reach: float
+) -> FloatArray:
+    """``(rows, others, 3)``: how far a point (r, a) of a row lies on its own side of another section, in mm.
+
+    It is c0 + c1 r + c2 a, less the distance that is asked for; a section that is out of reach never limits.
+    """
+    normal = sections.normal_ras[others]
+    away = s[others][None, :] - s[rows][:, None]
+    side = np.sign(away)
+    offset = (normal * sections.origin_ras[others]).sum(axis=1)[None, :] - sections.origin_ras[rows] @ normal.T
+    planes = np.stack(
+        [
+            side * offset - _LEAST_DISTANCE * np.minimum(np.abs(away), _FAR_MM),
+            -side * (sections.right_ras[rows] @ normal.T),
+            -side * (sections.anterior_ras[rows] @ normal.T),
+        ],
+        axis=-1,
+    )
+    planes[(np.abs(away) > reach) | (side == 0.0)] = 0.0
+    return planes
+
+
+def _least(planes: FloatArray, corners: FloatArray) -> FloatArray:
+    """``(rows, others)`` smallest value of each half-plane over the corners (r, a)."""
+    values = planes[..., :1] + planes[..., 1:] @ corners.T
+    return np.asarray(values.min(axis=-1))
+
+
+def _refuse_at_the_canal(planes: FloatArray, s: FloatArray) -> None:
+    canal = _corners(np.array([-CANAL_MM, CANAL_MM]), np.array([-CANAL_MM, CANAL_MM]))
+    meeting = _least(planes, canal).min(axis=1) < 0.0
+    if meeting.any():
+        where = float(np.median(s[meeting]))
+        raise CenterlineTooSharp(
+            f"The centerline bends so sharply {where:.0f} mm above its lower end that cross sections "
+            "meet in the canal; smooth or move its points there."
+        )

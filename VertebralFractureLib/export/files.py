@@ -1,0 +1,106 @@
+"""The two files of a result that take long to write, made by the worker: the scene and the HTML page.
+
+The program that shows the result hands over what only it has (nodes as a bundle folder, voxels as raw ``.nrrd``); here
+it is compressed, drawn and moved in, so that a crash or a cancel costs neither that program nor the former file.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from VertebralFractureLib.atomic_write import atomic_write
+
+_PIECE_BYTES = 4_000_000
+_GZIP = 16 + zlib.MAX_WBITS
+_QUICK = 1
+"""Level of compression: the next one halves the speed for a few percent."""
+
+Tell = Callable[[float], None]
+
+
+def pack_scene(bundle: Path, volumes: Mapping[str, Path], target: Path, tell: Tell) -> None:
+    """Write ``target`` (``.mrb``) from a bundle folder, as Slicer reads it, and the voxels of its volumes.
+
+    Args:
+        bundle: the folder that becomes the only one inside the file.
+        volumes: path inside the bundle to the raw ``.nrrd`` that takes its place.
+        tell: gets the fraction that is done, several times a second; it may raise, to give up.
+
+    Raises:
+        OSError: when a file cannot be read or written.
+        ValueError: when a volume is not what ``nrrd_header`` begins.
+    """
+    whole = sum(path.stat().st_size for path in volumes.values()) or 1
+    done = 0
+    with atomic_write(target) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
+            name = path.relative_to(bundle).as_posix()
+            if name not in volumes:
+                archive.write(path, f"{bundle.name}/{name}")
+                continue
+            entry = zipfile.ZipInfo(f"{bundle.name}/{name}", time.localtime()[:6])
+            with archive.open(entry, "w", force_zip64=True) as file:
+                for piece, count in _compressed(volumes[name]):
+                    file.write(piece)
+                    done += count
+                    tell(done / whole)
+    tell(1.0)
+
+
+def _compressed(source: Path) -> Iterator[tuple[bytes, int]]:
+    """The pieces of a compressed ``.nrrd``, each with how many bytes of the raw one it stands for."""
+    with source.open("rb") as raw:
+        header = b""
+        while not header.endswith(b"\n\n"):
+            line = raw.readline()
+            if not line:
+                raise ValueError(f"'{source.name}' is not a volume that was handed over.")
+            header += line
+        if b"encoding: raw\n" not in header:
+            raise ValueError(f"'{source.name}' is not an uncompressed volume.")
+        yield header.replace(b"encoding: raw\n", b"encoding: gzip\n"), 0
+        packer = zlib.compressobj(_QUICK, zlib.DEFLATED, _GZIP)
+        while piece := raw.read(_PIECE_BYTES):
+            yield packer.compress(piece), len(piece)
+        yield packer.flush(), 0
+
+
+def write_page(volume: Path, report: Path, notes: Sequence[str], target: Path, tell: Tell) -> None:
+    """Write ``target`` (``.html``) about ``report`` (JSON), with pictures from ``volume``, the CT in world coordinates.
+
+    Raises:
+        UnreadableVolume: when the volume cannot be read.
+        ValueError: when the report is none.
+        OSError: when a file cannot be read or written.
+    """
+    import numpy as np
+
+    from VertebralFractureLib.canal import Centerline
+    from VertebralFractureLib.cpr import straighten
+    from VertebralFractureLib.export.page import report_to_html
+    from VertebralFractureLib.export.picture import write_overview
+    from VertebralFractureLib.result import report_from_json
+    from VertebralFractureLib.volume import read_volume
+
+    shown = report_from_json(report.read_text(encoding="utf-8"))
+    ct = replace(read_volume(volume), name=shown.input.name)
+    tell(0.2)
+    spine = None
+    if shown.status == "evaluable":
+        line = shown.centerline
+        spine = straighten(ct, Centerline(np.array(line.points_ras), np.array(line.confidence)))
+    tell(0.5)
+    with tempfile.TemporaryDirectory(prefix="vertebral_fracture_") as folder:
+        overview = Path(folder) / "overview.png"
+        write_overview(shown, ct, spine, overview)
+        tell(0.8)
+        page = report_to_html(shown, ct, spine, overview.read_bytes(), notes)
+    with atomic_write(target) as partial:
+        partial.write_text(page, encoding="utf-8")
+    tell(1.0)

@@ -1,0 +1,273 @@
+"""The centerline and the vertebrae as markups, and back.
+
+Markups have no color per point: there is one point list per vertebra group, and the curve is colored by a static
+measurement. Control points keep double precision through a saved scene, so points are read back from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import vtk
+
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.cpr import ReformatFrame
+from VertebralFractureLib.export.palette import VertebraGroup, group_of
+from VertebralFractureLib.export.scene.display_nodes import NOT_JUDGED
+from VertebralFractureLib.result.report import Point, ReportedCenterline, ReportedVertebra, SpineReport
+from VertebralFractureLib.vertebrae.vertebra import STATUS_SCORED
+
+PROBABILITY_MEASUREMENT = "fracture probability"
+CONFIDENCE_MEASUREMENT = "canal confidence"
+LANDMARK_NAMES = (
+    "upper anterior",
+    "upper middle",
+    "upper posterior",
+    "lower anterior",
+    "lower middle",
+    "lower posterior",
+)
+_CENTERLINE_COLOR = (0.45, 0.85, 0.75)
+_CENTERLINE_DIAMETER_MM = 2.0
+_LANDMARK_COLOR = (0.75, 0.95, 0.75)
+_CHOSEN_COLOR = (1.0, 1.0, 1.0)
+"""Of the vertebra that the user chose; no group has white, so it stands out from each."""
+
+
+def point_label(vertebra: ReportedVertebra) -> str:
+    """What stands beside a vertebra, for example "T12 · 0.93" or "L4 · not evaluable"."""
+    if vertebra.fracture_probability is None or vertebra.status != STATUS_SCORED:
+        return f"{vertebra.label} · {vertebra.status.replace('_', ' ')}"
+    return f"{vertebra.label} · {vertebra.fracture_probability:.2f}"
+
+
+def add_centerline_node(scene: Any, report: SpineReport, name: str, colors: Any) -> Any:
+    """The centerline as a locked ``vtkMRMLMarkupsCurveNode``, colored by probability when there is a sequence."""
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsCurveNode", name)
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetPointLabelsVisibility(False)
+    display.SetPropertiesLabelVisibility(False)
+    display.SetGlyphScale(0.5)
+    display.SetCurveLineSizeMode(display.UseLineDiameter)
+    display.SetLineDiameter(_CENTERLINE_DIAMETER_MM)
+    # Where a curve leaves the slice, Slicer turns it red or blue, which would be read as a suspected fracture.
+    display.SetLineColorFadingSaturation(0.0)
+    display.SetColor(*_CENTERLINE_COLOR)
+    display.SetSelectedColor(*_CENTERLINE_COLOR)
+    fill_centerline_node(node, report, colors)
+    node.SetLocked(True)
+    return node
+
+
+def fill_centerline_node(node: Any, report: SpineReport, colors: Any) -> None:
+    """Let the node hold exactly the report's curve, with confidence and probability per point; its display stays."""
+    points = report.centerline.points_ras
+    was_modifying = node.StartModify()
+    if control_points(node) != points:
+        node.RemoveAllControlPoints()
+        for index, point in enumerate(points):
+            node.AddControlPoint(vtk.vtkVector3d(*point), f"{index + 1}")
+    _measure(node, CONFIDENCE_MEASUREMENT, report.centerline.confidence)
+    along = _arc_lengths(report.centerline)
+    if report.sequence.positions_mm and colors is not None and along is not None:
+        values = np.interp(along, report.sequence.positions_mm, report.sequence.probability)
+        low, high = report.judged_mm or (np.inf, -np.inf)
+        values[(along < low) | (along > high)] = NOT_JUDGED
+        _measure(node, PROBABILITY_MEASUREMENT, values.tolist())
+        display = node.GetDisplayNode()
+        if display is not None and display.GetColorNodeID() != colors.GetID():
+            display.SetAndObserveColorNodeID(colors.GetID())
+            display.SetActiveScalar(PROBABILITY_MEASUREMENT, vtk.vtkAssignAttribute.POINT_DATA)
+            display.SetScalarRangeFlag(display.UseManualScalarRange)
+            display.SetScalarRange(NOT_JUDGED, 1.0)
+            display.SetScalarVisibility(True)
+    node.EndModify(was_modifying)
+
+
+def _arc_lengths(line: ReportedCenterline) -> np.ndarray | None:
+    """Arc length of each point, mm; None where the points make no curve."""
+    try:
+        return Centerline(np.array(line.points_ras), np.array(line.confidence)).point_arc_lengths_mm
+    except ValueError:
+        return None
+
+
+def read_centerline(node: Any) -> ReportedCenterline:
+    """The curve's control points and their confidence; a point that a person added counts as certain."""
+    points = control_points(node)
+    confidence = [1.0] * len(points)
+    for index in range(node.GetNumberOfMeasurements()):
+        measurement = node.GetNthMeasurement(index)
+        values = measurement.GetControlPointValues()
+        if measurement.GetName() == CONFIDENCE_MEASUREMENT and values is not None:
+            known = min(len(points), values.GetNumberOfValues())
+            confidence[:known] = [values.GetValue(place) for place in range(known)]
+    return ReportedCenterline(points, tuple(confidence))
+
+
+def add_group_node(scene: Any, group: VertebraGroup, vertebrae: Sequence[ReportedVertebra], name: str) -> Any:
+    """The vertebrae of one group as a ``vtkMRMLMarkupsFiducialNode`` in RAS.
+
+    Its points are locked, not the node: a locked node would not tell which point was clicked.
+    """
+    node = _add_points_node(scene, name, group.color)
+    node.GetDisplayNode().SetSelectedColor(*_CHOSEN_COLOR)
+    fill_group_node(node, group, vertebrae)
+    return node
+
+
+def fill_group_node(node: Any, group: VertebraGroup, vertebrae: Sequence[ReportedVertebra]) -> None:
+    """Let the node hold exactly the group's members; does nothing where it already does."""
+    members = [vertebra for vertebra in vertebrae if group_of(vertebra) is group]
+    wanted = [(point_label(vertebra), describe(vertebra), vertebra.center_ras) for vertebra in members]
+    points = range(node.GetNumberOfControlPoints())
+    places = control_points(node)
+    held = [(node.GetNthControlPointLabel(n), node.GetNthControlPointDescription(n), places[n]) for n in points]
+    if held == wanted:
+        return
+    was_modifying = node.StartModify()
+    node.SetFixedNumberOfControlPoints(False)
+    node.RemoveAllControlPoints()
+    for label, description, center in wanted:
+        _add_point(node, center, label, description)
+    node.SetFixedNumberOfControlPoints(True)
+    node.SetLocked(False)
+    node.EndModify(was_modifying)
+
+
+def add_straight_points_node(
+    scene: Any,
+    frame: ReformatFrame,
+    vertebrae: Sequence[ReportedVertebra],
+    name: str,
+    color: tuple[float, float, float],
+) -> Any:
+    """All vertebrae in straight space, hidden at first because they would lie beside the patient's anatomy."""
+    node = _add_points_node(scene, name, color)
+    straight = frame.ras_to_straight(np.array([vertebra.center_ras for vertebra in vertebrae]).reshape(-1, 3))
+    fill_straight_points_node(node, straight, vertebrae)
+    display = node.GetDisplayNode()
+    display.SetVisibility(False)
+    # Bodies lie a few mm beside the canal: without projection, one sagittal slice would show some of the points only.
+    display.SetSliceProjection(True)
+    display.SetSliceProjectionOpacity(1.0)
+    return node
+
+
+def fill_straight_points_node(node: Any, straight: np.ndarray, vertebrae: Sequence[ReportedVertebra]) -> None:
+    """Let the node hold exactly ``vertebrae``, whose places in straight space are ``straight``, (N, 3) mm."""
+    was_modifying = node.StartModify()
+    node.RemoveAllControlPoints()
+    for vertebra, (r, a, s) in zip(vertebrae, straight.tolist(), strict=True):
+        _add_point(node, (r, a, s), point_label(vertebra), describe(vertebra))
+    node.EndModify(was_modifying)
+
+
+def add_landmarks_node(scene: Any, vertebrae: Sequence[ReportedVertebra], name: str) -> Any:
+    """Six endplate points per measured vertebra in RAS, hidden at first; the description holds the vertebra's place."""
+    node = _add_points_node(scene, name, _LANDMARK_COLOR)
+    fill_landmarks_node(node, vertebrae)
+    node.GetDisplayNode().SetVisibility(False)
+    node.GetDisplayNode().SetPointLabelsVisibility(False)
+    return node
+
+
+def fill_landmarks_node(node: Any, vertebrae: Sequence[ReportedVertebra]) -> None:
+    """Let the node hold exactly the landmarks of ``vertebrae``."""
+    was_modifying = node.StartModify()
+    node.RemoveAllControlPoints()
+    for index, vertebra in enumerate(vertebrae):
+        for point, place in zip(vertebra.landmarks_ras or (), LANDMARK_NAMES, strict=False):
+            _add_point(node, point, f"{vertebra.label} {place}", str(index))
+    node.EndModify(was_modifying)
+
+
+def move_points(node: Any, points_ras: Sequence[Point], labels: Sequence[str]) -> None:
+    """Let the node hold exactly these points, which can be dragged; those that are there move, so a drag goes on."""
+    was_modifying = node.StartModify()
+    node.SetFixedNumberOfControlPoints(False)
+    while node.GetNumberOfControlPoints() > len(points_ras):
+        node.RemoveNthControlPoint(node.GetNumberOfControlPoints() - 1)
+    for place, (point, label) in enumerate(zip(points_ras, labels, strict=True)):
+        if place == node.GetNumberOfControlPoints():
+            node.AddControlPoint(vtk.vtkVector3d(*point), label)
+        else:
+            node.SetNthControlPointPositionWorld(place, point)
+            node.SetNthControlPointLabel(place, label)
+    node.EndModify(was_modifying)
+
+
+def read_landmarks(node: Any) -> dict[int, tuple[Point, ...]]:
+    """Landmarks by the vertebra's place; a vertebra that lost one of its points is left out."""
+    found: dict[int, list[Point]] = {}
+    for place, point in enumerate(control_points(node)):
+        found.setdefault(int(node.GetNthControlPointDescription(place)), []).append(point)
+    return {index: tuple(points) for index, points in found.items() if len(points) == len(LANDMARK_NAMES)}
+
+
+def control_points(node: Any) -> tuple[Point, ...]:
+    """A markup's control points in world mm."""
+    points = []
+    for place in range(node.GetNumberOfControlPoints()):
+        r, a, s = node.GetNthControlPointPositionWorld(place)
+        points.append((float(r), float(a), float(s)))
+    return tuple(points)
+
+
+def defined_points(node: Any) -> tuple[Point, ...]:
+    """``control_points`` without the one that Slicer shows under the mouse before it is clicked."""
+    points = control_points(node)
+    defined = (node.GetNthControlPointPositionStatus(place) == node.PositionDefined for place in range(len(points)))
+    return tuple(point for point, is_defined in zip(points, defined, strict=True) if is_defined)
+
+
+def describe(vertebra: ReportedVertebra) -> str:
+    """One line about a vertebra, for example "grade 2 wedge, height loss 31 %"."""
+    if vertebra.status != STATUS_SCORED:
+        return vertebra.reason or vertebra.status.replace("_", " ")
+    if vertebra.grade is None:
+        return "scored, grade not measured"
+    words = f"grade {vertebra.grade}" + (f" {vertebra.shape}" if vertebra.shape else "")
+    if vertebra.height_loss is not None:
+        words += f", height loss {100.0 * vertebra.height_loss:.0f} %"
+    return words + (", borderline" if vertebra.borderline else "")
+
+
+def _add_points_node(scene: Any, name: str, color: tuple[float, float, float]) -> Any:
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetColor(*color)
+    display.SetSelectedColor(*color)
+    display.SetGlyphScale(2.0)
+    display.SetTextScale(2.8)
+    node.SetLocked(True)
+    return node
+
+
+def _add_point(node: Any, point: Point, label: str, description: str) -> None:
+    place = node.AddControlPoint(vtk.vtkVector3d(*point), label)
+    node.SetNthControlPointDescription(place, description)
+    node.SetNthControlPointLocked(place, True)
+    node.SetNthControlPointSelected(place, False)
+
+
+def _measure(curve: Any, name: str, values: Sequence[float]) -> None:
+    import slicer
+
+    array = vtk.vtkDoubleArray()
+    array.SetName(name)
+    for value in values:
+        array.InsertNextValue(value)
+    for place in range(curve.GetNumberOfMeasurements()):
+        if curve.GetNthMeasurement(place).GetName() == name:
+            curve.GetNthMeasurement(place).SetControlPointValues(array)
+            return
+    measurement = slicer.vtkMRMLStaticMeasurement()
+    measurement.SetName(name)
+    measurement.SetControlPointValues(array)
+    measurement.SetEnabled(True)
+    curve.AddMeasurement(measurement)

@@ -1,0 +1,150 @@
+"""Which MRML nodes hold one result, and how they are found again after a scene was saved and loaded.
+
+The vertebra table is the anchor: it carries the run's attributes and a node reference to every other node, so that
+several results can live in one scene, and a node that the user renames or moves is still found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from VertebralFractureLib import RESEARCH_USE_ONLY
+from VertebralFractureLib.export.palette import GROUPS
+
+ATTRIBUTE_PREFIX = "VertebralFracture."
+ROLE_ATTRIBUTE = ATTRIBUTE_PREFIX + "role"
+NOTICE_ATTRIBUTE = ATTRIBUTE_PREFIX + "notice"
+
+TABLE = "vertebra_table"
+INPUT = "input"
+CENTERLINE = "centerline"
+STRAIGHTENED = "straightened"
+TRANSFORM = "straightening_transform"
+STRAIGHT_POINTS = "vertebrae_straight"
+LANDMARKS = "landmarks"
+SEQUENCE = "sequence_table"
+GRADE_COLORS = "grade_colors"
+PROBABILITY_COLORS = "probability_colors"
+SERIES = "probability_series"
+THRESHOLD_SERIES = "threshold_series"
+CHART = "probability_chart"
+CORRECTION = "correction"
+POINTS_PREFIX = "vertebrae_"
+
+
+@dataclass(frozen=True)
+class SceneNodes:
+    """The nodes of one result; ``None`` where the result has no such node (or the user deleted it).
+
+    Attributes:
+        table: ``vtkMRMLTableNode``, one row per vertebra, cranial first.
+        input_volume: the CT, ``vtkMRMLScalarVolumeNode``.
+        centerline: ``vtkMRMLMarkupsCurveNode`` in RAS, locked.
+        straightened: the spine volume, ``vtkMRMLScalarVolumeNode`` in straight space.
+        transform: ``vtkMRMLGridTransformNode``; from its parent it maps straight space to RAS.
+        points: ``vtkMRMLMarkupsFiducialNode`` per vertebra group (``grade_0`` ... ``not_evaluable``), in RAS.
+        straight_points: all vertebrae in straight space, hidden at first.
+        landmarks: six endplate points per measured vertebra in RAS, hidden at first.
+        sequence: ``vtkMRMLTableNode``, probability along the centerline.
+        grade_colors, probability_colors: ``vtkMRMLColorTableNode``.
+        series, threshold_series: ``vtkMRMLPlotSeriesNode``, the two lines of the chart.
+        chart: ``vtkMRMLPlotChartNode`` of the probability along the spine.
+        correction: ``vtkMRMLTextNode`` with the model's answer and a reader's corrections.
+    """
+
+    table: Any
+    input_volume: Any = None
+    centerline: Any = None
+    straightened: Any = None
+    transform: Any = None
+    points: Mapping[str, Any] = field(default_factory=dict)
+    straight_points: Any = None
+    landmarks: Any = None
+    sequence: Any = None
+    grade_colors: Any = None
+    probability_colors: Any = None
+    series: Any = None
+    threshold_series: Any = None
+    chart: Any = None
+    correction: Any = None
+
+    @property
+    def own(self) -> tuple[Any, ...]:
+        """Every node that belongs to the result, one that refers to another before it; the input is the user's."""
+        single = (
+            self.table,
+            self.chart,
+            self.series,
+            self.threshold_series,
+            self.sequence,
+            self.centerline,
+            *self.points.values(),
+            self.straight_points,
+            self.landmarks,
+            self.straightened,
+            self.transform,
+            self.grade_colors,
+            self.probability_colors,
+            self.correction,
+        )
+        return tuple(node for node in single if node is not None)
+
+
+def find_results(scene: Any) -> tuple[SceneNodes, ...]:
+    """Every result in a ``vtkMRMLScene``, oldest first."""
+    tables = (
+        scene.GetNthNodeByClass(index, "vtkMRMLTableNode")
+        for index in range(scene.GetNumberOfNodesByClass("vtkMRMLTableNode"))
+    )
+    return tuple(nodes_of(table) for table in tables if table.GetAttribute(ROLE_ATTRIBUTE) == TABLE)
+
+
+def nodes_of(table: Any) -> SceneNodes:
+    """The result that a vertebra table anchors."""
+
+    def node(role: str) -> Any:
+        return table.GetNodeReference(ATTRIBUTE_PREFIX + role)
+
+    points = {group.key: node(POINTS_PREFIX + group.key) for group in GROUPS}
+    return SceneNodes(
+        table=table,
+        input_volume=node(INPUT),
+        centerline=node(CENTERLINE),
+        straightened=node(STRAIGHTENED),
+        transform=node(TRANSFORM),
+        points={key: value for key, value in points.items() if value is not None},
+        straight_points=node(STRAIGHT_POINTS),
+        landmarks=node(LANDMARKS),
+        sequence=node(SEQUENCE),
+        grade_colors=node(GRADE_COLORS),
+        probability_colors=node(PROBABILITY_COLORS),
+        series=node(SERIES),
+        threshold_series=node(THRESHOLD_SERIES),
+        chart=node(CHART),
+        correction=node(CORRECTION),
+    )
+
+
+def nodes_by_role(table: Any) -> dict[str, Any]:
+    """Every node that the table refers to, and the table itself, by role."""
+    found: dict[str, Any] = {TABLE: table}
+    for place in range(table.GetNumberOfNodeReferenceRoles()):
+        name = table.GetNthNodeReferenceRole(place)
+        node = table.GetNodeReference(name) if name.startswith(ATTRIBUTE_PREFIX) else None
+        if node is not None:
+            found[name.removeprefix(ATTRIBUTE_PREFIX)] = node
+    return found
+
+
+def refresh_colors(nodes: SceneNodes) -> None:
+    """Color the centerline again after a scene was loaded: Slicer reads the display before the points it applies to."""
+    if nodes.centerline is not None and nodes.centerline.GetDisplayNode() is not None:
+        nodes.centerline.GetDisplayNode().UpdateAssignedAttribute()
+
+
+def mark(node: Any, role: str) -> None:
+    """Write on a node of ours what it is and that it is for research only."""
+    node.SetAttribute(ROLE_ATTRIBUTE, role)
+    node.SetAttribute(NOTICE_ATTRIBUTE, RESEARCH_USE_ONLY)

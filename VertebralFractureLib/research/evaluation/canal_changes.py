@@ -1,0 +1,208 @@
+"""The same scan as another hospital might have sent it: thicker, turned, flipped, cut, shifted in HU, noisier.
+
+Each change gives the changed volume and the matrix that takes its world back to the first one's, so that the two
+centerlines can be compared point by point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.volume import CTVolume
+
+_AIR_HU = -1024.0
+_RANGE_HU = (-1024, 3071)
+_KEEP_MM = 25.0
+
+
+@dataclass(frozen=True)
+class ChangedScan:
+    """``to_first`` is a 4x4 matrix from the changed world's RAS mm to the first one's."""
+
+    ct: CTVolume
+    to_first: FloatArray
+
+    def taken_back(self, line: Centerline) -> Centerline:
+        """A centerline of the changed scan in the first scan's world."""
+        points = line.points_ras @ self.to_first[:3, :3].T + self.to_first[:3, 3]
+        return Centerline(points, line.confidence)
+
+
+Change = Callable[[CTVolume, Centerline, np.random.Generator], ChangedScan]
+
+
+def turned(axis: int, degrees: float) -> Change:
+    """The patient turned about a RAS axis through the volume's middle, and no header says so."""
+    angle = np.radians(degrees)
+    first, second = [other for other in range(3) if other != axis]
+    rotation = np.eye(3)
+    rotation[first, first] = rotation[second, second] = np.cos(angle)
+    rotation[first, second], rotation[second, first] = -np.sin(angle), np.sin(angle)
+    return lambda ct, _line, _rng: _in_another_world(ct, rotation)
+
+
+def scaled(factor: float) -> Change:
+    """Another size of patient: everything ``factor`` times as large, the voxels included."""
+    return lambda ct, _line, _rng: _in_another_world(ct, factor * np.eye(3))
+
+
+def mirrored(axis: int) -> Change:
+    """The patient mirrored along a RAS axis: right and left, front and back, or head and feet."""
+    mirror = np.eye(3)
+    mirror[axis, axis] = -1.0
+    return lambda ct, _line, _rng: _in_another_world(ct, mirror)
+
+
+def _in_another_world(ct: CTVolume, linear: FloatArray) -> ChangedScan:
+    middle = ct.ijk_to_ras_points(0.5 * (np.array(ct.hu.shape[::-1]) - 1.0)[None])[0]
+    matrix = np.eye(4)
+    matrix[:3, :3] = linear
+    matrix[:3, 3] = middle - linear @ middle
+    return ChangedScan(replace(ct, ijk_to_ras=matrix @ ct.ijk_to_ras), np.asarray(np.linalg.inv(matrix)))
+
+
+def stored_otherwise(ct: CTVolume, _line: Centerline, _rng: np.random.Generator) -> ChangedScan:
+    """The same voxels in another order, with a header that says so: nothing may change."""
+    hu = np.ascontiguousarray(np.moveaxis(ct.hu, 2, 0)[:, ::-1, ::-1])
+    matrix = ct.ijk_to_ras[:, [1, 2, 0, 3]].copy()
+    for column, size in ((1, hu.shape[1]), (0, hu.shape[2])):
+        matrix[:3, 3] += matrix[:3, column] * (size - 1)
+        matrix[:3, column] *= -1.0
+    return ChangedScan(replace(ct, hu=hu, ijk_to_ras=matrix), np.eye(4))
+
+
+def thick_slices(slice_mm: float) -> Change:
+    """Averaged over ``slice_mm`` along the axis nearest to head and feet; thicker slices than that stay as they are."""
+
+    def change(ct: CTVolume, _line: Centerline, _rng: np.random.Generator) -> ChangedScan:
+        column = int(np.abs(ct.ijk_to_ras[2, :3]).argmax())
+        spacing = ct.spacing_mm[column]
+        factor = slice_mm / spacing
+        count = int(ct.hu.shape[2 - column] / factor)
+        if factor <= 1.01 or count < 8:
+            return ChangedScan(ct, np.eye(4))
+        edges = np.arange(count + 1) * factor
+        total = np.concatenate([[0.0], np.arange(1.0, ct.hu.shape[2 - column] + 1.0)])
+        moved = np.moveaxis(ct.hu, 2 - column, 0).astype(np.float32)
+        summed = np.concatenate([np.zeros((1, *moved.shape[1:]), np.float64), np.cumsum(moved, axis=0, dtype=float)])
+        below = np.minimum(edges.astype(int), len(moved) - 1)
+        share = (edges - total[below])[:, None, None]
+        at = summed[below] * (1.0 - share) + summed[below + 1] * share
+        hu = np.moveaxis(np.diff(at, axis=0) / factor, 0, 2 - column)
+        matrix = ct.ijk_to_ras.copy()
+        matrix[:3, 3] += matrix[:3, column] * (0.5 * (factor - 1.0))
+        matrix[:3, column] *= factor
+        return ChangedScan(replace(ct, hu=_voxels(hu), ijk_to_ras=matrix), np.eye(4))
+
+    return change
+
+
+def half_field_of_view(ct: CTVolume, line: Centerline, _rng: np.random.Generator) -> ChangedScan:
+    """Half the width and half the depth, as central as the canal with ``_KEEP_MM`` of margin allows."""
+    return _cropped(ct, line, 0.0)
+
+
+def half_field_to_the_side(ct: CTVolume, line: Centerline, _rng: np.random.Generator) -> ChangedScan:
+    """Half the width and half the depth, moved so far that the canal comes within ``_KEEP_MM`` of an edge."""
+    return _cropped(ct, line, 1000.0)
+
+
+def _cropped(ct: CTVolume, line: Centerline, shift_mm: float) -> ChangedScan:
+    ijk = ct.ras_to_ijk_points(line.points_ras)
+    along = int(np.abs(ct.ijk_to_ras[2, :3]).argmax())
+    low, high = np.zeros(3, int), np.array(ct.hu.shape[::-1])
+    for column in (other for other in range(3) if other != along):
+        size, margin = int(high[column]), _KEEP_MM / ct.spacing_mm[column]
+        half = max(size // 2, int(np.ptp(ijk[:, column]) + 2.0 * margin))
+        start = 0.5 * (size - half) + shift_mm / ct.spacing_mm[column]
+        start = min(start, float(ijk[:, column].min()) - margin)
+        start = max(start, float(ijk[:, column].max()) + margin - half)
+        low[column] = int(np.clip(start, 0, max(size - half, 0)))
+        high[column] = min(low[column] + half, size)
+    matrix = ct.ijk_to_ras.copy()
+    matrix[:3, 3] += matrix[:3, :3] @ low
+    hu = np.ascontiguousarray(ct.hu[low[2] : high[2], low[1] : high[1], low[0] : high[0]])
+    return ChangedScan(replace(ct, hu=hu, ijk_to_ras=matrix), np.eye(4))
+
+
+def offset(hu: float) -> Change:
+    """A wrong rescale intercept; nothing falls below the lowest value that a reader lets through."""
+    return lambda ct, _line, _rng: ChangedScan(replace(ct, hu=_voxels(ct.hu + np.float32(hu))), np.eye(4))
+
+
+def noise(hu: float) -> Change:
+    """White noise in every voxel."""
+
+    def change(ct: CTVolume, _line: Centerline, rng: np.random.Generator) -> ChangedScan:
+        noisy = ct.hu + np.float32(hu) * rng.standard_normal(ct.hu.shape, dtype=np.float32)
+        return ChangedScan(replace(ct, hu=_voxels(noisy)), np.eye(4))
+
+    return change
+
+
+def blanked(share: float) -> Change:
+    """Every slice of a stretch in the middle, ``share`` of the scan long, lost: only the path can bridge it."""
+
+    def change(ct: CTVolume, _line: Centerline, _rng: np.random.Generator) -> ChangedScan:
+        column = int(np.abs(ct.ijk_to_ras[2, :3]).argmax())
+        hu = ct.hu.copy()
+        moved = np.moveaxis(hu, 2 - column, 0)
+        first = int((0.5 - 0.5 * share) * len(moved))
+        moved[first : first + max(1, int(share * len(moved)))] = int(_AIR_HU)
+        return ChangedScan(replace(ct, hu=hu), np.eye(4))
+
+    return change
+
+
+def stretched(axis: int, factor: float) -> Change:
+    """A header whose spacing along a RAS axis is wrong by ``factor``: what has to be noticed."""
+    scale = np.eye(3)
+    scale[axis, axis] = factor
+    return lambda ct, _line, _rng: _in_another_world(ct, scale)
+
+
+def _voxels(hu: NDArray[np.generic]) -> NDArray[np.generic]:
+    return np.asarray(np.rint(np.clip(np.asarray(hu, dtype=np.float32), *_RANGE_HU)), dtype=np.int16)
+
+
+ROBUSTNESS: Mapping[str, Change] = {
+    "5 mm slices": thick_slices(5.0),
+    "turned 15° about right-left": turned(0, 15.0),
+    "turned 15° about front-back": turned(1, 15.0),
+    "turned 15° about head-feet": turned(2, 15.0),
+    "mirrored right-left": mirrored(0),
+    "mirrored front-back": mirrored(1),
+    "mirrored head-feet": mirrored(2),
+    "stored in another order": stored_otherwise,
+    "half the field of view": half_field_of_view,
+    "half the field, off-center": half_field_to_the_side,
+    "+200 HU": offset(200.0),
+    "-200 HU": offset(-200.0),
+    "noise of 60 HU": noise(60.0),
+}
+"""The changes under which a centerline must hold."""
+
+HARDER: Mapping[str, Change] = {
+    "noise of 250 HU": noise(250.0),
+    "8 mm slices": thick_slices(8.0),
+    "turned 35° about right-left": turned(0, 35.0),
+    "lying on the side": turned(2, 90.0),
+    "a fifth lost": blanked(0.2),
+}
+"""Worse than any scan should be, with a header that does not say so: the errors that a confidence is calibrated on."""
+
+EXTREMES: Mapping[str, Change] = {
+    "size of a child of five (0.6)": scaled(0.6),
+    "size of a very large adult (1.25)": scaled(1.25),
+    "prone": turned(2, 180.0),
+    "lying on one side": turned(2, -90.0),
+    "lying on the other side": turned(2, 90.0),
+    "feet first": turned(1, 180.0),
+}
+"""Sizes and positions of patients; the header does not tell the position."""

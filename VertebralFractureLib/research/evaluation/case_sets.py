@@ -1,0 +1,90 @@
+"""Which cases make up a set: a folder of annotated scans, or phantoms drawn from seeds that training never uses."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from VertebralFractureLib.errors import UnreadableVolume
+from VertebralFractureLib.research.datasets import reference_to_json
+from VertebralFractureLib.research.datasets.reference_set import fold_of_scan, patient_of_scan
+from VertebralFractureLib.research.evaluation.run_cases import Case
+from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom, random_options
+from VertebralFractureLib.volume import write_volume
+
+FIRST_TEST_SEED = 900_000
+"""Phantom seeds from here on are for testing only."""
+FIRST_HARD_SEED = 950_000
+
+
+def annotated_cases(data: Path, weights: Path | None, fold_weights: Path | None) -> list[Case]:
+    """Every ``<id>.nii.gz`` with ``<id>.json`` in ``data``.
+
+    A scan of the reference set is judged with the weights of its fold, trained without its patient, when
+    ``fold_weights`` (with ``fold0``, ``fold1``, ... in it) is given; every other scan with ``weights``.
+
+    Raises:
+        UnreadableVolume: when there is none.
+    """
+    cases = []
+    for annotation in sorted(data.glob("*.json")):
+        volume = annotation.with_name(f"{annotation.stem}.nii.gz")
+        if volume.is_file():
+            fold = fold_of_scan(annotation.stem)
+            own = weights if fold is None or fold_weights is None else fold_weights / f"fold{fold}"
+            cases.append(Case(annotation.stem, patient_of_scan(annotation.stem), volume, annotation, own))
+    if not cases:
+        raise UnreadableVolume(f"The folder '{data.name}' holds no <id>.nii.gz with <id>.json.")
+    return cases
+
+
+def phantom_cases(count: int, folder: Path, weights: Path | None) -> list[Case]:
+    """Draw ``count`` phantoms from ``FIRST_TEST_SEED`` on into ``folder``; those already there are kept."""
+    seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + count)
+    return [_phantom_case(f"phantom-{seed}", random_options(seed), folder, weights) for seed in seeds]
+
+
+def hard_phantom_cases(count: int, folder: Path, weights: Path | None) -> list[Case]:
+    """``count`` phantoms outside of what any model was trained on; see ``hard_options``."""
+    seeds = range(FIRST_HARD_SEED, FIRST_HARD_SEED + count)
+    return [_phantom_case(f"hard-{seed}", hard_options(seed), folder, weights) for seed in seeds]
+
+
+def hard_options(seed: int) -> PhantomOptions:
+    """A random phantom with one thing beyond the range of the training, in turn; every other one has two fractures.
+
+    Slices of 5.5 mm (trained: up to 5), noise of 80 to 110 HU (trained: up to 75), or a scoliosis of 40 to 55 degrees
+    (trained: 95 in 100 below 24).
+    """
+    rng = np.random.default_rng([FIRST_HARD_SEED, seed])
+    options = random_options(seed, fractures=2 * (seed // 3 % 2))
+    if seed % 3 == 0:
+        spacing = (*options.spacing_mm[:2], 5.5)
+        return replace(options, spacing_mm=spacing, slice_thickness_mm=5.5, orientation="axial")
+    if seed % 3 == 1:
+        return replace(options, noise_hu=round(float(rng.uniform(80.0, 110.0)), 1))
+    angle = float(rng.uniform(40.0, 55.0)) * (1.0 if rng.random() < 0.5 else -1.0)
+    return replace(options, scoliosis_deg=round(angle, 1))
+
+
+def _phantom_case(name: str, options: PhantomOptions, folder: Path, weights: Path | None) -> Case:
+    folder.mkdir(parents=True, exist_ok=True)
+    volume, annotation = folder / f"{name}.nii.gz", folder / f"{name}.json"
+    if not annotation.is_file():
+        # In a process of its own: a child has the peak memory of its parent in its books (see ``with_image_measures``).
+        process = multiprocessing.get_context("spawn").Process(target=_draw, args=(options, volume, annotation))
+        process.start()
+        process.join()
+        if process.exitcode != 0:
+            raise UnreadableVolume(f"The phantom '{name}' could not be drawn; the reason is in the lines above.")
+    return Case(name, name, volume, annotation, weights)
+
+
+def _draw(options: PhantomOptions, volume: Path, annotation: Path) -> None:
+    phantom = make_phantom(options)
+    write_volume(phantom.ct, volume)
+    annotation.write_text(json.dumps(reference_to_json(phantom.reference)), encoding="utf-8")

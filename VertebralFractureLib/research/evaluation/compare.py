@@ -1,0 +1,125 @@
+"""Compare one report with the truth of its scan: centerline, vertebrae, levels, heights, calls.
+
+Vertebrae are matched by the distance of their centers in RAS, nearest pairs first, never beyond ``MATCH_MM``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.research.datasets import ReferenceSpine, ReferenceVertebra
+from VertebralFractureLib.research.evaluation.evaluate_canal import CenterlineErrors, centerline_errors
+from VertebralFractureLib.result import ReportedVertebra, SpineReport, is_suspected
+from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
+
+MATCH_MM = 10.0
+_REGULAR_LEVELS = [name for name in CRANIAL_TO_CAUDAL if name not in ("T13", "L6")]
+
+
+@dataclass(frozen=True)
+class VertebraPair:
+    """One reference vertebra and what was found there (``None``: missed)."""
+
+    truth: ReferenceVertebra
+    found: ReportedVertebra | None
+    distance_mm: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A report beside its truth.
+
+    Attributes:
+        centerline: None when no centerline was found.
+        pairs: every complete reference vertebra; the sacrum is no vertebra that a report lists.
+        extra: found, scored vertebrae that match no reference vertebra although they lie within the annotated stretch.
+        level_shift: the most frequent difference (found minus true, in levels, caudal positive), None when no level
+            was named.
+        false_alarms: labels of suspected vertebrae whose truth is not a fracture.
+    """
+
+    centerline: CenterlineErrors | None
+    pairs: tuple[VertebraPair, ...]
+    extra: tuple[ReportedVertebra, ...]
+    level_shift: int | None
+    levels_named: int
+    levels_right: int
+    false_alarms: tuple[str, ...]
+
+
+def compare(report: SpineReport, truth: ReferenceSpine) -> Comparison:
+    """Everything that can be compared without knowing how the report was made."""
+    pairs, extra = _match(report.vertebrae, truth)
+    shifts = [shift for pair in pairs if (shift := _level_shift(pair)) is not None]
+    threshold = report.scan.decision_threshold
+    alarms = [
+        pair.found.label
+        for pair in pairs
+        if pair.found is not None and is_suspected(pair.found, threshold) and not pair.truth.grade
+    ]
+    alarms += [vertebra.label for vertebra in extra if is_suspected(vertebra, threshold)]
+    return Comparison(
+        centerline=_centerline_errors(report, truth),
+        pairs=tuple(pair for pair in pairs if pair.truth.complete and pair.truth.level != "S1"),
+        extra=tuple(extra),
+        level_shift=Counter(shifts).most_common(1)[0][0] if shifts else None,
+        levels_named=len(shifts),
+        levels_right=shifts.count(0),
+        false_alarms=tuple(alarms),
+    )
+
+
+def _centerline_errors(report: SpineReport, truth: ReferenceSpine) -> CenterlineErrors | None:
+    points = np.array(report.centerline.points_ras)
+    if len(points) < 2:
+        return None
+    return centerline_errors(Centerline(points, np.array(report.centerline.confidence)), truth)
+
+
+def _match(
+    found: tuple[ReportedVertebra, ...], truth: ReferenceSpine
+) -> tuple[list[VertebraPair], list[ReportedVertebra]]:
+    references = truth.vertebrae
+    partner: dict[int, tuple[int, float]] = {}
+    if found and references:
+        centers = np.array([v.center_ras for v in found])
+        distance = np.linalg.norm(np.array([v.center_ras for v in references])[:, None] - centers[None], axis=2)
+        for flat in np.argsort(distance, axis=None):
+            row, column = (int(index) for index in np.unravel_index(flat, distance.shape))
+            taken = {index for index, _ in partner.values()}
+            if distance[row, column] <= MATCH_MM and row not in partner and column not in taken:
+                partner[row] = (column, float(distance[row, column]))
+    pairs = [
+        VertebraPair(reference, found[partner[row][0]], partner[row][1])
+        if row in partner
+        else VertebraPair(reference, None, None)
+        for row, reference in enumerate(references)
+    ]
+    matched = {column for column, _ in partner.values()}
+    low, high = _annotated_stretch(truth)
+    extra = [
+        vertebra
+        for column, vertebra in enumerate(found)
+        if column not in matched and vertebra.status == "scored" and low <= vertebra.center_ras[2] <= high
+    ]
+    return pairs, extra
+
+
+def _annotated_stretch(truth: ReferenceSpine) -> tuple[float, float]:
+    heights = [vertebra.center_ras[2] for vertebra in truth.vertebrae]
+    return (min(heights), max(heights)) if heights else (0.0, 0.0)
+
+
+def _level_shift(pair: VertebraPair) -> int | None:
+    if pair.found is None or pair.found.level is None or pair.truth.level is None:
+        return None
+    if pair.found.level == pair.truth.level:
+        return 0
+    names = _REGULAR_LEVELS
+    if pair.found.level not in names or pair.truth.level not in names:
+        return None
+    return names.index(pair.found.level) - names.index(pair.truth.level)

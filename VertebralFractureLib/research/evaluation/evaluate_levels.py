@@ -1,0 +1,243 @@
+"""How often a name is right, and whether its probability means what it says: whole scans, and stretches out of them.
+
+A scan is judged by weights that never saw its patient. A stretch that holds neither the first nor the last rib nor the
+sacrum has no anchor: there the right answer is a probability that says so, or no name at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralFractureLib.research.datasets.straightened_cache import StraightCase, load_or_build_cases
+from VertebralFractureLib.research.evaluation.statistics import wilson_interval
+from VertebralFractureLib.vertebrae.labeling import level_log_probability
+from VertebralFractureLib.vertebrae.level_assignment import EVIDENCE_WEIGHT, KNOWN_FROM, likeliest_levels
+from VertebralFractureLib.vertebrae.level_column import steps_between
+from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
+from VertebralFractureLib.vertebrae.level_landmark import has_landmark, limit_without_landmark
+from VertebralFractureLib.vertebrae.localization import body_maps, localize_bodies
+
+CONFIDENT = 0.9
+"""A wrong name with at least this probability misleads whoever reads it."""
+_MATCH_MM = 10.0
+_SHORTEST_MM, _LONGEST_MM = 90.0, 260.0
+_BINS = (0.0, KNOWN_FROM, 0.8, 0.9, 0.97, 1.0)
+_WEIGHTS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What the network says about the bodies found in one stretch, caudal to cranial.
+
+    Attributes:
+        log_probability: ``(n, 25)`` of every body by itself.
+        steps: how many levels up each next body is.
+        levels: the reader's level of each body, None where the reader annotated none.
+        anchored: a first rib, a last rib or the sacrum is in the field of view.
+        extents_mm: arc lengths of the bodies' endplates; seen_mm: of the field of view.
+    """
+
+    scan: str
+    fold: int
+    stretch: int
+    log_probability: NDArray[np.float64]
+    steps: tuple[int, ...]
+    levels: tuple[str | None, ...]
+    anchored: bool
+    extents_mm: tuple[tuple[float, float], ...]
+    seen_mm: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class NamedBody:
+    """A body with its true and its likeliest level."""
+
+    scan: str
+    stretch: int
+    anchored: bool
+    true: str
+    likeliest: str
+    probability: float
+
+    @property
+    def right(self) -> bool:
+        return self.true == self.likeliest
+
+
+@dataclass(frozen=True)
+class LevelFigures:
+    """Over a set of bodies; the interval is 95 % (Wilson) and takes stretches as independent, which they are not quite.
+
+    Attributes:
+        told: bodies whose level is told (probability from 0.6 on); right: those told rightly.
+        stretches_wrong: with a wrong name; stretches_misled: with a wrong name of 0.9 or more.
+        reliability: for every range of probability (from, to): bodies, mean probability, share that is right.
+    """
+
+    bodies: int
+    told: int
+    right: int
+    stretches: int
+    stretches_right: int
+    stretches_unnamed: int
+    stretches_wrong: int
+    stretches_misled: int
+    misled_interval: tuple[float, float]
+    brier: float
+    reliability: tuple[tuple[float, float, int, float, float], ...]
+
+
+def stretches(case: StraightCase, count: int) -> list[StraightCase]:
+    """The whole case, then ``count`` stretches of 9 to 26 cm at random (less where less is annotated)."""
+    rng = np.random.default_rng(list(case.identifier.encode()))
+    boxes = [v.box for v in case.reference.vertebrae if v.box is not None]
+    low, high = min(box.s_inf for box in boxes) - 12.0, max(box.s_sup for box in boxes) + 12.0
+    parts = [case]
+    for _ in range(count):
+        length = min(rng.uniform(_SHORTEST_MM, _LONGEST_MM), max(0.7 * (high - low), 0.9 * _SHORTEST_MM))
+        start = rng.uniform(low, max(high - length, low + 1e-6))
+        parts.append(_cut(case, start, start + length))
+    return parts
+
+
+def _cut(case: StraightCase, low: float, high: float) -> StraightCase:
+    volume = case.volume
+    first = max(round(low - volume.origin_mm[2]), 0)
+    part = slice(first, round(high - volume.origin_mm[2]))
+    origin = (*volume.origin_mm[:2], volume.origin_mm[2] + first * volume.spacing_mm[2])
+    return replace(case, volume=replace(volume, hu=volume.hu[part], inside=volume.inside[part], origin_mm=origin))
+
+
+def opinion_on(case: StraightCase, stretch: int, weights_folder: Path | None) -> Opinion:
+    """The network's opinion on the bodies that are found in a case."""
+    bodies = localize_bodies(case.volume, body_maps(case.volume, weights_folder))
+    extents = [(body.span.s_inferior_mm, body.span.s_superior_mm) for body in bodies]
+    known = [(0.5 * (v.box.s_inf + v.box.s_sup), v.level) for v in case.reference.vertebrae if v.box is not None]
+    levels = []
+    for below, above in extents:
+        distance, level = min((abs(middle - 0.5 * (below + above)), name) for middle, name in known if name is not None)
+        levels.append(level if distance <= _MATCH_MM else None)
+    return Opinion(
+        scan=case.identifier,
+        fold=case.fold or 0,
+        stretch=stretch,
+        log_probability=level_log_probability(case.volume, extents, weights_folder),
+        steps=tuple(steps_between(extents)),
+        levels=tuple(levels),
+        anchored=holds_anchor(case),
+        extents_mm=tuple(extents),
+        seen_mm=_seen_mm(case),
+    )
+
+
+def holds_anchor(case: StraightCase) -> bool:
+    """Whether the reader's own levels say that an anchor is in the field of view."""
+    boxed = [(v.level, v.box) for v in case.reference.vertebrae if v.box is not None]
+    return has_landmark([level for level, _ in boxed], [(box.s_inf, box.s_sup) for _, box in boxed], _seen_mm(case))
+
+
+def _seen_mm(case: StraightCase) -> tuple[float, float]:
+    s = case.volume.axis_mm("s")
+    return float(s[0]), float(s[-1])
+
+
+def named(opinions: Sequence[Opinion], evidence_weight: float = EVIDENCE_WEIGHT) -> list[NamedBody]:
+    """The likeliest level of every body whose true level is known, as sure as the program is of it."""
+    bodies = []
+    for opinion in opinions:
+        names = likeliest_levels(opinion.log_probability, opinion.steps, evidence_weight)
+        names = limit_without_landmark(names, opinion.extents_mm, opinion.seen_mm)
+        for true, name in zip(opinion.levels, names, strict=True):
+            if true is not None and name.level is not None:
+                bodies.append(
+                    NamedBody(opinion.scan, opinion.stretch, opinion.anchored, true, name.level, name.probability)
+                )
+    return bodies
+
+
+def best_weight(opinions: Sequence[Opinion]) -> float:
+    """The evidence weight with the smallest log loss of the probabilities; every stretch counts the same."""
+    return min(_WEIGHTS, key=lambda weight: _log_loss(named(opinions, weight)))
+
+
+def _log_loss(bodies: Sequence[NamedBody]) -> float:
+    losses: dict[tuple[str, int], list[float]] = {}
+    for body in bodies:
+        chance = body.probability if body.right else 1.0 - body.probability
+        losses.setdefault((body.scan, body.stretch), []).append(-np.log(max(chance, 1e-3)))
+    return float(np.mean([np.mean(values) for values in losses.values()]))
+
+
+def figures_of(bodies: Sequence[NamedBody]) -> LevelFigures:
+    """The figures over some bodies."""
+    groups: dict[tuple[str, int], list[NamedBody]] = {}
+    for body in bodies:
+        groups.setdefault((body.scan, body.stretch), []).append(body)
+    told = [body for body in bodies if body.probability >= KNOWN_FROM]
+    wrong = [any(not b.right and b.probability >= KNOWN_FROM for b in group) for group in groups.values()]
+    misled = sum(any(not b.right and b.probability >= CONFIDENT for b in group) for group in groups.values())
+    unnamed = [all(b.probability < KNOWN_FROM for b in group) for group in groups.values()]
+    return LevelFigures(
+        bodies=len(bodies),
+        told=len(told),
+        right=sum(body.right for body in told),
+        stretches=len(groups),
+        stretches_right=len(groups) - sum(wrong) - sum(unnamed),
+        stretches_unnamed=sum(unnamed),
+        stretches_wrong=sum(wrong),
+        stretches_misled=misled,
+        misled_interval=wilson_interval(misled, len(groups)),
+        brier=float(np.mean([(body.probability - body.right) ** 2 for body in bodies])) if bodies else float("nan"),
+        reliability=tuple(_reliability(bodies, low, high) for low, high in itertools.pairwise(_BINS)),
+    )
+
+
+def _reliability(bodies: Sequence[NamedBody], low: float, high: float) -> tuple[float, float, int, float, float]:
+    part = [b for b in bodies if low <= b.probability < high or (high == _BINS[-1] and b.probability >= high)]
+    if not part:
+        return low, high, 0, float("nan"), float("nan")
+    return low, high, len(part), float(np.mean([b.probability for b in part])), float(np.mean([b.right for b in part]))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of annotated scans")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for straightened volumes")
+    parser.add_argument("--folds-folder", type=Path, required=True, help="holds fold0, fold1, ... with weights")
+    parser.add_argument("--stretches", type=int, default=8, help="cut out of every scan")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file for the figures")
+    arguments = parser.parse_args()
+    opinions = [
+        opinion_on(part, number, arguments.folds_folder / f"fold{case.fold or 0}")
+        for case in load_or_build_cases(arguments.cache, arguments.data)
+        for number, part in enumerate(stretches(case, arguments.stretches))
+    ]
+    bodies = named(opinions)
+    folds = sorted({opinion.fold for opinion in opinions})
+    groups = {
+        "whole": [b for b in bodies if b.stretch == 0],
+        "stretches with an anchor": [b for b in bodies if b.stretch > 0 and b.anchored],
+        "stretches without an anchor": [b for b in bodies if b.stretch > 0 and not b.anchored],
+    }
+    content = {
+        "classes": len(LEVEL_CLASSES),
+        "evidence_weight": EVIDENCE_WEIGHT,
+        "best_weight": best_weight(opinions),
+        "best_weight_without_fold": {k: best_weight([o for o in opinions if o.fold != k]) for k in folds},
+        **{name: asdict(figures_of(part)) for name, part in groups.items()},
+        "wrong": [asdict(b) for b in bodies if not b.right and b.probability >= KNOWN_FROM],
+    }
+    arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

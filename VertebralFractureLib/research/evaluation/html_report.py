@@ -1,0 +1,151 @@
+"""``report.html``: what ``performance`` measured, to be read by a person; one file, plots inside, no script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from VertebralFractureLib import RESEARCH_USE_ONLY, __version__
+from VertebralFractureLib.research.evaluation.statistics import estimate_words, number_words
+from VertebralFractureLib.research.evaluation.svg_plot import Line, plot
+
+_STYLE = (
+    "body{font:15px/1.45 sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#222}"
+    "table{border-collapse:collapse;margin:.6em 0}td,th{border:1px solid #ccc;padding:.25em .6em;text-align:left}"
+    "th{background:#f2f2f2}.warn{background:#fff4d6;padding:.6em 1em}.plots{display:flex;flex-wrap:wrap;gap:12px}"
+    "figure{display:inline-block;margin:.5em;width:340px;vertical-align:top}figure img{width:100%}"
+)
+
+
+def html_report(sets: Mapping[str, Mapping[str, Any]], pictures: Mapping[str, str]) -> str:
+    """The page.
+
+    Args:
+        sets: title of each set to its ``performance``.
+        pictures: scan to the address, relative to the page, of its overview picture; scans without one get none.
+    """
+    body = "".join(_section(title, figures, pictures) for title, figures in sets.items())
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Evaluation</title><style>{_STYLE}</style>'
+        f"<h1>Evaluation of VertebralFracture {escape(__version__)}</h1>"
+        f'<p class="warn">{escape(RESEARCH_USE_ONLY)} A figure is worth what the truth of its set is worth: read who '
+        f"graded it, and whether its fractures are real, simulated or drawn.</p>{body}</html>\n"
+    )
+
+
+def _section(title: str, figures: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+    at, calibration = figures["at_threshold"], figures["calibration_error"]
+    facts = [
+        ["scans (patients)", f"{figures['scans']} ({figures['patients']})"],
+        ["scans with a fracture", figures["fractured_scans"]],
+        ["scans not evaluable", figures["not_evaluable_scans"]],
+        ["vertebrae, fractured", f"{figures['vertebrae']}, {figures['fractured_vertebrae']}"],
+        ["vertebrae without an answer", figures["silent_vertebrae"]],
+        ["patient AUC", estimate_words(figures["patient_auc"])],
+        ["vertebra AUC", estimate_words(figures["vertebra_auc"])],
+        ["false alarms a scan", number_words(at["false_alarms_per_scan"])],
+        ["false alarms a scan without fracture", number_words(at["false_alarms_per_unfractured_scan"])],
+        *(
+            [
+                f"calibration error, {who} (of a perfectly calibrated model)",
+                f"{number_words(calibration[who])} ({number_words(calibration[f'{who}_by_chance'])})",
+            ]
+            for who in ("vertebrae", "patients")
+        ),
+    ]
+    groups = {**figures["by_grade"], **figures["by_shape"], **figures["subgroups"]}
+    called = {"patients": at["patients"], "vertebrae": at["vertebrae"], **groups}
+    points = [[name, estimate_words(value)] for name, value in figures["sensitivity_at_false_alarms"].items()]
+    points += [[f"specificity {name}", estimate_words(v)] for name, v in figures["sensitivity_at_specificity"].items()]
+    return (
+        f"<h2>{escape(title)}</h2>{_table(['what', 'figure'], facts)}"
+        f'<div class="plots">{_plots(figures)}</div>'
+        f"<h3>At the decision threshold of {figures['threshold']:g}</h3>"
+        f"{_table(['group', 'fractured', 'sensitivity (95 %)', 'normal', 'specificity (95 %)'], _called_rows(called))}"
+        "<h3>Sensitivity at a number of false alarms a scan, and at a specificity</h3>"
+        f"{_table(['operating point', 'sensitivity (95 %, by patient)'], points)}"
+        "<h3>Grades: true (rows) against measured</h3>"
+        f"{_table(['', 'G0', 'G1', 'G2', 'G3', 'not measured'], _confusion_rows(figures['confusion']))}"
+        f"{_uncertainty(figures['uncertainty'])}"
+        f"<h3>The most confident errors</h3>{_worst(figures['worst'], pictures)}"
+    )
+
+
+def _plots(figures: Mapping[str, Any]) -> str:
+    roc = [Line("patients", figures["patient_roc"]), Line("vertebrae", figures["vertebra_roc"])]
+    reliability = [
+        Line(name, [(b["mean_probability"], b["share_fractured"]) for b in figures["reliability"][name]], dots=True)
+        for name in ("patients", "vertebrae")
+    ]
+    return (
+        plot("ROC", "1 - specificity", "sensitivity", roc, diagonal=True)
+        + plot(
+            "FROC",
+            "false alarms a scan",
+            "sensitivity",
+            [Line("vertebrae", figures["froc"])],
+            x_most=2.0,
+            diagonal=False,
+        )
+        + plot("Reliability", "probability", "share fractured", reliability, diagonal=True)
+    )
+
+
+def _called_rows(groups: Mapping[str, Mapping[str, Any]]) -> list[list[object]]:
+    return [
+        [
+            name,
+            group["fractured"],
+            _share(group["sensitivity"], group["sensitivity_interval"]),
+            group["normal"],
+            _share(group["specificity"], group["specificity_interval"]),
+        ]
+        for name, group in groups.items()
+    ]
+
+
+def _confusion_rows(table: Sequence[Sequence[int]]) -> list[list[object]]:
+    return [[f"G{grade}", *row] for grade, row in enumerate(table)]
+
+
+def _uncertainty(figures: Mapping[str, Any]) -> str:
+    if not figures:
+        return ""
+    flagged = f"{figures['errors_flagged']} of {figures['flagged']}"
+    rest = f"{figures['errors_not_flagged']} of {figures['not_flagged']}"
+    return (
+        f"<p>Of the tenth of the vertebrae with the highest uncertainty (from {figures['flag_from']:.2f}), {flagged} "
+        f"are called wrongly; of the rest {rest}.</p>"
+    )
+
+
+def _worst(rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -> str:
+    content = [
+        [
+            row["scan"],
+            row["level"] or "?",
+            f"G{row['truth_grade']} {row['truth_shape'] or ''}",
+            number_words(row["probability"]),
+            "-" if row["measured_grade"] is None else f"G{row['measured_grade']}",
+            number_words(row["uncertainty"]),
+        ]
+        for row in rows
+    ]
+    shown = dict.fromkeys(row["scan"] for row in rows if row["scan"] in pictures)
+    figures = "".join(
+        f'<figure><img src="{escape(pictures[name])}" alt="overview of {escape(name)}">'
+        f"<figcaption>{escape(name)}</figcaption></figure>"
+        for name in shown
+    )
+    return _table(["scan", "level", "truth", "probability", "measured", "uncertainty"], content) + figures
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    lines = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><tr>{top}</tr>{lines}</table>"
+
+
+def _share(value: float | None, interval: Sequence[float]) -> str:
+    return "-" if value is None else f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"

@@ -1,0 +1,1 @@
+"""Fractures and incidental findings drawn into real anatomy, whose truth is known."""

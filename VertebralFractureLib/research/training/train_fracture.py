@@ -1,0 +1,124 @@
+"""Train one member of the fracture ensemble end to end, on phantoms and on fractures simulated on real scans.
+
+``--fold K`` leaves fold K out; scans that only evaluate are never trained on. The weights are saved with an identity
+calibration, which ``calibrate_fracture`` replaces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from VertebralFractureLib.fracture.members import PREFIX
+from VertebralFractureLib.fracture.network import GRADES, FractureNetwork
+from VertebralFractureLib.research.datasets.straightened_cache import load_or_build_cases, training_cases
+from VertebralFractureLib.research.training.fracture_data import Batch, SeriesOptions
+from VertebralFractureLib.research.training.fracture_members import GRIDS, MEMBERS, SHIPPED, member_name
+from VertebralFractureLib.research.training.fracture_series import SeriesStore, build_series
+from VertebralFractureLib.research.training.loop import TrainingOptions, train
+from VertebralFractureLib.weights import load_weights, restore, save_weights
+
+logger = logging.getLogger(__name__)
+SERIES_PER_BATCH = 4
+SERIES_PER_SCAN, SERIES_PER_PHANTOM = 128, 12
+LEARNING_RATE = 2e-3
+"""From random weights."""
+SERIES_FOLDER = "fracture-series"
+_POSITIVE_WEIGHT, _SERIES_WEIGHT, _HEIGHT_WEIGHT = 2.0, 0.5, 1.0
+_GRADE_WEIGHTS = (1.0, 0.5, 0.5)
+IDENTITY_CALIBRATION = {"vertebra": [1.0, 0.0], "scan": [1.0, 0.0]}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, help="folder of the reference scans; phantoms alone without it")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of the straightened cases and the series")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint and the log")
+    parser.add_argument("--fold", default="none", help="the fold that is left out, or 'none'")
+    parser.add_argument("--phantoms", type=int, default=45, help="number of phantoms, seeds 0, 1, ...")
+    parser.add_argument("--minutes", type=float, default=None, help="most wall time of the training; no limit left out")
+    parser.add_argument("--steps", type=int, default=None, help="steps; the member's own number when left out")
+    parser.add_argument("--start-from", type=Path, default=None, help="folder of weights to go on from")
+    parser.add_argument(
+        "--start-member", default=None, help="whose weights there; of the same network, by default its own"
+    )
+    parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
+    parser.add_argument("--series-per-scan", type=int, default=SERIES_PER_SCAN, help="training series of a real scan")
+    parser.add_argument("--series-per-phantom", type=int, default=SERIES_PER_PHANTOM)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--member", choices=sorted(MEMBERS), default=SHIPPED[0])
+    parser.add_argument("--weights-folder", type=Path, required=True, help="where the weights are saved")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    fold = None if arguments.fold == "none" else int(arguments.fold)
+    member = MEMBERS[arguments.member]
+    every = load_or_build_cases(arguments.cache, arguments.data, range(arguments.phantoms))
+    cases = training_cases(every, fold)
+    options = SeriesOptions()
+    folder = arguments.cache / SERIES_FOLDER
+    real = [case for case in cases if not case.is_phantom]
+    drawn = [case for case in cases if case.is_phantom]
+    scan_files = build_series(folder, real, GRIDS, options, arguments.series_per_scan)
+    files = scan_files + build_series(folder, drawn, GRIDS, options, arguments.series_per_phantom)
+    store = SeriesStore.load(files, member.grid_name)
+    torch.manual_seed(arguments.seed)
+    network = FractureNetwork(member.network)
+    name = PREFIX + member_name(arguments.member, arguments.seed)
+    started = PREFIX + arguments.start_member if arguments.start_member else name
+    before = None if arguments.start_from is None else load_weights(started, arguments.start_from)
+    if before is not None:
+        restore(network, before)
+    training = TrainingOptions(
+        steps=arguments.steps or member.first_steps + member.steps,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
+        time_limit_s=None if arguments.minutes is None else 60.0 * arguments.minutes,
+    )
+    log = train(network, lambda seed: store.batch(SERIES_PER_BATCH, seed), loss_of, training, arguments.out)
+    config: dict[str, Any] = {
+        "network": member.network.to_config(),
+        "grid": member.grid.to_config(),
+        "calibration": IDENTITY_CALIBRATION,
+        "training": {
+            "fold_left_out": fold,
+            "scans": sorted({path.stem.split("--")[0] for path in scan_files}),
+            "phantoms": len(drawn),
+            "series": len(files),
+            "seed": arguments.seed,
+            "steps": int(log[-1]["step"]) if log else 0,
+            "loss": float(log[-1]["loss"]) if log else None,
+            "started_from": None if before is None else before.sha256,
+            "first_stage": None if before is None else before.config["training"],
+        },
+    }
+    tensors = {name: value.cpu().numpy().astype(np.float16) for name, value in network.state_dict().items()}
+    sha256 = save_weights(name, tensors, config, arguments.weights_folder)
+    logger.info("Saved %s, SHA-256 %s", name, sha256)
+    return 0
+
+
+def loss_of(model: torch.nn.Module, batch: Batch, device: torch.device) -> torch.Tensor:
+    """Weighted ordinal cross entropy at the positions, cross entropy of the series, and L1 of the heights."""
+    patches, code, valid, grade, weight, heights, known = (
+        value.to(device)
+        for value in (
+            batch.patches, batch.code, batch.valid, batch.grade, batch.weight, batch.heights, batch.heights_known,
+        )
+    )  # fmt: skip
+    logits, predicted, series = model(patches, code, valid)
+    steps = torch.arange(1, GRADES + 1, device=device)
+    target = (grade[..., None] >= steps).float()
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    entropy = entropy * (1.0 + (_POSITIVE_WEIGHT - 1.0) * target)
+    entropy = (entropy * torch.tensor(_GRADE_WEIGHTS, device=device)).sum(dim=-1)
+    position_loss = (entropy * weight).sum() / weight.sum().clamp_min(1.0)
+    broken = ((grade > 0) & (weight >= 1.0)).any(dim=1).float()
+    series_loss = torch.nn.functional.binary_cross_entropy_with_logits(series.float(), broken)
+    height_loss = ((predicted - heights).abs() * known).sum() / known.sum().clamp_min(1.0)
+    total: torch.Tensor = position_loss + _SERIES_WEIGHT * series_loss + _HEIGHT_WEIGHT * height_loss
+    return total

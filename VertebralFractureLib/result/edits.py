@@ -1,0 +1,271 @@
+"""What a reader does, one function an edit: each takes a correction and gives the new one; nothing changes in place.
+
+Vertebrae are named by their index in the report that is shown, which is what a panel and a command line know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from VertebralFractureLib.result.apply_correction import arc_length_at
+from VertebralFractureLib.result.correction import (
+    LANDMARK_COUNT,
+    AddedVertebra,
+    Correction,
+    DraggedLandmarks,
+    GivenVerdict,
+    LevelAnchor,
+)
+from VertebralFractureLib.result.correction_levels import check_level
+from VertebralFractureLib.result.report import (
+    CONFIRMED,
+    REGRADED,
+    REJECTED,
+    UNJUDGED,
+    VERDICTS,
+    Point,
+    ReaderVerdict,
+    ReportedVertebra,
+    SpineReport,
+    is_suspected,
+)
+from VertebralFractureLib.result.vertebra_lookup import vertebra_at
+from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
+
+_REGULAR = tuple(level for level in CRANIAL_TO_CAUDAL if level not in ("T13", "L6"))
+_USUAL_HEIGHT_MM = 22.0
+_LOWEST_HEIGHT_MM = 8.0
+_DISC_MM = 4.0
+
+
+def set_centerline(
+    correction: Correction, points_ras: Sequence[Point], anchors_ras: Sequence[Point] = ()
+) -> Correction:
+    """The corrected curve, caudal to cranial, and those of its points that the reader placed."""
+    return replace(correction, centerline_ras=tuple(points_ras), anchors_ras=tuple(anchors_ras))
+
+
+def reset_centerline(correction: Correction) -> Correction:
+    """Back to the detected curve."""
+    return replace(correction, centerline_ras=None, anchors_ras=())
+
+
+def set_level(correction: Correction, shown: SpineReport, index: int, level: str) -> Correction:
+    """Name one vertebra and let all others follow; earlier names of the reader's give way.
+
+    Raises:
+        ValueError: when there is no such level.
+        IndexError: when there is no such vertebra.
+    """
+    check_level(level)
+    return replace(correction, levels=(LevelAnchor(shown.vertebrae[index].center_ras, level),))
+
+
+def pin_level(correction: Correction, shown: SpineReport, index: int, level: str) -> Correction:
+    """Name one vertebra beside those that the reader named before; where the names do not fit a regular count, the odd
+    vertebra (a T13, an L6, a missing T12 or L5) lies between them.
+
+    Raises:
+        ValueError, IndexError: as ``set_level``.
+    """
+    check_level(level)
+    kept = tuple(a for a in correction.levels if vertebra_at(shown.vertebrae, a.at_ras) != index)
+    return replace(correction, levels=(*kept, LevelAnchor(shown.vertebrae[index].center_ras, level)))
+
+
+def shift_levels(correction: Correction, shown: SpineReport, steps: int) -> Correction:
+    """Move all names: +1 makes every vertebra the next level above (L1 becomes T12).
+
+    Raises:
+        ValueError: when no vertebra has a name, or the column ends before.
+    """
+    named = [(i, v.level) for i, v in enumerate(shown.vertebrae) if v.level in _REGULAR]
+    if not named:
+        raise ValueError("No vertebra has a level that could be shifted; name one of them instead.")
+    index, level = named[len(named) // 2]
+    place = _REGULAR.index(str(level)) - steps
+    if not 0 <= place < len(_REGULAR):
+        raise ValueError(f"There is no level {abs(steps)} {'above' if steps > 0 else 'below'} {level}.")
+    return set_level(correction, shown, index, _REGULAR[place])
+
+
+def reset_levels(correction: Correction) -> Correction:
+    """Back to the model's names."""
+    return replace(correction, levels=())
+
+
+def remove_vertebra(correction: Correction, shown: SpineReport, index: int) -> Correction:
+    """What stands there is no vertebra; its verdict and landmarks go with it."""
+    return _without(correction, shown, shown.vertebrae[index])
+
+
+def add_vertebra(
+    correction: Correction, shown: SpineReport, center_ras: Point, height_mm: float | None = None
+) -> Correction:
+    """A vertebra that was missed, at a click into its body; its height is the room between its neighbors at most.
+
+    Raises:
+        ValueError: when there is a vertebra at that place already.
+    """
+    at = arc_length_at(shown.centerline, center_ras)
+    below = [v for v in shown.vertebrae if 0.5 * sum(v.extent_mm) <= at]
+    above = [v for v in shown.vertebrae if 0.5 * sum(v.extent_mm) > at]
+    taken = [v for v in (*below[-1:], *above[:1]) if v.extent_mm[0] < at < v.extent_mm[1]]
+    if taken:
+        raise ValueError(f"{taken[0].label} is at this place already; split it, or click where no vertebra is marked.")
+    near = [v.extent_mm[1] - v.extent_mm[0] for v in (*below[-2:], *above[:2])]
+    height = height_mm or (float(np.median(near)) if near else _USUAL_HEIGHT_MM)
+    room = [2.0 * (at - v.extent_mm[1]) for v in below[-1:]] + [2.0 * (v.extent_mm[0] - at) for v in above[:1]]
+    height = max(min([height, *room]), _LOWEST_HEIGHT_MM)
+    return replace(correction, added=(*correction.added, AddedVertebra(center_ras, height)))
+
+
+def split_vertebra(correction: Correction, shown: SpineReport, index: int) -> Correction:
+    """Two vertebrae where the model saw one, with a disc between them at mid height."""
+    one = shown.vertebrae[index]
+    height = one.extent_mm[1] - one.extent_mm[0]
+    part = max(0.5 * (height - _DISC_MM), _LOWEST_HEIGHT_MM)
+    up = _axis(shown, index)
+    shift = 0.5 * (height - part)
+    halves = tuple(AddedVertebra(_moved(one.center_ras, sign * shift * up), part) for sign in (-1.0, 1.0))
+    rest = _without(correction, shown, one)
+    return replace(rest, added=(*rest.added, *halves))
+
+
+def merge_with_next(correction: Correction, shown: SpineReport, index: int) -> Correction:
+    """One vertebra where the model saw two: ``index`` and the next one above.
+
+    Raises:
+        IndexError: when there is none above.
+    """
+    lower, upper = shown.vertebrae[index], shown.vertebrae[index + 1]
+    middle = 0.5 * (lower.extent_mm[0] + upper.extent_mm[1])
+    span = 0.5 * sum(upper.extent_mm) - 0.5 * sum(lower.extent_mm)
+    share = float(np.clip((middle - 0.5 * sum(lower.extent_mm)) / max(span, 1e-6), 0.0, 1.0))
+    low, high = np.array(lower.center_ras), np.array(upper.center_ras)
+    whole = AddedVertebra(_moved(lower.center_ras, share * (high - low)), upper.extent_mm[1] - lower.extent_mm[0])
+    rest = _without(_without(correction, shown, lower), shown, upper)
+    return replace(rest, added=(*rest.added, whole))
+
+
+def drag_landmark(correction: Correction, shown: SpineReport, index: int, place: int, to_ras: Point) -> Correction:
+    """Move one of the six endplate points; heights and grade follow when the correction is applied.
+
+    Raises:
+        ValueError: when the vertebra has no landmarks, or ``place`` is not 0 to 5.
+    """
+    landmarks = shown.vertebrae[index].landmarks_ras
+    if landmarks is None or not 0 <= place < LANDMARK_COUNT:
+        raise ValueError(f"{shown.vertebrae[index].label} has no such landmark; place all six of them first.")
+    return set_landmarks(correction, shown, index, (*landmarks[:place], to_ras, *landmarks[place + 1 :]))
+
+
+def set_landmarks(correction: Correction, shown: SpineReport, index: int, landmarks_ras: Sequence[Point]) -> Correction:
+    """Place all six: anterior, middle, posterior of the upper endplate, then of the lower one, RAS mm.
+
+    Raises:
+        ValueError: when they are not six.
+    """
+    if len(landmarks_ras) != LANDMARK_COUNT:
+        raise ValueError(f"A vertebra has six landmarks; {len(landmarks_ras)} were given.")
+    at = shown.vertebrae[index].center_ras
+    kept = tuple(d for d in correction.landmarks if vertebra_at(shown.vertebrae, d.at_ras) != index)
+    return replace(correction, landmarks=(*kept, DraggedLandmarks(at, tuple(landmarks_ras))))
+
+
+def measure_added(
+    correction: Correction,
+    shown: SpineReport,
+    index: int,
+    extent_mm: tuple[float, float],
+    landmarks_ras: Sequence[Point],
+) -> Correction:
+    """Give a vertebra that the reader added, or that came from a split or merge, what the network measured there.
+
+    Args:
+        extent_mm: arc length of its lower and upper endplate.
+        landmarks_ras: six points as in ``set_landmarks``.
+
+    Raises:
+        ValueError: when the vertebra is the model's own, or the landmarks are not six.
+    """
+    one = shown.vertebrae[index]
+    places = [place for place, added in enumerate(correction.added) if added.center_ras == one.center_ras]
+    if not places:
+        raise ValueError(f"{one.label} was found by the model and is measured already; drag its landmarks instead.")
+    r, a, s = (float(value) for value in np.mean(landmarks_ras, axis=0))
+    placed = set_landmarks(correction, shown, index, landmarks_ras)
+    added = list(correction.added)
+    added[places[0]] = AddedVertebra((r, a, s), extent_mm[1] - extent_mm[0])
+    landmarks = (*placed.landmarks[:-1], replace(placed.landmarks[-1], at_ras=(r, a, s)))
+    return replace(placed, added=tuple(added), landmarks=landmarks)
+
+
+def give_verdict(
+    correction: Correction,
+    shown: SpineReport,
+    index: int,
+    verdict: str,
+    *,
+    grade: int | None = None,
+    comment: str = "",
+    who: str | None = None,
+    when: str | None = None,
+) -> Correction:
+    """Confirm the model's call, reject it as no fracture, give another grade, or mark the vertebra not evaluable.
+
+    Args:
+        verdict: one of ``VERDICTS``; "rejected" says that there is no fracture.
+        grade: Genant 0 to 3, with "regraded" only; any grade from 1 on calls it a fracture.
+        who, when: kept only when given.
+
+    Raises:
+        ValueError: for an unknown verdict or grade.
+    """
+    if verdict not in VERDICTS:
+        raise ValueError(f"There is no verdict '{verdict}'; use {', '.join(VERDICTS)}.")
+    if (verdict == REGRADED) != (grade is not None) or grade not in (None, 0, 1, 2, 3):
+        raise ValueError("A grade from 0 to 3 belongs to the verdict 'regraded', and to no other.")
+    vertebra = shown.vertebrae[index]
+    fracture = {
+        CONFIRMED: is_suspected(vertebra, shown.scan.decision_threshold),
+        REJECTED: False,
+        REGRADED: bool(grade),
+        UNJUDGED: None,
+    }[verdict]
+    told = {CONFIRMED: vertebra.grade, REJECTED: 0, REGRADED: grade, UNJUDGED: None}[verdict]
+    given = GivenVerdict(vertebra.center_ras, ReaderVerdict(told, comment, verdict, fracture, who, when))
+    rest = withdraw_verdict(correction, shown, index)
+    return replace(rest, verdicts=(*rest.verdicts, given))
+
+
+def withdraw_verdict(correction: Correction, shown: SpineReport, index: int) -> Correction:
+    """As if the reader had said nothing about this vertebra."""
+    kept = tuple(v for v in correction.verdicts if vertebra_at(shown.vertebrae, v.at_ras) != index)
+    return replace(correction, verdicts=kept)
+
+
+def _without(correction: Correction, shown: SpineReport, vertebra: ReportedVertebra) -> Correction:
+    """One that the reader had added is simply no longer added."""
+    index = shown.vertebrae.index(vertebra)
+    at = vertebra.center_ras
+    kept = tuple(one for one in correction.added if one.center_ras != at)
+    removed = correction.removed_ras if len(kept) < len(correction.added) else (*correction.removed_ras, at)
+    landmarks = tuple(d for d in correction.landmarks if vertebra_at(shown.vertebrae, d.at_ras) != index)
+    return replace(withdraw_verdict(correction, shown, index), added=kept, removed_ras=removed, landmarks=landmarks)
+
+
+def _axis(shown: SpineReport, index: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Unit vector from the vertebra below to the one above, at the ends from or to the vertebra itself; RAS."""
+    low = np.array(shown.vertebrae[max(index - 1, 0)].center_ras)
+    high = np.array(shown.vertebrae[min(index + 1, len(shown.vertebrae) - 1)].center_ras)
+    length = float(np.linalg.norm(high - low))
+    return (high - low) / length if length > 0.0 else np.array([0.0, 0.0, 1.0])
+
+
+def _moved(point: Point, by: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Point:
+    r, a, s = (float(value) for value in np.array(point) + by)
+    return r, a, s

@@ -1,0 +1,21 @@
+"""Which vertebra a place in the patient means: the nearest one, if the place lies in it or close to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from VertebralFractureLib.result.report import Point, ReportedVertebra
+
+_NEAREST_MM = 14.0
+"""Half the distance of neighboring vertebrae: farther away a place means none."""
+
+
+def vertebra_at(vertebrae: Sequence[ReportedVertebra], at_ras: Point) -> int | None:
+    """Index of the vertebra that ``at_ras`` (RAS mm) means; None where there is none."""
+    if not vertebrae:
+        return None
+    distances = [math.dist(vertebra.center_ras, at_ras) for vertebra in vertebrae]
+    nearest = min(range(len(distances)), key=distances.__getitem__)
+    lower, upper = vertebrae[nearest].extent_mm
+    return nearest if distances[nearest] <= max(0.5 * (upper - lower), _NEAREST_MM) else None

@@ -1,0 +1,13 @@
+"""The array types and the point that every step speaks of, defined once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.intp]
+
+Point = tuple[float, float, float]
+"""A place or a vector in mm; RAS where its name ends so."""

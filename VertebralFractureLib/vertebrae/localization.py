@@ -1,0 +1,181 @@
+"""Find every vertebral body in a straightened spine and place its landmarks, by network, search and tracing.
+
+What the field of view cuts is found too and marked incomplete, so that the count of levels does not slip. Imports torch
+inside its functions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
+from VertebralFractureLib.torch_arrays import to_array, to_tensor
+from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS, inside_plane, sagittal_input
+from VertebralFractureLib.vertebrae.endplates import BodyShape, measure_shape, mid_depth, strip_mean
+from VertebralFractureLib.vertebrae.mid_plane import MidPlane, find_mid_plane
+from VertebralFractureLib.vertebrae.sequence_search import Profiles, Span, search_spans
+from VertebralFractureLib.weights import load_weights, restore
+
+WEIGHTS_NAME = "vertebrae"
+_TYPICAL_DEPTH_MM = 28.0
+_CORNERS_R_MM = (-8.0, 0.0, 8.0)
+_SHALLOW = 0.6
+"""Share of the neighbors' depth below which an outline is none: a collapse takes height and never depth, and between
+neighbors the depth of normal bodies differs by a fifth at most (T2 to T3)."""
+_NEIGHBORS = 2
+"""On either side, by which a depth is judged."""
+
+
+@dataclass(frozen=True)
+class LocalizedBody:
+    """One body: where it lies along s, its shape (None where it could not be traced), and whether it is whole.
+
+    ``middle_mm`` and the shape are told on the plane of the maps that it was found on, which ``plane`` is.
+    """
+
+    span: Span
+    middle_mm: float
+    shape: BodyShape | None
+    complete: bool
+    plane: MidPlane
+
+    def landmarks_straight(self) -> FloatArray | None:
+        """Straight (r, a, s) of the six landmarks ``(6, 3)``."""
+        if self.shape is None:
+            return None
+        a, s = self.shape.landmarks.T
+        return self.plane.straight(np.zeros(6), a, s)
+
+
+@dataclass(frozen=True)
+class BodyMaps:
+    """The network's answer.
+
+    Attributes:
+        probability: ``(3, rows, 96)`` of body, upper edge and lower edge.
+        s_from_mm: arc length of row 0.
+        edge_outward_mm: how far inside the reader's endplate these weights mark it, measured on their training scans.
+        plane: the sagittal plane that the maps are of.
+    """
+
+    probability: FloatArray
+    s_from_mm: float
+    edge_outward_mm: float
+    plane: MidPlane = field(default_factory=MidPlane.of_canal)
+
+
+def body_maps(
+    spine: StraightenedVolume, weights_folder: Path | None = None, plane: MidPlane | None = None, device: str = "cpu"
+) -> BodyMaps:
+    """Run the body network on the canal's plane or another one, on ``device`` as torch names it.
+
+    Raises:
+        WeightsDamaged: when the weights are missing or damaged.
+    """
+    import torch
+
+    from VertebralFractureLib.vertebrae.body_network import BodyNetwork
+
+    weights = load_weights(WEIGHTS_NAME, weights_folder)
+    network = BodyNetwork(int(weights.config["width"]))
+    restore(network, weights)
+    network.to(device)
+    picture = sagittal_input(spine, plane)
+    with torch.inference_mode():
+        logits = network(to_tensor(picture.channels)[None].to(device))[0]
+    probability = to_array(torch.sigmoid(logits)[:, : picture.rows].double())
+    outward = float(weights.config["edge_outward_mm"])
+    return BodyMaps(probability, picture.s_from_mm, outward, plane or MidPlane.of_canal())
+
+
+def localize_bodies_in_their_planes(
+    spine: StraightenedVolume,
+    weights_folder: Path | None = None,
+    tell: Callable[[float], None] | None = None,
+    device: str = "cpu",
+) -> list[LocalizedBody]:
+    """The bodies, caudal to cranial, each on its own mid-sagittal plane: found on the canal's first, then again.
+
+    Raises:
+        WeightsDamaged: when the weights are missing or damaged.
+    """
+    tell = tell or (lambda _: None)
+    first = localize_bodies(spine, body_maps(spine, weights_folder, device=device))
+    tell(0.4)
+    known = [(b.span.s_inferior_mm, b.span.s_superior_mm, b.shape.a_anterior) for b in first if b.shape is not None]
+    plane = find_mid_plane(spine, known)
+    tell(0.6)
+    return without_shallow_shapes(localize_bodies(spine, body_maps(spine, weights_folder, plane, device)))
+
+
+def without_shallow_shapes(bodies: list[LocalizedBody]) -> list[LocalizedBody]:
+    """The bodies in their order, those without a shape whose outline is far less deep than their neighbors'.
+
+    Such an outline was traced inside the body, so that its heights would pass for a collapse; the body itself stays.
+    """
+    depths = [np.nan if b.shape is None else b.shape.a_anterior - b.shape.a_posterior for b in bodies]
+    kept = []
+    for at, body in enumerate(bodies):
+        beside = np.array(depths[max(at - _NEIGHBORS, 0) : at] + depths[at + 1 : at + 1 + _NEIGHBORS])
+        beside = beside[np.isfinite(beside)]
+        is_shallow = len(beside) >= _NEIGHBORS and depths[at] < _SHALLOW * np.median(beside)
+        kept.append(replace(body, shape=None) if is_shallow else body)
+    return kept
+
+
+def localize_bodies(spine: StraightenedVolume, maps: BodyMaps) -> list[LocalizedBody]:
+    """The bodies on the maps, caudal to cranial."""
+    probability = maps.probability
+    s = maps.s_from_mm + np.arange(probability.shape[1], dtype=np.float64)
+    middle = mid_depth(probability[0])
+    profiles = Profiles(
+        s_mm=s,
+        body=strip_mean(probability[0], middle),
+        upper_edge=strip_mean(probability[1], middle),
+        lower_edge=strip_mean(probability[2], middle),
+        inside=_inside_at(inside_plane(spine, maps.plane), middle),
+    )
+    bodies = []
+    for span in search_spans(profiles):
+        at = float(np.interp(span.middle_mm, s, middle))
+        shape = measure_shape(probability, maps.s_from_mm, span, at, maps.edge_outward_mm)
+        whole = not span.cut and _is_whole(spine, maps.plane, span, at, shape)
+        bodies.append(LocalizedBody(span, at, shape, whole, maps.plane))
+    return bodies
+
+
+def _inside_at(in_view: NDArray[np.bool_], middle: FloatArray) -> NDArray[np.bool_]:
+    """Whether the mid-depth point of every row of the picture lies in the field of view; one run, the longest."""
+    columns = np.clip(np.rint(middle - ANTERIOR_FROM_MM).astype(int), 0, COLUMNS - 1)
+    inside = np.asarray(in_view[np.arange(len(middle)), columns])
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
+    if len(edges) == 0:
+        return inside
+    runs = edges.reshape(-1, 2)
+    start, stop = runs[(runs[:, 1] - runs[:, 0]).argmax()]
+    longest = np.zeros_like(inside)
+    longest[start:stop] = True
+    return longest
+
+
+def _is_whole(spine: StraightenedVolume, plane: MidPlane, span: Span, middle: float, shape: BodyShape | None) -> bool:
+    """Whether all corners of the body, a little inside its walls, lie in the field of view."""
+    a_post = shape.a_posterior if shape else middle - 0.5 * _TYPICAL_DEPTH_MM
+    a_ant = shape.a_anterior if shape else middle + 0.5 * _TYPICAL_DEPTH_MM
+    corners = [(a_ant - 1.0, span.s_superior_mm), (a_post + 1.0, span.s_superior_mm)]
+    corners += [(a_ant - 1.0, span.s_inferior_mm), (a_post + 1.0, span.s_inferior_mm)]
+    if shape is not None:
+        corners += [(float(a), float(s)) for a, s in shape.landmarks]
+    a, s = np.array(corners).T
+    points = plane.straight(np.array(_CORNERS_R_MM)[:, None], a[None], s[None]).reshape(-1, 3)
+    index = np.rint(points - np.array(spine.origin_mm)).astype(np.intp)[:, ::-1]
+    if np.any(index < 0) or np.any(index >= np.array(spine.hu.shape)):
+        return False
+    k, j, i = index.T
+    return bool(np.asarray(spine.inside[k, j, i]).all())
