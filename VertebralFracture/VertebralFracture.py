@@ -34,20 +34,20 @@ from VertebralFractureLib.export.scene.shown_reading import Reading, show_readin
 from VertebralFractureLib.export.scene.spine_nodes import SpineNodes, add_spine_nodes, centerline_of
 from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, DetectionOptions
 from VertebralFractureLib.volume import CTVolume
-from VertebralFracturePanel import detection_run
-from VertebralFracturePanel.detection_run import DetectionRun, RunFailed
-from VertebralFracturePanel.edit_session import Edit, EditSession
+from VertebralFracturePanel.correct.edit_session import Edit, EditSession
+from VertebralFracturePanel.correct.rescoring import scoreNow
+from VertebralFracturePanel.detect import detection_run
+from VertebralFracturePanel.detect.detection_run import DetectionRun, RunFailed
+from VertebralFracturePanel.detect.progress_estimate import ProgressEstimate
+from VertebralFracturePanel.detect.sample_data import registerSampleData
+from VertebralFracturePanel.detect.torch_installer import TorchInstaller, TorchMissing
+from VertebralFracturePanel.detect.volume_export import UnusableVolume, exportOf
+from VertebralFracturePanel.export.result_export import ResultExport
 from VertebralFracturePanel.help_text import HELP
 from VertebralFracturePanel.parameters import REPLACE, Parameters
-from VertebralFracturePanel.progress_estimate import ProgressEstimate
-from VertebralFracturePanel.rescoring import scoreNow
-from VertebralFracturePanel.resident_worker import ResidentWorker
-from VertebralFracturePanel.result_export import ResultExport
-from VertebralFracturePanel.result_options import optionsLike
-from VertebralFracturePanel.results_view import ResultsView
-from VertebralFracturePanel.sample_data import registerSampleData
-from VertebralFracturePanel.torch_installer import TorchInstaller, TorchMissing
-from VertebralFracturePanel.volume_export import UnusableVolume, exportOf
+from VertebralFracturePanel.process.resident_worker import ResidentWorker
+from VertebralFracturePanel.read.result_options import optionsLike
+from VertebralFracturePanel.read.results_view import ResultsView
 
 CLOCK_MS = 500
 """Between two updates of the time left while nothing else comes in."""

@@ -36,7 +36,7 @@ from VertebralFractureLib.pipeline import Rescorer
 from VertebralFractureLib.research.phantom import demo_options, make_phantom
 from VertebralFractureLib.result import report_from_json, report_to_json
 from VertebralFractureLib.volume import read_volume
-from VertebralFracturePanel import rescoring
+from VertebralFracturePanel.correct import rescoring
 
 MOVE_MM = 3.0
 _LONGEST_S = 120.0

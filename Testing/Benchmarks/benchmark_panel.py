@@ -47,10 +47,10 @@ from VertebralFractureLib.result.report import (
     Software,
 )
 from VertebralFractureLib.volume import CTVolume
-from VertebralFracturePanel import detection_run
-from VertebralFracturePanel.detection_run import DetectionRun
-from VertebralFracturePanel.torch_installer import TorchInstaller
-from VertebralFracturePanel.worker_process import WorkerProcess
+from VertebralFracturePanel.detect import detection_run
+from VertebralFracturePanel.detect.detection_run import DetectionRun
+from VertebralFracturePanel.detect.torch_installer import TorchInstaller
+from VertebralFracturePanel.process.worker_process import WorkerProcess
 
 ANSWER = """
 import json, sys

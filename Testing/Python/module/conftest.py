@@ -158,7 +158,7 @@ def a_worker(tmp_path, monkeypatch):
 
     Exports are made by the real one.
     """
-    from VertebralFracturePanel import detection_run
+    from VertebralFracturePanel.detect import detection_run
 
     head = """
         import json, os, subprocess, sys, threading, time
@@ -212,10 +212,10 @@ def a_successful_worker(a_worker, a_report, a_spine, tmp_path):
 def logic():
     """The module's logic with nothing to install and this Python for the worker."""
     from VertebralFracture import VertebralFractureLogic
-    from VertebralFracturePanel.detection_run import DetectionRun
-    from VertebralFracturePanel.resident_worker import ResidentWorker
-    from VertebralFracturePanel.torch_installer import TorchInstaller
-    from VertebralFracturePanel.worker_process import WorkerProcess
+    from VertebralFracturePanel.detect.detection_run import DetectionRun
+    from VertebralFracturePanel.detect.torch_installer import TorchInstaller
+    from VertebralFracturePanel.process.resident_worker import ResidentWorker
+    from VertebralFracturePanel.process.worker_process import WorkerProcess
 
     class NoInstallation(TorchInstaller):
         def ensureTorch(self):

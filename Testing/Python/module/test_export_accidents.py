@@ -13,7 +13,7 @@ import vtk
 from panel_helpers import SECRET_FOLDER, SECRET_NAME, until
 from PySide6.QtCore import QTimer
 
-from VertebralFracturePanel import view_pictures
+from VertebralFracturePanel.export import view_pictures
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ DETECTION = """
 
     from VertebralFracture import VertebralFractureLogic, VertebralFractureWidget
     from VertebralFractureLib.export.scene import new_scene, read_report
-    from VertebralFracturePanel.torch_installer import TorchInstaller
+    from VertebralFracturePanel.detect.torch_installer import TorchInstaller
 
     slicer.mrmlScene = scene = new_scene()
     volumes = slicer.vtkSlicerVolumesLogic()

@@ -14,10 +14,10 @@ import vtk
 import VertebralFracture as module
 from VertebralFractureLib.export.scene import read_report
 from VertebralFractureLib.volume import ct_from_sitk
-from VertebralFracturePanel.acquisition_facts import acquisitionFacts
-from VertebralFracturePanel.detection_run import DetectionRun
-from VertebralFracturePanel.volume_export import UnusableVolume, exportOf
-from VertebralFracturePanel.worker_process import WorkerProcess
+from VertebralFracturePanel.detect.acquisition_facts import acquisitionFacts
+from VertebralFracturePanel.detect.detection_run import DetectionRun
+from VertebralFracturePanel.detect.volume_export import UnusableVolume, exportOf
+from VertebralFracturePanel.process.worker_process import WorkerProcess
 
 
 def test_a_volume_is_exported_with_its_geometry(a_ct, ct_ras_from_ijk):

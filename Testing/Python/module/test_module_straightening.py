@@ -14,7 +14,7 @@ from VertebralFractureLib.cpr import CUBIC, ReformatGrid, straighten
 from VertebralFractureLib.export.scene.spine_nodes import add_curve_node
 from VertebralFractureLib.export.scene.volume_nodes import add_ct_node
 from VertebralFractureLib.volume import CTVolume
-from VertebralFracturePanel.volume_export import exportOf
+from VertebralFracturePanel.detect.volume_export import exportOf
 
 GRID = ReformatGrid(right_mm=(-16.0, 16.0), anterior_mm=(0.0, 36.0), margin_mm=0.0)
 BENT = BentSpine(radius_mm=160.0, towards=(0.3, 0.9), length_mm=84.0)

@@ -8,9 +8,9 @@ from PySide6.QtWidgets import QApplication
 
 import VertebralFracture as module
 from VertebralFractureLib.export.scene import find_results
-from VertebralFracturePanel.progress_estimate import STAGE_WEIGHTS
-from VertebralFracturePanel.results_table import COLUMNS
-from VertebralFracturePanel.torch_installer import TorchInstaller, TorchMissing
+from VertebralFracturePanel.detect.progress_estimate import STAGE_WEIGHTS
+from VertebralFracturePanel.detect.torch_installer import TorchInstaller, TorchMissing
+from VertebralFracturePanel.read.results_table import COLUMNS
 
 
 def test_nothing_can_be_detected_without_a_volume(widget, add_volume):

@@ -23,8 +23,8 @@ from VertebralFractureLib.cpr.straightened_file import save_straightened
 from VertebralFractureLib.export.scene import find_results
 from VertebralFractureLib.result import report_to_json
 from VertebralFractureLib.volume import CTVolume
-from VertebralFracturePanel import detection_run, volume_hand_over
-from VertebralFracturePanel.progress_estimate import RUN_STAGES, STAGE_WEIGHTS, ProgressEstimate, timeWords
+from VertebralFracturePanel.detect import detection_run, volume_transfer
+from VertebralFracturePanel.detect.progress_estimate import RUN_STAGES, STAGE_WEIGHTS, ProgressEstimate, timeWords
 
 STAGED_WORKER = """
     for stage in ("read", "canal", "cpr", "fracture", "vertebrae"):
@@ -175,7 +175,7 @@ def test_a_worker_that_the_system_killed_is_explained_with_a_hint(widget, a_work
 
 @pytest.mark.usefixtures("a_ct")
 def test_a_full_disk_is_said_in_words(widget, monkeypatch):
-    monkeypatch.setattr(volume_hand_over, "nrrd_header", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(volume_transfer, "nrrd_header", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
 
     detect(widget)
 
@@ -268,7 +268,10 @@ def test_reloading_the_module_for_development_takes_the_panel_and_the_library_al
     try:
         fresh = widget.onReload()
 
-        assert sys.modules["VertebralFracturePanel.results_view"] is not kept["VertebralFracturePanel.results_view"]
+        assert (
+            sys.modules["VertebralFracturePanel.read.results_view"]
+            is not kept["VertebralFracturePanel.read.results_view"]
+        )
         assert sys.modules["VertebralFractureLib.export.scene"] is not kept["VertebralFractureLib.export.scene"]
         assert fresh.ui.headlineLabel.text == headline
         fresh.cleanup()

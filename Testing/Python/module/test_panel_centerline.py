@@ -17,8 +17,8 @@ from VertebralFractureLib.export.scene.straight_picture import along_curve, pict
 from VertebralFractureLib.export.scene.straight_space import straight_places
 from VertebralFractureLib.result import edits, report_to_json
 from VertebralFractureLib.result.report import FROM_READER, ReportedCenterline
-from VertebralFracturePanel.detection_run import RunFailed
-from VertebralFracturePanel.side_by_side import STRAIGHT_VIEW
+from VertebralFracturePanel.detect.detection_run import RunFailed
+from VertebralFracturePanel.read.side_by_side import STRAIGHT_VIEW
 
 
 def test_the_curve_is_locked_until_it_is_edited_and_afterwards(widget, a_spine_result):

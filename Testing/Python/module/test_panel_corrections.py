@@ -9,7 +9,7 @@ from VertebralFractureLib.export.scene import find_results, save_mrb
 from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.export.scene.markups_nodes import control_points
 from VertebralFractureLib.result import corrected_from_json, edits
-from VertebralFracturePanel import export_section
+from VertebralFracturePanel.export import export_section
 
 
 @pytest.fixture

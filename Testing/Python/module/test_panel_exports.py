@@ -16,7 +16,7 @@ from panel_helpers import SECRET_FOLDER, SECRET_NAME, SECRET_UID, content, not_e
 from VertebralFractureLib.export.scene import find_results, load_mrb, read_report, write_scene
 from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.result import report_from_json
-from VertebralFracturePanel.result_export import ExportFailed
+from VertebralFracturePanel.export.result_export import ExportFailed
 
 SECRETS = (SECRET_NAME, "Doe^Jane", "Doe%5eJane", "Doe%5EJane", "19450101", SECRET_UID, SECRET_FOLDER)
 

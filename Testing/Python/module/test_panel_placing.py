@@ -11,7 +11,7 @@ from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.export.scene.edit_nodes import EDITING_ATTRIBUTE
 from VertebralFractureLib.export.scene.straight_space import straight_places
 from VertebralFractureLib.result import edits
-from VertebralFracturePanel.side_by_side import STRAIGHT_VIEW
+from VertebralFracturePanel.read.side_by_side import STRAIGHT_VIEW
 
 BODY = tuple((1.0, a, s) for s in (50.0, 30.0) for a in (34.0, 25.0, 16.0))
 """Six height points of a whole body around T12: 20 mm in front, in the middle and behind."""

@@ -10,8 +10,8 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.export.scene import find_results, read_report, save_mrb
-from VertebralFracturePanel.results_table import hoverText
-from VertebralFracturePanel.side_by_side import LAYOUT_ID, STRAIGHT_VIEW
+from VertebralFracturePanel.read.results_table import hoverText
+from VertebralFracturePanel.read.side_by_side import LAYOUT_ID, STRAIGHT_VIEW
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import pytest
 import slicer
 from PySide6.QtWidgets import QApplication, QProgressDialog
 
-from VertebralFracturePanel import sample_data
-from VertebralFracturePanel.sample_data import FILE_NAME, SAMPLE_NAME, PhantomSample, registerSampleData
-from VertebralFracturePanel.worker_process import WorkerProcess
+from VertebralFracturePanel.detect import sample_data
+from VertebralFracturePanel.detect.sample_data import FILE_NAME, SAMPLE_NAME, PhantomSample, registerSampleData
+from VertebralFracturePanel.process.worker_process import WorkerProcess
 
 
 class SampleDataLogic:

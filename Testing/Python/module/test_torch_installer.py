@@ -9,7 +9,7 @@ import types
 
 import pytest
 
-from VertebralFracturePanel.torch_installer import TorchInstaller, TorchMissing, installedTorch
+from VertebralFracturePanel.detect.torch_installer import TorchInstaller, TorchMissing, installedTorch
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Calibrate the canal's confidence: ``python -m VertebralFractureLib.research.training.calibrate_canal``.
 
-From the records of changed scans that ``measure_canal --parts changes`` wrote, each judged by weights that never saw its
-patient, follows how often a point of some raw confidence lies within 3 mm of the truth. That monotone map is stored
+From the records of changed scans that ``measure_canal --parts changes`` wrote, each judged by weights that never saw
+its patient, follows how often a point of some raw confidence lies within 3 mm of the truth. That monotone map is stored
 with the weights. The records must come from weights that hold no map yet.
 """
 

@@ -7,7 +7,7 @@ from typing import Any
 from VertebralFractureLib.export.scene.shown_reading import Reading
 from VertebralFractureLib.result import OWN_RULE, SpineReport
 from VertebralFractureLib.vertebrae import GRADING_RULES
-from VertebralFracturePanel.signal import Signal
+from VertebralFracturePanel.process.signal import Signal
 
 
 class ReadingSection:

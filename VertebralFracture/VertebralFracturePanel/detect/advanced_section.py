@@ -9,7 +9,7 @@ from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, CPU, CUDA, FASTEST_MEMBER
 from VertebralFractureLib.result import SpineReport
 from VertebralFracturePanel.parameters import ADD, REPLACE, SPACINGS_MM, Parameters
-from VertebralFracturePanel.signal import Signal
+from VertebralFracturePanel.process.signal import Signal
 
 _SECOND_RUN = (("keep the earlier result", ADD), ("replace it (verdicts stay)", REPLACE))
 _DEVICES = (("automatic", AUTOMATIC), ("CPU", CPU), ("NVIDIA graphics card (CUDA)", CUDA))

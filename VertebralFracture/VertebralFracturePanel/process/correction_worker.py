@@ -11,10 +11,10 @@ from typing import Any
 import qt
 
 from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFracturePanel.resident_worker import OnAnswer, ResidentWorker
-from VertebralFracturePanel.signal import Signal
-from VertebralFracturePanel.torch_installer import TorchMissing
-from VertebralFracturePanel.volume_export import UnusableVolume
+from VertebralFracturePanel.detect.torch_installer import TorchMissing
+from VertebralFracturePanel.detect.volume_export import UnusableVolume
+from VertebralFracturePanel.process.resident_worker import OnAnswer, ResidentWorker
+from VertebralFracturePanel.process.signal import Signal
 
 CURVE_COMMANDS = ("repair", "draw", "rescore")
 """The requests that a newer curve makes pointless."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from VertebralFractureLib.export.palette import GROUPS
 from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFracturePanel.results_table import isLight
+from VertebralFracturePanel.read.results_table import isLight
 
 
 class DisplaySection:

@@ -12,8 +12,8 @@ from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.result import ReportedVertebra, SpineReport, agreement, edits
 from VertebralFractureLib.result.report import CONFIRMED, REGRADED, REJECTED, UNJUDGED
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
-from VertebralFracturePanel.edit_session import Edit, EditSession
-from VertebralFracturePanel.signal import Signal
+from VertebralFracturePanel.correct.edit_session import Edit, EditSession
+from VertebralFracturePanel.process.signal import Signal
 
 _VERDICTS: tuple[tuple[str, str | None, int | None], ...] = (
     ("no verdict", None, None),

@@ -11,8 +11,8 @@ from slicer.util import VTKObservationMixin
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.jump import highlight_vertebra, jump_to_vertebra, vertebra_at
 from VertebralFractureLib.result import SpineReport, is_suspected
-from VertebralFracturePanel.results_table import rowOf
-from VertebralFracturePanel.signal import Signal
+from VertebralFracturePanel.process.signal import Signal
+from VertebralFracturePanel.read.results_table import rowOf
 
 UP, DOWN = -1, 1
 

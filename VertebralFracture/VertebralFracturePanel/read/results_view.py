@@ -15,19 +15,19 @@ from VertebralFractureLib.export.scene.shown_reading import Reading, read_shown_
 from VertebralFractureLib.result import EVALUABLE, SpineReport
 from VertebralFractureLib.result.report import Point
 from VertebralFractureLib.result.vertebra_lookup import vertebra_at
-from VertebralFracturePanel.added_vertebra import AddedVertebra
-from VertebralFracturePanel.advanced_section import AdvancedSection
-from VertebralFracturePanel.centerline_section import CenterlineSection
-from VertebralFracturePanel.correct_section import CorrectSection
-from VertebralFracturePanel.correction_worker import CorrectionWorker
-from VertebralFracturePanel.display_section import DisplaySection
-from VertebralFracturePanel.export_section import ExportSection
-from VertebralFracturePanel.landmark_section import LandmarkSection
-from VertebralFracturePanel.reader_vertebrae import ReaderVertebrae
-from VertebralFracturePanel.reading_section import ReadingSection
-from VertebralFracturePanel.results_table import setUpTable, showReport
-from VertebralFracturePanel.side_by_side import SideBySide
-from VertebralFracturePanel.vertebra_walk import VertebraWalk
+from VertebralFracturePanel.correct.added_vertebra import AddedVertebra
+from VertebralFracturePanel.correct.centerline_section import CenterlineSection
+from VertebralFracturePanel.correct.correct_section import CorrectSection
+from VertebralFracturePanel.correct.landmark_section import LandmarkSection
+from VertebralFracturePanel.correct.reader_vertebrae import ReaderVertebrae
+from VertebralFracturePanel.detect.advanced_section import AdvancedSection
+from VertebralFracturePanel.export.export_section import ExportSection
+from VertebralFracturePanel.process.correction_worker import CorrectionWorker
+from VertebralFracturePanel.read.criteria_section import ReadingSection
+from VertebralFracturePanel.read.display_section import DisplaySection
+from VertebralFracturePanel.read.results_table import setUpTable, showReport
+from VertebralFracturePanel.read.side_by_side import SideBySide
+from VertebralFracturePanel.read.vertebra_walk import VertebraWalk
 
 
 class ResultsView:

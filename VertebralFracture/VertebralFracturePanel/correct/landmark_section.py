@@ -17,9 +17,9 @@ from VertebralFractureLib.export.scene.edit_nodes import add_edit_points, remove
 from VertebralFractureLib.export.scene.markups_nodes import LANDMARK_NAMES, control_points, describe, move_points
 from VertebralFractureLib.result import ReportedVertebra, SpineReport, edits
 from VertebralFractureLib.result.correction import LANDMARK_COUNT
-from VertebralFracturePanel.edit_session import EditSession
-from VertebralFracturePanel.point_placing import PointPlacing
-from VertebralFracturePanel.signal import Signal
+from VertebralFracturePanel.correct.edit_session import EditSession
+from VertebralFracturePanel.correct.point_placing import PointPlacing
+from VertebralFracturePanel.process.signal import Signal
 
 
 class LandmarkSection(VTKObservationMixin):

@@ -13,9 +13,9 @@ from VertebralFractureLib.export.scene.shown_reading import read_shown_report
 from VertebralFractureLib.result import Correction, ReportedVertebra, edits
 from VertebralFractureLib.result.report import FROM_READER, Point
 from VertebralFractureLib.result.vertebra_lookup import vertebra_at
-from VertebralFracturePanel.correction_worker import CorrectionWorker
-from VertebralFracturePanel.edit_session import EditSession
-from VertebralFracturePanel.signal import Signal
+from VertebralFracturePanel.correct.edit_session import EditSession
+from VertebralFracturePanel.process.correction_worker import CorrectionWorker
+from VertebralFracturePanel.process.signal import Signal
 
 
 class ReaderVertebrae:

@@ -15,9 +15,9 @@ import slicer
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.remove_result import RemovedResult, remove_result, restore_result
 from VertebralFractureLib.result import SpineReport
-from VertebralFracturePanel.event_loop_steps import EventLoopSteps
-from VertebralFracturePanel.result_export import ExportFailed, ResultExport, Steps
-from VertebralFracturePanel.view_pictures import View, openViews, writePicture
+from VertebralFracturePanel.export.result_export import ExportFailed, ResultExport, Steps
+from VertebralFracturePanel.export.view_pictures import View, openViews, writePicture
+from VertebralFracturePanel.process.event_loop_steps import EventLoopSteps
 
 _CANCELLED = "The export was cancelled; no file was changed."
 

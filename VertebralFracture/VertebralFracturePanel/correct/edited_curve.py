@@ -18,8 +18,8 @@ from VertebralFractureLib.export.scene.edit_nodes import add_edit_curve, remove_
 from VertebralFractureLib.export.scene.markups_nodes import defined_points, move_points
 from VertebralFractureLib.export.scene.straight_space import patient_place, straight_places
 from VertebralFractureLib.result.report import Point
-from VertebralFracturePanel.side_by_side import STRAIGHT_VIEW
-from VertebralFracturePanel.signal import Signal
+from VertebralFracturePanel.process.signal import Signal
+from VertebralFracturePanel.read.side_by_side import STRAIGHT_VIEW
 
 _HANDLE_SCALE = 1.6
 _SAME_PLACE_MM = 1e-4

@@ -25,10 +25,10 @@ from VertebralFractureLib.export.scene.straight_picture import (
 )
 from VertebralFractureLib.result.report import Point
 from VertebralFractureLib.volume import CTVolume
-from VertebralFracturePanel.background import finished
-from VertebralFracturePanel.event_loop_steps import EventLoopSteps
-from VertebralFracturePanel.signal import Signal
-from VertebralFracturePanel.volume_export import UnusableVolume, VolumeExport, exportOf
+from VertebralFracturePanel.detect.volume_export import UnusableVolume, VolumeExport, exportOf
+from VertebralFracturePanel.process.background import finished
+from VertebralFracturePanel.process.event_loop_steps import EventLoopSteps
+from VertebralFracturePanel.process.signal import Signal
 
 _BETWEEN = "between two curves"
 _DRAG_TOLERANCE_VOXELS = 0.02

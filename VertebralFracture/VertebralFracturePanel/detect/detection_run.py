@@ -28,13 +28,13 @@ from VertebralFractureLib.export.scene import SceneNodes, scene_steps
 from VertebralFractureLib.export.scene.remove_result import remove_result
 from VertebralFractureLib.options import DetectionOptions
 from VertebralFractureLib.result import SpineReport, report_from_json
-from VertebralFracturePanel.acquisition_facts import acquisitionFacts
-from VertebralFracturePanel.background import finished
-from VertebralFracturePanel.progress_estimate import HANDOVER
-from VertebralFracturePanel.signal import Signal
-from VertebralFracturePanel.volume_export import UnusableVolume, exportOf
-from VertebralFracturePanel.volume_hand_over import handOver
-from VertebralFracturePanel.worker_process import WorkerProcess
+from VertebralFracturePanel.detect.acquisition_facts import acquisitionFacts
+from VertebralFracturePanel.detect.progress_estimate import HANDOVER
+from VertebralFracturePanel.detect.volume_export import UnusableVolume, exportOf
+from VertebralFracturePanel.detect.volume_transfer import handOver
+from VertebralFracturePanel.process.background import finished
+from VertebralFracturePanel.process.signal import Signal
+from VertebralFracturePanel.process.worker_process import WorkerProcess
 
 READY, RUNNING, DONE, FAILED, CANCELLED = "ready", "running", "done", "failed", "cancelled"
 WORKER_MODULE = "VertebralFractureLib.worker"

@@ -14,14 +14,14 @@ from VertebralFractureLib.export.scene.scene_nodes import nodes_of
 from VertebralFractureLib.result import SpineReport, edits
 from VertebralFractureLib.result.curve_steps import CurveStep, curve_step
 from VertebralFractureLib.result.report import Point
-from VertebralFracturePanel.correction_worker import CURVE_COMMANDS, CorrectionWorker
-from VertebralFracturePanel.curve_in_hand import CurveInHand
-from VertebralFracturePanel.edit_session import EditSession
-from VertebralFracturePanel.live_straightening import LiveStraightening
-from VertebralFracturePanel.point_placing import PointPlacing
-from VertebralFracturePanel.rescoring import Rescoring
-from VertebralFracturePanel.resident_worker import STARTING
-from VertebralFracturePanel.signal import Signal
+from VertebralFracturePanel.correct.edit_session import EditSession
+from VertebralFracturePanel.correct.edited_curve import CurveInHand
+from VertebralFracturePanel.correct.live_straightening import LiveStraightening
+from VertebralFracturePanel.correct.point_placing import PointPlacing
+from VertebralFracturePanel.correct.rescoring import Rescoring
+from VertebralFracturePanel.process.correction_worker import CURVE_COMMANDS, CorrectionWorker
+from VertebralFracturePanel.process.resident_worker import STARTING
+from VertebralFracturePanel.process.signal import Signal
 
 _STAGES = {STARTING: "handing over the CT", "cpr": "straightening", "fracture": "scoring", "vertebrae": "measuring"}
 _PREPARING = "The network looks for the canal once; points can be dragged already."

@@ -15,8 +15,8 @@ from typing import Any
 
 import qt
 
-from VertebralFracturePanel.process_tree import endProcesses, processTree
-from VertebralFracturePanel.signal import Signal
+from VertebralFracturePanel.process.process_tree import endProcesses, processTree
+from VertebralFracturePanel.process.signal import Signal
 
 GRACE_MS = 300
 KILL_WAIT_MS = 1000

@@ -19,13 +19,13 @@ import qt
 
 from VertebralFractureLib.cli.exit_codes import CANCELLED
 from VertebralFractureLib.options import DetectionOptions
-from VertebralFracturePanel import detection_run
-from VertebralFracturePanel.acquisition_facts import acquisitionFacts
-from VertebralFracturePanel.detection_run import WATCH_MS, removeFolder
-from VertebralFracturePanel.signal import Signal
-from VertebralFracturePanel.volume_export import UnusableVolume, exportOf
-from VertebralFracturePanel.volume_hand_over import handOver
-from VertebralFracturePanel.worker_process import WorkerProcess
+from VertebralFracturePanel.detect import detection_run
+from VertebralFracturePanel.detect.acquisition_facts import acquisitionFacts
+from VertebralFracturePanel.detect.detection_run import WATCH_MS, removeFolder
+from VertebralFracturePanel.detect.volume_export import UnusableVolume, exportOf
+from VertebralFracturePanel.detect.volume_transfer import handOver
+from VertebralFracturePanel.process.signal import Signal
+from VertebralFracturePanel.process.worker_process import WorkerProcess
 
 STARTING = "starting"
 """Stage of ``progressed`` until the worker is ready."""

@@ -15,8 +15,8 @@ import slicer
 
 import VertebralFractureLib
 from VertebralFractureLib.research.datasets import fracture_summary, read_annotation
-from VertebralFracturePanel.signal import Signal
-from VertebralFracturePanel.worker_process import WorkerProcess
+from VertebralFracturePanel.process.signal import Signal
+from VertebralFracturePanel.process.worker_process import WorkerProcess
 
 CATEGORY = "VertebralFracture"
 SAMPLE_NAME = "VertebralFracture phantom"
@@ -25,7 +25,7 @@ _STEM = f"VertebralFracture-phantom-{VertebralFractureLib.__version__.replace('.
 FILE_NAME, TRUTH_NAME = f"{_STEM}.nii.gz", f"{_STEM}.json"
 BONE_WINDOW_HU, BONE_LEVEL_HU = 1000.0, 300.0
 _LIBRARY_FOLDER = Path(VertebralFractureLib.__file__).resolve().parent.parent
-_THUMBNAIL = Path(__file__).resolve().parent.parent / "Resources" / "Icons" / "VertebralFracture-phantom.png"
+_THUMBNAIL = Path(__file__).resolve().parents[2] / "Resources" / "Icons" / "VertebralFracture-phantom.png"
 
 
 def registerSampleData() -> None:

@@ -15,7 +15,7 @@ from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.edit_nodes import add_edit_points, remove_edit_node
 from VertebralFractureLib.export.scene.markups_nodes import defined_points
 from VertebralFractureLib.export.scene.straight_space import patient_place, shows_straight
-from VertebralFracturePanel.signal import Signal
+from VertebralFracturePanel.process.signal import Signal
 
 
 class PointPlacing(VTKObservationMixin):

@@ -32,12 +32,12 @@ from VertebralFractureLib.result import (
 )
 from VertebralFractureLib.result.corrected_deidentification import deidentify_corrected
 from VertebralFractureLib.result.deidentification import deidentify_report
-from VertebralFracturePanel import detection_run
-from VertebralFracturePanel.detection_run import WATCH_MS, removeFolder
-from VertebralFracturePanel.signal import Signal
-from VertebralFracturePanel.volume_export import UnusableVolume, exportOf
-from VertebralFracturePanel.volume_hand_over import handOver
-from VertebralFracturePanel.worker_process import WorkerProcess
+from VertebralFracturePanel.detect import detection_run
+from VertebralFracturePanel.detect.detection_run import WATCH_MS, removeFolder
+from VertebralFracturePanel.detect.volume_export import UnusableVolume, exportOf
+from VertebralFracturePanel.detect.volume_transfer import handOver
+from VertebralFracturePanel.process.signal import Signal
+from VertebralFracturePanel.process.worker_process import WorkerProcess
 
 TABLE, REPORT, PAGE, SCENE = ".csv", ".json", ".html", ".mrb"
 KINDS = (TABLE, REPORT, PAGE, SCENE)

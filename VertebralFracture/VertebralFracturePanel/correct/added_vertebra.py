@@ -7,8 +7,8 @@ from typing import Any
 
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.result import edits
-from VertebralFracturePanel.point_placing import PointPlacing
-from VertebralFracturePanel.signal import Signal
+from VertebralFracturePanel.correct.point_placing import PointPlacing
+from VertebralFracturePanel.process.signal import Signal
 
 
 class AddedVertebra:

@@ -27,13 +27,13 @@ from VertebralFractureLib.export.scene.straight_picture import (
 )
 from VertebralFractureLib.result import EVALUABLE, CorrectedReport, SpineReport
 from VertebralFractureLib.result.report import Point
-from VertebralFracturePanel.background import finished
-from VertebralFracturePanel.correction_worker import CURVE_COMMANDS, CorrectionWorker
-from VertebralFracturePanel.detection_run import RunFailed, readResult
-from VertebralFracturePanel.event_loop_steps import EventLoopSteps
-from VertebralFracturePanel.live_straightening import LiveStraightening
-from VertebralFracturePanel.resident_worker import ResidentWorker
-from VertebralFracturePanel.signal import Signal
+from VertebralFracturePanel.correct.live_straightening import LiveStraightening
+from VertebralFracturePanel.detect.detection_run import RunFailed, readResult
+from VertebralFracturePanel.process.background import finished
+from VertebralFracturePanel.process.correction_worker import CURVE_COMMANDS, CorrectionWorker
+from VertebralFracturePanel.process.event_loop_steps import EventLoopSteps
+from VertebralFracturePanel.process.resident_worker import ResidentWorker
+from VertebralFracturePanel.process.signal import Signal
 
 _ROOM_BYTES = 250_000_000
 """For straightened volumes: 15 MB each for a whole spine at 1 mm."""

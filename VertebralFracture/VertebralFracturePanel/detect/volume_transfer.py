@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from VertebralFractureLib.volume.nrrd_stream import nrrd_header
-from VertebralFracturePanel.background import finished
-from VertebralFracturePanel.volume_export import VolumeExport
+from VertebralFracturePanel.detect.volume_export import VolumeExport
+from VertebralFracturePanel.process.background import finished
 
 
 def handOver(

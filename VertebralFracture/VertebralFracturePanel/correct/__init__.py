@@ -1,0 +1,1 @@
+"""Correct the result: centerline, levels, vertebrae, endplate points, the reader's assessment."""

@@ -1,0 +1,1 @@
+"""Choose a CT and options, run the detection, follow its progress."""

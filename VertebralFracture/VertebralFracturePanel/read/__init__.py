@@ -1,0 +1,1 @@
+"""Read the result: table, display criteria, views, walking from vertebra to vertebra."""
