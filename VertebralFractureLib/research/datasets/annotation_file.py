@@ -37,7 +37,7 @@ def _vertebra(item: dict[str, Any]) -> ReferenceVertebra:
     fields = ("s_inf", "s_sup", "a_post", "a_ant", "r_left", "r_right")
     known = box if box is not None and all(_is_number(box.get(name)) for name in fields) else None
     heights = item.get("heights_mm") or {}
-    r, a, s = item["centre_ras"]
+    r, a, s = item["center_ras"] if "center_ras" in item else item["centre_ras"]
     return ReferenceVertebra(
         level=item.get("level"),
         complete=bool(item["complete"]),
@@ -69,7 +69,7 @@ def reference_to_json(reference: ReferenceSpine) -> dict[str, Any]:
                 "level": vertebra.level,
                 "level_confidence": "certain" if vertebra.level_certain else "probable",
                 "complete": vertebra.complete,
-                "centre_ras": list(vertebra.center_ras),
+                "center_ras": list(vertebra.center_ras),
                 "body_box": None if vertebra.box is None else asdict(vertebra.box),
                 "heights_mm": dict(zip(("ant", "mid", "post"), vertebra.heights_mm, strict=True)),
                 "genant_visual": vertebra.grade,

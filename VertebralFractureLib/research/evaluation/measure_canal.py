@@ -1,7 +1,7 @@
 """Measure the canal detection: ``python -m VertebralFractureLib.research.evaluation.measure_canal``.
 
 Each part writes its records to ``<part>.json`` in the output folder as they come; ``--tables`` reads these files and
-prints the Markdown tables of ``docs/results/cord.md``.
+prints the Markdown tables of ``docs/results/canal.md``.
 """
 
 from __future__ import annotations
