@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from VertebralFractureLib.cli.exit_codes import BAD_INPUT, CANCELLED, DEFECT, DONE, NOT_EVALUABLE_CODE
 from VertebralFractureLib.cli.progress_display import JsonLines
 from VertebralFractureLib.errors import Cancelled, NotEvaluable, VertebralFractureError
+from VertebralFractureLib.passive_waiting import use_passive_waiting
 from VertebralFractureLib.progress import CancelToken, StageProgress
 
 if TYPE_CHECKING:
@@ -131,4 +132,5 @@ def _fail(lines: JsonLines, sentence: str, code: int) -> int:
 
 
 if __name__ == "__main__":
+    use_passive_waiting()
     sys.exit(main(Path(sys.argv[1])))

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "pipeline": SHARED | {"compute_device", *STEPS},
     "export": SHARED | set(STEPS),
 }
-PRODUCT = {*MAY_IMPORT, "worker", "resident"}
+PRODUCT = {*MAY_IMPORT, "passive_waiting", "worker", "resident"}
 SLICER_SIDE = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK"}
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from VertebralFractureLib import RESEARCH_USE_ONLY, __version__
 from VertebralFractureLib.cli.exit_codes import BAD_INPUT, CANCELLED, DEFECT, NOT_EVALUABLE_CODE
 from VertebralFractureLib.errors import Cancelled, NotEvaluable, VertebralFractureError
+from VertebralFractureLib.passive_waiting import use_passive_waiting
 
 _COMMANDS = {
     "detect": "find vertebral fractures on a CT",
@@ -28,6 +29,7 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def run() -> None:
     """Entry point of the installed command."""
+    use_passive_waiting()
     sys.exit(main(sys.argv[1:]))
 
 
