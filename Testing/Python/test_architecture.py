@@ -37,6 +37,9 @@ MAY_IMPORT = {
     "pipeline": SHARED | {"compute_device", *STEPS},
     "export": SHARED | set(STEPS),
 }
+# The same inside research, whose parts may import all of the product besides.
+RESEARCH = ("datasets", "phantom", "simulation", "training", "evaluation", "release")
+RESEARCH_MAY_IMPORT = {part: set(RESEARCH[:index]) for index, part in enumerate(RESEARCH)}
 PRODUCT = {*MAY_IMPORT, "passive_waiting", "worker", "resident"}
 SLICER_SIDE = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK"}
 
@@ -120,6 +123,34 @@ def test_data_flows_in_one_direction(project_folder):
                 against.append(f"{path.relative_to(project_folder)} imports {name}")
 
     assert against == []
+
+
+@pytest.mark.parametrize("part", RESEARCH)
+def test_research_goes_from_data_to_weights_and_never_back(project_folder, part):
+    folder = project_folder / PACKAGE / "research"
+
+    imported = {
+        name.removeprefix(f"{PACKAGE}.research.").split(".")[0]
+        for path in (folder / part).rglob("*.py")
+        for name in imported_names(path)
+        if name.startswith(f"{PACKAGE}.research.")
+    }
+
+    assert imported - {part} <= RESEARCH_MAY_IMPORT[part]
+    assert {path.name for path in folder.iterdir() if (path / "__init__.py").is_file()} == set(RESEARCH)
+
+
+def test_only_the_commands_of_research_import_it(project_folder):
+    package = project_folder / PACKAGE
+
+    users = {
+        path.relative_to(package).as_posix()
+        for path in sources(project_folder)
+        for name in imported_names(path)
+        if name.startswith(f"{PACKAGE}.research") and part_of(path, package) != "research"
+    }
+
+    assert users <= {"cli/demo.py", "cli/evaluate.py", "cli/phantom.py", "cli/prepare.py"}
 
 
 def test_no_part_of_the_product_imports_research(project_folder):

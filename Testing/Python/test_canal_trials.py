@@ -22,7 +22,7 @@ from VertebralFractureLib.research.evaluation.canal_changes import (
 from VertebralFractureLib.research.evaluation.canal_trials import _beyond, coronal_cobb_deg
 from VertebralFractureLib.research.evaluation.evaluate_canal import centerline_errors
 from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom
-from VertebralFractureLib.research.training.calibrate_canal import (
+from VertebralFractureLib.research.release.calibrate_canal import (
     calibrated_by_others,
     confidence_map,
     expected_calibration_error,

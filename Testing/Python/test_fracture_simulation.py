@@ -11,7 +11,7 @@ from bone_stack_samples import BOXES, ORIGIN, a_stack_of_blocks
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame
 from VertebralFractureLib.research.datasets import ReferenceSpine, ReferenceVertebra
-from VertebralFractureLib.research.datasets.straightened_cache import StraightCase
+from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.evaluation.fracture_metrics import auc
 from VertebralFractureLib.research.evaluation.probe_artifacts import Textures, probe, textures
 from VertebralFractureLib.research.simulation.fracture_shapes import CRUSH, WEDGE, Deformation, random_plan, resampled

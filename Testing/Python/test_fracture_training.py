@@ -17,7 +17,7 @@ from VertebralFractureLib.fracture.network import FractureNetwork, NetworkOption
 from VertebralFractureLib.fracture.patches import SAGITTAL, STRAIGHTENED, PatchGrid, kyphotic_angle
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceSpine, ReferenceVertebra, reference_to_json
 from VertebralFractureLib.research.datasets.reference_set import fold_of_scan
-from VertebralFractureLib.research.datasets.straightened_cache import StraightCase
+from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.evaluation.fracture_metrics import (
     auc,
     auc_interval,

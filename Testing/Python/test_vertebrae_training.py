@@ -11,13 +11,13 @@ import pytest
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceSpine, ReferenceVertebra
-from VertebralFractureLib.research.datasets.straightened_cache import (
+from VertebralFractureLib.research.datasets.straight_case import StraightCase
+from VertebralFractureLib.research.evaluation.evaluate_vertebrae import compare, summarise
+from VertebralFractureLib.research.training.straightened_cases import (
     RESERVED_SEEDS_FROM,
-    StraightCase,
     load_or_build_cases,
     training_cases,
 )
-from VertebralFractureLib.research.evaluation.evaluate_vertebrae import compare, summarise
 from VertebralFractureLib.vertebrae import Heights, Vertebra
 
 torch = pytest.importorskip("torch")

@@ -23,7 +23,11 @@ _COMMANDS = {
     "train": "train a model: canal, vertebrae, levels, fracture, or the fracture ensemble",
     "evaluate": "measure the program on scans with known truth",
 }
-_TRAINABLE = ("canal", "vertebrae", "levels", "fracture", "ensemble")
+_RESEARCH = "VertebralFractureLib.research"
+_TRAINABLE = {
+    **{name: f"{_RESEARCH}.training.train_{name}" for name in ("canal", "vertebrae", "levels", "fracture")},
+    "ensemble": f"{_RESEARCH}.release.train_ensemble",
+}
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -73,7 +77,7 @@ def _add_arguments(name: str, parser: argparse.ArgumentParser, arguments: Sequen
         for model in _TRAINABLE:
             model_parser = models.add_parser(model)
             if model in arguments:
-                module = importlib.import_module(f"VertebralFractureLib.research.training.train_{model}")
+                module = importlib.import_module(_TRAINABLE[model])
                 module.add_arguments(model_parser)
                 model_parser.set_defaults(run=module.run)
         return

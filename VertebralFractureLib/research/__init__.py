@@ -1,1 +1,4 @@
-"""Datasets, phantom, simulation, training and evaluation: imports the product, and is imported by no part of it."""
+"""Datasets, phantom, simulation, training, evaluation, release: each imports those before it, and all the product.
+
+No part of the product imports this package. Slicer's installation holds the phantom and the truth that it returns.
+"""

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from VertebralFractureLib.research.datasets import BodyBox
-from VertebralFractureLib.research.datasets.straightened_cache import StraightCase, load_or_build_cases
+from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.evaluation.evaluate_vertebrae import MATCH_MM
 from VertebralFractureLib.research.simulation.collapsed_cases import with_fractures
 from VertebralFractureLib.research.simulation.fracture_shapes import BICONCAVE, CRUSH, WEDGE
+from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
 from VertebralFractureLib.vertebrae.localization import LocalizedBody, body_maps, localize_bodies
 
 SEVERE = 3

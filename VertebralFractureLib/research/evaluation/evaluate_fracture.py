@@ -18,7 +18,6 @@ import numpy as np
 
 from VertebralFractureLib.fracture.pooling import ensemble_probability
 from VertebralFractureLib.fracture.scoring import calibrated
-from VertebralFractureLib.research.datasets.straightened_cache import load_or_build_cases
 from VertebralFractureLib.research.evaluation.fracture_metrics import auc, platt_line
 from VertebralFractureLib.research.evaluation.fracture_scores import (
     VARIANTS,
@@ -30,6 +29,7 @@ from VertebralFractureLib.research.evaluation.html_report import html_report
 from VertebralFractureLib.research.evaluation.judged import JudgedScan, JudgedVertebra
 from VertebralFractureLib.research.evaluation.performance import performance
 from VertebralFractureLib.research.training.fracture_members import shipped_names
+from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
 from VertebralFractureLib.result.build_report import DECISION_THRESHOLD
 
 logger = logging.getLogger(__name__)

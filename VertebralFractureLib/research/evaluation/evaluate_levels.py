@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.research.datasets.straightened_cache import StraightCase, load_or_build_cases
+from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.evaluation.statistics import wilson_interval
+from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
 from VertebralFractureLib.vertebrae.labeling import level_log_probability
 from VertebralFractureLib.vertebrae.level_assignment import EVIDENCE_WEIGHT, KNOWN_FROM, likeliest_levels
 from VertebralFractureLib.vertebrae.level_column import steps_between

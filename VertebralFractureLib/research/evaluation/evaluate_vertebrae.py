@@ -16,7 +16,8 @@ import numpy as np
 
 from VertebralFractureLib.research.datasets import ReferenceVertebra
 from VertebralFractureLib.research.datasets.reference_set import fold_count
-from VertebralFractureLib.research.datasets.straightened_cache import StraightCase, load_or_build_cases
+from VertebralFractureLib.research.datasets.straight_case import StraightCase
+from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
 from VertebralFractureLib.vertebrae.assembly import localize_vertebrae
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
 from VertebralFractureLib.vertebrae.vertebra import Vertebra

@@ -25,7 +25,7 @@ from VertebralFractureLib.fracture.scoring import (
     series_logit,
 )
 from VertebralFractureLib.research.datasets.reference_set import fold_count, patient_of_scan
-from VertebralFractureLib.research.datasets.straightened_cache import StraightCase
+from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.simulation.fracture_shapes import random_fracture_count, random_plan
 from VertebralFractureLib.research.training.fracture_data import LabeledSpine, boxes_of, eligible, labeled, simulated
 from VertebralFractureLib.vertebrae import Vertebra, localize_vertebrae

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.research.datasets import BodyBox
 from VertebralFractureLib.research.datasets.reference_set import fold_count, patient_of_scan
-from VertebralFractureLib.research.datasets.straightened_cache import StraightCase, load_or_build_cases
+from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.evaluation.fracture_metrics import auc, auc_interval
 from VertebralFractureLib.research.simulation.fracture_shapes import (
     BICONCAVE,
@@ -34,6 +34,7 @@ from VertebralFractureLib.research.simulation.fracture_shapes import (
 )
 from VertebralFractureLib.research.simulation.simulate_fracture import DEPTHS, Simulated, simulate
 from VertebralFractureLib.research.training.fracture_data import boxes_of, crop, eligible
+from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
 
 logger = logging.getLogger(__name__)
 _HALF = (4, 7, 7)

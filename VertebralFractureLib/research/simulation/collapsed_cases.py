@@ -13,7 +13,7 @@ import numpy as np
 
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.research.datasets import ReferenceVertebra
-from VertebralFractureLib.research.datasets.straightened_cache import StraightCase
+from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.simulation.fracture_shapes import (
     BICONCAVE,
     CRUSH,

@@ -1,1 +1,1 @@
-"""From data folders to weights, metrics and model cards. Needs the group ``train``; never imported by the pipeline."""
+"""Train the networks on annotated scans, phantoms and simulated fractures: cases, batches, losses, and the loop."""

@@ -24,7 +24,7 @@ from VertebralFractureLib.fracture.patches import (
     sample_patches,
 )
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceVertebra
-from VertebralFractureLib.research.datasets.straightened_cache import StraightCase
+from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.simulation.fracture_shapes import Deformation, random_fracture_count, random_plan
 from VertebralFractureLib.research.simulation.incidental_findings import add_findings, reacquired
 from VertebralFractureLib.research.simulation.noise_texture import blurred

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from VertebralFractureLib.fracture.patches import CODE_PERIODS_MM, PatchGrid
-from VertebralFractureLib.research.datasets.straightened_cache import StraightCase
+from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.training.fracture_data import Batch, SeriesOptions, make_series
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from VertebralFractureLib.research.datasets.straightened_cache import StraightCase
+from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.vertebrae.level_column import column_of, steps_between
 from VertebralFractureLib.vertebrae.level_input import (
     FINE_MM,

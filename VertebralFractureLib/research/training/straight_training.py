@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from VertebralFractureLib.research.datasets.straightened_cache import StraightCase, load_or_build_cases, training_cases
+from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.training.loop import BatchMaker, LossFunction, TrainingOptions, train
+from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases, training_cases
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ import torch
 
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.fracture.network import GRADES, FractureNetwork
-from VertebralFractureLib.research.datasets.straightened_cache import load_or_build_cases, training_cases
 from VertebralFractureLib.research.training.fracture_data import Batch, SeriesOptions
 from VertebralFractureLib.research.training.fracture_members import GRIDS, MEMBERS, SHIPPED, member_name
 from VertebralFractureLib.research.training.fracture_series import SeriesStore, build_series
 from VertebralFractureLib.research.training.loop import TrainingOptions, train
+from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases, training_cases
 from VertebralFractureLib.weights import load_weights, restore, save_weights
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from VertebralFractureLib.research.datasets.straightened_cache import StraightCase
+from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.training import straight_training
 from VertebralFractureLib.research.training.straight_training import train_on_cases
 from VertebralFractureLib.research.training.vertebra_batches import Batch, BodyBatches

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from VertebralFractureLib.research.datasets.straightened_cache import StraightCase
+from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.simulation.collapsed_cases import with_collapses
 from VertebralFractureLib.research.training.vertebra_targets import BodyTargets, body_targets
 from VertebralFractureLib.types import FloatArray

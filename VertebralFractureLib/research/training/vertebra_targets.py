@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceVertebra
-from VertebralFractureLib.research.datasets.straightened_cache import StraightCase
+from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS
 

@@ -17,8 +17,9 @@ from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.research.datasets.reference_set import fold_count
 from VertebralFractureLib.research.evaluation import evaluate_fracture
 from VertebralFractureLib.research.evaluation.fracture_scores import VARIANTS
-from VertebralFractureLib.research.training import calibrate_fracture, train_fracture
-from VertebralFractureLib.research.training.fracture_card import write_cards
+from VertebralFractureLib.research.release import calibrate_fracture
+from VertebralFractureLib.research.release.fracture_card import write_cards
+from VertebralFractureLib.research.training import train_fracture
 from VertebralFractureLib.research.training.fracture_members import MEMBERS, SEEDS, SHIPPED, member_name
 from VertebralFractureLib.weights import MANIFEST, load_weights, save_weights, weights_names
 

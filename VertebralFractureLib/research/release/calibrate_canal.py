@@ -1,4 +1,4 @@
-"""Calibrate the canal's confidence: ``python -m VertebralFractureLib.research.training.calibrate_canal``.
+"""Calibrate the canal's confidence: ``python -m VertebralFractureLib.research.release.calibrate_canal``.
 
 From the records of changed scans that ``measure_canal --parts changes`` wrote, each judged by weights that never saw
 its patient, follows how often a point of some raw confidence lies within 3 mm of the truth. That monotone map is stored

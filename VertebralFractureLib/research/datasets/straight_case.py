@@ -1,16 +1,14 @@
-"""Straightened volumes of real scans and phantoms with their truth, made once and memory-mapped afterwards.
+"""One straightened scan or phantom with its truth, kept on disk as plain ``.npy`` arrays and one JSON (no pickle).
 
-Each case is a folder of plain ``.npy`` arrays and one JSON (no pickle); it is written beside its place and renamed, so
-that two trainings that share a cache cannot read half a case.
+A case's folder is written beside its place and renamed, so that two trainings that share a cache cannot read half a
+case.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -20,18 +18,9 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr import ReformatFrame, StraightenedVolume, reformat_frame, straighten
 from VertebralFractureLib.cpr.label_maps import labels_to_straight
-from VertebralFractureLib.research.datasets import ReferenceSpine, read_annotation, reference_to_json
-from VertebralFractureLib.research.datasets.reference_set import ReferenceScan, reference_scans
+from VertebralFractureLib.research.datasets.annotation_file import read_annotation, reference_to_json
+from VertebralFractureLib.research.datasets.reference_spine import ReferenceSpine
 from VertebralFractureLib.volume import CTVolume
-
-logger = logging.getLogger(__name__)
-
-RESERVED_SEEDS_FROM = 900_000
-"""Phantoms from this seed on are for the final test only and never enter a training cache."""
-
-_IN_PLANE_MM = (1.1, 1.1)
-_SLICE_MM = (2.5, 1.5, 3.0, 2.0, 5.0, 1.25, 4.0)
-"""Grids of the cached phantoms, by seed: no finer than the 1 mm straight volume can use, as thick as clinics scan."""
 
 
 @dataclass(frozen=True)
@@ -60,48 +49,15 @@ class StraightCase:
     source_spacing_mm: tuple[float, float, float]
 
 
-def load_or_build_cases(cache: Path, data: Path | None, phantom_seeds: Sequence[int] = ()) -> list[StraightCase]:
-    """All real scans of ``data`` (none when it is None), then the phantoms, built where the cache lacks them.
+def write_case(folder: Path, ct: CTVolume, reference: ReferenceSpine, labels: NDArray[np.uint8] | None) -> None:
+    """Straighten a scan along its reference centerline and write the case's folder atomically.
 
-    Raises:
-        FileNotFoundError: when ``data`` holds none of the reference scans.
-        ValueError: for a seed that is reserved for the final test.
+    Args:
+        folder: of the case; a run that finds it written by another keeps the other's.
+        ct: the scan.
+        reference: its truth.
+        labels: uint8 ``[k, j, i]`` on the scan's grid, VerSe numbers of the bodies, where they are known.
     """
-    if any(seed >= RESERVED_SEEDS_FROM for seed in phantom_seeds):
-        raise ValueError(f"Phantom seeds from {RESERVED_SEEDS_FROM} on are reserved for the final test.")
-    cases = [] if data is None else [_real_case(cache, scan) for scan in reference_scans(data)]
-    return cases + [_phantom_case(cache, seed) for seed in phantom_seeds]
-
-
-def training_cases(cases: Sequence[StraightCase], fold: int | None) -> list[StraightCase]:
-    """The cases that may train when ``fold`` is left out (None leaves nothing out but the evaluation-only scans)."""
-    return [case for case in cases if case.may_train and (case.is_phantom or case.fold != fold or fold is None)]
-
-
-def _real_case(cache: Path, scan: ReferenceScan) -> StraightCase:
-    folder = cache / "real" / scan.identifier
-    if not folder.is_dir():
-        from VertebralFractureLib.volume import read_volume
-
-        logger.info("Straightening %s", scan.identifier)
-        _write(folder, read_volume(scan.volume_path), read_annotation(scan.annotation_path), None)
-    return _load(folder, scan.identifier, scan.fold, is_phantom=False, may_train=scan.fold is not None)
-
-
-def _phantom_case(cache: Path, seed: int) -> StraightCase:
-    name = f"phantom-{seed}"
-    folder = cache / "phantom" / name
-    if not folder.is_dir():
-        from VertebralFractureLib.research.phantom import make_phantom, random_options
-
-        logger.info("Drawing and straightening %s", name)
-        spacing = (*_IN_PLANE_MM, _SLICE_MM[seed % len(_SLICE_MM)])
-        phantom = make_phantom(random_options(seed, field_of_view="spine", spacing_mm=spacing))
-        _write(folder, phantom.ct, phantom.reference, phantom.body_labels)
-    return _load(folder, name, None, is_phantom=True, may_train=True)
-
-
-def _write(folder: Path, ct: CTVolume, reference: ReferenceSpine, labels: NDArray[np.uint8] | None) -> None:
     partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
     partial.mkdir(parents=True)
     spine = straighten(ct, reference.centerline)
@@ -124,7 +80,8 @@ def _write(folder: Path, ct: CTVolume, reference: ReferenceSpine, labels: NDArra
             raise
 
 
-def _load(folder: Path, identifier: str, fold: int | None, *, is_phantom: bool, may_train: bool) -> StraightCase:
+def load_case(folder: Path, identifier: str, fold: int | None, *, is_phantom: bool, may_train: bool) -> StraightCase:
+    """The case that ``write_case`` left in ``folder``, its arrays memory-mapped."""
     content = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     reference = read_annotation(folder / "reference.json")
     hu = np.load(folder / "hu.npy", mmap_mode="r", allow_pickle=False)
