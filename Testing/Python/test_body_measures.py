@@ -212,8 +212,8 @@ def test_facts_that_come_beside_a_file_are_kept_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
-def test_the_step_along_the_patient_does_not_depend_on_the_storage_order(order: tuple[int, int, int]) -> None:
+def test_the_resolution_along_the_patient_does_not_depend_on_the_storage_order(order: tuple[int, int, int]) -> None:
     matrix = np.eye(4)
     matrix[:3, :3] = np.diag([0.7, -0.8, 2.5])[:, order]
 
-    assert CTVolume(np.zeros((4, 4, 4), dtype=np.int16), matrix).step_along_patient_mm == pytest.approx(2.5)
+    assert CTVolume(np.zeros((4, 4, 4), dtype=np.int16), matrix).resolution_along_patient_mm == pytest.approx(2.5)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr.frame import ReformatFrame
-from VertebralFractureLib.cpr.grid import CUBIC, LINEAR, SMOOTH_THROUGH_SLICES, ReformatBox, ReformatGrid
-from VertebralFractureLib.cpr.plane_sampling import LINEAR_KERNEL, sample_planes
+from VertebralFractureLib.cpr.grid import CUBIC, SMOOTH_THROUGH_SLICES, ReformatBox, ReformatGrid
+from VertebralFractureLib.cpr.plane_sampling import LINEAR_KERNEL, Kernels, sample_planes
 from VertebralFractureLib.cpr.straightened_volume import OUTSIDE_HU
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
@@ -22,12 +22,10 @@ from VertebralFractureLib.volume import CTVolume
 CLEARLY_COARSER = 1.75
 """Spacing of the volume over that of the scan from which the scan is filtered; 1 mm of 0.6 mm is left alone."""
 THICK_SLICE_MM = 2.0
+OVERLAPPING = 1.25
+"""Slice thickness over slice distance from which slices overlap. ``step_exact`` is made for slices that touch: where
+they overlap by half, linear interpolation sets an edge exactly and ``step_exact`` does not (docs/results/spine.md)."""
 _ROWS_PER_BATCH = 8
-_KERNEL: dict[str, Callable[[float], str]] = {
-    LINEAR: lambda _: LINEAR_KERNEL,
-    CUBIC: lambda _: "keys",
-    SMOOTH_THROUGH_SLICES: lambda step_mm: "step_exact" if step_mm >= THICK_SLICE_MM else LINEAR_KERNEL,
-}
 
 
 class ReformatSampler:
@@ -37,8 +35,7 @@ class ReformatSampler:
         self._ct = ct
         self._threads = threads
         self._finer = oversampling(ct, grid.spacing_mm)
-        i, j, k = (_KERNEL[grid.interpolation](step) for step in ct.spacing_mm)
-        self._kernels = (i, j, k)
+        self._kernels = _kernels(ct, grid.interpolation)
 
     def planes(self, frame: ReformatFrame, box: ReformatBox) -> FloatArray:
         """``(n, m, 3, 3)``: for each row of the box the planes of the scan that it blends; see ``row_planes``."""
@@ -100,6 +97,18 @@ class ReformatSampler:
         inside = center[:, : values.shape[1], : values.shape[2]]
         hu = np.where(inside, values / np.maximum(share, 1e-6), np.float32(OUTSIDE_HU))
         return hu.astype(np.float32, copy=False), inside
+
+
+def _kernels(ct: CTVolume, interpolation: str) -> Kernels:
+    """How the scan's voxels are blended along (i, j, k)."""
+    if interpolation != SMOOTH_THROUGH_SLICES:
+        kernel = "keys" if interpolation == CUBIC else LINEAR_KERNEL
+        return kernel, kernel, kernel
+    i, j, k = (
+        "step_exact" if step >= THICK_SLICE_MM and voxel < OVERLAPPING * step else LINEAR_KERNEL
+        for step, voxel in zip(ct.spacing_mm, ct.resolution_mm, strict=True)
+    )
+    return i, j, k
 
 
 def oversampling(ct: CTVolume, spacing_mm: tuple[float, float, float]) -> tuple[int, int, int]:

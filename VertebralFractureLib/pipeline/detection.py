@@ -180,8 +180,8 @@ class _Run:
                 found = localize_vertebrae(
                     spine,
                     weights_folder=weights,
-                    slice_thickness_mm=max(ct.spacing_mm),
-                    step_along_mm=ct.step_along_patient_mm,
+                    slice_thickness_mm=max(ct.resolution_mm),
+                    step_along_mm=ct.resolution_along_patient_mm,
                     device=device,
                     progress=self._progress("vertebrae"),
                 )

@@ -50,9 +50,10 @@ def localize_vertebrae(
 
     Args:
         spine: the ``straightened`` volume at 1 mm.
-        slice_thickness_mm: the largest spacing of the CT; heights are left out beyond 4 mm. None: measure always.
-        step_along_mm: distance of the CT's voxels along the patient, which the uncertainty of heights depends on; None
-            takes the slice thickness, and without that the uncertainty is not told.
+        slice_thickness_mm: the coarsest of ``CTVolume.resolution_mm``; heights are left out beyond 4 mm. None: measure
+            always.
+        step_along_mm: ``CTVolume.resolution_along_patient_mm``, which the uncertainty of heights depends on; None takes
+            the slice thickness, and without that the uncertainty is not told.
         device: where the networks run, as torch names it.
 
     Raises:

@@ -21,7 +21,7 @@ def height_sd(slice_mm: float, noise_hu: float) -> float:
     """Standard deviation of one height in mm.
 
     Args:
-        slice_mm: distance of the scan's voxels along the spine.
+        slice_mm: what a voxel averages over along the spine: the larger of slice distance and thickness.
         noise_hu: of the body's inside in the straightened volume (``trabecular.TrabecularRegion.noise_hu``).
     """
     return math.hypot(_LEAST_SD_MM, _SLICE_TERM_PER_MM * slice_mm**2, _NOISE_TERM_PER_HU * slice_mm * noise_hu)

@@ -23,7 +23,8 @@ class CTVolume:
         hu: Hounsfield units ``[k, j, i]``, int16 or float32.
         ijk_to_ras: 4x4 matrix from voxel center indices ``(i, j, k, 1)`` to RAS mm.
         name: what the user calls it; no patient identifier.
-        source: identifiers of where it came from (for example ``series_instance_uid``, ``modality``).
+        source: identifiers of where it came from (for example ``series_instance_uid``, ``modality``), and what a
+            header said of the acquisition (``acquisition.ACQUISITION_FACTS``).
 
     Raises:
         ValueError: when the array is not 3D, or the matrix is not 4x4, finite and invertible.
@@ -54,9 +55,28 @@ class CTVolume:
         return float(i), float(j), float(k)
 
     @property
-    def step_along_patient_mm(self) -> float:
-        """Distance of neighboring voxels along the patient's superior axis, however the volume is stored."""
-        return float(1.0 / np.abs(np.linalg.inv(self.ijk_to_ras)[:3, 2]).max())
+    def slice_thickness_mm(self) -> float | None:
+        """Thickness of the slices, which lie along k, as the source says it (DICOM 0018,0050); None where unknown.
+
+        Slices may overlap (5 mm thick, 2.5 mm apart), so this is not the distance between them.
+        """
+        try:
+            thickness = float(self.source.get("slice_thickness_mm", ""))
+        except ValueError:
+            return None
+        return thickness if 0.0 < thickness < np.inf else None
+
+    @property
+    def resolution_mm(self) -> tuple[float, float, float]:
+        """What one voxel averages over along i, j and k: the spacing, or the slice thickness where that is larger."""
+        i, j, k = self.spacing_mm
+        return i, j, max(k, self.slice_thickness_mm or 0.0)
+
+    @property
+    def resolution_along_patient_mm(self) -> float:
+        """``resolution_mm`` along the patient's superior axis, however the volume is stored."""
+        voxel = self.ijk_to_ras[:3, :3] * (np.array(self.resolution_mm) / np.array(self.spacing_mm))
+        return float(1.0 / np.abs(np.linalg.inv(voxel)[:, 2]).max())
 
     def ijk_to_ras_points(self, points_ijk: FloatArray) -> FloatArray:
         """Map ``(n, 3)`` index points ``(i, j, k)`` to RAS mm."""

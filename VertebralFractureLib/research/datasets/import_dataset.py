@@ -78,7 +78,7 @@ def prepare(scan: SourceScan, grades: ScanGrades, weights_folder: Path | None = 
     line = detect_centerline(ct, weights_folder=weights_folder)
     spine = straighten(ct, line)
     if scan.mask is None:
-        thickness = max(ct.spacing_mm)
+        thickness = max(ct.resolution_mm)
         found = localize_vertebrae(spine, weights_folder=weights_folder, slice_thickness_mm=thickness)
         vertebrae = [_from_detection(vertebra, grades) for vertebra in found]
     else:

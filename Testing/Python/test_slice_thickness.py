@@ -1,0 +1,87 @@
+"""Slices may be thicker than they lie apart (5 mm thick, 2.5 mm apart): what is measured depends on both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cpr_samples import BentSpine
+from test_cpr_truth import endplates, staircase
+from volume_samples import a_ct, write_dicom
+
+from VertebralFractureLib.cpr import SMOOTH_THROUGH_SLICES, ReformatGrid, straighten
+from VertebralFractureLib.options import FASTEST_MEMBER, DetectionOptions
+from VertebralFractureLib.pipeline import detect
+from VertebralFractureLib.result.report import SpineReport
+from VertebralFractureLib.volume import CTVolume, read_volume, with_acquisition
+
+
+def a_report(phantom, thickness_mm: str | None) -> SpineReport:
+    """What is reported of the phantom (slices 2 mm apart) when its header says this slice thickness."""
+    ct = with_acquisition(phantom.ct, {"slice_thickness_mm": thickness_mm})
+    options = DetectionOptions(members=FASTEST_MEMBER)
+    return detect(ct, centerline=phantom.reference.centerline, options=options).report
+
+
+def test_heights_are_given_with_the_uncertainty_of_the_slice_thickness_or_not_at_all(a_phantom) -> None:
+    unknown, thin, thick, too_thick = (a_report(a_phantom, text) for text in (None, "2", "3.5", "5"))
+
+    spreads = {
+        name: [v.height_sd_mm for v in report.vertebrae if v.height_sd_mm is not None]
+        for name, report in (("unknown", unknown), ("thin", thin), ("thick", thick), ("too thick", too_thick))
+    }
+    assert spreads["thin"] == spreads["unknown"]
+    assert len(spreads["thick"]) == len(spreads["thin"]) >= 5
+    assert min(np.array(spreads["thick"]) - spreads["thin"]) > 0.2
+    assert spreads["too thick"] == []
+    assert all(v.heights_mm is None and v.grade is None for v in too_thick.vertebrae)
+    assert any(v.grade for v in thin.vertebrae)
+    assert [v.level for v in too_thick.vertebrae] == [v.level for v in thin.vertebrae]
+
+
+def test_overlapping_dicom_slices_resolve_no_more_than_their_thickness(tmp_path: Path) -> None:
+    overlapping = a_ct(spacing_mm=(0.8, 0.8, 2.5), shape_kji=(24, 80, 80))
+    write_dicom(tmp_path, overlapping, extra_tags={"0018|0050": "5"})
+
+    read = read_volume(tmp_path)
+
+    assert read.spacing_mm == pytest.approx((0.8, 0.8, 2.5))
+    assert read.resolution_mm == pytest.approx((0.8, 0.8, 5.0))
+    assert read.resolution_along_patient_mm == pytest.approx(5.0)
+
+
+def test_a_thickness_below_the_slice_distance_or_without_sense_changes_nothing() -> None:
+    ct = a_ct(spacing_mm=(0.8, 0.8, 2.5))
+
+    for text in ("1.25", "0", "-5", "", "thin", "nan", "inf"):
+        told = replace(ct, source={"slice_thickness_mm": text})
+        assert told.resolution_mm == ct.spacing_mm
+        assert told.resolution_along_patient_mm == pytest.approx(2.5)
+
+
+def test_thick_sagittal_slices_leave_the_resolution_along_the_patient_as_it_is() -> None:
+    sagittal = np.eye(4)
+    sagittal[:3, :3] = np.array([[0.0, 0.0, 2.5], [0.8, 0.0, 0.0], [0.0, 0.8, 0.0]])
+    ct = CTVolume(np.zeros((8, 8, 8), np.int16), sagittal, source={"slice_thickness_mm": "5"})
+
+    assert max(ct.resolution_mm) == pytest.approx(5.0)
+    assert ct.resolution_along_patient_mm == pytest.approx(0.8)
+
+
+def test_overlapping_slices_are_blended_linearly_where_touching_ones_need_another_kernel() -> None:
+    bent = BentSpine(towards=(0.0, 1.0))
+    overlapping = bent.scan((0.8, 0.8, 2.5), 5.0)
+    stairs = {}
+
+    for thickness in ("", "5"):
+        ct = replace(overlapping, source={"slice_thickness_mm": thickness})
+        box = {"right_mm": (-24.0, 24.0), "anterior_mm": (-4.0, 40.0)}
+        spine = straighten(ct, bent.centerline(), grid=ReformatGrid(**box, interpolation=SMOOTH_THROUGH_SLICES))
+        linear = straighten(ct, bent.centerline(), grid=ReformatGrid(**box))
+        upper, lower = endplates(spine, bent)
+        stairs[thickness] = 0.5 * (staircase(upper) + staircase(lower))
+        assert np.array_equal(spine.hu, linear.hu) == (thickness == "5")
+
+    assert stairs["5"] < stairs[""]
