@@ -150,7 +150,7 @@ def test_only_the_commands_of_research_import_it(project_folder):
         if name.startswith(f"{PACKAGE}.research") and part_of(path, package) != "research"
     }
 
-    assert users <= {"cli/demo.py", "cli/evaluate.py", "cli/phantom.py", "cli/prepare.py"}
+    assert users <= {"cli/demo.py", "cli/evaluate.py", "cli/phantom.py", "cli/import_dataset.py"}
 
 
 def test_no_part_of_the_product_imports_research(project_folder):

@@ -17,12 +17,11 @@ from VertebralFractureLib.research.evaluation.canal_changes import ROBUSTNESS, s
 from VertebralFractureLib.research.evaluation.canal_trials import coronal_cobb_deg
 from VertebralFractureLib.research.evaluation.evaluate_canal import centerline_errors, nearest_distance_mm
 from VertebralFractureLib.research.phantom import (
-    NO_SPINE_KINDS,
     PhantomOptions,
-    make_no_spine,
     make_phantom,
     random_options,
 )
+from VertebralFractureLib.research.phantom.no_spine import NO_SPINE_KINDS, make_no_spine
 from VertebralFractureLib.research.training.canal_boxes import canal_at, vertebra_walls
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.weights import load_weights

@@ -14,7 +14,7 @@ from VertebralFractureLib.cli.main import main
 from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.research.datasets import read_annotation
 from VertebralFractureLib.research.datasets.grade_table import ScanGrades, read_grades, scan_key
-from VertebralFractureLib.research.datasets.import_dataset import prepare, prepare_all, source_scans
+from VertebralFractureLib.research.datasets.import_dataset import import_scan, import_scans, source_scans
 from VertebralFractureLib.research.phantom import Phantom, make_phantom
 from VertebralFractureLib.research.phantom.options import FractureOptions, PhantomOptions
 from VertebralFractureLib.volume import CTVolume, write_volume
@@ -58,9 +58,9 @@ def a_verse_tree(a_phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_a_verse_tree_becomes_annotated_scans(a_phantom: Phantom, a_verse_tree: Path, tmp_path: Path) -> None:
-    code = main(
-        ["prepare", "--from", str(a_verse_tree), "--grades", str(a_verse_tree / "grades.csv"), "--out", str(tmp_path)]
-    )
+    grades = str(a_verse_tree / "grades.csv")
+
+    code = main(["import-dataset", "--from", str(a_verse_tree), "--grades", grades, "--out", str(tmp_path)])
 
     assert code == 0
     made = read_annotation(tmp_path / "sub-verse004.json")
@@ -88,7 +88,7 @@ def test_centroids_of_a_turned_image_are_refused(a_verse_tree: Path, tmp_path: P
         point["X"], point["Z"] = point["Z"], point["X"]
     file.write_text(json.dumps(points), encoding="utf-8")
 
-    assert prepare_all(source_scans(turned), None, tmp_path / "out") == 0
+    assert import_scans(source_scans(turned), None, tmp_path / "out") == 0
     assert not list((tmp_path / "out").glob("*.json"))
 
 
@@ -100,7 +100,7 @@ def test_a_mask_on_another_grid_is_refused(a_verse_tree: Path, tmp_path: Path) -
     sitk.WriteImage(image[:, :, 1:], str(mask))
 
     with pytest.raises(UnreadableVolume, match="not on the grid"):
-        prepare(source_scans(turned)[0], ScanGrades())
+        import_scan(source_scans(turned)[0], ScanGrades())
 
 
 def test_cts_with_a_table_alone_are_annotated_by_what_the_program_finds(a_phantom: Phantom, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_cts_with_a_table_alone_are_annotated_by_what_the_program_finds(a_phanto
         "scan,level,grade,shape\nmine_2020,*,0,\nmine_2020,L1,3,wedge\n", encoding="utf-8"
     )
 
-    done = prepare_all(source_scans(tmp_path / "in"), tmp_path / "grades.csv", tmp_path / "out")
+    done = import_scans(source_scans(tmp_path / "in"), tmp_path / "grades.csv", tmp_path / "out")
 
     assert done == 1
     made = read_annotation(tmp_path / "out" / "mine_2020.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from VertebralFractureLib.research.phantom import NO_SPINE_KINDS, make_no_spine
+from VertebralFractureLib.research.phantom.no_spine import NO_SPINE_KINDS, make_no_spine
 
 
 @pytest.mark.parametrize("kind", NO_SPINE_KINDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import importlib.util
 import logging
 import sys
 from collections.abc import Sequence
@@ -19,7 +20,9 @@ _COMMANDS = {
     "straighten": "resample a CT along its spine",
     "phantom": "make a digital spine phantom with known fractures",
     "demo": "phantom, then detect: the README's first command",
-    "prepare": "turn a VerSe tree, or CTs with a table of grades, into annotated scans",
+}
+_RESEARCH_COMMANDS = {
+    "import-dataset": "turn a VerSe tree, or CTs with a table of grades, into annotated scans",
     "train": "train a model: canal, vertebrae, levels, fracture, or the fracture ensemble",
     "evaluate": "measure the program on scans with known truth",
 }
@@ -57,12 +60,19 @@ def main(arguments: Sequence[str]) -> int:
         return DEFECT
 
 
+def _available_commands() -> dict[str, str]:
+    """Name and summary of every command; Slicer's installation holds no file that trains or evaluates."""
+    has_research = importlib.util.find_spec(f"{_RESEARCH}.evaluation") is not None
+    return {**_COMMANDS, **(_RESEARCH_COMMANDS if has_research else {})}
+
+
 def _dispatch(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="vertebral-fracture", description=RESEARCH_USE_ONLY)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
-    chosen = next((item for item in arguments if item in _COMMANDS), None)
-    for name, summary in _COMMANDS.items():
+    available = _available_commands()
+    chosen = next((item for item in arguments if item in available), None)
+    for name, summary in available.items():
         command = commands.add_parser(name, help=summary, description=f"{summary}. {RESEARCH_USE_ONLY}")
         if name == chosen:
             _add_arguments(name, command, arguments)
@@ -81,7 +91,7 @@ def _add_arguments(name: str, parser: argparse.ArgumentParser, arguments: Sequen
                 module.add_arguments(model_parser)
                 model_parser.set_defaults(run=module.run)
         return
-    module = importlib.import_module(f"VertebralFractureLib.cli.{name}")
+    module = importlib.import_module(f"VertebralFractureLib.cli.{name.replace('-', '_')}")
     module.add_arguments(parser)
     parser.set_defaults(run=module.run)
 

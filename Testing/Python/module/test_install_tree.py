@@ -4,6 +4,7 @@ Slicer's macros are those of ``Testing/SlicerStandIn``. Detection runs in a fres
 the source tree, with the module, its worker process, and the weights as they were installed.
 """
 
+import ast
 import json
 import os
 import re
@@ -110,6 +111,40 @@ def test_detection_runs_from_the_installed_files_alone(an_install_tree, a_phanto
     assert "detectButton" in result["panel"]
 
 
+def test_the_sample_is_drawn_from_the_installed_files_alone(an_install_tree, tmp_path):
+    installed = an_install_tree / MODULES
+    volume = tmp_path / "phantom.nii.gz"
+    program = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); from VertebralFractureLib.cli.main import main;"
+        "code = main(sys.argv[1:]);"
+        "from VertebralFractureLib.research.datasets import fracture_summary, read_annotation;"
+        "from pathlib import Path;"
+        "print(fracture_summary(read_annotation(Path(sys.argv[3]).with_name('phantom.json'))));"
+        "print([m.__file__ for n, m in sys.modules.items() if n.startswith('VertebralFractureLib')]); sys.exit(code)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", program, str(installed), "phantom", "--out", str(volume), "--demo"]
+
+    said = run(*command, cwd=tmp_path, env=environment).splitlines()
+
+    assert volume.stat().st_size > 1e6
+    assert said[-2] in said[0], "the truth beside the volume says what was drawn"
+    assert all(Path(name).is_relative_to(installed) for name in ast.literal_eval(said[-1]))
+
+
+def test_commands_of_research_are_not_offered_where_research_is_not_installed(an_install_tree, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    program = (
+        f"import sys; sys.path.insert(0, {str(an_install_tree / MODULES)!r});"
+        "from VertebralFractureLib.cli.main import main; main(['--help'])"
+    )
+
+    said = run(sys.executable, "-c", program, cwd=tmp_path, env=environment)
+
+    assert "phantom" in said
+    assert not {"train", "evaluate", "import-dataset"} & set(re.findall(r"[\w-]+", said.split("options:")[0]))
+
+
 def test_all_that_the_tree_ships_is_installed_flat_and_nothing_else(an_install_tree, project_folder):
     def shipped(folder, under=""):
         return {
@@ -123,7 +158,10 @@ def test_all_that_the_tree_ships_is_installed_flat_and_nothing_else(an_install_t
     found = {path.relative_to(installed).as_posix() for path in installed.rglob("*") if path.suffix != ".pyc"}
     found = {name for name in found if (installed / name).is_file()}
 
-    library = shipped("VertebralFractureLib", "VertebralFractureLib/")
+    lists = (project_folder / "VertebralFractureLib" / "CMakeLists.txt").read_text(encoding="utf-8")
+    kept_back = re.compile(r"VertebralFractureLib/(research/.*|cli/evaluate\.py|cli/import_dataset\.py)")
+    library = {name for name in shipped("VertebralFractureLib", "VertebralFractureLib/") if not kept_back.match(name)}
+    library |= {f"VertebralFractureLib/{name}" for name in re.findall(r"^  (research/\S+)$", lists, re.M)}
     assert found == shipped("VertebralFracture") | library | shipped("Resources", "Resources/")
 
 

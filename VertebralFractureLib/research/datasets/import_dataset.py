@@ -67,7 +67,7 @@ def source_scans(folder: Path) -> list[SourceScan]:
     return scans
 
 
-def prepare(scan: SourceScan, grades: ScanGrades, weights_folder: Path | None = None) -> ReferenceSpine:
+def import_scan(scan: SourceScan, grades: ScanGrades, weights_folder: Path | None = None) -> ReferenceSpine:
     """The annotation of one scan.
 
     Raises:
@@ -214,10 +214,10 @@ def _vertebra(
     return ReferenceVertebra(level, complete, center, box, heights, grades.grade(level), grades.shape(level))
 
 
-def prepare_all(scans: Sequence[SourceScan], table: Path | None, out: Path) -> int:
+def import_scans(scans: Sequence[SourceScan], table: Path | None, out: Path) -> int:
     """Write ``<id>.nii.gz`` (a link where the file system can) and ``<id>.json`` of every scan; how many there are now.
 
-    A scan that cannot be prepared is left out, with the reason in the log; those already there are kept.
+    A scan that cannot be imported is left out, with the reason in the log; those already there are kept.
     """
     grades = {} if table is None else read_grades(table)
     out.mkdir(parents=True, exist_ok=True)
@@ -227,7 +227,7 @@ def prepare_all(scans: Sequence[SourceScan], table: Path | None, out: Path) -> i
         try:
             if not annotation.is_file():
                 known = grades.get(scan_key(scan.identifier), ScanGrades())
-                content = json.dumps(reference_to_json(prepare(scan, known)), indent=1)
+                content = json.dumps(reference_to_json(import_scan(scan, known)), indent=1)
                 _link(scan.volume, out / f"{scan.identifier}.nii.gz")
                 annotation.write_text(content + "\n", encoding="utf-8")
             done += 1

@@ -34,7 +34,8 @@ from VertebralFractureLib.research.evaluation.evaluate_canal import (
     centerline_errors,
     nearest_distance_mm,
 )
-from VertebralFractureLib.research.phantom import NO_SPINE_KINDS, make_no_spine, make_phantom, random_options
+from VertebralFractureLib.research.phantom import make_phantom, random_options
+from VertebralFractureLib.research.phantom.no_spine import NO_SPINE_KINDS, make_no_spine
 from VertebralFractureLib.research.training.canal_boxes import canal_at, vertebra_walls
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume, check_ct, read_volume

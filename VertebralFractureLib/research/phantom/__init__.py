@@ -1,17 +1,14 @@
 """A digital spine phantom with known truth: CT, centerline, vertebrae, levels, heights and grades, by seed."""
 
 from VertebralFractureLib.research.phantom.make_phantom import Phantom, make_phantom
-from VertebralFractureLib.research.phantom.no_spine import NO_SPINE_KINDS, make_no_spine
 from VertebralFractureLib.research.phantom.options import FractureOptions, PhantomOptions
 from VertebralFractureLib.research.phantom.random_options import demo_options, random_options
 
 __all__ = [
-    "NO_SPINE_KINDS",
     "FractureOptions",
     "Phantom",
     "PhantomOptions",
     "demo_options",
-    "make_no_spine",
     "make_phantom",
     "random_options",
 ]

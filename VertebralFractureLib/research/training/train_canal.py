@@ -155,7 +155,7 @@ def _phantom_maker(seed: int) -> Callable[[], CordCase]:
 
 def _spineless_maker(seed: int) -> Callable[[], CordCase]:
     def make() -> CordCase:
-        from VertebralFractureLib.research.phantom import NO_SPINE_KINDS, make_no_spine
+        from VertebralFractureLib.research.phantom.no_spine import NO_SPINE_KINDS, make_no_spine
 
         kind = NO_SPINE_KINDS[seed % len(NO_SPINE_KINDS)]
         return case_without_spine(f"without-spine-{seed}", make_no_spine(kind, seed))

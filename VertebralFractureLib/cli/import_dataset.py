@@ -1,4 +1,4 @@
-"""``vertebral-fracture prepare``: a VerSe tree, or CTs with a table of grades, as annotated scans to train on."""
+"""``vertebral-fracture import-dataset``: make annotated scans of a VerSe tree, or of CTs with a table of grades."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from VertebralFractureLib.research.datasets.import_dataset import prepare_all, source_scans
+    from VertebralFractureLib.research.datasets.import_dataset import import_scans, source_scans
 
     scans = source_scans(arguments.source)
-    done = prepare_all(scans, arguments.grades, arguments.out)
+    done = import_scans(scans, arguments.grades, arguments.out)
     print(f"{done} of {len(scans)} scans are in {arguments.out}; look at their levels before you train on them.")
     if done == 0:
-        raise UnreadableVolume("No scan could be prepared; the reasons are in the lines above.")
+        raise UnreadableVolume("No scan could be imported; the reasons are in the lines above.")
     return DONE
