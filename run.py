@@ -26,7 +26,7 @@ OLDEST, NEWEST = (3, 10), (3, 14)
 GROUPS = {"demo": ("scene",), "test": ("dev", "scene", "train")}
 # Import names that prove an environment is whole; a package that was removed by hand is noticed as well.
 MODULES = {
-    "": ("torch", "numpy", "SimpleITK", "VertebralFractureLib"),
+    "": ("torch", "numpy", "SimpleITK", "PIL", "VertebralFractureLib"),
     "scene": ("slicer", "vtk"),
     "train": ("matplotlib",),
     "dev": ("pytest", "ruff", "mypy", "safetensors", "cmake"),

@@ -6,8 +6,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from VertebralFractureLib.export.page import write_html_report
-from VertebralFractureLib.export.picture import write_overview
+from VertebralFractureLib.export.page import report_to_html
+from VertebralFractureLib.export.picture import draw_overview
 from VertebralFractureLib.export.scene import new_scene, save_mrb, write_scene
 from VertebralFractureLib.export.scene.corrected_scene import write_correction
 from VertebralFractureLib.export.table import report_to_csv
@@ -44,10 +44,12 @@ def write_results(
     ct = detection.ct
     if not identifiers:
         corrected, ct = deidentify_corrected(corrected), deidentify_volume(ct)
-    write_overview(corrected.shown, ct, detection.spine, folder / "overview.png")
+    overview = draw_overview(corrected.shown, ct, detection.spine)
+    (folder / "overview.png").write_bytes(overview)
     counted = agreement(corrected.shown)
     notes = () if corrected.correction.is_empty else (counted.sentence,)
-    write_html_report(corrected.shown, ct, detection.spine, folder / "report.html", folder / "overview.png", notes)
+    page = report_to_html(corrected.shown, ct, detection.spine, overview, notes)
+    (folder / "report.html").write_text(page, encoding="utf-8")
     progress(0.3)
     corrected = _timed(corrected, time.monotonic() - started)
     scene = new_scene()

@@ -6,7 +6,6 @@ it is compressed, drawn and moved in, so that a crash or a cancel costs neither 
 
 from __future__ import annotations
 
-import tempfile
 import time
 import zipfile
 import zlib
@@ -84,7 +83,7 @@ def write_page(volume: Path, report: Path, notes: Sequence[str], target: Path, t
     from VertebralFractureLib.canal import Centerline
     from VertebralFractureLib.cpr import straighten
     from VertebralFractureLib.export.page import report_to_html
-    from VertebralFractureLib.export.picture import write_overview
+    from VertebralFractureLib.export.picture import draw_overview
     from VertebralFractureLib.result import report_from_json
     from VertebralFractureLib.volume import read_volume
 
@@ -96,11 +95,9 @@ def write_page(volume: Path, report: Path, notes: Sequence[str], target: Path, t
         line = shown.centerline
         spine = straighten(ct, Centerline(np.array(line.points_ras), np.array(line.confidence)))
     tell(0.5)
-    with tempfile.TemporaryDirectory(prefix="vertebral_fracture_") as folder:
-        overview = Path(folder) / "overview.png"
-        write_overview(shown, ct, spine, overview)
-        tell(0.8)
-        page = report_to_html(shown, ct, spine, overview.read_bytes(), notes)
+    overview = draw_overview(shown, ct, spine)
+    tell(0.8)
+    page = report_to_html(shown, ct, spine, overview, notes)
     with atomic_write(target) as partial:
         partial.write_text(page, encoding="utf-8")
     tell(1.0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.cpr import StraightenedVolume
@@ -79,26 +78,13 @@ _RULE = (
 )
 
 
-def write_html_report(
-    report: SpineReport,
-    ct: CTVolume,
-    spine: StraightenedVolume | None,
-    path: Path,
-    overview: Path,
-    notes: Sequence[str] = (),
-) -> None:
-    """Write the page; ``overview`` is the overview's PNG, ``notes`` are sentences below the headline.
-
-    Raises:
-        OSError: when a file cannot be read or written.
-    """
-    path.write_text(report_to_html(report, ct, spine, overview.read_bytes(), notes), encoding="utf-8")
-
-
 def report_to_html(
     report: SpineReport, ct: CTVolume, spine: StraightenedVolume | None, overview_png: bytes, notes: Sequence[str] = ()
 ) -> str:
-    """The page as text. It names the input as the report does: pass a report ``deidentify_report`` to name nobody."""
+    """Return the page as text; ``overview_png`` is the overview, ``notes`` are sentences below the headline.
+
+    It names the input as the report does: pass a report ``deidentify_report`` to name nobody.
+    """
     evaluable = report.status == EVALUABLE
     parts = [
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',

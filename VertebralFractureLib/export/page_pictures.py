@@ -6,9 +6,7 @@ is drawn as SVG, so that it prints sharply.
 
 from __future__ import annotations
 
-import tempfile
 from html import escape
-from pathlib import Path
 
 import numpy as np
 
@@ -46,7 +44,7 @@ def vertebra_picture(vertebra: ReportedVertebra, ct: CTVolume, frame: ReformatFr
         outline = [(float(x), float(y)) for x, y in points[[0, 1, 2, 5, 4, 3, 0]]]
         canvas.line(outline, group_of(vertebra).color, 2.0)
         _height_lines(canvas, vertebra, points)
-    return png(canvas)
+    return canvas.png()
 
 
 def _height_lines(
@@ -62,14 +60,6 @@ def _height_lines(
             value = (heights.anterior, heights.middle, heights.posterior)[place]
             x, y = 0.5 * (upper + lower)
             canvas.text(f"{value:.1f}", float(x), float(y), 19, _TEXT, anchor="center", halo=True, bold=True)
-
-
-def png(canvas: Canvas) -> bytes:
-    """The canvas as the bytes of a PNG."""
-    with tempfile.TemporaryDirectory(prefix="vertebral_fracture_") as folder:
-        path = Path(folder) / "picture.png"
-        canvas.save(path)
-        return path.read_bytes()
 
 
 def probability_plot(report: SpineReport) -> str:

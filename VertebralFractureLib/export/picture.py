@@ -6,9 +6,8 @@ stands at the same heights as the straightened view. A scan that was not evaluab
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import VIRTUAL_SAGITTAL, ReformatFrame, StraightenedVolume, reformat_frame
 from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.export.palette import GROUPS, group_of, probability_color
-from VertebralFractureLib.export.picture_canvas import Canvas, Color, shortened, spread, wrapped
+from VertebralFractureLib.export.picture_canvas import Canvas, Color, shortened, wrapped
 from VertebralFractureLib.export.picture_panel import Box, SagittalPanel, fitted_panel, middle_frame
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.result.report import EVALUABLE, ReportedVertebra, SpineReport, is_suspected
@@ -44,26 +43,23 @@ _LABEL_GAP = 25.0
 _REASON_LINES = 24
 
 
-def write_overview(report: SpineReport, ct: CTVolume, spine: StraightenedVolume | None, path: Path) -> None:
-    """Write the picture, 1600 x 1400 pixels; ``spine`` is None when none was made.
-
-    Raises:
-        OSError: when the folder cannot be written to.
-    """
+def draw_overview(report: SpineReport, ct: CTVolume, spine: StraightenedVolume | None) -> bytes:
+    """Draw the picture, a PNG of 1600 x 1400 pixels; ``spine`` is None when none was made."""
     canvas = Canvas(WIDTH, HEIGHT, _BACKGROUND)
     _header(canvas, report)
     if report.status == EVALUABLE and spine is not None:
         _evaluable(canvas, report, ct, spine)
     else:
         _not_evaluable(canvas, report, ct)
-    canvas.save(path)
+    return canvas.png()
 
 
 def _header(canvas: Canvas, report: SpineReport) -> None:
-    canvas.text(shortened(report.input.name, 30, 1050, bold=True), 40, 44, 30, _TEXT, bold=True)
     version = f"VertebralFracture {report.software.version}"
     canvas.text(version, WIDTH - 40, 30, 20, _QUIET, anchor="right")
-    canvas.text(RESEARCH_USE_ONLY, WIDTH - 40, 58, 17, _NOTICE, anchor="right")
+    notice_width = canvas.text(RESEARCH_USE_ONLY, WIDTH - 40, 58, 17, _NOTICE, anchor="right")
+    name = shortened(report.input.name, 30, WIDTH - 120 - notice_width, bold=True)
+    canvas.text(name, 40, 44, 30, _TEXT, bold=True)
     color = _TEXT if not report.suspected else GROUPS[2].color
     headline = report.headline if report.status == EVALUABLE else "Not evaluable"
     canvas.text(
@@ -284,3 +280,32 @@ def _not_evaluable(canvas: Canvas, report: SpineReport, ct: CTVolume) -> None:
     for line in wrapped("No vertebra was scored. This does not mean that no fracture is present.", 20, WIDTH - 1020):
         y += 30
         canvas.text(line, 980, y + 50, 20, _QUIET)
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Return heights as near as possible to ``wanted`` (ascending), at least ``gap`` apart, from ``low`` to ``high``.
+
+    Neighbors that would overlap form a block that is centered on their mean. When there is no room for the gap, they
+    are spaced evenly.
+    """
+    count = len(wanted)
+    if count == 0:
+        return []
+    if count > 1 and (count - 1) * gap > high - low:
+        return [float(place) for place in np.linspace(low, high, count)]
+    blocks: list[tuple[float, int]] = []
+    for place in wanted:
+        center, size = float(place), 1
+        while blocks and center - 0.5 * (size - 1) * gap < blocks[-1][0] + 0.5 * (blocks[-1][1] + 1) * gap:
+            before, others = blocks.pop()
+            center = (before * others + center * size) / (others + size)
+            size += others
+        half = 0.5 * (size - 1) * gap
+        blocks.append((min(max(center, low + half), high - half), size))
+    placed = [center + (index - 0.5 * (size - 1)) * gap for center, size in blocks for index in range(size)]
+    for index in range(1, count):
+        placed[index] = max(placed[index], placed[index - 1] + gap)
+    for index in range(count - 1, -1, -1):
+        ceiling = high if index == count - 1 else placed[index + 1] - gap
+        placed[index] = min(placed[index], ceiling)
+    return placed

@@ -1,53 +1,60 @@
-"""A small canvas: images, anti-aliased lines, polygons and text on an RGB array, written as PNG.
+"""Draw images, smooth lines, polygons and text on a picture with Pillow, and encode it as PNG.
 
-Lines are drawn by their distance to each pixel and text by VTK's FreeType, so that no window, graphics driver or
-plotting package is needed. Pixel coordinates are (x to the right, y down), pixel centers at whole numbers.
+Pixel coordinates are (x to the right, y down), pixel centers at whole numbers. Pillow draws lines and polygons without
+smoothing their edges, so each is drawn ``_FINER`` times larger into a mask of its own and averaged.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
+import io
+import unicodedata
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import pairwise
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from VertebralFractureLib.errors import OutputRefused
 from VertebralFractureLib.types import FloatArray
+
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont
 
 Color = tuple[float, float, float]
 Pixel = tuple[float, float]
 
+_FINER = 4
+_HALO = 2
+# Of Aileron, in sizes of the font: the height of capitals, and by how much a stem grows on each side to look bold.
+_CAPITAL_HEIGHT = 0.7
+_BOLD_STROKE = 0.025
+_ANCHORS = {"left": 0.0, "center": 0.5, "right": 1.0}
+_SIGNS = str.maketrans({"–": "-", "—": "-", "×": "x", "≥": ">", "µ": "u", "ß": "ss", "Æ": "AE", "æ": "ae", "ø": "o"})
 
-@lru_cache(maxsize=512)
-def _text_coverage(text: str, size: int, bold: bool) -> NDArray[np.float32]:
-    """``(height, width)`` share of each pixel that the text covers; one height for all texts of a size."""
-    import vtk
-    import vtkmodules.vtkRenderingFreeType  # noqa: F401  (registers the renderer)
-    from vtk.util.numpy_support import vtk_to_numpy
 
-    font = vtk.vtkTextProperty()
-    font.SetFontFamilyToArial()
-    font.SetFontSize(size)
-    font.SetBold(bold)
-    font.SetColor(1.0, 1.0, 1.0)
-    font.SetUseTightBoundingBox(False)
-    image = vtk.vtkImageData()
-    extent = [0, 0]
-    if not text.strip() or not vtk.vtkTextRenderer.GetInstance().RenderString(font, text, image, extent, 72):
-        return np.zeros((size, max(1, len(text) * size // 3)), dtype=np.float32)
-    columns, rows, _ = image.GetDimensions()
-    pixels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, -1)
-    return np.asarray(pixels[::-1, :, 3], dtype=np.float32)[max(0, rows - extent[1]) :, : extent[0]] / 255.0
+@lru_cache(maxsize=32)
+def _font(size: int) -> FreeTypeFont:
+    """Aileron Regular (public domain), which Pillow carries."""
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)  # type: ignore[return-value]
+
+
+def _drawable(text: str) -> str:
+    """The text in letters that the font has: without accents, and ``?`` for other scripts."""
+    plain = unicodedata.normalize("NFKD", text.translate(_SIGNS))
+    kept = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    return "".join(letter if " " <= letter <= "~" or letter in "±·°" else "?" for letter in kept)
+
+
+def _bold_stroke(size: int, bold: bool) -> float:
+    return size * _BOLD_STROKE if bold else 0.0
 
 
 def text_width(text: str, size: int, bold: bool = False) -> int:
     """Width in pixels of a line of text."""
-    return int(_text_coverage(text, size, bold).shape[1])
+    return int(np.ceil(_font(size).getlength(_drawable(text)) + 2.0 * _bold_stroke(size, bold)))
 
 
 def shortened(text: str, size: int, width: int, bold: bool = False) -> str:
@@ -71,59 +78,50 @@ def wrapped(text: str, size: int, width: int) -> list[str]:
 
 
 class Canvas:
-    """The picture while it is drawn; ``rgb`` is float32 ``(height, width, 3)`` from 0 to 1."""
+    """The picture while it is drawn; colors and opacities are from 0 to 1."""
 
     def __init__(self, width: int, height: int, background: Color) -> None:
-        self.rgb: NDArray[np.float32] = np.empty((height, width, 3), dtype=np.float32)
-        self.rgb[:] = background
+        from PIL import Image
 
-    def image(self, gray: NDArray[np.floating], left: int, top: int) -> None:
-        """Place a gray image ``(rows, columns)`` from 0 to 1, row 0 on top."""
-        rows, columns = gray.shape
-        self.rgb[top : top + rows, left : left + columns] = gray[:, :, None]
+        self.picture = Image.new("RGB", (width, height), _bytes(background))
 
-    def rectangle(self, left: int, top: int, width: int, height: int, color: Color, opacity: float = 1.0) -> None:
-        self._blend(left, top, np.full((height, width), opacity, dtype=np.float32), color)
+    def image(self, pixels: NDArray[np.floating], left: int, top: int) -> None:
+        """Place a gray ``(rows, columns)`` or RGB ``(rows, columns, 3)`` image from 0 to 1, row 0 on top."""
+        from PIL import Image
+
+        levels = np.round(np.clip(pixels, 0.0, 1.0) * 255.0).astype(np.uint8)
+        self.picture.paste(Image.fromarray(levels), (left, top))
+
+    def rectangle(self, left: int, top: int, width: int, height: int, color: Color) -> None:
+        self.picture.paste(_bytes(color), (left, top, left + width, top + height))
 
     def line(
         self, points: Sequence[Pixel] | FloatArray, color: Color, width: float = 1.5, opacity: float = 1.0
     ) -> None:
-        """A polyline; overlapping segments do not add up."""
-        path = np.asarray(points, dtype=np.float64)
-        margin = int(width) + 2
-        low = np.floor(path.min(axis=0)).astype(int) - margin
-        high = np.ceil(path.max(axis=0)).astype(int) + margin + 1
-        coverage = np.zeros((high[1] - low[1], high[0] - low[0]), dtype=np.float32)
-        for start, end in pairwise(path):
-            first = np.maximum(np.floor(np.minimum(start, end)).astype(int) - margin, low)
-            last = np.ceil(np.maximum(start, end)).astype(int) + margin + 1
-            y, x = np.mgrid[first[1] : last[1], first[0] : last[0]]
-            distance = _distance_to_segment(x, y, start, end)
-            window = coverage[first[1] - low[1] : last[1] - low[1], first[0] - low[0] : last[0] - low[0]]
-            np.maximum(window, np.clip(0.5 * width + 0.5 - distance, 0.0, 1.0), out=window)
-        self._blend(int(low[0]), int(low[1]), coverage * opacity, color)
+        """Draw a polyline with round ends; overlapping segments do not add up."""
+
+        finer = max(1, round(width * _FINER))
+
+        def draw(mask: ImageDraw, path: list[Pixel]) -> None:
+            mask.line(path, 255, finer, joint="curve")
+            for end in (path[0], path[-1]):
+                mask.circle(end, 0.5 * finer, 255)
+
+        self._shape(points, width, draw, color, opacity)
 
     def dashed(self, start: Pixel, end: Pixel, color: Color, width: float = 1.2, dash: float = 6.0) -> None:
         a, b = np.array(start), np.array(end)
         length = float(np.linalg.norm(b - a))
         for begin in np.arange(0.0, length, 2.0 * dash):
             stop = min(begin + dash, length)
-            self.line([a + (b - a) * begin / length, a + (b - a) * stop / length], color, width)
+            self.line(np.stack([a + (b - a) * begin / length, a + (b - a) * stop / length]), color, width)
 
     def polygon(self, points: Sequence[Pixel] | FloatArray, color: Color, opacity: float) -> None:
-        """Fill a polygon by the even-odd rule."""
-        path = np.asarray(points, dtype=np.float64)
-        low, high = np.floor(path.min(axis=0)).astype(int), np.ceil(path.max(axis=0)).astype(int) + 1
-        y, x = np.mgrid[low[1] : high[1], low[0] : high[0]]
-        inside = np.zeros(x.shape, dtype=bool)
-        for (x0, y0), (x1, y1) in zip(path, np.roll(path, -1, axis=0), strict=True):
-            if y0 != y1:
-                crosses = (y0 <= y) != (y1 <= y)
-                inside ^= crosses & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
-        self._blend(int(low[0]), int(low[1]), inside.astype(np.float32) * opacity, color)
+        """Fill a polygon."""
+        self._shape(points, 0.0, lambda mask, path: mask.polygon(path, 255), color, opacity)
 
     def disc(self, center: Pixel, radius: float, color: Color) -> None:
-        self.line([center, center], color, 2.0 * radius)
+        self._shape([center], 2.0 * radius, lambda mask, path: mask.circle(path[0], radius * _FINER, 255), color, 1.0)
 
     def text(
         self,
@@ -137,84 +135,63 @@ class Canvas:
         anchor: str = "left",
         halo: bool = False,
     ) -> int:
-        """Write a line of text centered on the height ``y``; gives back its width.
+        """Write a line of text whose capitals are centered on the height ``y``; return its width.
 
         Args:
             anchor: which part of the text stands at ``x``: "left", "center" or "right".
+            bold: the font has one weight only, so that its letters get an outline of their own color.
             halo: darken the pixels around the letters, for text on top of an image.
         """
-        coverage = _text_coverage(text, size, bold)
-        rows, columns = coverage.shape
-        left = round(x - {"left": 0.0, "center": 0.5, "right": 1.0}[anchor] * columns)
-        top = round(y - 0.5 * rows)
+        length = text_width(text, size, bold)
+        place = (round(x - _ANCHORS[anchor] * length), round(y + 0.5 * _CAPITAL_HEIGHT * size))
         if halo:
-            spread = np.pad(coverage, 2)
-            grown = np.max([np.roll(spread, (dy, dx), (0, 1)) for dy in (-2, 0, 2) for dx in (-2, 0, 2)], axis=0)
-            self._blend(left - 2, top - 2, 0.8 * grown, (0.0, 0.0, 0.0))
-        self._blend(left, top, coverage, color)
-        return int(columns)
+            self._letters(text, place, size, (0.0, 0.0, 0.0), _bold_stroke(size, bold) + _HALO)
+        self._letters(text, place, size, color, _bold_stroke(size, bold))
+        return length
 
-    def save(self, path: Path) -> None:
-        """Write a PNG; an older file stays until the new one is complete.
+    def png(self) -> bytes:
+        """Encode the picture."""
+        written = io.BytesIO()
+        self.picture.save(written, "PNG")
+        return written.getvalue()
 
-        Raises:
-            OutputRefused: when the file cannot be written.
-        """
-        pixels = np.round(self.rgb.clip(0.0, 1.0) * 255.0).astype(np.uint8)
-        path = Path(path)
-        with tempfile.TemporaryDirectory(prefix=".vertebral_fracture_", dir=path.absolute().parent) as folder:
-            whole = Path(folder) / "overview.png"
-            try:
-                sitk.WriteImage(sitk.GetImageFromArray(pixels, isVector=True), str(whole), useCompression=True)
-            except RuntimeError as error:
-                raise OutputRefused(
-                    f"The picture '{path.name}' could not be written; check free space and permissions."
-                ) from error
-            whole.replace(path)
+    def _letters(self, text: str, place: tuple[int, int], size: int, color: Color, stroke: float) -> None:
+        """Paint letters from ``place``, the left end of their baseline, ``stroke`` pixels thicker on every side."""
+        from PIL import Image, ImageDraw
 
-    def _blend(self, left: int, top: int, coverage: NDArray[np.floating], color: Color) -> None:
-        height, width = self.rgb.shape[:2]
-        x0, y0 = max(left, 0), max(top, 0)
-        x1, y1 = min(left + coverage.shape[1], width), min(top + coverage.shape[0], height)
-        if x0 >= x1 or y0 >= y1:
+        margin = _HALO + 2
+        finer = _FINER if stroke else 1
+        area = ((text_width(text, size) + 2 * margin) * finer, 3 * size * finer)
+        mask = Image.new("L", area)
+        begin = (margin * finer, 2 * size * finer)
+        words, font = _drawable(text), _font(size * finer)
+        ImageDraw.Draw(mask).text(begin, words, 255, font, "ls", stroke_width=round(stroke * finer))
+        self.picture.paste(_bytes(color), (place[0] - margin, place[1] - 2 * size), mask.reduce(finer))
+
+    def _shape(
+        self,
+        points: Sequence[Pixel] | FloatArray,
+        width: float,
+        draw: Callable[[ImageDraw, list[Pixel]], None],
+        color: Color,
+        opacity: float,
+    ) -> None:
+        """Let ``draw`` fill a finer mask that holds the points and ``width`` around them, and paint through it."""
+        from PIL import Image, ImageDraw
+
+        path = np.asarray(points, dtype=np.float64)
+        margin = int(width) + 2
+        low, high = np.floor(path.min(axis=0)).astype(int) - margin, np.ceil(path.max(axis=0)).astype(int) + margin
+        low, high = np.maximum(low, 0), np.minimum(high, np.array(self.picture.size))
+        if (low >= high).any():
             return
-        share = coverage[y0 - top : y1 - top, x0 - left : x1 - left, None]
-        window = self.rgb[y0:y1, x0:x1]
-        window += share * (np.array(color, dtype=np.float32) - window)
+        columns, rows = (high - low).tolist()
+        mask = Image.new("L", (columns * _FINER, rows * _FINER))
+        finer = (path - low + 0.5) * _FINER - 0.5
+        draw(ImageDraw.Draw(mask), [(x, y) for x, y in finer.tolist()])
+        self.picture.paste(_bytes(color), tuple(low.tolist()), mask.reduce(_FINER).point(lambda share: share * opacity))
 
 
-def _distance_to_segment(x: NDArray[np.intp], y: NDArray[np.intp], start: FloatArray, end: FloatArray) -> FloatArray:
-    along = end - start
-    length = float(along @ along)
-    dx, dy = x - start[0], y - start[1]
-    share = np.clip((dx * along[0] + dy * along[1]) / length, 0.0, 1.0) if length > 0.0 else np.zeros(x.shape)
-    return np.asarray(np.hypot(dx - share * along[0], dy - share * along[1]))
-
-
-def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Heights as near as possible to ``wanted`` (ascending), at least ``gap`` apart, from ``low`` to ``high``.
-
-    Neighbors that would overlap form a block that is centered on their mean. When there is no room for the gap, they
-    are spaced evenly.
-    """
-    count = len(wanted)
-    if count == 0:
-        return []
-    if count > 1 and (count - 1) * gap > high - low:
-        return [float(place) for place in np.linspace(low, high, count)]
-    blocks: list[tuple[float, int]] = []
-    for place in wanted:
-        center, size = float(place), 1
-        while blocks and center - 0.5 * (size - 1) * gap < blocks[-1][0] + 0.5 * (blocks[-1][1] + 1) * gap:
-            before, others = blocks.pop()
-            center = (before * others + center * size) / (others + size)
-            size += others
-        half = 0.5 * (size - 1) * gap
-        blocks.append((min(max(center, low + half), high - half), size))
-    placed = [center + (index - 0.5 * (size - 1)) * gap for center, size in blocks for index in range(size)]
-    for index in range(1, count):
-        placed[index] = max(placed[index], placed[index - 1] + gap)
-    for index in range(count - 1, -1, -1):
-        ceiling = high if index == count - 1 else placed[index + 1] - gap
-        placed[index] = min(placed[index], ceiling)
-    return placed
+def _bytes(color: Color) -> tuple[int, int, int]:
+    red, green, blue = (round(255.0 * share) for share in color)
+    return red, green, blue
