@@ -9,7 +9,7 @@ import pytest
 
 from VertebralFractureLib.canal import canal_weights_sha256, detect_canal, detect_centerline
 from VertebralFractureLib.canal.axial_stack import axial_stack
-from VertebralFractureLib.canal.candidates import canal_candidates, candidates_for_detection
+from VertebralFractureLib.canal.candidates import CanalReader
 from VertebralFractureLib.canal.network import network_from_weights
 from VertebralFractureLib.errors import Cancelled, ImplausibleGeometry, NoSpineFound
 from VertebralFractureLib.progress import CancelToken, StageProgress
@@ -192,7 +192,10 @@ def test_reading_windows_gives_the_places_that_reading_whole_slices_gives():
     weights = load_weights("cord")
     network = network_from_weights(weights.tensors, weights.config)
 
-    whole, quick = canal_candidates(network, stack), candidates_for_detection(network, stack)
+    readers = [CanalReader(network, stack) for _ in range(2)]
+    readers[0].read_whole()
+    readers[1].read_along_path()
+    whole, quick = (reader.found for reader in readers)
 
     sure = (whole.probability[:, 0] > 0.8) & (quick.probability[:, 0] > 0.8)
     assert stack.hu[0].size > 1.5 * 96 * 96

@@ -9,11 +9,13 @@ from centerline_breaks import BREAKS, canal_at, error_mm, repaired_by_dragging
 from VertebralFractureLib.canal import (
     Centerline,
     canal_evidence,
+    detect_canal,
     detect_centerline,
     draw_centerline,
     repair_centerline,
 )
 from VertebralFractureLib.canal.centerline import ordered_points
+from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +34,16 @@ def truth(a_phantom):
     points = np.array(a_phantom.reference.centerline.points_ras)
     line = Centerline(points, np.ones(len(points)))
     return line.positions_ras(np.arange(0.0, line.length_mm, 1.0))
+
+
+@pytest.fixture(scope="module")
+def a_wide_phantom():
+    """Its slices are larger than the windows that are read along the path."""
+    return make_phantom(
+        PhantomOptions(
+            seed=4, caudal_level="L2", cranial_level="T9", spacing_mm=(3.0, 3.0, 4.0), slice_thickness_mm=4.0
+        )
+    )
 
 
 @pytest.mark.parametrize("name", BREAKS)
@@ -99,3 +111,35 @@ def test_one_point_without_any_evidence_is_refused_with_a_word_of_advice(evidenc
 
     with pytest.raises(ValueError, match="at least two points"):
         draw_centerline(blind, truth[:1])
+
+
+def test_a_drag_is_answered_from_what_detection_read_as_from_whole_slices(a_wide_phantom):
+    quick, whole = canal_evidence(a_wide_phantom.ct), canal_evidence(a_wide_phantom.ct)
+    whole.reader.read_whole()
+    detected = detect_canal(a_wide_phantom.ct, evidence=quick).centerline.points_ras
+    middle = detected[len(detected) // 2]
+
+    answers = [
+        repair_centerline(evidence, detected, middle + np.array([5.0, 2.0, 0.0])).points_ras
+        for evidence in (quick, whole)
+    ]
+
+    assert (quick.network_runs, whole.network_runs) == (1, 2)
+    assert answers[0].shape == answers[1].shape
+    assert np.abs(answers[0] - answers[1]).max() < 0.5
+
+
+def test_a_point_led_to_where_nothing_was_read_has_the_rest_read(a_wide_phantom):
+    evidence = canal_evidence(a_wide_phantom.ct)
+    detected = detect_canal(a_wide_phantom.ct, evidence=evidence).centerline.points_ras
+    right = evidence.stack.origin_ras[0]
+
+    draw_centerline(evidence, np.array([[right, *detected[3][1:]], [right, *detected[-3][1:]]]))
+    runs = evidence.network_runs
+    draw_centerline(evidence, np.array([[right, *detected[3][1:]], [right, *detected[-3][1:]]]))
+
+    assert runs == 2
+    assert evidence.network_runs == 2
+    whole = canal_evidence(a_wide_phantom.ct)
+    whole.reader.read_whole()
+    assert np.array_equal(evidence.candidates.position_mm, whole.candidates.position_mm)

@@ -27,12 +27,19 @@ __all__ = [
 
 
 def detect_canal(
-    ct: CTVolume, *, weights_folder: Path | None = None, device: str = "cpu", progress: StageProgress | None = None
+    ct: CTVolume,
+    *,
+    evidence: CanalEvidence | None = None,
+    weights_folder: Path | None = None,
+    device: str = "cpu",
+    progress: StageProgress | None = None,
 ) -> CanalDetection:
-    """See ``cord.detection.detect_canal``; PyTorch is loaded with the first call."""
+    """See ``canal.detection.detect_canal``; PyTorch is loaded with the first call."""
     from VertebralFractureLib.canal import detection
 
-    return detection.detect_canal(ct, weights_folder=weights_folder, device=device, progress=progress)
+    return detection.detect_canal(
+        ct, evidence=evidence, weights_folder=weights_folder, device=device, progress=progress
+    )
 
 
 def detect_centerline(
@@ -43,7 +50,7 @@ def detect_centerline(
 
 
 def canal_weights_sha256(weights_folder: Path | None = None) -> str:
-    """SHA-256 of the canal network's weights file; see ``cord.detection.canal_weights_sha256``."""
+    """SHA-256 of the canal network's weights file; see ``canal.detection.canal_weights_sha256``."""
     from VertebralFractureLib.canal import detection
 
     return detection.canal_weights_sha256(weights_folder)
@@ -52,14 +59,14 @@ def canal_weights_sha256(weights_folder: Path | None = None) -> str:
 def canal_evidence(
     ct: CTVolume, *, weights_folder: Path | None = None, device: str = "cpu", progress: StageProgress | None = None
 ) -> CanalEvidence:
-    """What the network sees of the canal, for drawing and repairing; see ``cord.control_point_path.canal_evidence``."""
+    """What the network sees of the canal, for all that follows; see ``canal.control_point_path.canal_evidence``."""
     from VertebralFractureLib.canal import control_point_path
 
     return control_point_path.canal_evidence(ct, weights_folder=weights_folder, device=device, progress=progress)
 
 
 def draw_centerline(evidence: CanalEvidence, points_ras: FloatArray) -> RepairedCenterline:
-    """A centerline from a handful of points; see ``cord.repair.draw_centerline``."""
+    """A centerline from a handful of points; see ``canal.repair.draw_centerline``."""
     from VertebralFractureLib.canal import editing
 
     return editing.draw_centerline(evidence, points_ras)
@@ -68,7 +75,7 @@ def draw_centerline(evidence: CanalEvidence, points_ras: FloatArray) -> Repaired
 def repair_centerline(
     evidence: CanalEvidence, points_ras: FloatArray, dragged_ras: FloatArray, anchors_ras: FloatArray | None = None
 ) -> RepairedCenterline:
-    """The curve after one of its points was dragged; see ``cord.repair.repair_centerline``."""
+    """The curve after one of its points was dragged; see ``canal.repair.repair_centerline``."""
     from VertebralFractureLib.canal import editing
 
     return editing.repair_centerline(evidence, points_ras, dragged_ras, anchors_ras)

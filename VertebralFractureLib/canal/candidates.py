@@ -66,52 +66,6 @@ class CanalCandidates:
     walls_mm: FloatArray
 
 
-def canal_candidates(
-    network: CanalNetwork, stack: AxialStack, progress: StageProgress | None = None
-) -> CanalCandidates:
-    """Run the network over every whole slice: what a person may want to lead the path through.
-
-    Raises:
-        Cancelled: from ``progress``.
-    """
-    reader = _Reader(network, stack)
-    reader.read(np.arange(len(stack.hu)), None, _window_size(stack), _reported(progress, 0.0, 1.0))
-    return reader.found
-
-
-def candidates_for_detection(
-    network: CanalNetwork, stack: AxialStack, progress: StageProgress | None = None
-) -> CanalCandidates:
-    """Run the network where the one best path may run; slices far beyond its ends may stay without a candidate.
-
-    Raises:
-        Cancelled: from ``progress``.
-    """
-    height, width = stack.hu.shape[1:]
-    size = _window_size(stack)
-    if height * width < _WORTH_A_WINDOW * size[0] * size[1]:
-        return canal_candidates(network, stack, progress)
-    reader = _Reader(network, stack)
-    found, rows = reader.found, np.arange(len(stack.hu))
-    whole = rows[_WHOLE_EVERY // 2 :: _WHOLE_EVERY]
-    reader.read(whole, None, size, _reported(progress, 0.0, 0.5))
-    path = canal_path(found.position_mm[whole], found.probability[whole], _WHOLE_EVERY * stack.spacing_mm[2])
-    others = np.setdiff1d(rows, whole)
-    if path is None or not _believed(found.probability[whole], path):
-        reader.read(others, None, size, _reported(progress, 0.5, 1.0))
-        return found
-    at = whole[path.rows]
-    others = others[(others >= at[0] - _BEYOND_PATH) & (others <= at[-1] + _BEYOND_PATH)]
-    places = found.position_mm[at, path.choices]
-    center = np.stack([np.interp(others, at, places[:, axis]) for axis in (0, 1)], axis=1)
-    reader.read(others, center, size, _reported(progress, 0.5, 1.0))
-    return found
-
-
-def _window_size(stack: AxialStack) -> tuple[int, int]:
-    return min(stack.hu.shape[1], _WINDOW), min(stack.hu.shape[2], _WINDOW)
-
-
 def _believed(probability: FloatArray, path: CanalPath) -> bool:
     """Whether the windows may follow the path: probable on the whole, and nowhere without evidence for long."""
     return bool(probability[path.rows, path.choices].mean() >= _BELIEVED and np.diff(path.rows).max(initial=1) <= 2)
@@ -125,12 +79,20 @@ def _reported(progress: StageProgress | None, first: float, last: float) -> Call
     return report
 
 
-class _Reader:
-    """Runs the network on chosen slices and enters what it finds into ``found``."""
+class CanalReader:
+    """Run the canal network over the slices of one stack and keep what it found, so that no slice is read twice.
+
+    Attributes:
+        found: the candidates so far; slices that were not read have none.
+        seen_mm: ``(n, 4)`` lowest R, highest R, lowest A and highest A of what the network saw of each slice; NaN for
+            a slice that was not read.
+        runs: how many times slices were read through the network.
+    """
 
     def __init__(self, network: CanalNetwork, stack: AxialStack) -> None:
         self._network = network
-        self._slices = normalized(to_tensor(stack.hu))
+        self._slices = to_tensor(stack.hu)
+        self._slice_mm = stack.spacing_mm[2]
         self._origin = np.array(stack.origin_ras[:2])
         self._spacing = np.array(stack.spacing_mm[:2])
         shape = (len(stack.hu), CANDIDATES_PER_SLICE)
@@ -141,12 +103,51 @@ class _Reader:
             np.full(shape, np.inf),
             np.zeros((*shape, BOX_SIDES)),
         )
+        self.seen_mm = np.full((len(stack.hu), 4), np.nan)
+        self.runs = 0
 
-    def read(
-        self, rows: Rows, center_mm: FloatArray | None, size: tuple[int, int], report: Callable[[float], None]
-    ) -> None:
-        """Read whole slices, or windows of ``size`` (height, width) pixels around RAS R and A ``(n, 2)``."""
-        count = len(self._slices)
+    def read_whole(self, progress: StageProgress | None = None) -> None:
+        """Read every slice that was not read whole yet: what a person may want to lead the path through.
+
+        Raises:
+            Cancelled: from ``progress``.
+        """
+        height, width = self._slices.shape[1:]
+        whole = self._sides_mm(np.zeros((1, 2), dtype=int), (height, width))
+        rows = np.flatnonzero(~np.all(self.seen_mm == whole, axis=1))
+        if len(rows):
+            self.runs += 1
+            self._read(rows, None, _reported(progress, 0.0, 1.0))
+
+    def read_along_path(self, progress: StageProgress | None = None) -> None:
+        """Read where the one best path may run; slices far beyond its ends may stay without a candidate.
+
+        Raises:
+            Cancelled: from ``progress``.
+        """
+        count, height, width = self._slices.shape
+        if height * width < _WORTH_A_WINDOW * min(height, _WINDOW) * min(width, _WINDOW):
+            self.read_whole(progress)
+            return
+        self.runs += 1
+        found, rows = self.found, np.arange(count)
+        whole = rows[_WHOLE_EVERY // 2 :: _WHOLE_EVERY]
+        self._read(whole, None, _reported(progress, 0.0, 0.5))
+        path = canal_path(found.position_mm[whole], found.probability[whole], _WHOLE_EVERY * self._slice_mm)
+        others = np.setdiff1d(rows, whole)
+        if path is None or not _believed(found.probability[whole], path):
+            self._read(others, None, _reported(progress, 0.5, 1.0))
+            return
+        at = whole[path.rows]
+        others = others[(others >= at[0] - _BEYOND_PATH) & (others <= at[-1] + _BEYOND_PATH)]
+        places = found.position_mm[at, path.choices]
+        center = np.stack([np.interp(others, at, places[:, axis]) for axis in (0, 1)], axis=1)
+        self._read(others, center, _reported(progress, 0.5, 1.0))
+
+    def _read(self, rows: Rows, center_mm: FloatArray | None, report: Callable[[float], None]) -> None:
+        """Read whole slices, or windows around RAS R and A ``(n, 2)``."""
+        count, *whole = self._slices.shape
+        size = (whole[0], whole[1]) if center_mm is None else (min(whole[0], _WINDOW), min(whole[1], _WINDOW))
         offsets = torch.arange(CHANNELS) - CHANNELS // 2
         device = next(self._network.parameters()).device
         with torch.inference_mode():
@@ -155,18 +156,24 @@ class _Reader:
                 neighbors = (batch[:, None] + offsets).clamp(0, count - 1)
                 if center_mm is None:
                     corner = np.zeros((len(batch), 2), dtype=int)
-                    slices = self._slices[neighbors]
                 else:
                     corner = self._corners(center_mm[start : start + _SLICES_PER_BATCH], size)
-                    slices = torch.stack(
-                        [
-                            self._slices[near, j : j + size[0], i : i + size[1]]
-                            for near, (i, j) in zip(neighbors, corner.tolist(), strict=True)
-                        ]
-                    )
-                logits, boxes = read_both_ways(self._network, slices.to(device))
+                slices = torch.stack(
+                    [
+                        self._slices[near, j : j + size[0], i : i + size[1]]
+                        for near, (i, j) in zip(neighbors, corner.tolist(), strict=True)
+                    ]
+                )
+                logits, boxes = read_both_ways(self._network, normalized(slices).to(device))
                 self._enter(to_array(batch), corner, logits.cpu(), boxes.cpu())
+                self.seen_mm[rows[start : start + _SLICES_PER_BATCH]] = self._sides_mm(corner, size)
                 report((start + len(batch)) / len(rows))
+
+    def _sides_mm(self, corner: NDArray[np.int_], size: tuple[int, int]) -> FloatArray:
+        """``(n, 4)`` RAS sides of windows of ``size`` (height, width) pixels with first pixels ``corner`` (i, j)."""
+        low = self._origin + corner * self._spacing
+        high = self._origin + (corner + np.array(size[::-1]) - 1) * self._spacing
+        return np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], axis=1)
 
     def _corners(self, center_mm: FloatArray, size: tuple[int, int]) -> NDArray[np.int_]:
         """First pixel (i, j) of each window, moved into the slice where it would hang over."""

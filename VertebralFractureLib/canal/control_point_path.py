@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.canal.axial_stack import AxialStack, axial_stack
-from VertebralFractureLib.canal.candidates import CanalCandidates, canal_candidates
+from VertebralFractureLib.canal.candidates import CanalCandidates, CanalReader
 from VertebralFractureLib.canal.centerline import Centerline, ordered_points
 from VertebralFractureLib.canal.curve import POINT_MM, centerline_from_path
 from VertebralFractureLib.canal.network import network_from_weights
@@ -31,16 +31,37 @@ _BEND_MM = 12.0
 
 @dataclass(frozen=True)
 class CanalEvidence:
-    """What the network sees of the canal in one CT; made once, so that every drag is answered at once."""
+    """What the network sees of the canal in one CT: detection finds the path in it, and every drag is answered from it.
+
+    Slices that detection had no need to read whole are read when a person leads the path there.
+    """
 
     stack: AxialStack
     candidates: CanalCandidates
+    reader: CanalReader
+    """Enters what it reads into ``candidates``."""
+
+    @property
+    def network_runs(self) -> int:
+        """How many times the network was run over slices: 1, and 2 once the rest had to be read."""
+        return self.reader.runs
+
+    def cover(self, points_ras: FloatArray) -> None:
+        """Read every slice whole where a point ``(n, 3)`` lies near what the network has not seen."""
+        seen, heights = self.reader.seen_mm, self.candidates.heights_mm
+        for point in points_ras:
+            near = seen[np.abs(heights - point[2]) <= _CONE_REACH_MM]
+            inside = (near[:, 0] <= point[0]) & (point[0] <= near[:, 1])
+            inside &= (near[:, 2] <= point[1]) & (point[1] <= near[:, 3])
+            if not inside.all():
+                self.reader.read_whole()
+                return
 
 
 def canal_evidence(
     ct: CTVolume, *, weights_folder: Path | None = None, device: str = "cpu", progress: StageProgress | None = None
 ) -> CanalEvidence:
-    """Run the canal network over the CT, on ``device`` as torch names it.
+    """Run the canal network over the CT, on ``device`` as torch names it, as far as detection needs it.
 
     Raises:
         WeightsDamaged: when the weights are missing or damaged.
@@ -49,7 +70,9 @@ def canal_evidence(
     weights = load_weights("cord", weights_folder)
     network = network_from_weights(weights.tensors, weights.config).to(device)
     stack = axial_stack(ct)
-    return CanalEvidence(stack, canal_candidates(network, stack, progress))
+    reader = CanalReader(network, stack)
+    reader.read_along_path(progress)
+    return CanalEvidence(stack, reader.found, reader)
 
 
 def path_through(evidence: CanalEvidence, anchors_ras: FloatArray) -> Centerline | None:
@@ -58,6 +81,7 @@ def path_through(evidence: CanalEvidence, anchors_ras: FloatArray) -> Centerline
     ``None`` when neither the network nor the anchors make a path.
     """
     anchors = ordered_points(np.asarray(anchors_ras, dtype=np.float64).reshape(-1, 3))
+    evidence.cover(anchors)
     candidates, required = _with_anchors(evidence, anchors)
     slice_mm = evidence.stack.spacing_mm[2]
     path = canal_path(candidates.position_mm, candidates.probability, slice_mm, required)

@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from VertebralFractureLib.canal.axial_stack import axial_stack
-from VertebralFractureLib.canal.candidates import candidates_for_detection
+from VertebralFractureLib.canal.axial_stack import bounds_ras
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.canal.confidence import calibrated
+from VertebralFractureLib.canal.control_point_path import CanalEvidence, canal_evidence
 from VertebralFractureLib.canal.cortical_refinement import refine_to_cortex
 from VertebralFractureLib.canal.curve import centerline_from_path
-from VertebralFractureLib.canal.network import network_from_weights
 from VertebralFractureLib.canal.path import canal_path
 from VertebralFractureLib.canal.plausibility import check_anatomy, check_bone_around
 from VertebralFractureLib.canal.slice_boxes import SliceBoxes, slice_boxes
@@ -41,9 +40,17 @@ class CanalDetection:
 
 
 def detect_canal(
-    ct: CTVolume, *, weights_folder: Path | None = None, device: str = "cpu", progress: StageProgress | None = None
+    ct: CTVolume,
+    *,
+    evidence: CanalEvidence | None = None,
+    weights_folder: Path | None = None,
+    device: str = "cpu",
+    progress: StageProgress | None = None,
 ) -> CanalDetection:
     """Find the spinal canal; the network runs on ``device``, as torch names it.
+
+    Args:
+        evidence: of the same CT and weights, where it is known already; the network does not run then.
 
     Raises:
         NoSpineFound: when the scan is too short, or no canal of ``SHORTEST_SPINE_MM`` is found with confidence.
@@ -53,14 +60,15 @@ def detect_canal(
         Cancelled: from ``progress``.
     """
     weights = load_weights("cord", weights_folder)
-    stack = axial_stack(ct)
-    height = stack.extent_s_mm[1] - stack.extent_s_mm[0]
+    low, high = bounds_ras(ct.shape_kji, ct.ijk_to_ras)
+    height = float(high[2] - low[2])
     if height < SHORTEST_SPINE_MM:
         raise NoSpineFound(
             f"The scan covers only {height:.0f} mm from bottom to top; at least {SHORTEST_SPINE_MM:.0f} mm are needed."
         )
-    network = network_from_weights(weights.tensors, weights.config).to(device)
-    candidates = candidates_for_detection(network, stack, progress)
+    if evidence is None:
+        evidence = canal_evidence(ct, weights_folder=weights_folder, device=device, progress=progress)
+    stack, candidates = evidence.stack, evidence.candidates
     path = canal_path(candidates.position_mm, candidates.probability, stack.spacing_mm[2])
     if path is None:
         raise NoSpineFound(_NO_CANAL)
