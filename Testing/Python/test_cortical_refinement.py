@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from VertebralFractureLib.canal.candidates import CanalCandidates
-from VertebralFractureLib.canal.cortical_refinement import CORTEX_WEIGHT, cortical_boundary_center, refine_to_cortex
+from VertebralFractureLib.canal.cortical_refinement import cortical_boundary_center, refine_to_cortex
 from VertebralFractureLib.canal.path import CanalPath
+from VertebralFractureLib.thresholds import CORTICAL_REFINEMENT
 from VertebralFractureLib.volume import CTVolume
 
 HEIGHTS_MM = 4.0 * np.arange(10.0)
@@ -60,7 +61,9 @@ def test_a_place_goes_a_part_of_the_way_and_its_walls_stay_where_they_were():
 
     moved = refine_to_cortex(a_canal(), found, path)
 
-    assert moved.position_mm[:, 0] == pytest.approx(places_off_by((0.0, 2.0 * (1.0 - CORTEX_WEIGHT))), abs=0.3)
+    assert moved.position_mm[:, 0] == pytest.approx(
+        places_off_by((0.0, 2.0 * (1.0 - CORTICAL_REFINEMENT.cortex_weight))), abs=0.3
+    )
     assert moved.position_mm[:, 0, 1] + moved.walls_mm[:, 0, 2] == pytest.approx(MIDDLE_MM[1] + 2.0 - 9.0)
 
 

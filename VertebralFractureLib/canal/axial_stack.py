@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from VertebralFractureLib.thresholds import CANAL_STACK
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
@@ -20,7 +21,6 @@ OUTSIDE_HU = -1024.0
 IN_PLANE_MM = 2.0
 SLICE_MM = 4.0
 _BLOCK_MM = 2.0
-_BODY_HU = -400.0
 _CHUNK_VOXELS = 1_000_000
 """Voxels of the scan, and points of the stack, that are worked on at a time: what the work takes beside its result."""
 _MULTIPLE = 16
@@ -61,8 +61,8 @@ def axial_stack(ct: CTVolume, slice_mm: float = SLICE_MM, in_plane_mm: float = I
     low, high = bounds_ras(ct.shape_kji, ct.ijk_to_ras)
     body_low, body_high = _body_bounds_ras(blocks, ijk_to_ras)
     extent_s = (float(low[2]), float(high[2]))
-    low[:2] = np.maximum(low[:2], body_low[:2] - 10.0)
-    high[:2] = np.minimum(high[:2], body_high[:2] + 10.0)
+    low[:2] = np.maximum(low[:2], body_low[:2] - CANAL_STACK.body_margin_mm)
+    high[:2] = np.minimum(high[:2], body_high[:2] + CANAL_STACK.body_margin_mm)
     step = np.array([in_plane_mm, in_plane_mm, slice_mm])
     counts = np.maximum(np.floor((high - low) / step + 1e-6).astype(int), 1)
     counts[:2] = -(-counts[:2] // _MULTIPLE) * _MULTIPLE
@@ -102,7 +102,7 @@ def bounds_ras(shape_kji: tuple[int, int, int], ijk_to_ras: FloatArray) -> tuple
 
 
 def _body_bounds_ras(blocks: NDArray[np.float32], ijk_to_ras: FloatArray) -> tuple[FloatArray, FloatArray]:
-    dense = blocks > _BODY_HU
+    dense = blocks > CANAL_STACK.body_from_hu
     if not dense.any():
         return bounds_ras((1, 1, 1), ijk_to_ras)
     first, count = np.zeros(3), np.zeros(3)

@@ -8,17 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from VertebralFractureLib.thresholds import BONY_CANAL
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
 
-_BONE_ABOVE_CONTENTS_HU = 130.0
-_BONE_ABOVE_SOFT_HU = 90.0
-_SOFT_ABOVE_HU = -300.0
-_STEP_MM = 0.5
-_FAN_DEG = 24.0
-_RAYS = 9
-_LEAST_SHARE = 0.6
-_CONTENTS_MM = 1.0
 _SIDES = ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0))
 """Lowest R, highest R, lowest A, highest A: the order of every box."""
 
@@ -34,16 +27,17 @@ def canal_walls(
 
     Returns:
         ``(n, 4)`` lowest R, highest R, lowest A, highest A in mm from the center; NaN where fewer than
-        ``_LEAST_SHARE`` of a side's rays meet bone.
+        ``least_share`` of a side's rays meet bone.
     """
+    tuned = BONY_CANAL
     centers = np.column_stack([center_ras, heights_mm])
-    radius = np.arange(nearest_mm, farthest_mm + 0.5 * _STEP_MM, _STEP_MM)
-    around = (-_CONTENTS_MM, 0.0, _CONTENTS_MM)
+    radius = np.arange(nearest_mm, farthest_mm + 0.5 * tuned.step_mm, tuned.step_mm)
+    around = (-tuned.content_mm, 0.0, tuned.content_mm)
     contents = hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
     seen = np.isfinite(contents).any(axis=1)
     threshold = np.full(len(centers), np.inf)
-    threshold[seen] = np.nanmedian(contents[seen], axis=1) + _BONE_ABOVE_CONTENTS_HU
-    fan = np.radians(np.linspace(-_FAN_DEG, _FAN_DEG, _RAYS))
+    threshold[seen] = np.nanmedian(contents[seen], axis=1) + tuned.bone_above_content_hu
+    fan = np.radians(np.linspace(-tuned.fan_deg, tuned.fan_deg, tuned.rays))
     walls = np.full((len(centers), 4), np.nan)
     for side, (x, y) in enumerate(_SIDES):
         turned = np.stack([x * np.cos(fan) - y * np.sin(fan), x * np.sin(fan) + y * np.cos(fan), 0.0 * fan], axis=1)
@@ -52,7 +46,7 @@ def canal_walls(
         reach = np.where(bone.any(axis=2), radius[bone.argmax(axis=2)] * np.cos(fan), np.nan)
         # A ray that starts in bone says that the center is off, or that the canal holds metal.
         reach[bone[:, :, 0]] = np.nan
-        met = np.isfinite(reach).mean(axis=1) >= _LEAST_SHARE
+        met = np.isfinite(reach).mean(axis=1) >= tuned.least_share
         walls[met, side] = (x + y) * np.nanmedian(reach[met], axis=1)
     return walls
 
@@ -69,17 +63,22 @@ def lateral_bone_fraction(
         Per side (lowest R, highest R, lowest A, highest A) the share of the strip that is bone, and the share of
         slices in which most lines along the strip meet bone.
     """
+    tuned = BONY_CANAL
     centers = np.column_stack([center_ras, heights_mm])
     contents, around = _contents_and_around_hu(ct, centers)
     soft = [_median(own) for own in around]
-    threshold = np.maximum(soft, [_median(own) for own in contents]) + _BONE_ABOVE_SOFT_HU
+    threshold = np.maximum(soft, [_median(own) for own in contents]) + tuned.bone_above_soft_hu
     threshold[np.isnan(threshold)] = np.inf
-    across, along = np.meshgrid(np.arange(-8.0, 9.0, 2.0), np.arange(18.0, 50.0, 2.0), indexing="ij")
+    across, along = np.meshgrid(
+        np.arange(-tuned.body_half_width_mm, tuned.body_half_width_mm + 1.0, 2.0),
+        np.arange(tuned.body_from_mm, tuned.body_to_mm, 2.0),
+        indexing="ij",
+    )
     shares = []
     for x, y in _SIDES:
         strip = size * np.stack([x * along + y * across, y * along + x * across, 0.0 * along], axis=-1)
         bone = hu_near(ct, centers[:, None, None] + strip) > threshold[:, None, None]
-        most = bone.any(axis=2).mean(axis=1) >= _LEAST_SHARE
+        most = bone.any(axis=2).mean(axis=1) >= tuned.least_share
         shares.append((float(bone.mean()), float(most.mean())))
     return shares
 
@@ -93,7 +92,7 @@ def content_over_soft_hu(ct: CTVolume, heights_mm: FloatArray, center_ras: Float
     """
     contents, around = _contents_and_around_hu(ct, np.column_stack([center_ras, heights_mm]))
     middle = np.array([_median(own) for own in contents])
-    around = np.where(around < middle[:, None] + _BONE_ABOVE_CONTENTS_HU, around, np.nan)
+    around = np.where(around < middle[:, None] + BONY_CANAL.bone_above_content_hu, around, np.nan)
     over = middle - [_median(own) for own in around]
     known = over[np.isfinite(over)]
     return float(np.percentile(known, 75.0)) if len(known) else np.nan
@@ -101,10 +100,12 @@ def content_over_soft_hu(ct: CTVolume, heights_mm: FloatArray, center_ras: Float
 
 def _contents_and_around_hu(ct: CTVolume, centers: FloatArray) -> tuple[FloatArray, FloatArray]:
     """HU at the places ``(n, 3)``, ``(n, 9)``, and of what is denser than lung within 60 mm, ``(n, m)``, else NaN."""
-    wide, near = np.arange(-60.0, 61.0, 6.0), (-2.0, 0.0, 2.0)
+    tuned = BONY_CANAL
+    wide = np.arange(-tuned.around_mm, tuned.around_mm + 1.0, 6.0)
+    near = (-2.0, 0.0, 2.0)
     around = hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in wide for y in wide]))
     contents = hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in near for y in near]))
-    return contents, np.where(around > _SOFT_ABOVE_HU, around, np.nan)
+    return contents, np.where(around > tuned.soft_from_hu, around, np.nan)
 
 
 def _median(values: FloatArray) -> float:
@@ -115,11 +116,12 @@ def _median(values: FloatArray) -> float:
 
 def bone_from_hu(ct: CTVolume, centers_ras: FloatArray) -> FloatArray:
     """HU ``(n,)`` above which something around a canal's center ``(n, 3)`` is bone; infinite outside the volume."""
-    around = (-_CONTENTS_MM, 0.0, _CONTENTS_MM)
+    tuned = BONY_CANAL
+    around = (-tuned.content_mm, 0.0, tuned.content_mm)
     contents = hu_near(ct, centers_ras[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
     threshold = np.full(len(centers_ras), np.inf)
     seen = np.isfinite(contents).any(axis=1)
-    threshold[seen] = np.nanmedian(contents[seen], axis=1) + _BONE_ABOVE_CONTENTS_HU
+    threshold[seen] = np.nanmedian(contents[seen], axis=1) + tuned.bone_above_content_hu
     return threshold
 
 

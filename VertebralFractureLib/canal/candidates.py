@@ -26,22 +26,14 @@ from VertebralFractureLib.canal.network import (
 )
 from VertebralFractureLib.canal.path import CanalPath, canal_path
 from VertebralFractureLib.progress import StageProgress
+from VertebralFractureLib.thresholds import CANAL_CANDIDATES
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
 from VertebralFractureLib.types import FloatArray
 
 Rows = NDArray[np.intp]
 
-CANDIDATES_PER_SLICE = 5
-_HALF_PEAK = 5
-_PEAK_WINDOW = 5
 _SLICES_PER_BATCH = 4
-_SHARE_OF_RIVALS = 0.05
-_WHOLE_EVERY = 4
 _WINDOW = 96
-_WORTH_A_WINDOW = 1.5
-"""A slice has to be this many times larger than the window, or reading it whole is no more work."""
-_BEYOND_PATH = 6
-_BELIEVED = 0.8
 _MIRRORED_SIDES = (1, 0, 2, 3, 5, 4, 6, 7)
 _MIRRORED_SIGNS = (-1.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0, 1.0)
 """The walls of a mirrored slice in terms of its own: lowest and highest R change places and signs."""
@@ -49,7 +41,7 @@ _MIRRORED_SIGNS = (-1.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class CanalCandidates:
-    """Per slice up to ``CANDIDATES_PER_SLICE`` places, most probable first.
+    """Per slice up to ``candidates_per_slice`` places, most probable first.
 
     Attributes:
         heights_mm: ``(n,)`` RAS S of the slices, ascending and equidistant.
@@ -68,7 +60,10 @@ class CanalCandidates:
 
 def _believed(probability: FloatArray, path: CanalPath) -> bool:
     """Whether the windows may follow the path: probable on the whole, and nowhere without evidence for long."""
-    return bool(probability[path.rows, path.choices].mean() >= _BELIEVED and np.diff(path.rows).max(initial=1) <= 2)
+    return bool(
+        probability[path.rows, path.choices].mean() >= CANAL_CANDIDATES.believed_from
+        and np.diff(path.rows).max(initial=1) <= 2
+    )
 
 
 def _reported(progress: StageProgress | None, first: float, last: float) -> Callable[[float], None]:
@@ -95,7 +90,7 @@ class CanalReader:
         self._slice_mm = stack.spacing_mm[2]
         self._origin = np.array(stack.origin_ras[:2])
         self._spacing = np.array(stack.spacing_mm[:2])
-        shape = (len(stack.hu), CANDIDATES_PER_SLICE)
+        shape = (len(stack.hu), CANAL_CANDIDATES.candidates_per_slice)
         self.found = CanalCandidates(
             stack.heights_mm,
             np.zeros((*shape, 2)),
@@ -125,21 +120,22 @@ class CanalReader:
         Raises:
             Cancelled: from ``progress``.
         """
+        tuned = CANAL_CANDIDATES
         count, height, width = self._slices.shape
-        if height * width < _WORTH_A_WINDOW * min(height, _WINDOW) * min(width, _WINDOW):
+        if height * width < tuned.worth_a_window * min(height, _WINDOW) * min(width, _WINDOW):
             self.read_whole(progress)
             return
         self.runs += 1
         found, rows = self.found, np.arange(count)
-        whole = rows[_WHOLE_EVERY // 2 :: _WHOLE_EVERY]
+        whole = rows[tuned.whole_every // 2 :: tuned.whole_every]
         self._read(whole, None, _reported(progress, 0.0, 0.5))
-        path = canal_path(found.position_mm[whole], found.probability[whole], _WHOLE_EVERY * self._slice_mm)
+        path = canal_path(found.position_mm[whole], found.probability[whole], tuned.whole_every * self._slice_mm)
         others = np.setdiff1d(rows, whole)
         if path is None or not _believed(found.probability[whole], path):
             self._read(others, None, _reported(progress, 0.5, 1.0))
             return
         at = whole[path.rows]
-        others = others[(others >= at[0] - _BEYOND_PATH) & (others <= at[-1] + _BEYOND_PATH)]
+        others = others[(others >= at[0] - tuned.beyond_path_slices) & (others <= at[-1] + tuned.beyond_path_slices)]
         places = found.position_mm[at, path.choices]
         center = np.stack([np.interp(others, at, places[:, axis]) for axis in (0, 1)], axis=1)
         self._read(others, center, _reported(progress, 0.5, 1.0))
@@ -220,23 +216,24 @@ def _against_none(mass: torch.Tensor, none: torch.Tensor) -> torch.Tensor:
 
     A shoulder or rib that takes half of the softmax must not end the canal's path at the last slices.
     """
-    return mass / (mass + none + _SHARE_OF_RIVALS * (1.0 - mass) + 1e-9)
+    return mass / (mass + none + CANAL_CANDIDATES.share_of_rivals * (1.0 - mass) + 1e-9)
 
 
 def _peaks(probability: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Positions (i, j) ``(n, c, 2)``, masses ``(n, c)`` and spreads ``(n, c)`` in pixels of the highest peaks."""
+    tuned = CANAL_CANDIDATES
     n = len(probability)
     # Peaks are sought on every second pixel, which is far finer than the windows, and a quarter of the work.
     smooth = functional.avg_pool2d(probability[:, None], 4, 2, 1)
     smooth = functional.avg_pool2d(smooth, 3, 1, 1)
     width = smooth.shape[3]
-    is_peak = smooth == functional.max_pool2d(smooth, _PEAK_WINDOW, 1, _PEAK_WINDOW // 2)
-    _, flat = torch.topk((smooth * is_peak)[:, 0].flatten(1), CANDIDATES_PER_SLICE, dim=1)
+    is_peak = smooth == functional.max_pool2d(smooth, tuned.peak_window_pixels, 1, tuned.peak_window_pixels // 2)
+    _, flat = torch.topk((smooth * is_peak)[:, 0].flatten(1), tuned.candidates_per_slice, dim=1)
     row, column = 2 * (flat // width), 2 * (flat % width)
-    reach = torch.arange(-_HALF_PEAK, _HALF_PEAK + 1)
-    padded = functional.pad(probability, (_HALF_PEAK,) * 4)
-    rows = (row[:, :, None, None] + reach[:, None] + _HALF_PEAK).expand(-1, -1, len(reach), len(reach))
-    columns = (column[:, :, None, None] + reach + _HALF_PEAK).expand(-1, -1, len(reach), len(reach))
+    reach = torch.arange(-tuned.half_peak_pixels, tuned.half_peak_pixels + 1)
+    padded = functional.pad(probability, (tuned.half_peak_pixels,) * 4)
+    rows = (row[:, :, None, None] + reach[:, None] + tuned.half_peak_pixels).expand(-1, -1, len(reach), len(reach))
+    columns = (column[:, :, None, None] + reach + tuned.half_peak_pixels).expand(-1, -1, len(reach), len(reach))
     window = padded[torch.arange(n)[:, None, None, None], rows, columns]
     mass = window.sum(dim=(2, 3))
     share = window / mass.clamp(min=1e-9)[:, :, None, None]

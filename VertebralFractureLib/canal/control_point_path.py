@@ -15,18 +15,14 @@ from numpy.typing import NDArray
 from VertebralFractureLib.canal.axial_stack import AxialStack, axial_stack
 from VertebralFractureLib.canal.candidates import CanalCandidates, CanalReader
 from VertebralFractureLib.canal.centerline import Centerline, ordered_points
-from VertebralFractureLib.canal.curve import POINT_MM, centerline_from_path
+from VertebralFractureLib.canal.curve import centerline_from_path
 from VertebralFractureLib.canal.network import network_from_weights
 from VertebralFractureLib.canal.path import canal_path
 from VertebralFractureLib.progress import StageProgress
+from VertebralFractureLib.thresholds import CANAL_CURVE, CANAL_EDITING
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.weights import load_weights
-
-_CONE_MM, _CONE_SLOPE, _CONE_REACH_MM = 4.0, 1.0, 30.0
-"""Near an anchor a candidate counts only inside a cone around it: 4 mm, and 1 mm more per mm of height."""
-_FAINT = 0.3
-_BEND_MM = 12.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ class CanalEvidence:
         """Read every slice whole where a point ``(n, 3)`` lies near what the network has not seen."""
         seen, heights = self.reader.seen_mm, self.candidates.heights_mm
         for point in points_ras:
-            near = seen[np.abs(heights - point[2]) <= _CONE_REACH_MM]
+            near = seen[np.abs(heights - point[2]) <= CANAL_EDITING.cone_reach_mm]
             inside = (near[:, 0] <= point[0]) & (point[0] <= near[:, 1])
             inside &= (near[:, 2] <= point[1]) & (point[1] <= near[:, 3])
             if not inside.all():
@@ -96,7 +92,7 @@ def centerline_through(anchors: FloatArray) -> Centerline | None:
     if len(anchors) < 2:
         return None
     spline = Centerline(anchors, np.ones(len(anchors)))
-    count = max(2, int(np.ceil(spline.length_mm / POINT_MM)) + 1)
+    count = max(2, int(np.ceil(spline.length_mm / CANAL_CURVE.point_mm)) + 1)
     at = np.linspace(0.0, spline.length_mm, count)
     return Centerline(spline.positions_ras(at), np.zeros(count))
 
@@ -110,14 +106,15 @@ def bent_through(line: Centerline, anchors: FloatArray) -> Centerline:
     fixed = anchors[inside]
     fine = line.positions_ras(np.arange(0.0, line.length_mm, 0.5, dtype=np.float64))
     missed = fixed[:, :2] - np.stack([np.interp(fixed[:, 2], fine[:, 2], fine[:, axis]) for axis in (0, 1)], axis=1)
-    influence = np.exp(-0.5 * ((fixed[:, None, 2] - fixed[None, :, 2]) / _BEND_MM) ** 2)
+    influence = np.exp(-0.5 * ((fixed[:, None, 2] - fixed[None, :, 2]) / CANAL_EDITING.bend_mm) ** 2)
     weights = np.linalg.solve(influence + 1e-6 * np.eye(len(fixed)), missed)
-    points[:, :2] += np.exp(-0.5 * ((points[:, None, 2] - fixed[None, :, 2]) / _BEND_MM) ** 2) @ weights
+    points[:, :2] += np.exp(-0.5 * ((points[:, None, 2] - fixed[None, :, 2]) / CANAL_EDITING.bend_mm) ** 2) @ weights
     return replace(line, points_ras=points)
 
 
 def _with_anchors(evidence: CanalEvidence, anchors: FloatArray) -> tuple[CanalCandidates, NDArray[np.bool_]]:
     """The candidates with one place more per slice: the anchor, or a faint one on the line between two anchors."""
+    tuned = CANAL_EDITING
     found, heights = evidence.candidates, evidence.candidates.heights_mm
     probability = found.probability.copy()
     extra, faint = np.zeros((len(heights), 1, 2)), np.zeros((len(heights), 1))
@@ -126,11 +123,11 @@ def _with_anchors(evidence: CanalEvidence, anchors: FloatArray) -> tuple[CanalCa
         between = (heights > anchors[0, 2]) & (heights < anchors[-1, 2])
         for axis in (0, 1):
             extra[:, 0, axis] = np.interp(heights, anchors[:, 2], anchors[:, axis])
-        faint[between] = _FAINT
+        faint[between] = tuned.faint
     for anchor in anchors:
         rise = np.abs(heights - anchor[2])[:, None]
         aside = np.linalg.norm(found.position_mm - anchor[:2], axis=-1)
-        probability[(rise <= _CONE_REACH_MM) & (aside > _CONE_MM + _CONE_SLOPE * rise)] = 0.0
+        probability[(rise <= tuned.cone_reach_mm) & (aside > tuned.cone_mm + tuned.cone_slope * rise)] = 0.0
     for anchor in anchors:
         row = int(np.abs(heights - anchor[2]).argmin())
         if abs(heights[row] - anchor[2]) <= evidence.stack.spacing_mm[2]:

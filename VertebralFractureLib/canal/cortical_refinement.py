@@ -14,24 +14,17 @@ import numpy as np
 from VertebralFractureLib.canal.bony_canal import bone_from_hu, hu_near
 from VertebralFractureLib.canal.candidates import CanalCandidates
 from VertebralFractureLib.canal.path import CanalPath
+from VertebralFractureLib.thresholds import CORTICAL_REFINEMENT
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
-
-CORTEX_WEIGHT = 0.6
-"""How far a place goes towards the ring's middle. Chosen on two folds of the real scans, where 0.6 to 0.8 are alike."""
-_FARTHEST_MM = 3.0
-_RAYS = 48
-_NEAREST_RAY_MM, _LONGEST_RAY_MM, _STEP_MM = 2.0, 20.0, 0.5
-_LEAST_PAIRED = 0.35
-_ROUNDS = 3
 
 
 def refine_to_cortex(ct: CTVolume, candidates: CanalCandidates, path: CanalPath) -> CanalCandidates:
     """The candidates with the places along ``path`` moved, and their walls still where they were."""
     places = candidates.position_mm[path.rows, path.choices]
     shift = cortical_boundary_center(ct, candidates.heights_mm[path.rows], places) - places
-    far = np.linalg.norm(np.where(np.isfinite(shift), shift, np.inf), axis=1) > _FARTHEST_MM
-    shift = CORTEX_WEIGHT * np.where(far[:, None], 0.0, shift)
+    far = np.linalg.norm(np.where(np.isfinite(shift), shift, np.inf), axis=1) > CORTICAL_REFINEMENT.farthest_mm
+    shift = CORTICAL_REFINEMENT.cortex_weight * np.where(far[:, None], 0.0, shift)
     position, walls = candidates.position_mm.copy(), candidates.walls_mm.copy()
     position[path.rows, path.choices] += shift
     walls[path.rows, path.choices] -= shift[:, [0, 0, 1, 1, 0, 0, 1, 1]]
@@ -49,28 +42,32 @@ def cortical_boundary_center(ct: CTVolume, heights_mm: FloatArray, places_mm: Fl
         places_mm: ``(n, 2)`` RAS R and A.
 
     Returns:
-        ``(n, 2)`` RAS R and A; NaN where fewer than ``_LEAST_PAIRED`` of the directions meet both walls.
+        ``(n, 2)`` RAS R and A; NaN where fewer than ``least_paired`` of the directions meet both walls.
     """
-    angles = 2.0 * np.pi * np.arange(_RAYS) / _RAYS
+    tuned = CORTICAL_REFINEMENT
+    angles = 2.0 * np.pi * np.arange(tuned.rays) / tuned.rays
     directions = np.stack([np.sin(angles), np.cos(angles)], axis=1)
     middle, paired = places_mm.copy(), np.zeros(len(places_mm))
-    for _ in range(_ROUNDS):
+    for _ in range(tuned.rounds):
         reach = _reach_mm(ct, np.column_stack([middle, heights_mm]), directions)
-        half = 0.5 * (reach - np.roll(reach, _RAYS // 2, axis=1))
+        half = 0.5 * (reach - np.roll(reach, tuned.rays // 2, axis=1))
         known = np.isfinite(half)
         paired = known.mean(axis=1)
         normal = np.einsum("nk,ka,kb->nab", known.astype(float), directions, directions) + 1e-6 * np.eye(2)
         moment = np.where(known, half, 0.0) @ directions
         step = np.linalg.solve(normal, moment[:, :, None])[:, :, 0]
-        middle += np.where(paired[:, None] >= _LEAST_PAIRED, np.clip(step, -_FARTHEST_MM, _FARTHEST_MM), 0.0)
-    middle[paired < _LEAST_PAIRED] = np.nan
+        middle += np.where(
+            paired[:, None] >= tuned.least_paired, np.clip(step, -tuned.farthest_mm, tuned.farthest_mm), 0.0
+        )
+    middle[paired < tuned.least_paired] = np.nan
     return np.asarray(middle)
 
 
 def _reach_mm(ct: CTVolume, centers_ras: FloatArray, directions: FloatArray) -> FloatArray:
     """Distance ``(n, rays)`` at which each ray meets bone, between voxels; NaN where it meets none or starts in it."""
+    tuned = CORTICAL_REFINEMENT
     threshold = bone_from_hu(ct, centers_ras)
-    radius = np.arange(_NEAREST_RAY_MM, _LONGEST_RAY_MM + 0.5 * _STEP_MM, _STEP_MM)
+    radius = np.arange(tuned.nearest_ray_mm, tuned.longest_ray_mm + 0.5 * tuned.ray_step_mm, tuned.ray_step_mm)
     rays = np.concatenate([directions[:, None] * radius[:, None], np.zeros((len(directions), len(radius), 1))], axis=2)
     hu = hu_near(ct, centers_ras[:, None, None] + rays)
     bone = hu > threshold[:, None, None]
@@ -79,5 +76,5 @@ def _reach_mm(ct: CTVolume, centers_ras: FloatArray, directions: FloatArray) -> 
     before = np.take_along_axis(hu, np.maximum(first - 1, 0)[:, :, None], axis=2)[:, :, 0]
     with np.errstate(invalid="ignore"):
         back = np.clip((at - threshold[:, None]) / np.maximum(at - before, 1e-3), 0.0, 1.0)
-    reach = radius[first] - _STEP_MM * np.nan_to_num(back)
+    reach = radius[first] - tuned.ray_step_mm * np.nan_to_num(back)
     return np.asarray(np.where(bone.any(axis=2) & ~bone[:, :, 0], reach, np.nan))

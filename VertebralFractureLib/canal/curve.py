@@ -15,17 +15,12 @@ from VertebralFractureLib.canal.axial_stack import AxialStack
 from VertebralFractureLib.canal.candidates import CanalCandidates
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.canal.path import CanalPath
+from VertebralFractureLib.thresholds import CANAL_CURVE
 from VertebralFractureLib.types import FloatArray
-
-POINT_MM = 5.0
-_STIFFNESS_MM = 9.0
-"""Undulations of the canal shorter than about this (standard deviation of the equivalent kernel) are smoothed away."""
-_OUTLIER_MM = 4.0
-_ROBUST_STEPS = 6
 
 
 def centerline_from_path(stack: AxialStack, candidates: CanalCandidates, path: CanalPath) -> Centerline | None:
-    """The smooth centerline along ``path`` with a point every ``POINT_MM``; ``None`` when it is only a point long."""
+    """The smooth centerline along ``path`` with a point every ``point_mm``; ``None`` when it is only a point long."""
     rows = np.arange(path.rows[0], path.rows[-1] + 1)
     if len(rows) < 3:
         return None
@@ -37,7 +32,7 @@ def centerline_from_path(stack: AxialStack, candidates: CanalCandidates, path: C
     spread = np.full(len(rows), np.inf)
     spread[used] = candidates.spread_mm[path.rows, path.choices]
     slice_mm = stack.spacing_mm[2]
-    smooth, residual = robust_smooth(places, probability, _STIFFNESS_MM / slice_mm)
+    smooth, residual = robust_smooth(places, probability, CANAL_CURVE.stiffness_mm / slice_mm)
     residual[probability == 0.0] = np.inf
     points = np.column_stack([smooth, candidates.heights_mm[rows]])
     confidence = slice_confidence(probability, residual, spread)
@@ -48,7 +43,7 @@ def centerline_from_path(stack: AxialStack, candidates: CanalCandidates, path: C
     confidence = np.pad(confidence, (len(lead), len(tail)), mode="edge")
     missing = np.pad(probability == 0.0, (len(lead), len(tail)))
     dense = Centerline(points, confidence)
-    count = max(2, math.ceil(dense.length_mm / POINT_MM) + 1)
+    count = max(2, math.ceil(dense.length_mm / CANAL_CURVE.point_mm) + 1)
     at = np.linspace(0.0, dense.length_mm, count)
     gaps = _gaps(missing, dense.point_arc_lengths_mm)
     return Centerline(dense.positions_ras(at), dense.confidence_at(at), gaps)
@@ -66,23 +61,26 @@ def robust_smooth(places: FloatArray, weights: FloatArray, stiffness: float) -> 
     robust = np.ones(count)
     smooth = places
     residual = np.zeros(count)
-    for _ in range(_ROBUST_STEPS):
+    for _ in range(CANAL_CURVE.robust_steps):
         w = weights * robust + 1e-9
         smooth = np.linalg.solve(np.diag(w) + penalty, w[:, None] * places)
         residual = np.linalg.norm(smooth - places, axis=1)
-        robust = 1.0 / (1.0 + (residual / _OUTLIER_MM) ** 2) ** 2
+        robust = 1.0 / (1.0 + (residual / CANAL_CURVE.outlier_mm) ** 2) ** 2
     return smooth, residual
 
 
 def slice_confidence(probability: FloatArray, residual_mm: FloatArray, spread_mm: FloatArray) -> FloatArray:
     """Confidence per slice, 0 to 1: the network's probability, lowered where it is vague or off the smooth curve."""
-    agreement = np.exp(-0.5 * (residual_mm / 4.0) ** 2) * np.exp(-0.5 * (np.maximum(spread_mm - 4.0, 0.0) / 3.0) ** 2)
+    tuned = CANAL_CURVE
+    agreement = np.exp(-0.5 * (residual_mm / tuned.off_curve_sd_mm) ** 2)
+    vague = np.maximum(spread_mm - tuned.vague_from_mm, 0.0)
+    agreement = agreement * np.exp(-0.5 * (vague / tuned.vague_sd_mm) ** 2)
     return np.asarray(np.clip(probability * agreement, 0.0, 1.0))
 
 
 def _stretch_to(face_mm: float, end: FloatArray, next_to_it: FloatArray, reach_mm: float) -> FloatArray:
     """``(1, 3)``, the curve gone on straight to the scan's face where that is at most a slice away, else ``(0, 3)``."""
-    if not 0.5 < abs(face_mm - end[2]) <= reach_mm:
+    if not CANAL_CURVE.least_stretch_mm < abs(face_mm - end[2]) <= reach_mm:
         return np.zeros((0, 3))
     slope = (end - next_to_it) / (end[2] - next_to_it[2])
     return np.asarray((end + (face_mm - end[2]) * slope)[None])

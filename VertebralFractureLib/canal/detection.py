@@ -21,13 +21,10 @@ from VertebralFractureLib.canal.slice_boxes import SliceBoxes, slice_boxes
 from VertebralFractureLib.canal.vertebral_spacing import check_vertebral_spacing
 from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.progress import StageProgress
+from VertebralFractureLib.thresholds import CANAL_PLAUSIBILITY
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.weights import load_weights
 
-SHORTEST_SPINE_MM = 75.0
-"""Three vertebrae of the upper thoracic spine with their discs; false canals beside the spine end before."""
-LOWEST_MEAN_PROBABILITY = 0.4
-"""Of the network's own probability along the path, before calibration: is this a spine at all?"""
 _NO_CANAL = "No spinal canal was found; check that this is a CT that shows the spine."
 
 
@@ -53,18 +50,20 @@ def detect_canal(
         evidence: of the same CT and weights, where it is known already; the network does not run then.
 
     Raises:
-        NoSpineFound: when the scan is too short, or no canal of ``SHORTEST_SPINE_MM`` is found with confidence.
+        NoSpineFound: when the scan is too short, or no canal of ``shortest_spine_mm`` is found with confidence.
         ImplausibleGeometry: when the vertebrae along the canal show that the spacing in the file cannot be true,
             or that the patient lies on the side and the file does not say so.
         WeightsDamaged: when the weights are missing or not what the manifest promises.
         Cancelled: from ``progress``.
     """
+    tuned = CANAL_PLAUSIBILITY
     weights = load_weights("cord", weights_folder)
     low, high = bounds_ras(ct.shape_kji, ct.ijk_to_ras)
     height = float(high[2] - low[2])
-    if height < SHORTEST_SPINE_MM:
+    if height < tuned.shortest_spine_mm:
         raise NoSpineFound(
-            f"The scan covers only {height:.0f} mm from bottom to top; at least {SHORTEST_SPINE_MM:.0f} mm are needed."
+            f"The scan covers only {height:.0f} mm from bottom to top; "
+            f"at least {tuned.shortest_spine_mm:.0f} mm are needed."
         )
     if evidence is None:
         evidence = canal_evidence(ct, weights_folder=weights_folder, device=device, progress=progress)
@@ -76,13 +75,13 @@ def detect_canal(
     centerline = centerline_from_path(stack, candidates, path)
     if centerline is None:
         raise NoSpineFound(_NO_CANAL)
-    if centerline.length_mm < SHORTEST_SPINE_MM:
+    if centerline.length_mm < tuned.shortest_spine_mm:
         raise NoSpineFound(
             f"Only {centerline.length_mm:.0f} mm of a spinal canal were found; "
-            f"at least {SHORTEST_SPINE_MM:.0f} mm are needed."
+            f"at least {tuned.shortest_spine_mm:.0f} mm are needed."
         )
     mean_probability = float(centerline.confidence.mean())
-    if mean_probability < LOWEST_MEAN_PROBABILITY:
+    if mean_probability < tuned.lowest_mean_probability:
         raise NoSpineFound("No spinal canal was found with confidence; check that this is a CT that shows the spine.")
     boxes = slice_boxes(candidates, path, centerline)
     check_bone_around(stack, boxes, mean_probability)

@@ -18,12 +18,9 @@ from VertebralFractureLib.canal.control_point_path import (
     centerline_through,
     path_through,
 )
-from VertebralFractureLib.canal.curve import POINT_MM
+from VertebralFractureLib.thresholds import CANAL_CURVE, CANAL_EDITING
 from VertebralFractureLib.types import FloatArray
 
-AGREE_MM = 2.0
-"""Distance below which the old and the new curve say the same: about the accuracy of detection at its worst points."""
-AGREE_OVER_MM = 15.0
 _STEP_MM = 1.0
 
 
@@ -68,7 +65,7 @@ def repair_centerline(
         return RepairedCenterline(_with_control_points(path.points_ras, anchors), anchors)
     low, high = _stretch(old, path, float(dragged[2]))
     new = path.points_ras[(path.points_ras[:, 2] >= low) & (path.points_ras[:, 2] <= high)]
-    apart = 0.5 * POINT_MM
+    apart = 0.5 * CANAL_CURVE.point_mm
     first, last = (float(new[0, 2]), float(new[-1, 2])) if len(new) else (dragged[2], dragged[2])
     below, above = old[old[:, 2] < first - apart], old[old[:, 2] > last + apart]
     return RepairedCenterline(_with_control_points(np.concatenate([below, new, above]), anchors), anchors)
@@ -84,7 +81,7 @@ def _stretch(old: FloatArray, path: Centerline, at_mm: float) -> tuple[float, fl
     heights = np.arange(low, high + _STEP_MM, _STEP_MM)
     theirs = np.stack([np.interp(heights, after[:, 2], after[:, axis]) for axis in (0, 1)], axis=1)
     mine = np.stack([np.interp(heights, before[:, 2], before[:, axis]) for axis in (0, 1)], axis=1)
-    agree = np.linalg.norm(theirs - mine, axis=1) <= AGREE_MM
+    agree = np.linalg.norm(theirs - mine, axis=1) <= CANAL_EDITING.agree_mm
     agree &= (heights >= before[:, 2].min()) & (heights <= before[:, 2].max())
     start = int(np.abs(heights - at_mm).argmin())
     upward = _first_run(agree[start:])
@@ -96,8 +93,8 @@ def _stretch(old: FloatArray, path: Centerline, at_mm: float) -> tuple[float, fl
 
 
 def _first_run(agree: NDArray[np.bool_]) -> int | None:
-    """Where the first agreement of ``AGREE_OVER_MM`` begins; None where there is none."""
-    need = int(AGREE_OVER_MM / _STEP_MM)
+    """Where the first agreement of ``agree_over_mm`` begins; None where there is none."""
+    need = int(CANAL_EDITING.agree_over_mm / _STEP_MM)
     length = 0
     for index, same in enumerate(agree):
         length = length + 1 if same else 0
@@ -119,4 +116,4 @@ def _with_control_points(points: FloatArray, anchors: FloatArray) -> FloatArray:
     if len(anchors) == 0:
         return points
     distance = np.abs(points[:, None, 2] - anchors[None, :, 2]).min(axis=1)
-    return ordered_points(np.concatenate([points[distance > 0.4 * POINT_MM], anchors]))
+    return ordered_points(np.concatenate([points[distance > 0.4 * CANAL_CURVE.point_mm], anchors]))

@@ -11,15 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.thresholds import CANAL_PATH
 from VertebralFractureLib.types import FloatArray
 
-LONGEST_GAP_MM = 64.0
-_STEEPEST = 2.0
-"""Sideways mm per mm of height; 63 degrees, steeper than the lumbosacral canal."""
-_SLACK_MM = 3.0
-_TYPICAL_SLOPE = 0.7
-_SKIPPED_SLICE_COST = 0.8
-_FLOOR = 0.01
 _REQUIRED_GAIN = 1e6
 
 
@@ -44,12 +38,13 @@ def canal_path(
         slice_mm: distance of neighboring slices.
         required: ``(n, c)`` candidates that the path takes wherever one can lead through all of them; None: no such.
     """
+    tuned = CANAL_PATH
     count, places = probability.shape
-    gain = np.log((probability + _FLOOR) / (1.0 - probability + _FLOOR))
+    gain = np.log((probability + tuned.probability_floor) / (1.0 - probability + tuned.probability_floor))
     gain = np.where(probability > 0.0, gain, -np.inf)
     if required is not None:
         gain = gain + np.where(required, _REQUIRED_GAIN, 0.0)
-    reach = max(1, int(LONGEST_GAP_MM // slice_mm) + 1)
+    reach = max(1, int(tuned.longest_gap_mm // slice_mm) + 1)
     total = gain.copy()
     before = np.full((count, places), -1, dtype=np.intp)
     for row in range(1, count):
@@ -58,8 +53,8 @@ def canal_path(
         steps = np.arange(row - first, 0, -1, dtype=np.float64)[:, None, None]
         moved = np.linalg.norm(position_mm[first:row, :, None] - position_mm[row][None, None], axis=-1)
         rise = steps * slice_mm
-        cost = 0.5 * steps * (moved / (rise * _TYPICAL_SLOPE)) ** 2 + _SKIPPED_SLICE_COST * (steps - 1.0)
-        cost = np.where(moved > _STEEPEST * rise + _SLACK_MM, np.inf, cost)
+        cost = 0.5 * steps * (moved / (rise * tuned.typical_slope)) ** 2 + tuned.skipped_slice_cost * (steps - 1.0)
+        cost = np.where(moved > tuned.steepest * rise + tuned.slack_mm, np.inf, cost)
         arriving = (earlier[:, :, None] - cost).reshape(-1, places)
         best = arriving.argmax(axis=0)
         value = arriving[best, np.arange(places)]

@@ -13,9 +13,8 @@ import numpy as np
 from VertebralFractureLib.canal.candidates import CanalCandidates
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.canal.path import CanalPath
+from VertebralFractureLib.thresholds import CANAL_CURVE
 from VertebralFractureLib.types import FloatArray
-
-_MEDIAN_REACH = 2
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ def slice_boxes(candidates: CanalCandidates, path: CanalPath, centerline: Center
 
 
 def _running_median(values: FloatArray) -> FloatArray:
-    padded = np.pad(values, ((_MEDIAN_REACH, _MEDIAN_REACH), (0, 0)), mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _MEDIAN_REACH + 1, axis=0)
+    tuned = CANAL_CURVE
+    padded = np.pad(values, ((tuned.box_median_slices, tuned.box_median_slices), (0, 0)), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * tuned.box_median_slices + 1, axis=0)
     return np.asarray(np.median(windows, axis=-1))

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.canal.axial_stack import AxialStack, axial_stack
-from VertebralFractureLib.canal.candidates import CANDIDATES_PER_SLICE, CanalCandidates
+from VertebralFractureLib.canal.candidates import CanalCandidates
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.canal.curve import centerline_from_path
 from VertebralFractureLib.canal.network import BOX_SIDES
 from VertebralFractureLib.canal.path import canal_path
+from VertebralFractureLib.thresholds import CANAL_CANDIDATES
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
 
@@ -45,17 +46,18 @@ def classical_centerline(ct: CTVolume) -> Centerline | None:
 
 def classical_candidates(stack: AxialStack) -> CanalCandidates:
     """The places of highest ring score on every slice, moved to the middle of their ring."""
+    places = CANAL_CANDIDATES.candidates_per_slice
     hu = np.asarray(stack.hu, dtype=np.float32)
     bone = hu > _BONE_HU
     score = _score(hu, bone, stack.spacing_mm[0])
     score = _box_mean(score, 1)
     count = len(hu)
-    position = np.zeros((count, CANDIDATES_PER_SLICE, 2))
-    probability = np.zeros((count, CANDIDATES_PER_SLICE))
+    position = np.zeros((count, places, 2))
+    probability = np.zeros((count, places))
     apart = round(_APART_MM / stack.spacing_mm[0])
     for row in range(count):
         left = score[row].copy()
-        for place in range(CANDIDATES_PER_SLICE):
+        for place in range(places):
             j, i = (int(index) for index in np.unravel_index(left.argmax(), left.shape))
             value = float(left[j, i])
             if value <= 0.0:

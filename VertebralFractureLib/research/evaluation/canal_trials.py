@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from VertebralFractureLib.canal import Centerline, detect_canal
-from VertebralFractureLib.canal.detection import SHORTEST_SPINE_MM
 from VertebralFractureLib.errors import ImplausibleGeometry, NotEvaluable, UnreadableVolume
 from VertebralFractureLib.research.datasets import ReferenceSpine, read_annotation
 from VertebralFractureLib.research.datasets.reference_set import ReferenceScan
@@ -37,6 +36,7 @@ from VertebralFractureLib.research.evaluation.evaluate_canal import (
 from VertebralFractureLib.research.phantom import make_phantom, random_options
 from VertebralFractureLib.research.phantom.no_spine import NO_SPINE_KINDS, make_no_spine
 from VertebralFractureLib.research.training.canal_boxes import canal_at, vertebra_walls
+from VertebralFractureLib.thresholds import CANAL_PLAUSIBILITY
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume, check_ct, read_volume
 
@@ -191,7 +191,8 @@ def without_spine(scan: LoadedScan) -> Iterator[Record]:
         yield _refusal(f"{scan.identifier} {side}", part, scan.weights)
         for way, over in (("front", turned(0, 90.0)), ("side", turned(1, 90.0))):
             other = over(part, scan.reference.centerline, np.random.default_rng(0)).ct
-            if np.ptp(other.ijk_to_ras_points(np.array([[0, 0, 0], other.hu.shape[::-1]]))[:, 2]) >= SHORTEST_SPINE_MM:
+            height = np.ptp(other.ijk_to_ras_points(np.array([[0, 0, 0], other.hu.shape[::-1]]))[:, 2])
+            if height >= CANAL_PLAUSIBILITY.shortest_spine_mm:
                 yield _refusal(f"{scan.identifier} {side}, turned to the {way}", other, scan.weights)
 
 

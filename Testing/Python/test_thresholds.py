@@ -1,0 +1,125 @@
+"""The tuned numbers stand in one place, each with what it decides and where it comes from."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from VertebralFractureLib.canal.path import canal_path
+from VertebralFractureLib.thresholds import CANAL_PATH, GROUPS, moved_threshold, thresholds
+
+LIBRARY = Path(__file__).parents[2] / "VertebralFractureLib"
+FOLDERS = ("canal",)
+
+LAYOUT = "size of an array, batch or chunk"
+WEIGHTS = "belongs to the weights: architecture, grid or HU window of the training"
+NUMERICAL = "tolerance, step or iterations of a numerical method"
+UNIT = "unit, axis or value of a file format"
+
+NOT_TUNED = {
+    "canal/axial_stack.py": {
+        **dict.fromkeys(("IN_PLANE_MM", "SLICE_MM", "_BLOCK_MM"), WEIGHTS),
+        **dict.fromkeys(("_CHUNK_VOXELS", "_MULTIPLE"), LAYOUT),
+        "OUTSIDE_HU": UNIT,
+    },
+    "canal/bony_canal.py": {"_SIDES": UNIT},
+    "canal/candidates.py": {
+        **dict.fromkeys(("_SLICES_PER_BATCH", "_WINDOW"), LAYOUT),
+        **dict.fromkeys(("_MIRRORED_SIDES", "_MIRRORED_SIGNS"), UNIT),
+    },
+    "canal/centerline.py": {"_SAMPLES_PER_SEGMENT": NUMERICAL},
+    "canal/editing.py": {"_STEP_MM": NUMERICAL},
+    "canal/network.py": dict.fromkeys(
+        ("CHANNELS", "BOX_SIDES", "BOX_PIXELS", "_BOX_SCALE_MM", "_LOW_HU", "_HIGH_HU", "_MIDDLE_HU", "_SCALE_HU"),
+        WEIGHTS,
+    ),
+    "canal/path.py": {"_REQUIRED_GAIN": NUMERICAL},
+}
+"""The numbers that a module may hold itself, by name, with the reason."""
+
+
+def numbers_of(module: Path) -> Iterator[str]:
+    """The names of a module that are bound to a number, or to something made of numbers, when it is imported."""
+    for statement in ast.parse(module.read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.Assign):
+            targets = statement.targets
+        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            targets = [statement.target]
+        else:
+            continue
+        if statement.value is not None and holds_number(statement.value):
+            yield from (name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
+
+
+def holds_number(value: ast.expr) -> bool:
+    return any(
+        isinstance(part, ast.Constant) and type(part.value) in (int, float)
+        for part in ast.walk(value)
+        # An index is no number of its own.
+        if not isinstance(value, ast.Subscript)
+    )
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_step_holds_no_tuned_number_of_its_own(folder: str) -> None:
+    modules = {path.relative_to(LIBRARY).as_posix(): path for path in sorted((LIBRARY / folder).glob("*.py"))}
+
+    found = {name: set(numbers_of(path)) for name, path in modules.items()}
+
+    astray = {name: names - set(NOT_TUNED.get(name, {})) for name, names in found.items()}
+    assert {name: names for name, names in astray.items() if names} == {}, "move them to thresholds.py"
+    gone = {name: set(NOT_TUNED[name]) - names for name, names in found.items() if name in NOT_TUNED}
+    assert {name: names for name, names in gone.items() if names} == {}, "these are not there any more"
+
+
+def test_every_number_says_what_it_decides_and_where_it_comes_from() -> None:
+    for one in thresholds():
+        assert one.decides, one.name
+        assert one.source, one.name
+        assert one.unit or not one.name.endswith(("_mm", "_hu", "_deg")), one.name
+
+
+def test_no_group_is_left_out_of_the_list() -> None:
+    import VertebralFractureLib.thresholds as module
+
+    groups = {name for name, value in vars(module).items() if type(value).__name__.endswith("Thresholds")}
+
+    assert groups == set(GROUPS)
+    assert {one.name.partition(".")[0] for one in thresholds()} == groups
+
+
+def test_a_step_follows_a_moved_number_and_it_comes_back() -> None:
+    position, probability = np.zeros((40, 1, 2)), np.full((40, 1), 0.9)
+    probability[11:29] = 0.0
+
+    with moved_threshold("CANAL_PATH.longest_gap_mm", 200.0):
+        across = canal_path(position, probability, 4.0)
+    before = canal_path(position, probability, 4.0)
+
+    assert across is not None
+    assert before is not None
+    assert (across.rows[0], across.rows[-1]) == (0, 39)
+    assert before.rows[-1] - before.rows[0] == 10
+    assert CANAL_PATH.longest_gap_mm == 64.0
+
+
+def test_a_number_that_is_not_there_cannot_be_moved() -> None:
+    with pytest.raises(KeyError), moved_threshold("CANAL_PATH.no_such_number", 1.0):
+        pass
+
+
+def test_reading_the_numbers_loads_nothing_else() -> None:
+    code = (
+        "import sys, VertebralFractureLib.thresholds;"
+        "print(sorted(set(sys.modules) & {'numpy', 'torch', 'scipy', 'SimpleITK', 'slicer'}))"
+    )
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert answer.stdout.strip() == "[]"
