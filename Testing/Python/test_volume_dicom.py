@@ -213,6 +213,19 @@ def test_a_multi_frame_file_is_read_with_its_geometry(tmp_path: Path) -> None:
     assert read.spacing_mm == pytest.approx((2.0, 2.5, 3.0))
 
 
+def test_the_slice_thickness_of_a_multi_frame_file_is_read_from_its_pixel_measures(tmp_path: Path) -> None:
+    file = tmp_path / "enhanced.dcm"
+    content = _multi_frame(file)
+    spacing_between_slices, slice_thickness = b"\x18\x00\x88\x00", b"\x18\x00\x50\x00\x02\x00\x00\x005 "
+    assert content.count(spacing_between_slices) == 1
+    file.write_bytes(content.replace(spacing_between_slices, slice_thickness + spacing_between_slices))
+
+    read = read_volume(file)
+
+    assert largest_error_hu(read) <= 1
+    assert read.slice_thickness_mm == 5.0
+
+
 def test_frames_out_of_order_are_sorted_by_place(tmp_path: Path) -> None:
     file = tmp_path / "enhanced.dcm"
     content = _multi_frame(file)

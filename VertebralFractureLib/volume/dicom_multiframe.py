@@ -44,6 +44,16 @@ def frames_of(file: DicomSlice) -> list[DicomSlice]:
     return [replace(file, position_lps=position, axes_lps=axes, frames=1) for position in positions]
 
 
+def frame_thickness_mm(file: DicomSlice) -> float | None:
+    """The largest slice thickness that the functional groups of a multi-frame file give; None where they give none.
+
+    An enhanced CT has no (0018,0050) at its top level: it stands in the Pixel Measures (DICOM PS3.3 C.7.6.16.2.1).
+    """
+    with file.path.open("rb") as reader, mmap.mmap(reader.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        thicknesses = [float(value[0]) for value in _decimal_strings(content, 0x0018, 0x0050) if value.size == 1]
+    return max(thicknesses, default=None)
+
+
 def _refused(path: Path, why: str) -> UnreadableVolume:
     return UnreadableVolume(f"The multi-frame DICOM file '{path.name}' {why}; export it as one image per slice.")
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.ct_volume import CTVolume
-from VertebralFractureLib.volume.dicom_multiframe import frames_of
+from VertebralFractureLib.volume.dicom_multiframe import frame_thickness_mm, frames_of
 from VertebralFractureLib.volume.dicom_series import DicomSeries, DicomSlice
 from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS, compact_hu
 
@@ -162,6 +162,9 @@ def _read_multi_frame(stack: DicomSeries, name: str, source: dict[str, str]) -> 
             "export it as one image per slice."
         )
     frames = frames_of(stack.slices[0])
+    thickness = frame_thickness_mm(stack.slices[0])
+    if thickness is not None:
+        source = {**source, "slice_thickness_mm": f"{thickness:g}"}
     normal = _normal(frames[0])
     along = [float(frame.position_lps @ normal) for frame in frames]
     order = np.argsort(along)
