@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.atomic_write import atomic_write
 from VertebralFractureLib.errors import WeightsDamaged
 from VertebralFractureLib.torch_arrays import to_tensor
 
@@ -98,10 +99,12 @@ def save_weights(name: str, tensors: Mapping[str, NDArray[np.generic]], config: 
     data = encode_safetensors(tensors, {"config": json.dumps(config, sort_keys=True)})
     sha256 = hashlib.sha256(data).hexdigest()
     file_name = f"VertebralFracture-{name}.safetensors"
-    (folder / file_name).write_bytes(data)
+    with atomic_write(folder / file_name) as partial:
+        partial.write_bytes(data)
     manifest = _read_manifest(folder) if (folder / MANIFEST).is_file() else {}
     manifest[name] = {"file": file_name, "sha256": sha256}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    with atomic_write(folder / MANIFEST) as partial:
+        partial.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return sha256
 
 

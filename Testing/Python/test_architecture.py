@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "progress": {"errors"},
     "torch_arrays": set(),
     "atomic_write": set(),
-    "weights": {"errors", "torch_arrays"},
+    "weights": {"atomic_write", "errors", "torch_arrays"},
     **{step: SHARED | set(STEPS[:index]) for index, step in enumerate(STEPS)},
     "pipeline": SHARED | {"compute_device", *STEPS},
     "export": SHARED | set(STEPS),

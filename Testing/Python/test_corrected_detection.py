@@ -204,7 +204,7 @@ while True:
 """
 
 
-def test_a_killed_export_leaves_a_atomic_write(a_corrected_folder, project_folder, tmp_path):
+def test_a_killed_export_leaves_the_former_file_whole(a_corrected_folder, project_folder, tmp_path):
     path = tmp_path / "scene.mrb"
     path.write_bytes((a_corrected_folder / "scene.mrb").read_bytes())
     for wait_s in (0.1, 0.5):

@@ -6,7 +6,6 @@ copied once and never widened.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.atomic_write import atomic_write
 from VertebralFractureLib.errors import OutputRefused, UnreadableVolume
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.ct_volume import CTVolume
@@ -124,13 +124,10 @@ def write_volume(ct: CTVolume, path: Path) -> None:
     axes = ct.ijk_to_ras[:3, :3] / np.asarray(ct.spacing_mm)
     if ".nii" in path.suffixes and np.max(np.abs(axes.T @ axes - np.eye(3))) > 1e-3:
         raise ValueError("A sheared grid cannot be written as NIfTI without losing its shear; use .nrrd.")
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".vertebral-fracture-") as folder:
+    with atomic_write(path) as partial:
         try:
-            sitk.WriteImage(ct_to_sitk(ct), str(Path(folder) / path.name), useCompression=True)
+            sitk.WriteImage(ct_to_sitk(ct), str(partial), useCompression=True)
         except RuntimeError as error:
             raise OutputRefused(
                 f"The volume '{path.name}' could not be written; check its ending (for example .nii.gz) and free space."
             ) from error
-        # An .mhd comes with a second file that holds the voxels: it is moved first, so that the header never lies.
-        for written in sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name):
-            written.replace(path.parent / written.name)

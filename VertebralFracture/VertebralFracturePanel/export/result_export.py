@@ -16,7 +16,7 @@ from typing import Any
 
 import slicer
 
-from VertebralFractureLib.atomic_write import atomic_write, partial_of
+from VertebralFractureLib.atomic_write import atomic_write, discard_partial
 from VertebralFractureLib.errors import VertebralFractureError
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.corrected_scene import read_correction
@@ -206,7 +206,7 @@ class ResultExport:
 
     def _onEnded(self, _exitCode: int) -> None:
         # A worker that was slow to end was killed, and left its unfinished file.
-        partial_of(self.path).unlink(missing_ok=True)
+        discard_partial(self.path)
 
     def _onMessage(self, message: dict[str, Any]) -> None:
         if "stage" in message:

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from VertebralFractureLib.atomic_write import atomic_write
 from VertebralFractureLib.errors import OutputRefused, UnreadableVolume
 from VertebralFractureLib.export.scene.scene_nodes import find_results, refresh_colors
 
@@ -53,12 +54,9 @@ def save_mrb(scene: Any, path: Path) -> None:
         OutputRefused: when the file cannot be written.
     """
     path = Path(path).absolute()
-    with tempfile.TemporaryDirectory(prefix=".vertebral_fracture_", dir=path.parent) as folder:
-        # The bundle's inner folder takes the file's name, so the temporary file keeps the final one.
-        whole = Path(folder) / path.name
-        if not scene.WriteToMRB(str(whole)) or not whole.is_file():
+    with atomic_write(path) as partial:
+        if not scene.WriteToMRB(str(partial)) or not partial.is_file():
             raise OutputRefused(f"The scene '{path.name}' could not be written; check free space and permissions.")
-        whole.replace(path)
 
 
 def load_mrb(path: Path) -> Any:

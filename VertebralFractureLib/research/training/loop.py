@@ -17,6 +17,8 @@ from typing import Any
 
 import torch
 
+from VertebralFractureLib.atomic_write import atomic_write
+
 logger = logging.getLogger(__name__)
 
 BatchMaker = Callable[[int], Any]
@@ -153,8 +155,7 @@ def _save_checkpoint(
     average: dict[str, torch.Tensor],
     progress: dict[str, Any],
 ) -> None:
-    """Written beside and moved into place, so that a break while writing leaves the checkpoint before it."""
-    partial = path.with_suffix(".partial")
+    """Save everything that going on needs; a break while writing leaves the checkpoint before it."""
     states = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
-    torch.save({**states, **progress}, partial)
-    partial.replace(path)
+    with atomic_write(path) as partial:
+        torch.save({**states, **progress}, partial)
