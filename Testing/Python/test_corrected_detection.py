@@ -25,6 +25,7 @@ from VertebralFractureLib.result import (
     corrected_from_json,
     correction_to_json,
     edits,
+    report_from_json,
     report_to_json,
 )
 from VertebralFractureLib.result.report import REVISION
@@ -32,6 +33,8 @@ from VertebralFractureLib.volume import CTVolume, write_volume
 
 FIRST_VERSION = Path(__file__).parent / "first_version"
 """What version 0.1.0 wrote before corrections, revision 1: a column of nine vertebrae in an empty volume."""
+REVISION_4 = Path(__file__).parent / "schema_1_revision_4"
+"""The same column with boxes, errors and bone density, as the last version of schema 1 wrote it, not corrected."""
 SECRET_NAME, SECRET_FOLDER = "Doe_Jane_19450101", "private_patients"
 
 
@@ -152,6 +155,7 @@ def test_a_scene_without_our_code_shows_volume_curve_points_table_with_every_ref
 def test_a_scene_and_a_report_that_the_first_version_wrote_are_opened_and_corrected(tmp_path):
     scene = load_mrb(FIRST_VERSION / "scene.mrb")
     nodes = find_results(scene)[-1]
+    was_without = nodes.report is None
 
     corrected = read_correction(scene, nodes)
     report = corrected_from_json((FIRST_VERSION / "report.json").read_text(encoding="utf-8"))
@@ -160,13 +164,42 @@ def test_a_scene_and_a_report_that_the_first_version_wrote_are_opened_and_correc
     save_mrb(scene, tmp_path / "corrected.mrb")
     again = load_mrb(tmp_path / "corrected.mrb")
 
-    assert nodes.correction is None
+    assert was_without
+    assert find_results(scene)[-1].report is not None
     assert corrected.correction == report.correction == Correction()
     for first, second in zip(corrected.shown.vertebrae, report.shown.vertebrae, strict=True):
         assert (first.label, first.grade, first.reader) == (second.label, second.grade, second.reader)
         assert first.landmarks_ras == pytest.approx(np.array(second.landmarks_ras), abs=1e-6)
     assert corrected.shown.vertebrae[2].reader.comment == "seen in the first version"
     assert read_correction(again, find_results(again)[-1]).correction == shown.correction
+
+
+def test_every_field_of_the_last_version_of_schema_1_is_found_in_its_nodes_and_from_then_on_in_the_report():
+    scene = load_mrb(REVISION_4 / "scene.mrb")
+    (nodes,) = find_results(scene)
+    expected = json.loads(report_to_json(report_from_json((REVISION_4 / "report.json").read_text(encoding="utf-8"))))
+
+    found = json.loads(report_to_json(read_report(scene)))
+    nodes.centerline.RemoveAllControlPoints()
+    nodes.table.RemoveAllColumns()
+
+    assert found == expected
+    assert json.loads(report_to_json(read_report(scene))) == expected
+
+
+@pytest.mark.parametrize("damage", ["column", "attribute"])
+def test_a_damaged_scene_of_schema_1_is_refused_with_what_is_missing_and_left_as_it_is(damage):
+    scene = load_mrb(REVISION_4 / "scene.mrb")
+    (nodes,) = find_results(scene)
+    if damage == "column":
+        nodes.table.GetTable().RemoveColumnByName("grade")
+    else:
+        nodes.table.RemoveAttribute("VertebralFracture.scan")
+
+    with pytest.raises(ValueError, match="no column 'grade'" if damage == "column" else "attribute '.*scan'"):
+        read_report(scene)
+
+    assert find_results(scene)[0].report is None
 
 
 def test_a_scene_of_a_newer_version_is_refused_with_a_clear_word():
@@ -189,7 +222,7 @@ def test_a_correction_is_written_into_one_node_however_often():
 
     assert first is second
     assert scene.GetNumberOfNodesByClass("vtkMRMLTextNode") == 1
-    assert nodes.correction in nodes.own
+    assert nodes.report in nodes.own
 
 
 EXPORT_FOREVER = """

@@ -1,4 +1,4 @@
-"""What a person finds in 3D Slicer: the result's nodes, where they lie, and the report that is read back from them."""
+"""What a person finds in 3D Slicer: the result's nodes, where they lie, and the report that one of them holds."""
 
 from __future__ import annotations
 
@@ -155,13 +155,13 @@ def _assert_close(expected: object, found: object, where: str) -> None:
         for index, (one, other) in enumerate(zip(expected, found, strict=True)):
             _assert_close(one, other, f"{where}[{index}]")
     elif isinstance(expected, float):
-        assert found == pytest.approx(expected, rel=1e-5, abs=1e-9), where
+        assert found == pytest.approx(expected, abs=5.1e-7), where
     else:
         assert found == expected, where
 
 
-def test_the_report_read_from_the_nodes_is_the_report_that_was_written(a_scene, a_report) -> None:
-    assert read_report(a_scene) == a_report
+def test_the_report_read_from_the_scene_is_the_report_that_was_written(a_scene, a_report) -> None:
+    _assert_close(a_report, read_report(a_scene), "report")
 
 
 def test_the_report_survives_a_saved_and_loaded_scene(a_saved_scene, a_report) -> None:
@@ -231,14 +231,17 @@ def test_every_vertebra_stands_in_the_point_list_of_its_grade_with_its_score(a_s
     }
 
 
-def test_what_a_reader_writes_into_the_table_comes_back_in_the_report(a_scene) -> None:
-    table = find_results(a_scene)[0].table.GetTable()
+def test_a_cell_or_a_description_that_is_edited_is_not_read_because_they_only_show_the_report(a_scene) -> None:
+    before = read_report(a_scene)
+    nodes = find_results(a_scene)[0]
 
-    table.GetColumnByName("reader_grade").SetValue(1, 3)
-    table.GetColumnByName("reader_comment").SetValue(1, "seen on MR too")
+    nodes.table.GetTable().GetColumnByName("reader_grade").SetValue(1, 3)
+    nodes.points["grade_2"].SetNthControlPointDescription(0, "something else")
+    nodes.landmarks.RemoveAllControlPoints()
+    nodes.centerline.RemoveNthControlPoint(0)
+    nodes.table.SetAttribute("VertebralFracture.status", "not_evaluable")
 
-    verdict = next(v for v in read_report(a_scene).vertebrae if v.label == "T12").reader
-    assert verdict == ReaderVerdict(3, "seen on MR too")
+    assert read_report(a_scene) == before
 
 
 def test_quotes_and_line_breaks_in_a_comment_do_not_damage_the_table(a_report, a_ct, a_spine, tmp_path) -> None:
@@ -248,10 +251,13 @@ def test_quotes_and_line_breaks_in_a_comment_do_not_damage_the_table(a_report, a
     write_scene(dataclasses.replace(a_report, vertebrae=(remark, *others)), a_ct, a_spine, scene)
     save_mrb(scene, tmp_path / "scene.mrb")
 
-    found = read_report(load_mrb(tmp_path / "scene.mrb")).vertebrae
+    loaded = load_mrb(tmp_path / "scene.mrb")
 
-    assert found[0].reader.comment == "a 'doubtful' one, see MR"
-    assert len(found) == len(a_report.vertebrae)
+    found = read_report(loaded).vertebrae
+    shown = find_results(loaded)[0].table.GetTable()
+    assert found[0].reader.comment == 'a "doubtful"\tone,\nsee MR'
+    assert shown.GetColumnByName("reader_comment").GetValue(3) == "a 'doubtful' one, see MR"
+    assert shown.GetNumberOfRows() == len(found) == len(a_report.vertebrae)
 
 
 def test_a_scan_that_is_not_evaluable_gets_no_grade_and_no_score_only_the_reason(a_report, a_ct, tmp_path) -> None:
@@ -308,15 +314,15 @@ def test_a_second_run_is_kept_beside_the_first_and_read_by_default(a_scene, a_re
 
     first, second = find_results(a_scene)
     assert read_report(a_scene).software.version == "9.9.9"
-    assert read_report(a_scene, first) == a_report
-    assert read_report(a_scene, second) == later
+    _assert_close(a_report, read_report(a_scene, first), "first")
+    _assert_close(later, read_report(a_scene, second), "second")
 
 
 def test_a_node_that_the_user_renames_is_still_found(a_scene, a_report) -> None:
     for node in (find_results(a_scene)[0].table, find_results(a_scene)[0].centerline):
         node.SetName("something else")
 
-    assert read_report(a_scene) == a_report
+    _assert_close(a_report, read_report(a_scene), "report")
 
 
 def test_the_centerline_is_locked_and_colored_by_probability(a_saved_scene) -> None:

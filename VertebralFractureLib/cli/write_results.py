@@ -9,7 +9,6 @@ from pathlib import Path
 from VertebralFractureLib.export.page import report_to_html
 from VertebralFractureLib.export.picture import draw_overview
 from VertebralFractureLib.export.scene import new_scene, save_mrb, write_scene
-from VertebralFractureLib.export.scene.corrected_scene import write_correction
 from VertebralFractureLib.export.table import report_to_csv
 from VertebralFractureLib.pipeline import Detection
 from VertebralFractureLib.progress import StageProgress
@@ -53,8 +52,7 @@ def write_results(
     progress(0.3)
     corrected = _timed(corrected, time.monotonic() - started)
     scene = new_scene()
-    nodes = write_scene(corrected.shown, ct, detection.spine, scene)
-    write_correction(scene, nodes, corrected)
+    write_scene(corrected, ct, detection.spine, scene)
     progress(0.5)
     save_mrb(scene, folder / "scene.mrb")
     progress(0.9)

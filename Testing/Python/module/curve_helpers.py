@@ -11,7 +11,6 @@ from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.export.scene.edit_nodes import EDITING_ATTRIBUTE
 from VertebralFractureLib.export.scene.markups_nodes import control_points
 from VertebralFractureLib.export.scene.straight_picture import picture_is_along, read_picture
-from VertebralFractureLib.export.scene.table_nodes import read_sequence_table
 
 
 def state(nodes):
@@ -21,8 +20,6 @@ def state(nodes):
     of a group that lost its last member stays, empty.
     """
     picture = read_picture(nodes)
-    table = nodes.table.GetTable()
-    columns = [table.GetColumn(place) for place in range(table.GetNumberOfColumns())]
     attributes = {name: nodes.table.GetAttribute(name) for name in nodes.table.GetAttributeNames()}
     attributes.pop("VertebralFracture.reading", None)
     lists = [node for node in (*nodes.points.values(), nodes.landmarks, nodes.straight_points) if node is not None]
@@ -36,11 +33,8 @@ def state(nodes):
         "voxels": picture.voxels.tobytes(),
         "grid": (picture.grid.displacement_mm.tobytes(), picture.grid.origin_mm, picture.ijk_to_straight.tolist()),
         "along": picture_is_along(nodes),
-        "table": [
-            (column.GetName(), [str(column.GetVariantValue(row).ToString()) for row in range(table.GetNumberOfRows())])
-            for column in columns
-        ],
-        "sequence": read_sequence_table(nodes.sequence),
+        "table": _columns(nodes.table),
+        "sequence": _columns(nodes.sequence),
         "points": {
             node.GetName(): [
                 (
@@ -56,6 +50,13 @@ def state(nodes):
         "attributes": attributes,
         "report": read_correction(nodes.table.GetScene(), nodes),
     }
+
+
+def _columns(node):
+    table = node.GetTable()
+    columns = [table.GetColumn(place) for place in range(table.GetNumberOfColumns())]
+    rows = range(table.GetNumberOfRows())
+    return [(column.GetName(), [str(column.GetVariantValue(row).ToString()) for row in rows]) for column in columns]
 
 
 def settled(widget):

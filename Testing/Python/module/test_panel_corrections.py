@@ -40,7 +40,7 @@ def test_a_verdict_stands_beside_the_models_answer_and_agreement_is_counted(widg
 def test_who_and_when_are_kept_only_when_ticked(widget, scene):
     widget.ui.whoEdit.text = "Dr. Example"
     judge(widget, "L1", "agrees")
-    assert "Dr. Example" not in find_results(scene)[0].correction.GetText()
+    assert "Dr. Example" not in find_results(scene)[0].report.GetText()
 
     widget.ui.whoCheckBox.checked = True
     judge(widget, "L1", "grade 1")

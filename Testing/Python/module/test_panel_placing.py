@@ -144,7 +144,7 @@ def test_waiting_for_a_click_can_be_ended_and_leaves_nothing(widget, scene, a_re
 def test_while_a_height_point_is_dragged_the_heights_and_the_grade_follow(widget, scene, a_measured_result):
     choose(widget, "T12")
     before = cells(widget.ui.vertebraTable)
-    kept = a_measured_result.correction.GetText()
+    kept = a_measured_result.report.GetText()
     widget.ui.landmarksButton.click()
     points = points_in_hand(scene)
     assert points.GetNumberOfControlPoints() == 6
@@ -154,7 +154,7 @@ def test_while_a_height_point_is_dragged_the_heights_and_the_grade_follow(widget
 
     assert widget.ui.landmarksLabel.text.startswith("T12: 10.0, 20.0, 20.0 mm; grade 3 wedge")
     assert cells(widget.ui.vertebraTable)[1][2].startswith("3 severe")
-    assert a_measured_result.correction.GetText() == kept, "nothing is stored before the point is let go"
+    assert a_measured_result.report.GetText() == kept, "nothing is stored before the point is let go"
 
     release()
 

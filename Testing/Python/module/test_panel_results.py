@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import slicer
-from panel_helpers import cells, chosen_points, content, detect, load_scene, not_evaluable, panel_state, until
+from panel_helpers import cells, chosen_points, content, detect, judge, load_scene, not_evaluable, panel_state, until
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
@@ -244,8 +244,7 @@ def test_several_results_can_be_chosen_from(widget, scene):
 
 def test_replacing_keeps_the_readers_verdicts_and_nothing_else_of_the_old_result(widget, scene, a_result):
     before = content(scene)
-    column = a_result.table.GetTable().GetColumnByName("reader_grade")
-    column.SetValue(1, 3)
+    judge(widget, "T12", "grade 3")
     widget.ui.secondRunSelector.setCurrentIndex(1)
 
     detect(widget)
@@ -277,13 +276,22 @@ def test_a_scan_that_is_not_evaluable_shows_the_reason_and_no_table(widget, scen
 
 
 def test_a_damaged_result_is_named_and_does_not_break_the_panel(widget, a_result):
-    a_result.table.GetTable().RemoveColumnByName("grade")
+    a_result.report.SetText("not a report")
 
     widget.updatePanel()
 
     assert "This result cannot be shown" in widget.ui.headlineLabel.text
     assert widget.ui.vertebraTable.rowCount == 0
     assert widget.ui.detectButton.enabled
+
+
+def test_a_result_whose_report_was_deleted_says_so_and_its_views_are_not_taken_for_it(widget, scene, a_result):
+    scene.RemoveNode(a_result.report)
+    QApplication.processEvents()
+
+    assert "its report was deleted from the scene" in widget.ui.headlineLabel.text
+    assert widget.ui.vertebraTable.rowCount == 0
+    assert find_results(scene)[0].report is None
 
 
 @pytest.mark.usefixtures("a_result")

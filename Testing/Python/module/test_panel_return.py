@@ -1,5 +1,6 @@
 """A saved scene comes back: of this version, of the first one, and of one that this version cannot read."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.result.report import REVISION
 
 FIRST_VERSION = Path(__file__).parents[1] / "first_version" / "scene.mrb"
-FROM_THE_FUTURE = {"revision": str(REVISION + 1), "moonPhase": "waning"}
+FROM_THE_FUTURE = {"revision": REVISION + 1, "moonPhase": "waning"}
 
 
 @pytest.fixture
@@ -49,19 +50,18 @@ def test_a_scene_of_the_first_version_is_shown_in_full_and_editing_goes_on(widge
 @pytest.fixture
 def a_scene_from_the_future(widget, scene, load, tmp_path):
     load(FIRST_VERSION)
-    table = find_results(scene)[0].table
-    for name, value in FROM_THE_FUTURE.items():
-        table.SetAttribute(f"VertebralFracture.{name}", value)
-    table.AddColumn().SetName("aura")
+    nodes = find_results(scene)[0]
+    nodes.report.SetText(json.dumps({**json.loads(nodes.report.GetText()), **FROM_THE_FUTURE}))
+    nodes.table.AddColumn().SetName("aura")
     save_mrb(scene, tmp_path / "future.mrb")
     load(tmp_path / "future.mrb")
     return widget
 
 
 def is_whole(scene):
-    table = find_results(scene)[0].table
-    kept = {name: table.GetAttribute(f"VertebralFracture.{name}") for name in FROM_THE_FUTURE}
-    return kept == FROM_THE_FUTURE and table.GetTable().GetColumnByName("aura") is not None
+    nodes = find_results(scene)[0]
+    kept = FROM_THE_FUTURE.items() <= json.loads(nodes.report.GetText()).items()
+    return kept and nodes.table.GetTable().GetColumnByName("aura") is not None
 
 
 def test_a_scene_of_a_newer_version_is_refused_in_words_and_nothing_in_it_is_lost(

@@ -55,9 +55,10 @@ def test_another_rule_moves_the_points_between_the_grades_and_keeps_the_models_a
     assert read_report(scene, after) == a_report
 
 
-def test_a_grade_that_nobody_had_gets_a_point_list_in_the_same_folder(scene, nodes):
-    column = nodes.table.GetTable().GetColumnByName("height_anterior_mm")
-    column.SetValue(2, 14.0)
+def test_a_grade_that_nobody_had_gets_a_point_list_in_the_same_folder(scene, a_ct, a_report, a_spine):
+    lowest, *others = a_report.vertebrae
+    collapsed = replace(lowest, heights_mm=replace(lowest.heights_mm, anterior=14.0))
+    nodes = write_scene(replace(a_report, vertebrae=(collapsed, *others)), None, a_spine, scene, a_ct)
 
     show_reading(scene, nodes, Reading(0.5, "over_posterior"))
 

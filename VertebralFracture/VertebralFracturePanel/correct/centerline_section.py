@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.export.scene.corrected_scene import read_correction, write_correction
 from VertebralFractureLib.export.scene.scene_nodes import nodes_of
 from VertebralFractureLib.result import SpineReport, edits
 from VertebralFractureLib.result.curve_steps import CurveStep, curve_step
@@ -123,10 +122,6 @@ class CenterlineSection:
         if not isWanted or nodes is None or nodes.centerline is None or self._shown is None:
             self._leaveEditing()
             return
-        # Until now the curve's node may be all that holds the model's curve: it is kept before a hand touches it.
-        if nodes.correction is None:
-            write_correction(nodes.table.GetScene(), nodes, read_correction(nodes.table.GetScene(), nodes))
-            self._nodes = nodes = nodes_of(nodes.table)
         self.rescoring.remember(nodes)
         self.hand.start(nodes)
         self.live.start(nodes, self._shown.centerline.points_ras)

@@ -1,7 +1,7 @@
-"""A reader's corrections in a scene: one text node beside the result's table, which holds both answers and the edits.
+"""The report of a result in the scene: one text node beside the table, with both answers of the model and the edits.
 
-The other nodes show the corrected report; this one keeps where it came from, so that editing goes on after a scene was
-saved and loaded. A scene of an earlier version has no such node: what its nodes say is the model's answer then.
+It is the only place that a result is read from; all other nodes are views that are written from it. A scene of schema 1
+may have no such node: its other nodes give the report once, when it is first read.
 """
 
 from __future__ import annotations
@@ -11,36 +11,68 @@ from typing import Any
 
 from VertebralFractureLib.export.scene import scene_nodes as roles
 from VertebralFractureLib.export.scene.display_nodes import put_into_folder
-from VertebralFractureLib.export.scene.read_report import read_report
-from VertebralFractureLib.export.scene.scene_nodes import SceneNodes
-from VertebralFractureLib.result import CorrectedReport, corrected_from_json, corrected_to_json
+from VertebralFractureLib.export.scene.legacy_scene import report_of_legacy_nodes
+from VertebralFractureLib.export.scene.scene_nodes import SceneNodes, find_results
+from VertebralFractureLib.export.scene.table_nodes import write_run_attributes
+from VertebralFractureLib.result import CorrectedReport, SpineReport, corrected_from_json, corrected_to_json
 
 
-def write_correction(scene: Any, nodes: SceneNodes, corrected: CorrectedReport) -> Any:
-    """Keep ``corrected`` with the result of ``nodes``; its ``vtkMRMLTextNode``, new or the one that was there."""
-    import slicer
-
-    node = roles.nodes_of(nodes.table).correction  # ``nodes`` may be older than the correction
-    if node is None:
-        node = scene.AddNewNodeByClass("vtkMRMLTextNode", "VertebralFracture report")
-        roles.mark(node, roles.CORRECTION)
-        nodes.table.SetNodeReferenceID(roles.ATTRIBUTE_PREFIX + roles.CORRECTION, node.GetID())
-        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-        put_into_folder(hierarchy, hierarchy.GetItemParent(hierarchy.GetItemByDataNode(nodes.table)), node)
+def add_report_node(scene: Any, corrected: CorrectedReport) -> Any:
+    """A ``vtkMRMLTextNode`` that holds ``corrected``, not connected to any result yet."""
+    node = scene.AddNewNodeByClass("vtkMRMLTextNode", "VertebralFracture report")
     node.SetText(corrected_to_json(corrected, indent=None))
     return node
 
 
+def write_correction(scene: Any, nodes: SceneNodes, corrected: CorrectedReport) -> Any:
+    """Keep ``corrected`` as the result of ``nodes``; its ``vtkMRMLTextNode``, new or the one that was there."""
+    import slicer
+
+    node = _report_node(nodes)
+    if node is not None:
+        node.SetText(corrected_to_json(corrected, indent=None))
+        return node
+    node = add_report_node(scene, corrected)
+    roles.mark(node, roles.REPORT)
+    nodes.table.SetNodeReferenceID(roles.ATTRIBUTE_PREFIX + roles.REPORT, node.GetID())
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    put_into_folder(hierarchy, hierarchy.GetItemParent(hierarchy.GetItemByDataNode(nodes.table)), node)
+    return node
+
+
 def read_correction(scene: Any, nodes: SceneNodes) -> CorrectedReport:
-    """What ``write_correction`` kept; without it, the report that the nodes hold, uncorrected.
+    """The report of a result with a reader's edits; a result of schema 1 without a report node gets one by this.
 
     Raises:
-        ValueError: when the result is damaged, or was written by a newer version.
+        ValueError: when the report is missing or damaged, or was written by a newer version.
     """
-    node = roles.nodes_of(nodes.table).correction  # ``nodes`` may be older than the correction
+    node = _report_node(nodes)
     if node is None or not node.GetText():
-        return CorrectedReport(read_report(scene, nodes))
+        report = report_of_legacy_nodes(nodes)
+        node = write_correction(scene, nodes, CorrectedReport(report))
+        # From now on the table is a view: it must not be taken for the report if the new node is deleted.
+        write_run_attributes(nodes.table, report)
     return _parsed(node.GetText())
+
+
+def _report_node(nodes: SceneNodes) -> Any:
+    """``nodes`` may be older than the node; a result that is being removed lost its references only."""
+    node = roles.nodes_of(nodes.table).report
+    return nodes.report if node is None else node
+
+
+def read_report(scene: Any, nodes: SceneNodes | None = None) -> SpineReport:
+    """The report in ``scene``, with a reader's edits; the newest one unless ``nodes`` names another.
+
+    Raises:
+        ValueError: when the scene holds no result; else as ``read_correction``.
+    """
+    if nodes is None:
+        results = find_results(scene)
+        if not results:
+            raise ValueError("This scene holds no VertebralFracture result.")
+        nodes = results[-1]
+    return read_correction(scene, nodes).shown
 
 
 @functools.lru_cache(maxsize=4)

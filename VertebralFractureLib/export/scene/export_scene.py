@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame
 from VertebralFractureLib.errors import NotEvaluable, OutputRefused
-from VertebralFractureLib.export.scene.corrected_scene import read_correction, write_correction
+from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.export.scene.jump import jump_to_vertebra
 from VertebralFractureLib.export.scene.scene_file import new_scene
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes
@@ -55,8 +55,7 @@ def bundle_steps(
     spine = None if nodes.straightened is None else _placeholder(corrected.shown)
     own = new_scene()
     yield
-    made = yield from _written(scene_steps(corrected.shown, ct, spine, own))
-    write_correction(own, made, corrected)
+    made = yield from _written(scene_steps(corrected, ct, spine, own))
     shown = show_reading(own, made, reading_of(nodes, corrected.shown))
     if shown.suspected:
         # The reader's threshold may make another vertebra the first one.

@@ -1,7 +1,7 @@
-"""The centerline and the vertebrae as markups, and back.
+"""The centerline and the vertebrae as markups.
 
 Markups have no color per point: there is one point list per vertebra group, and the curve is colored by a static
-measurement. Control points keep double precision through a saved scene, so points are read back from here.
+measurement.
 """
 
 from __future__ import annotations
@@ -95,19 +95,6 @@ def _arc_lengths(line: ReportedCenterline) -> np.ndarray | None:
         return None
 
 
-def read_centerline(node: Any) -> ReportedCenterline:
-    """The curve's control points and their confidence; a point that a person added counts as certain."""
-    points = control_points(node)
-    confidence = [1.0] * len(points)
-    for index in range(node.GetNumberOfMeasurements()):
-        measurement = node.GetNthMeasurement(index)
-        values = measurement.GetControlPointValues()
-        if measurement.GetName() == CONFIDENCE_MEASUREMENT and values is not None:
-            known = min(len(points), values.GetNumberOfValues())
-            confidence[:known] = [values.GetValue(place) for place in range(known)]
-    return ReportedCenterline(points, tuple(confidence))
-
-
 def add_group_node(scene: Any, group: VertebraGroup, vertebrae: Sequence[ReportedVertebra], name: str) -> Any:
     """The vertebrae of one group as a ``vtkMRMLMarkupsFiducialNode`` in RAS.
 
@@ -198,14 +185,6 @@ def move_points(node: Any, points_ras: Sequence[Point], labels: Sequence[str]) -
             node.SetNthControlPointPositionWorld(place, point)
             node.SetNthControlPointLabel(place, label)
     node.EndModify(was_modifying)
-
-
-def read_landmarks(node: Any) -> dict[int, tuple[Point, ...]]:
-    """Landmarks by the vertebra's place; a vertebra that lost one of its points is left out."""
-    found: dict[int, list[Point]] = {}
-    for place, point in enumerate(control_points(node)):
-        found.setdefault(int(node.GetNthControlPointDescription(place)), []).append(point)
-    return {index: tuple(points) for index, points in found.items() if len(points) == len(LANDMARK_NAMES)}
 
 
 def control_points(node: Any) -> tuple[Point, ...]:

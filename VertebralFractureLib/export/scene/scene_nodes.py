@@ -1,6 +1,6 @@
 """Which MRML nodes hold one result, and how they are found again after a scene was saved and loaded.
 
-The vertebra table is the anchor: it carries the run's attributes and a node reference to every other node, so that
+The vertebra table is the anchor: it carries a node reference to every other node, so that
 several results can live in one scene, and a node that the user renames or moves is still found.
 """
 
@@ -30,7 +30,8 @@ PROBABILITY_COLORS = "probability_colors"
 SERIES = "probability_series"
 THRESHOLD_SERIES = "threshold_series"
 CHART = "probability_chart"
-CORRECTION = "correction"
+REPORT = "correction"
+"""The role of the report node keeps the name that scenes of schema 1 gave it."""
 POINTS_PREFIX = "vertebrae_"
 
 
@@ -51,7 +52,7 @@ class SceneNodes:
         grade_colors, probability_colors: ``vtkMRMLColorTableNode``.
         series, threshold_series: ``vtkMRMLPlotSeriesNode``, the two lines of the chart.
         chart: ``vtkMRMLPlotChartNode`` of the probability along the spine.
-        correction: ``vtkMRMLTextNode`` with the model's answer and a reader's corrections.
+        report: ``vtkMRMLTextNode`` with the model's answer and a reader's corrections as JSON; all others show it.
     """
 
     table: Any
@@ -68,7 +69,7 @@ class SceneNodes:
     series: Any = None
     threshold_series: Any = None
     chart: Any = None
-    correction: Any = None
+    report: Any = None
 
     @property
     def own(self) -> tuple[Any, ...]:
@@ -87,7 +88,7 @@ class SceneNodes:
             self.transform,
             self.grade_colors,
             self.probability_colors,
-            self.correction,
+            self.report,
         )
         return tuple(node for node in single if node is not None)
 
@@ -123,7 +124,7 @@ def nodes_of(table: Any) -> SceneNodes:
         series=node(SERIES),
         threshold_series=node(THRESHOLD_SERIES),
         chart=node(CHART),
-        correction=node(CORRECTION),
+        report=node(REPORT),
     )
 
 

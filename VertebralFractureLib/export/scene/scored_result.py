@@ -24,7 +24,7 @@ from VertebralFractureLib.export.scene.straight_picture import (
 from VertebralFractureLib.export.scene.write_scene import missing_nodes_steps
 from VertebralFractureLib.result import EVALUABLE, CorrectedReport, SpineReport
 
-_ALWAYS = (roles.TABLE, roles.INPUT, roles.CORRECTION)
+_ALWAYS = (roles.TABLE, roles.INPUT, roles.REPORT)
 
 
 def show_scored(

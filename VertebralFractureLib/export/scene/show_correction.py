@@ -16,8 +16,11 @@ from VertebralFractureLib.export.scene.markups_nodes import (
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes
 from VertebralFractureLib.export.scene.shown_reading import reading_of, show_reading
 from VertebralFractureLib.export.scene.straight_space import straight_places
-from VertebralFractureLib.export.scene.table_nodes import fill_sequence_table, fill_vertebra_table, read_sequence_table
-from VertebralFractureLib.export.scene.write_scene import write_run_attributes
+from VertebralFractureLib.export.scene.table_nodes import (
+    fill_sequence_table,
+    fill_vertebra_table,
+    write_run_attributes,
+)
 from VertebralFractureLib.result import CorrectedReport, SpineReport
 
 
@@ -29,7 +32,8 @@ def show_correction(scene: Any, nodes: SceneNodes, corrected: CorrectedReport) -
     Raises:
         ValueError: when the result is damaged.
     """
-    reading = reading_of(nodes, read_correction(scene, nodes).shown)
+    before = read_correction(scene, nodes).shown
+    reading = reading_of(nodes, before)
     write_correction(scene, nodes, corrected)
     # As it was kept, with rounded numbers, so that the same correction gives the same nodes however it came about.
     report = read_correction(scene, nodes).shown
@@ -37,7 +41,7 @@ def show_correction(scene: Any, nodes: SceneNodes, corrected: CorrectedReport) -
     fill_vertebra_table(nodes.table, report)
     if nodes.centerline is not None:
         fill_centerline_node(nodes.centerline, report, nodes.probability_colors)
-    if nodes.sequence is not None and read_sequence_table(nodes.sequence) != report.sequence:
+    if nodes.sequence is not None and report.sequence != before.sequence:
         fill_sequence_table(nodes.sequence, report)
     if nodes.landmarks is not None:
         fill_landmarks_node(nodes.landmarks, report.vertebrae)

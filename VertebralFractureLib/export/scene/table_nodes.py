@@ -1,4 +1,4 @@
-"""The vertebrae and the probability along the spine as MRML tables with typed columns, and back.
+"""The vertebrae and the probability along the spine as MRML tables with typed columns.
 
 Slicer stores tables as text with six significant digits, without quoting, and loses empty cells at a row's start: the
 first column is a number (1 is the most cranial vertebra; 0 stands for the scan itself), a missing number is NaN or -1
@@ -7,21 +7,15 @@ for a whole number, a missing text is empty, and quotes and line breaks become a
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import vtk
 
-from VertebralFractureLib.result.report import (
-    Point,
-    ReaderVerdict,
-    ReportedSequence,
-    ReportedVertebra,
-    SpineReport,
-    is_suspected,
-)
-from VertebralFractureLib.vertebrae import Heights, OrientedBox
+from VertebralFractureLib.export.scene.scene_nodes import ATTRIBUTE_PREFIX
+from VertebralFractureLib.result.report import REVISION, SCHEMA, ReportedVertebra, SpineReport, is_suspected
 
 _TEXT, _NUMBER, _WHOLE = "string", "double", "int"
 _BOX_PARTS = tuple(
@@ -54,21 +48,20 @@ VERTEBRA_COLUMNS: tuple[tuple[str, str], ...] = (
     ("detection_confidence", _NUMBER),
     ("reader_grade", _WHOLE),
     ("reader_comment", _TEXT),
-)
-_SINCE_REVISION_4: tuple[tuple[str, str], ...] = (
     ("height_sd_mm", _NUMBER),
     ("height_loss_sd", _NUMBER),
     ("trabecular_reason", _TEXT),
     *((f"box_{part}", _NUMBER) for part in _BOX_PARTS),
 )
-"""Absent from the scenes of earlier versions."""
 SHOWN_COLUMNS: tuple[tuple[str, str], ...] = (("shown_grade", _WHOLE), ("shown_suspected", _WHOLE))
-"""What follows from the threshold and the grading rule that the user chose; never read back."""
+"""What follows from the threshold and the grading rule that the user chose."""
 SEQUENCE_COLUMNS: tuple[tuple[str, str], ...] = (
     ("position_mm", _NUMBER),
     ("probability", _NUMBER),
     ("uncertainty", _NUMBER),
 )
+_FORMER_ATTRIBUTES = ("input", "scan", "timingsS", "peakMemoryMb")
+"""Of scenes of schema 1; the report holds what they said."""
 _ARRAYS = {_TEXT: vtk.vtkStringArray, _NUMBER: vtk.vtkDoubleArray, _WHOLE: vtk.vtkIntArray}
 _MISSING_WHOLE = -1
 _THE_SCAN = 0
@@ -86,9 +79,27 @@ def fill_vertebra_table(node: Any, report: SpineReport) -> None:
     rows = [{**_cells(vertebra), "order": place} for place, vertebra in enumerate(reversed(vertebrae), start=1)]
     if not rows and reason is not None:
         rows = [{"order": _THE_SCAN, "status": "not_evaluable", "reason": reason}]
-    _fill(node, (*VERTEBRA_COLUMNS, *_SINCE_REVISION_4), rows)
+    _fill(node, VERTEBRA_COLUMNS, rows)
     show_in_vertebra_table(node, report)
     node.EndModify(was_modifying)
+
+
+def write_run_attributes(table: Any, report: SpineReport) -> None:
+    """Write on the table of a result which program and networks made it, and what is said of the scan."""
+    values = {
+        "schema": SCHEMA,
+        "revision": str(REVISION),
+        "softwareVersion": report.software.version,
+        "weightsSha256": json.dumps(report.software.weights_sha256),
+        "device": report.software.device or "",
+        "status": report.status,
+        "reason": report.reason or "",
+        "headline": report.headline,
+    }
+    for name, value in values.items():
+        table.SetAttribute(ATTRIBUTE_PREFIX + name, value)
+    for name in _FORMER_ATTRIBUTES:
+        table.RemoveAttribute(ATTRIBUTE_PREFIX + name)
 
 
 def show_in_vertebra_table(node: Any, shown: SpineReport) -> None:
@@ -121,30 +132,9 @@ def show_in_sequence_table(node: Any, shown: SpineReport) -> None:
     _replace_columns(node, ((JUDGED_PROBABILITY, _NUMBER),), rows)
 
 
-def read_sequence_table(node: Any) -> ReportedSequence:
-    """What ``fill_sequence_table`` wrote."""
-    rows = _rows(node, SEQUENCE_COLUMNS)
-    positions, probability, uncertainty = (tuple(row[name] for row in rows) for name, _ in SEQUENCE_COLUMNS)
-    return ReportedSequence(positions, probability, uncertainty)
-
-
-def read_vertebra_table(node: Any, landmarks: dict[int, tuple[Point, ...]]) -> tuple[ReportedVertebra, ...]:
-    """The vertebrae, caudal first; ``landmarks`` by the vertebra's place in that order.
-
-    Raises:
-        ValueError: when a column is missing.
-    """
-    known = [column for column in _SINCE_REVISION_4 if node.GetTable().GetColumnByName(column[0]) is not None]
-    unknown: Cells = {name: None for name, _ in _SINCE_REVISION_4}
-    rows = [
-        {**unknown, **row} for row in reversed(_rows(node, (*VERTEBRA_COLUMNS, *known))) if row["order"] != _THE_SCAN
-    ]
-    return tuple(_vertebra(row, landmarks.get(index)) for index, row in enumerate(rows))
-
-
 def _cells(vertebra: ReportedVertebra) -> Cells:
     heights = vertebra.heights_mm
-    cells: Cells = {name: getattr(vertebra, name, None) for name, _ in (*VERTEBRA_COLUMNS, *_SINCE_REVISION_4)}
+    cells: Cells = {name: getattr(vertebra, name, None) for name, _ in VERTEBRA_COLUMNS}
     if heights is not None:
         cells["height_anterior_mm"] = heights.anterior
         cells["height_middle_mm"] = heights.middle
@@ -156,35 +146,6 @@ def _cells(vertebra: ReportedVertebra) -> Cells:
         cells |= {f"box_{p}": v for p, v in zip(_BOX_PARTS, (*numbers, *vertebra.box.size_mm), strict=True)}
     cells["reader_grade"], cells["reader_comment"] = vertebra.reader.grade, vertebra.reader.comment
     return cells
-
-
-def _vertebra(row: Cells, landmarks: tuple[Point, ...] | None) -> ReportedVertebra:
-    heights = (row["height_anterior_mm"], row["height_middle_mm"], row["height_posterior_mm"])
-    direct = {name: value for name, value in row.items() if name in ReportedVertebra.__dataclass_fields__}
-    return ReportedVertebra(
-        **{
-            **direct,
-            "label": row["label"] or "",
-            "borderline": row["borderline"] == 1,
-            "complete": row["complete"] == 1,
-            "center_ras": (row["center_r_mm"], row["center_a_mm"], row["center_s_mm"]),
-            "heights_mm": None if None in heights else Heights(*heights),
-            "extent_mm": (row["lower_endplate_mm"], row["upper_endplate_mm"]),
-            "landmarks_ras": landmarks,
-            "box": _box([row[f"box_{part}"] for part in _BOX_PARTS]),
-            "reader": ReaderVerdict(row["reader_grade"], row["reader_comment"] or ""),
-        }
-    )
-
-
-def _box(numbers: list[float | None]) -> OrientedBox | None:
-    known = [value for value in numbers if value is not None]
-    if len(known) < len(_BOX_PARTS):
-        return None
-    center, right, anterior, superior, size = (
-        (known[start], known[start + 1], known[start + 2]) for start in range(0, len(known), 3)
-    )
-    return OrientedBox(center, (right, anterior, superior), size)
 
 
 def _fill(node: Any, columns: tuple[tuple[str, str], ...], rows: Sequence[Cells]) -> None:
@@ -207,7 +168,7 @@ def _replace_columns(node: Any, columns: tuple[tuple[str, str], ...], rows: Sequ
         _fill(node, columns, rows)
         return
     for name, kind in columns:
-        array = table.GetColumnByName(name) or table.GetColumnByName(name.replace("center", "centre"))
+        array = table.GetColumnByName(name)
         for index, row in enumerate(rows):
             array.SetValue(index, _cell(row.get(name), kind))
         array.Modified()
@@ -220,22 +181,3 @@ def _cell(value: Any, kind: str) -> Any:
     if kind == _WHOLE:
         return _MISSING_WHOLE if value is None else int(value)
     return math.nan if value is None else float(value)
-
-
-def _rows(node: Any, columns: tuple[tuple[str, str], ...]) -> list[Cells]:
-    table = node.GetTable()
-    values: dict[str, list[Any]] = {}
-    for name, kind in columns:
-        array = table.GetColumnByName(name) or table.GetColumnByName(name.replace("center", "centre"))
-        if array is None:
-            raise ValueError(f"The table '{node.GetName()}' has no column '{name}'.")
-        values[name] = [_value(array.GetValue(row), kind) for row in range(table.GetNumberOfRows())]
-    return [{name: values[name][row] for name, _ in columns} for row in range(table.GetNumberOfRows())]
-
-
-def _value(stored: Any, kind: str) -> Any:
-    if kind == _TEXT:
-        return stored or None
-    if kind == _WHOLE:
-        return None if stored == _MISSING_WHOLE else int(stored)
-    return None if math.isnan(stored) else float(stored)

@@ -1,14 +1,12 @@
 """Turn a ``SpineReport`` into MRML nodes in a scene that we do not own: nodes are added, none of the user's is changed.
 
-Every field of the report goes to where a person looks for it (table cells, control points, attributes), so that
-``read_report`` restores the report from the nodes, with what a reader changed in them.
+One text node holds the report; all others are views of it, where a person looks for what it says: table cells, control
+points, attributes.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, cast
 
@@ -17,6 +15,7 @@ import numpy as np
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.export.palette import GROUPS, group_of
 from VertebralFractureLib.export.scene import scene_nodes as roles
+from VertebralFractureLib.export.scene.corrected_scene import add_report_node
 from VertebralFractureLib.export.scene.display_nodes import (
     add_chart,
     add_folder,
@@ -31,15 +30,18 @@ from VertebralFractureLib.export.scene.markups_nodes import (
     add_straight_points_node,
 )
 from VertebralFractureLib.export.scene.remove_result import remove_nodes
-from VertebralFractureLib.export.scene.table_nodes import fill_sequence_table, fill_vertebra_table
+from VertebralFractureLib.export.scene.table_nodes import (
+    fill_sequence_table,
+    fill_vertebra_table,
+    write_run_attributes,
+)
 from VertebralFractureLib.export.scene.volume_nodes import (
     add_ct_node,
     add_straightened_node,
     add_transform_node,
     int16_voxels,
 )
-from VertebralFractureLib.result import SpineReport, report_to_json
-from VertebralFractureLib.result.report import EVALUABLE, ReportedSequence
+from VertebralFractureLib.result import EVALUABLE, CorrectedReport, SpineReport
 from VertebralFractureLib.volume import CTVolume
 
 _STRAIGHT_POINT_COLOR = (0.80, 0.80, 0.55)
@@ -48,7 +50,7 @@ _VOXELS_PER_STEP = 1_500_000
 
 
 def write_scene(
-    report: SpineReport,
+    report: SpineReport | CorrectedReport,
     ct: CTVolume | None,
     spine: StraightenedVolume | None,
     scene: Any,
@@ -64,7 +66,7 @@ def write_scene(
 
 
 def scene_steps(
-    report: SpineReport,
+    report: SpineReport | CorrectedReport,
     ct: CTVolume | None,
     spine: StraightenedVolume | None,
     scene: Any,
@@ -75,6 +77,7 @@ def scene_steps(
     The result counts as one (``find_results``) from the last step on; closed before that, it leaves nothing behind.
 
     Args:
+        report: with a reader's corrections where there are any.
         ct: what becomes the input volume node; not used when ``input_node`` is given.
         spine: the straightened volume; None when the scan was not evaluable.
         input_node: the volume node that the user chose; it is referred to and left as it is.
@@ -84,17 +87,21 @@ def scene_steps(
     """
     if ct is None and input_node is None:
         raise ValueError("The scene needs the input: give the CT volume or its node.")
+    corrected = report if isinstance(report, CorrectedReport) else CorrectedReport(report)
+    shown = corrected.shown
     made: dict[str, Any] = {}
     try:
+        made[roles.REPORT] = add_report_node(scene, corrected)
+        yield 0.1
         volume = input_node
         if volume is None and ct is not None:
             volume = made[roles.INPUT] = add_ct_node(scene, ct)
             roles.mark(volume, roles.INPUT)
             yield 0.2
-        yield from _result_steps(report, spine, scene, made)
-        add_first_view(scene, report, volume)
+        yield from _result_steps(shown, spine, scene, made)
+        add_first_view(scene, shown, volume)
         made.pop(roles.INPUT, None)
-        add_folder(scene, volume, made, f"VertebralFracture: {report.input.name}")
+        add_folder(scene, volume, made, f"VertebralFracture: {shown.input.name}")
         yield 0.95
         _connect(made, volume)
     except BaseException:
@@ -180,29 +187,6 @@ def _connect(made: dict[str, Any], volume: Any) -> None:
         roles.mark(node, role)
         if role != roles.TABLE:
             table.SetNodeReferenceID(roles.ATTRIBUTE_PREFIX + role, node.GetID())
-
-
-def write_run_attributes(table: Any, report: SpineReport) -> None:
-    """Whatever belongs to the run and not to one vertebra, with the very numbers of ``report.json``."""
-    # Vertebrae and sequence, most of the text, go elsewhere.
-    content = json.loads(report_to_json(replace(report, vertebrae=(), sequence=ReportedSequence((), (), ()))))
-    values: dict[str, Any] = {
-        "schema": content["schema"],
-        "revision": content["revision"],
-        "softwareVersion": content["software"]["version"],
-        "weightsSha256": content["software"]["weights_sha256"],
-        "device": content["software"]["device"] or "",
-        "input": content["input"],
-        "status": content["status"],
-        "reason": content["reason"] or "",
-        "headline": report.headline,
-        "scan": content["scan"],
-        "timingsS": content["timings_s"],
-        "peakMemoryMb": content["peak_memory_mb"],
-    }
-    for name, value in values.items():
-        text = value if isinstance(value, str) else json.dumps(value, allow_nan=False)
-        table.SetAttribute(roles.ATTRIBUTE_PREFIX + name, text)
 
 
 def _now() -> str:
