@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from VertebralFractureLib.cli.exit_codes import BAD_INPUT, CANCELLED, DEFECT, DONE, NOT_EVALUABLE_CODE
+from VertebralFractureLib.cli.exit_codes import BAD_INPUT, CANCELLED, DONE, INTERNAL_ERROR, NOT_EVALUABLE_CODE
 from VertebralFractureLib.cli.progress_display import JsonLines
 from VertebralFractureLib.errors import Cancelled, VertebralFractureError
 from VertebralFractureLib.progress import CancelToken
@@ -100,7 +100,8 @@ def serve(request: Request, lines: JsonLines) -> int:
         UnreadableVolume: when there is no such CT.
         OptionRefused: when an option has a value that it cannot have.
     """
-    from VertebralFractureLib.pipeline import DetectionOptions, Rescorer
+    from VertebralFractureLib.pipeline import DetectionOptions
+    from VertebralFractureLib.session import VolumeSession
     from VertebralFractureLib.volume import read_volume, with_acquisition
 
     inbox = Inbox()
@@ -108,11 +109,11 @@ def serve(request: Request, lines: JsonLines) -> int:
     series, options = request.get("series"), DetectionOptions.from_request(request)
     ct = read_volume(Path(str(request["input"])), series=str(series) if series else None)
     ct = with_acquisition(ct, request.get("acquisition"))
-    rescorer = Rescorer(ct, options)
+    rescorer = VolumeSession(ct)
     lines.write({"ready": True, "commands": list(_COMMANDS)})
     while (received := inbox.next()) is not None:
         asked, token = received
-        _answer(asked, token, rescorer, NumberedLines(lines, asked.get("id")))
+        _answer(asked, token, (rescorer, options), NumberedLines(lines, asked.get("id")))
     lines.write({"done": True, "exit_code": DONE})
     return DONE
 
@@ -156,31 +157,34 @@ def _answer(request: Request, token: CancelToken, rescorer: Any, lines: Numbered
         )
     except Exception as error:
         traceback.print_exc()
-        lines.write({"error": f"The worker met a defect of the program: {error}.", "exit_code": DEFECT})
+        lines.write({"error": f"The worker met a defect of the program: {error}.", "exit_code": INTERNAL_ERROR})
 
 
 def _done(request: Request, token: CancelToken, rescorer: Any, lines: NumberedLines) -> dict[str, object]:
     from VertebralFractureLib.worker import write_answer
 
+    rescorer, options = rescorer
     command = request.get("command")
     if command in ("detect", "rescore"):
         if command == "detect":
-            detection = rescorer.detect(listener=lines, token=token)
+            detection = rescorer.detect(options, listener=lines, token=token)
         else:
-            detection = rescorer.rescore(request["centerline_ras"], listener=lines, token=token)
+            detection = rescorer.rescore(request["centerline_ras"], options, listener=lines, token=token)
         path = write_answer(detection, Path(str(request["output"])))
         code = DONE if detection.report.status == "evaluable" else NOT_EVALUABLE_CODE
         return {"report": str(path), "exit_code": code}
     if command == "prepare":
-        rescorer.prepare()
+        rescorer.prepare(options)
         return {"exit_code": DONE}
     if command == "measure":
-        bodies = rescorer.measure(request["centerline_ras"], request["extents_mm"])
+        bodies = rescorer.measure(request["centerline_ras"], request["extents_mm"], options)
         return {"bodies": [_body(body) for body in bodies], "exit_code": DONE}
     if command == "draw":
-        points, anchors = rescorer.draw(request["points_ras"])
+        points, anchors = rescorer.draw(request["points_ras"], options)
     elif command == "repair":
-        points, anchors = rescorer.repair(request["points_ras"], request["dragged_ras"], request.get("anchors_ras"))
+        points, anchors = rescorer.repair(
+            request["points_ras"], request["dragged_ras"], request.get("anchors_ras"), options
+        )
     else:
         raise ValueError(f"there is no command '{command}'; use {', '.join(_COMMANDS)}, cancel or stop.")
     return {"points_ras": points, "anchors_ras": anchors, "exit_code": DONE}

@@ -22,7 +22,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from VertebralFractureLib.cli.exit_codes import BAD_INPUT, CANCELLED, DEFECT, DONE, NOT_EVALUABLE_CODE
+from VertebralFractureLib.cli.exit_codes import BAD_INPUT, CANCELLED, DONE, INTERNAL_ERROR, NOT_EVALUABLE_CODE
 from VertebralFractureLib.cli.progress_display import JsonLines
 from VertebralFractureLib.errors import Cancelled, NotEvaluable, VertebralFractureError
 from VertebralFractureLib.passive_waiting import use_passive_waiting
@@ -60,7 +60,7 @@ def main(request_path: Path) -> int:
         return _fail(lines, f"A file could not be read or written: {error.strerror or error}.", BAD_INPUT)
     except Exception as error:
         traceback.print_exc()
-        return _fail(lines, f"The worker met a defect of the program: {error}.", DEFECT)
+        return _fail(lines, f"The worker met a defect of the program: {error}.", INTERNAL_ERROR)
 
 
 def _end_with_standard_input() -> None:

@@ -18,8 +18,8 @@ from centerline_breaks import BREAKS, error_mm, repaired_by_dragging
 
 from VertebralFractureLib.canal import Centerline, canal_evidence, draw_centerline
 from VertebralFractureLib.errors import NoSpineFound
-from VertebralFractureLib.pipeline import Rescorer
 from VertebralFractureLib.research.datasets import read_annotation
+from VertebralFractureLib.session import VolumeSession
 from VertebralFractureLib.volume import read_volume
 
 RESCORES = 5
@@ -31,7 +31,7 @@ def one_scan(folder: Path, identifier: str) -> dict[str, tuple[float, float, int
     points = np.array(read_annotation(folder / f"{identifier}.json").centerline.points_ras)
     line = Centerline(points, np.ones(len(points)))
     truth = line.positions_ras(np.arange(0.0, line.length_mm, 1.0))
-    evidence, rescorer = canal_evidence(ct), Rescorer(ct)
+    evidence, rescorer = canal_evidence(ct), VolumeSession(ct)
     try:
         detected = rescorer.detect().report.centerline.points_ras
     except NoSpineFound:

@@ -32,9 +32,9 @@ application = slicer_stand_ins.install()
 
 from VertebralFracture import VertebralFractureWidget
 from VertebralFractureLib.export.scene import new_scene, write_scene
-from VertebralFractureLib.pipeline import Rescorer
 from VertebralFractureLib.research.phantom import demo_options, make_phantom
 from VertebralFractureLib.result import report_from_json, report_to_json
+from VertebralFractureLib.session import VolumeSession
 from VertebralFractureLib.volume import read_volume
 from VertebralFracturePanel.correct import rescoring
 
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     arguments = parser.parse_args()
     ct = make_phantom(demo_options()).ct if arguments.volume is None else read_volume(arguments.volume)
-    detection = Rescorer(ct).detect()
+    detection = VolumeSession(ct).detect()
     scene = slicer.mrmlScene = new_scene()
     volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
     slicer.util.updateVolumeFromArray(volume, ct.hu)

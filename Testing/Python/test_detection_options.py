@@ -16,7 +16,8 @@ from VertebralFractureLib.fracture import score_sequence, scoring
 from VertebralFractureLib.fracture.members import chosen_members
 from VertebralFractureLib.fracture.pooling import ensemble_probability
 from VertebralFractureLib.options import CPU, CUDA, FASTEST_MEMBER, DetectionOptions
-from VertebralFractureLib.pipeline import Rescorer, detect, detection
+from VertebralFractureLib.pipeline import detect, detection
+from VertebralFractureLib.session import VolumeSession
 from VertebralFractureLib.torch_arrays import to_array
 from VertebralFractureLib.vertebrae import labeling, localization
 from VertebralFractureLib.worker import main as worker
@@ -193,9 +194,9 @@ def test_every_network_reads_its_input_on_the_device_it_was_put_on(a_phantom, mo
 
 
 def test_a_correction_is_scored_with_the_same_choices(a_phantom):
-    rescorer = Rescorer(a_phantom.ct, DetectionOptions(members=FASTEST_MEMBER, spacing_mm=1.5))
+    options = DetectionOptions(members=FASTEST_MEMBER, spacing_mm=1.5)
 
-    again = rescorer.rescore(a_phantom.reference.centerline.points_ras)
+    again = VolumeSession(a_phantom.ct).rescore(a_phantom.reference.centerline.points_ras, options)
 
     assert again.spine.spacing_mm == (1.5, 1.5, 1.5)
     assert sum(name.startswith("fracture-") for name in again.report.software.weights_sha256) == 1

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from VertebralFractureLib import RESEARCH_USE_ONLY, __version__
-from VertebralFractureLib.cli.exit_codes import BAD_INPUT, CANCELLED, DEFECT, NOT_EVALUABLE_CODE
+from VertebralFractureLib.cli.exit_codes import BAD_INPUT, CANCELLED, INTERNAL_ERROR, NOT_EVALUABLE_CODE
 from VertebralFractureLib.errors import Cancelled, NotEvaluable, VertebralFractureError
 from VertebralFractureLib.passive_waiting import use_passive_waiting
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         return _say(f"A file could not be read or written: {error.strerror or error}.", BAD_INPUT)
     except Exception:
         logging.exception("This is a defect of the program; please report it with the lines above.")
-        return DEFECT
+        return INTERNAL_ERROR
 
 
 def _available_commands() -> dict[str, str]:

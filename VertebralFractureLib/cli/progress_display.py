@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TextIO
 
 from VertebralFractureLib.progress import STAGES, ProgressListener
@@ -30,10 +32,14 @@ def progress_listener(style: str) -> ProgressListener:
 
 
 class JsonLines:
-    """``{"stage": ..., "fraction": ...}`` per line, at most ten per stage and second, ends of stages always."""
+    """``{"stage": ..., "fraction": ...}`` per line, at most ten per stage and second, ends of stages always.
 
-    def __init__(self, stream: TextIO) -> None:
+    Every line begins with what ``common`` holds.
+    """
+
+    def __init__(self, stream: TextIO, common: Mapping[str, object] = MappingProxyType({})) -> None:
         self._stream = stream
+        self._common = dict(common)
         self._last = ("", 0.0)
 
     def __call__(self, stage: str, fraction: float) -> None:
@@ -44,7 +50,7 @@ class JsonLines:
         self.write({"stage": stage, "fraction": round(fraction, 3)})
 
     def write(self, content: dict[str, object]) -> None:
-        self._stream.write(json.dumps(content) + "\n")
+        self._stream.write(json.dumps({**self._common, **content}) + "\n")
         self._stream.flush()
 
 

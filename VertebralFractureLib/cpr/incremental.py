@@ -76,6 +76,11 @@ class IncrementalReformatter:
         """The volume along the last centerline; see ``IncrementalUpdate.spine``."""
         return self._spine
 
+    @property
+    def kept_bytes(self) -> int:
+        """Memory of the volume and of the planes that it was sampled with; the CT is not counted."""
+        return self._rows.hu.nbytes + self._rows.inside.nbytes + self._rows.planes.nbytes
+
     def move(self, centerline: Centerline, tolerance_voxels: float = _TOLERANCE_VOXELS) -> IncrementalUpdate:
         """Follow a dragged point; the rows away from it keep their place, so only the slab beside it is sampled.
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from VertebralFractureLib.canal import Centerline, canal_weights_sha256, detect_centerline
 from VertebralFractureLib.compute_device import is_of_the_card, usable_device
@@ -23,6 +25,8 @@ from VertebralFractureLib.pipeline.memory import peak_memory_mb
 from VertebralFractureLib.progress import STAGES, CancelToken, ProgressListener, StageProgress
 from VertebralFractureLib.result import SpineReport
 from VertebralFractureLib.result.build_report import build_not_evaluable_report, build_report
+from VertebralFractureLib.result.report import Point
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae import localize_vertebrae, score_vertebrae, vertebrae_weights_sha256
 from VertebralFractureLib.volume import CTVolume, read_volume, with_acquisition
 
@@ -96,6 +100,7 @@ def detect(
     ct: CTVolume,
     *,
     centerline: Centerline | None = None,
+    find_canal: Callable[[str, StageProgress], Centerline] | None = None,
     straightened: Callable[[Centerline, StageProgress], StraightenedVolume] | None = None,
     options: DetectionOptions | None = None,
     listener: ProgressListener | None = None,
@@ -109,6 +114,8 @@ def detect(
     Args:
         centerline: a curve that a reader corrected or drew; the canal is not searched for then, and the canal
             network's weights are not among those that the report names.
+        find_canal: what gives the canal's centerline, from the device that the network may use, where it may be known
+            already; ``detect_centerline`` otherwise.
         straightened: what gives the spine volume along a centerline, where rows of an earlier one can be used again;
             the same as ``straighten`` otherwise.
 
@@ -121,7 +128,7 @@ def detect(
         import torch
 
         torch.set_num_threads(options.threads)
-    run = _Run(ct, centerline, straightened, options, listener, token, watch)
+    run = _Run(ct, centerline, find_canal, straightened, options, listener, token, watch)
     device = usable_device(options.device)
     try:
         return run.on(device)
@@ -140,6 +147,7 @@ class _Run:
 
     ct: CTVolume
     centerline: Centerline | None
+    find_canal: Callable[[str, StageProgress], Centerline] | None
     straightened: Callable[[Centerline, StageProgress], StraightenedVolume] | None
     options: DetectionOptions
     listener: ProgressListener | None
@@ -160,9 +168,11 @@ class _Run:
         try:
             if centerline is None:
                 with watch.stage("canal"):
-                    centerline = detect_centerline(
-                        ct, weights_folder=weights, device=device, progress=self._progress("canal")
-                    )
+                    progress = self._progress("canal")
+                    if self.find_canal is None:
+                        centerline = detect_centerline(ct, weights_folder=weights, device=device, progress=progress)
+                    else:
+                        centerline = self.find_canal(device, progress)
             with watch.stage("cpr"):
                 if self.straightened is None:
                     spine = straighten(ct, centerline, progress=self._progress("cpr"), threads=options.threads)
@@ -211,6 +221,16 @@ class _Run:
 
     def _progress(self, stage: str) -> StageProgress:
         return StageProgress(stage, self.listener, self.token)
+
+
+def reader_centerline(points_ras: Sequence[Point] | FloatArray) -> Centerline:
+    """The centerline through a reader's points, which count as certain.
+
+    Raises:
+        ValueError: when the points are no curve.
+    """
+    points = np.asarray(points_ras, dtype=np.float64).reshape(-1, 3)
+    return Centerline(points, np.ones(len(points)))
 
 
 def _first_line(error: RuntimeError) -> str:

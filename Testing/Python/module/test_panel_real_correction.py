@@ -16,13 +16,14 @@ from VertebralFractureLib.export.scene import write_scene
 from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.export.scene.markups_nodes import control_points
 from VertebralFractureLib.export.scene.straight_picture import picture_of, read_picture
-from VertebralFractureLib.pipeline import Rescorer, detect, reader_centerline
+from VertebralFractureLib.pipeline import detect, reader_centerline
 from VertebralFractureLib.result import edits, report_from_json, report_to_json
+from VertebralFractureLib.session import VolumeSession
 
 
 @pytest.fixture(scope="module")
 def a_detection(a_phantom):
-    return Rescorer(a_phantom.ct).detect()
+    return VolumeSession(a_phantom.ct).detect()
 
 
 @pytest.fixture
