@@ -48,7 +48,7 @@ class Threshold:
     """One tuned number as a list shows it.
 
     Attributes:
-        name: group and field, for example ``CANAL_PATH.longest_gap_mm``.
+        name: group and field, for example ``longest_gap_mm``.
         value: as it is now; a tuple where several numbers belong together.
         unit: empty for a ratio, a probability or a count.
         decides: what hangs on it.
@@ -356,6 +356,302 @@ class CanalEditingThresholds:
     agree_over_mm: float = _tuned(15.0, "mm", "for how long they must, so that the old curve stays from there on")
 
 
+@dataclass(frozen=True)
+class BodySearchThresholds:
+    """Where bodies begin and end along the spine (``vertebrae/sequence_search.py``)."""
+
+    minimum_height_mm: int = _tuned(7, "mm", "lowest body that is looked for")
+    maximum_height_mm: int = _tuned(45, "mm", "highest body")
+    maximum_gap_mm: int = _tuned(18, "mm", "largest gap between two bodies of one stretch of column")
+    probability_floor: float = _tuned(1e-3, "", "bounds the log odds of one row to 6.9 either way")
+    start_cost: float = _tuned(
+        4.0,
+        "log odds",
+        "what a new stretch of column must earn",
+        source="so that speckle outside the spine makes no vertebra; the value is not measured",
+    )
+    typical_height_mm: float = _tuned(20.0, "mm", "height that is expected before any body is known")
+    log_sd: float = _tuned(0.45, "log ratio", "standard deviation of heights around it")
+    log_sd_local: float = _tuned(0.22, "log ratio", "standard deviation of heights around those of the neighborhood")
+    collapse_cap: float = _tuned(
+        3.0,
+        "log odds",
+        "the most that a body may lose by being lower than its neighbors",
+        source="so that a collapse is not searched away; the value is not measured",
+    )
+    tall_from: float = _tuned(1.45, "", "height over the expected one from which two bodies were taken for one")
+    tall_scale: float = _tuned(0.12, "", "how steeply the price rises beyond")
+    body_weight: float = _tuned(
+        0.35,
+        "",
+        "what the rows within a body count",
+        source="neighboring rows see the same pixels and are not independent; the value is not measured",
+    )
+    cut_cost: float = _tuned(2.0, "log odds", "the price of an endplate beyond the field of view")
+    neighborhood_mm: float = _tuned(90.0, "mm", "whose heights are those of the neighborhood")
+    cut_edge_below: float = _tuned(0.5, "", "probability of an edge at the field of view below which the body is cut")
+
+
+@dataclass(frozen=True)
+class LocalizationThresholds:
+    """Bodies on the network's maps (``vertebrae/localization.py``, ``vertebrae/assembly.py``)."""
+
+    typical_depth_mm: float = _tuned(28.0, "mm", "depth of a body that was not traced, for whether it is cut")
+    corner_mm: float = _tuned(8.0, "mm", "how far beside its plane a body must lie in the field of view")
+    shallow: float = _tuned(
+        0.6,
+        "",
+        "share of the neighbors' depth below which an outline is none",
+        source="a collapse takes height and never depth; normal neighbors differ by a fifth at most (T2 to T3, design "
+        "table)",
+    )
+    depth_neighbors: int = _tuned(2, "vertebrae", "to either side, by which a depth is judged")
+    lowest_confidence: float = _tuned(0.35, "", "a body that was found with less is not evaluable")
+    thickest_measured_mm: float = _tuned(
+        4.0,
+        "mm",
+        "no height is measured in thicker slices",
+        source="partial volume alone moves an endplate by a tenth of the height beyond; not measured",
+    )
+
+
+@dataclass(frozen=True)
+class EndplateThresholds:
+    """From the network's maps to walls and landmarks (``vertebrae/endplates.py``, ``vertebrae/measuring.py``)."""
+
+    posterior_inset_mm: float = _tuned(
+        3.0, "mm", "where the posterior height is read: inside the wall, clear of the rounded rim"
+    )
+    anterior_inset_mm: float = _tuned(
+        3.5, "mm", "where the anterior height is read: inside the wall, clear of osteophytes"
+    )
+    search_mm: float = _tuned(9.0, "mm", "how far from the found end an endplate is traced")
+    step_cost: float = _tuned(0.6, "log odds", "the price of moving by a row from column to column")
+    refine_rows: int = _tuned(3, "rows", "over which the traced endplate's center of mass is taken")
+    local_mm: float = _tuned(1.5, "mm", "over which a landmark's height is averaged")
+    strip_mm: float = _tuned(4.0, "mm", "half the strip at mid depth in which bodies are looked for")
+    window_mm: float = _tuned(12.0, "mm", "half the window along s over which mid depth is averaged")
+    minimum_depth_mm: float = _tuned(10.0, "mm", "an outline less deep is none")
+    steepest: float = _tuned(0.6, "mm/mm", "the most that a body's endplates are taken to tilt")
+    wall_level: float = _tuned(0.5, "", "probability of body at which its walls stand")
+    depth_from_probability: float = _tuned(0.3, "", "probability of body from which a pixel counts for mid depth")
+    depth_from_mass: float = _tuned(20.0, "pixels", "body that mid depth needs in its window")
+    depth_from_anterior_mm: float = _tuned(2.0, "mm", "from where in front of the canal's center")
+    edge_floor: float = _tuned(0.02, "", "bounds what a column without an edge costs")
+    middle_weight: float = _tuned(2.0, "", "how much more the columns at mid depth count while tracing")
+    click_reach_mm: float = _tuned(6.0, "mm", "how far from a reader's endplate the network's is looked for")
+    click_sd_mm: float = _tuned(4.0, "mm", "how far a reader's endplate may be off")
+    click_from: float = _tuned(0.05, "", "probability from which the network's endplate takes its place")
+
+
+@dataclass(frozen=True)
+class MidPlaneThresholds:
+    """Each vertebra's own mid-sagittal plane (``vertebrae/mid_plane.py``)."""
+
+    pivot_mm: float = _tuned(22.0, "mm", "in front of the canal, about the middle of a body, where offsets are counted")
+    step_mm: float = _tuned(2.0, "mm", "distance of the picture's samples")
+    farthest_offset_mm: float = _tuned(8.0, "mm", "offsets are looked for up to this")
+    offsets: int = _tuned(7, "", "how many of them")
+    farthest_turn_deg: float = _tuned(20.0, "degrees", "turns are looked for up to this")
+    turns: int = _tuned(11, "", "how many of them")
+    offset_sd_mm: float = _tuned(5.0, "mm", "how unlikely an offset is")
+    turn_sd_rad: float = _tuned(0.20, "rad", "how unlikely a turn is")
+    prior_weight: float = _tuned(
+        0.03, "", "what a plane one standard deviation away must gain in correlation to be believed"
+    )
+    from_anterior_mm: float = _tuned(-20.0, "mm", "where the picture begins, behind the canal")
+    beyond_front_mm: float = _tuned(2.0, "mm", "how far in front of the body it ends")
+    half_width_mm: float = _tuned(30.0, "mm", "half its width")
+    lowest_hu: float = _tuned(100.0, "HU", "below are soft tissue and lung, which are not symmetric")
+    highest_hu: float = _tuned(500.0, "HU", "denser counts as this")
+    least_known: float = _tuned(
+        0.5, "", "share of the picture in the field of view without which the canal's plane stays"
+    )
+    refined_offset_mm: float = _tuned(1.5, "mm", "second, finer search around the best offset")
+    refined_turn_deg: float = _tuned(2.5, "degrees", "and turn")
+
+
+@dataclass(frozen=True)
+class LateralWallThresholds:
+    """The width of the box around a body (``vertebrae/oriented_box.py``)."""
+
+    width_over_depth: float = _tuned(
+        1.17,
+        "",
+        "where the lateral walls usually stand",
+        _SCANS,
+        "1.18 in the median of 238 bodies, 0.94 to 1.65 in 90 %",
+    )
+    least_usual_mm: float = _tuned(
+        30.0, "mm", "the least width that is usual: the highest thoracic bodies are shallow and wide", _SCANS
+    )
+    log_sd: float = _tuned(0.22, "", "how unlikely another distance is")
+    nearest: float = _tuned(0.6, "", "walls are looked for from this share of the usual distance")
+    farthest: float = _tuned(1.5, "", "up to this")
+    lowest_hu: float = _tuned(-50.0, "HU", "less dense counts as this")
+    highest_hu: float = _tuned(350.0, "HU", "denser counts as this")
+
+
+@dataclass(frozen=True)
+class LevelThresholds:
+    """The vertebrae's levels (``vertebrae/level_*.py``, ``vertebrae/relabeling.py``)."""
+
+    known_from: float = _tuned(
+        0.6, "", "a level of lower probability is not reported", _SCANS, "settled while looking at the 25 scans"
+    )
+    evidence_weight: float = _tuned(
+        0.2,
+        "",
+        "what the network's opinion of one vertebra counts in the sum over all",
+        _SCANS,
+        "with a former network on these scans; 0.3 would now fit best, the more careful value was kept "
+        "(docs/results/levels.md)",
+    )
+    supernumerary: float = _tuned(
+        0.02, "", "prior of a T13 or L6", _LITERATURE, "a few percent each in the literature on variants"
+    )
+    missing: float = _tuned(0.02, "", "prior of a missing T12 or a sacralized L5", _LITERATURE, "as supernumerary")
+    count_slip: float = _tuned(1e-4, "", "probability that the search joined two vertebrae or split one")
+    variant_penalty: float = _tuned(
+        0.3, "log odds", "a T13 looks like a T12, an L6 like an L5 or an S1, but rarely exactly so"
+    )
+    ribless_penalty: float = _tuned(3.0, "log odds", "a T13 that looks like an L1 is an L1 to most readers")
+    landmark_margin_mm: float = _tuned(
+        15.0, "mm", "what must be seen beyond a first or last rib, or of the sacrum, to be a landmark"
+    )
+    ceiling_without_landmark: float = _tuned(
+        0.83,
+        "",
+        "the most that a label may claim where no landmark is seen",
+        _SCANS,
+        "475 of 573 reported labels in 112 stretches without a landmark were right (docs/results/levels.md)",
+    )
+    hole_from_mm: float = _tuned(14.0, "mm", "from this gap between bodies on, vertebrae may be missing in it")
+    disc_mm: float = _tuned(5.0, "mm", "height of a disc, where levels are counted into a gap")
+    shortest_end: float = _tuned(
+        0.8, "", "an end cell lower than this share of its neighbor was cut by the field of view"
+    )
+    not_sacral: float = _tuned(-4.0, "log odds", "a body in the list was not taken for S1: below L5 it is rather an L6")
+
+
+@dataclass(frozen=True)
+class GradingThresholds:
+    """From heights to a grade, beside the tables of ``vertebrae/norms.py`` (``vertebrae/grading.py``)."""
+
+    genant_cut_offs: tuple[float, float, float] = _tuned(
+        (0.20, 0.25, 0.40),
+        "",
+        "height loss from which the grade is 1, 2 and 3",
+        _LITERATURE,
+        "Genant et al., J Bone Miner Res 1993;8:1137-1148",
+    )
+    middle_over_floor: float = _tuned(
+        0.05,
+        "",
+        "added to the middle ratio of the norms, which go to the endplate's deepest point and not to its middle",
+        _SCANS,
+        "the scans' reader has medians of 0.91 to 0.98 for T1 to L4, 0.07 to 0.13 above the table; about half is "
+        "taken, so that no generous norm hides a biconcave vertebra",
+    )
+    posterior_prediction_sd: float = _tuned(
+        0.041,
+        "",
+        "standard deviation of the posterior height that the neighbors predict",
+        _READINGS,
+        "neuro-ml/anchor-free-genant",
+    )
+    crush_from_sd: float = _tuned(
+        3.0, "standard deviations", "a posterior wall is low, not small by nature, from so many of them on"
+    )
+    reader_difference: float = _tuned(
+        0.032,
+        "",
+        "mean difference of two expert readers' heights, as a fraction; a loss as near to a cut-off is borderline",
+        _READINGS,
+        "neuro-ml/anchor-free-genant",
+    )
+    predicting_neighbors: int = _tuned(3, "vertebrae", "to each side that predict a posterior height")
+
+
+@dataclass(frozen=True)
+class HeightErrorThresholds:
+    """How far a height may be off (``vertebrae/uncertainty.py``)."""
+
+    least_sd_mm: float = _tuned(
+        0.25,
+        "mm",
+        "standard deviation of a height in thin slices without noise",
+        _PHANTOMS,
+        "fitted to 43 unfractured vertebrae with known heights (docs/results/vertebrae.md)",
+    )
+    slice_term_per_mm: float = _tuned(
+        0.048,
+        "1/mm",
+        "times the square of the slice distance: partial volume moves an endplate and hides thin discs",
+        _PHANTOMS,
+        "as least_sd_mm",
+    )
+    noise_term_per_hu: float = _tuned(
+        0.0025,
+        "1/HU",
+        "times slice distance and noise: thick slices give fewer voxels to find an endplate from",
+        _PHANTOMS,
+        "as least_sd_mm",
+    )
+
+
+@dataclass(frozen=True)
+class TrabecularThresholds:
+    """Whether the inside of a body is trabecular bone (``vertebrae/trabecular.py``)."""
+
+    half_width_mm: float = _tuned(8.0, "mm", "half the width of the volume of interest")
+    noise_step_mm: int = _tuned(
+        3, "mm", "distance of the voxels whose difference is noise: beyond interpolation and most kernels"
+    )
+    metal_hu: float = _tuned(1000.0, "HU", "what is denser is metal or cement")
+    metal_share: float = _tuned(0.08, "", "share of such voxels from which a body is not evaluable")
+    dense_above_median_hu: float = _tuned(150.0, "HU", "a voxel is dense when it exceeds the median by this")
+    dense_above_noise: float = _tuned(3.0, "", "or by this many times the noise, if that is more")
+    dense_share: float = _tuned(0.10, "", "share of dense voxels from which a body is sclerotic or degenerated")
+    denser_than_neighbors: float = _tuned(1.5, "", "mean over the neighbors' from which it is that, too")
+    least_usual_hu: float = _tuned(50.0, "HU", "neighbors that are less dense count as this")
+    neighbors: int = _tuned(2, "vertebrae", "to either side; with fewer sound ones nothing is compared")
+
+
+@dataclass(frozen=True)
+class ScoringThresholds:
+    """Probabilities of vertebrae and scan (``fracture/``, ``vertebrae/scoring.py``, ``result/build_report.py``)."""
+
+    least_inside: float = _tuned(0.5, "", "share of a patch in the field of view from which its position counts")
+    most_logit: float = _tuned(
+        6.0,
+        "log odds",
+        "the most that one member's answer weighs among the others",
+        source="400 to 1, more than its calibration can know; not measured",
+    )
+    least_inside_for_scan: float = _tuned(0.9, "", "the same for the scan's own score, before vertebrae are known")
+    least_positions: int = _tuned(3, "positions", "fewer inside the field of view are not evaluable")
+    certain_loss: float = _tuned(
+        0.25,
+        "",
+        "a loss that a vertebra is suspected for even where the network sees none",
+        _LITERATURE,
+        "Genant grade 2; milder losses are as often physiological",
+    )
+    loss_sd: float = _tuned(
+        0.042,
+        "",
+        "standard deviation of a measured loss",
+        _LITERATURE,
+        "half the 8.4 % by which experts differ in 5 % of readings (docs/method.md)",
+    )
+    fractured_from: float = _tuned(
+        0.5, "", "probability from which the inside is compacted bone and its HU are not reported"
+    )
+    decision_threshold: float = _tuned(0.5, "", "probability, calibrated, from which a vertebra is suspected")
+    minimum_scored: int = _tuned(3, "vertebrae", "a scan with fewer scored ones is not evaluable")
+
+
 CANAL_STACK = CanalStackThresholds()
 CANAL_CANDIDATES = CanalCandidatesThresholds()
 CANAL_PATH = CanalPathThresholds()
@@ -365,6 +661,16 @@ BONY_CANAL = BonyCanalThresholds()
 CANAL_PLAUSIBILITY = CanalPlausibilityThresholds()
 VERTEBRAL_SPACING = VertebralSpacingThresholds()
 CANAL_EDITING = CanalEditingThresholds()
+BODY_SEARCH = BodySearchThresholds()
+LOCALIZATION = LocalizationThresholds()
+ENDPLATES = EndplateThresholds()
+MID_PLANE = MidPlaneThresholds()
+LATERAL_WALLS = LateralWallThresholds()
+LABELING = LevelThresholds()
+GRADING = GradingThresholds()
+HEIGHT_ERROR = HeightErrorThresholds()
+TRABECULAR = TrabecularThresholds()
+SCORING = ScoringThresholds()
 
 GROUPS: dict[str, Any] = {
     "CANAL_STACK": CANAL_STACK,
@@ -376,4 +682,14 @@ GROUPS: dict[str, Any] = {
     "CANAL_PLAUSIBILITY": CANAL_PLAUSIBILITY,
     "VERTEBRAL_SPACING": VERTEBRAL_SPACING,
     "CANAL_EDITING": CANAL_EDITING,
+    "BODY_SEARCH": BODY_SEARCH,
+    "LOCALIZATION": LOCALIZATION,
+    "ENDPLATES": ENDPLATES,
+    "MID_PLANE": MID_PLANE,
+    "LATERAL_WALLS": LATERAL_WALLS,
+    "LABELING": LABELING,
+    "GRADING": GRADING,
+    "HEIGHT_ERROR": HEIGHT_ERROR,
+    "TRABECULAR": TRABECULAR,
+    "SCORING": SCORING,
 }

@@ -11,10 +11,11 @@ from report_samples import a_reported_vertebra
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame
 from VertebralFractureLib.result.bone_density import bone_density
+from VertebralFractureLib.thresholds import MID_PLANE
 from VertebralFractureLib.vertebrae import Heights, OrientedBox, Vertebra, grade_column, grade_heights
 from VertebralFractureLib.vertebrae.endplates import BodyShape
 from VertebralFractureLib.vertebrae.localization import LocalizedBody
-from VertebralFractureLib.vertebrae.mid_plane import PIVOT_MM, MidPlane
+from VertebralFractureLib.vertebrae.mid_plane import MidPlane
 from VertebralFractureLib.vertebrae.oriented_box import oriented_box
 from VertebralFractureLib.vertebrae.sequence_search import Span
 from VertebralFractureLib.vertebrae.trabecular import TrabecularRegion, measure_trabecular_region, with_trabecular_hu
@@ -29,11 +30,12 @@ def a_block(
     turn_deg: float = 0.0, tilt: float = 0.0, rib_hu: float | None = None
 ) -> tuple[StraightenedVolume, LocalizedBody]:
     """A body with a cortex, turned about s and with endplates that rise by ``tilt`` per mm; ribs beside it or not."""
+    tuned = MID_PLANE
     line = Centerline(np.column_stack([np.zeros(9), np.zeros(9), 8.0 * np.arange(9)]), np.ones(9))
     s, a, r = np.meshgrid(np.arange(65.0), np.arange(-48.0, 65.0), np.arange(-64.0, 65.0), indexing="ij")
     turn = np.radians(turn_deg)
-    across = np.cos(turn) * r - np.sin(turn) * (a - PIVOT_MM)
-    along = np.sin(turn) * r + np.cos(turn) * (a - PIVOT_MM)
+    across = np.cos(turn) * r - np.sin(turn) * (a - tuned.pivot_mm)
+    along = np.sin(turn) * r + np.cos(turn) * (a - tuned.pivot_mm)
     out = np.maximum.reduce(
         [np.abs(across) - 0.5 * WIDTH, np.abs(along) - 0.5 * DEPTH, np.abs(s - 32.0 - tilt * along) - 0.5 * HEIGHT]
     )
@@ -47,17 +49,17 @@ def a_block(
         (1.0, 1.0, 1.0),
         reformat_frame(line),
     )
-    front, back = PIVOT_MM + 0.5 * DEPTH, PIVOT_MM - 0.5 * DEPTH
+    front, back = tuned.pivot_mm + 0.5 * DEPTH, tuned.pivot_mm - 0.5 * DEPTH
     lean = tilt * 0.5 * HEIGHT
-    places = np.array([front - 3.5, PIVOT_MM, back + 3.0])
+    places = np.array([front - 3.5, tuned.pivot_mm, back + 3.0])
     landmarks = [
-        (at, 32.0 + side * 0.5 * HEIGHT + tilt * (at - PIVOT_MM))
+        (at, 32.0 + side * 0.5 * HEIGHT + tilt * (at - tuned.pivot_mm))
         for side, ats in ((1.0, places - lean), (-1.0, places + lean))
         for at in ats
     ]
     plane = MidPlane(np.array([32.0]), np.array([0.0]), np.array([turn]))
     span = Span(32.0 - 0.5 * HEIGHT, 32.0 + 0.5 * HEIGHT, 1.0)
-    return volume, LocalizedBody(span, PIVOT_MM, BodyShape(back, front, np.array(landmarks)), True, plane)
+    return volume, LocalizedBody(span, tuned.pivot_mm, BodyShape(back, front, np.array(landmarks)), True, plane)
 
 
 @pytest.mark.parametrize(("turn", "tilt"), [(0.0, 0.0), (14.0, 0.0), (-10.0, 0.2)])
@@ -75,7 +77,7 @@ def test_the_box_has_the_bodys_size_and_is_turned_as_it_is(turn: float, tilt: fl
     assert box.size_mm[0] == pytest.approx(WIDTH, abs=1.5)
     assert box.size_mm[1] == pytest.approx(DEPTH, abs=1.5 + 30.0 * tilt)
     assert box.size_mm[2] == pytest.approx(HEIGHT, abs=1.0)
-    assert box.center_ras == pytest.approx((0.0, PIVOT_MM, 32.0), abs=1.0)
+    assert box.center_ras == pytest.approx((0.0, MID_PLANE.pivot_mm, 32.0), abs=1.0)
 
 
 def test_a_body_that_was_not_traced_has_no_box_and_no_core() -> None:

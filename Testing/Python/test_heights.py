@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from VertebralFractureLib.thresholds import GRADING
 from VertebralFractureLib.vertebrae import Heights, Vertebra, spinal_deformity_index
 from VertebralFractureLib.vertebrae.grading import (
     GRADING_RULES,
@@ -18,7 +19,7 @@ from VertebralFractureLib.vertebrae.grading import (
     predicted_posterior,
     shape_of,
 )
-from VertebralFractureLib.vertebrae.norms import LEVEL_NORMS, MIDDLE_OVER_FLOOR, level_norm
+from VertebralFractureLib.vertebrae.norms import LEVEL_NORMS, level_norm
 
 LEVELS = tuple(reversed(LEVEL_NORMS))
 
@@ -26,7 +27,7 @@ LEVELS = tuple(reversed(LEVEL_NORMS))
 def a_normal_vertebra(level: str, size: float = 15.0) -> Heights:
     norm = LEVEL_NORMS[level]
     posterior = size * (posterior_profile(level) or 0.0)
-    return Heights(norm.anterior * posterior, (norm.middle + MIDDLE_OVER_FLOOR) * posterior, posterior)
+    return Heights(norm.anterior * posterior, (norm.middle + GRADING.middle_over_floor) * posterior, posterior)
 
 
 def a_vertebra(level: str | None, grade: int | None) -> Vertebra:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from VertebralFractureLib.thresholds import LABELING
 from VertebralFractureLib.vertebrae.level_assignment import LevelLabel
-from VertebralFractureLib.vertebrae.level_landmark import CEILING_WITHOUT_LANDMARK, has_landmark, limit_without_landmark
+from VertebralFractureLib.vertebrae.level_landmark import has_landmark, limit_without_landmark
 
 MID_THORAX = ("T9", "T8", "T7")
 THORACOLUMBAR = ("L1", "T12", "T11")
@@ -32,7 +33,7 @@ def test_names_without_an_anchor_claim_no_more_than_such_names_are_worth():
     capped = limit_without_landmark(names, EXTENTS_MM, WHOLE_MM)
 
     assert [name.level for name in capped] == list(MID_THORAX)
-    assert [name.probability for name in capped] == [CEILING_WITHOUT_LANDMARK, 0.7, 0.5]
+    assert [name.probability for name in capped] == [LABELING.ceiling_without_landmark, 0.7, 0.5]
 
 
 def test_names_beside_an_anchor_keep_their_probability():

@@ -10,8 +10,9 @@ import pytest
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame, straighten
 from VertebralFractureLib.research.phantom import Phantom, make_phantom, random_options
+from VertebralFractureLib.thresholds import MID_PLANE
 from VertebralFractureLib.vertebrae import localize_vertebrae
-from VertebralFractureLib.vertebrae.mid_plane import PIVOT_MM, MidPlane, find_mid_plane
+from VertebralFractureLib.vertebrae.mid_plane import MidPlane, find_mid_plane
 
 
 def a_turned_vertebra(offset_mm: float, turn_deg: float, *, aorta: bool = False) -> StraightenedVolume:
@@ -19,8 +20,8 @@ def a_turned_vertebra(offset_mm: float, turn_deg: float, *, aorta: bool = False)
     centerline = Centerline(np.column_stack([np.zeros(9), np.zeros(9), 5.0 * np.arange(9)]), np.ones(9))
     r, a = np.meshgrid(np.arange(-64.0, 65.0), np.arange(-48.0, 65.0))
     turn = np.radians(turn_deg)
-    across = np.cos(turn) * (r - offset_mm) - np.sin(turn) * (a - PIVOT_MM)
-    along = np.sin(turn) * (r - offset_mm) + np.cos(turn) * (a - PIVOT_MM)
+    across = np.cos(turn) * (r - offset_mm) - np.sin(turn) * (a - MID_PLANE.pivot_mm)
+    along = np.sin(turn) * (r - offset_mm) + np.cos(turn) * (a - MID_PLANE.pivot_mm)
     body = (across / 17.0) ** 2 + (along / 13.0) ** 2 < 1.0
     pedicles = (np.abs(np.abs(across) - 12.0) < 3.5) & (np.abs(along + 18.0) < 9.0)
     process = (np.abs(across) < 3.0) & (along < -30.0)
@@ -42,13 +43,14 @@ def test_a_turned_vertebra_is_mirrored_about_its_own_plane(offset: float, turn: 
 
 
 def test_points_of_a_plane_lie_where_its_turn_puts_them() -> None:
+    tuned = MID_PLANE
     plane = MidPlane(np.array([0.0, 10.0]), np.array([2.0, 4.0]), np.radians([0.0, 90.0]))
 
-    beside = plane.straight(np.array(1.0), np.array(PIVOT_MM), np.array(0.0))
-    ahead = plane.straight(np.array(0.0), np.array(PIVOT_MM + 5.0), np.array(10.0))
+    beside = plane.straight(np.array(1.0), np.array(tuned.pivot_mm), np.array(0.0))
+    ahead = plane.straight(np.array(0.0), np.array(tuned.pivot_mm + 5.0), np.array(10.0))
 
-    np.testing.assert_allclose(beside, [3.0, PIVOT_MM, 0.0])
-    np.testing.assert_allclose(ahead, [9.0, PIVOT_MM, 10.0], atol=1e-9)
+    np.testing.assert_allclose(beside, [3.0, tuned.pivot_mm, 0.0])
+    np.testing.assert_allclose(ahead, [9.0, tuned.pivot_mm, 10.0], atol=1e-9)
 
 
 @pytest.fixture(scope="module")

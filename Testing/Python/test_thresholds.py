@@ -15,11 +15,12 @@ from VertebralFractureLib.canal.path import canal_path
 from VertebralFractureLib.thresholds import CANAL_PATH, GROUPS, moved_threshold, thresholds
 
 LIBRARY = Path(__file__).parents[2] / "VertebralFractureLib"
-FOLDERS = ("canal",)
+FOLDERS = ("canal", "vertebrae", "fracture")
 
 LAYOUT = "size of an array, batch or chunk"
 WEIGHTS = "belongs to the weights: architecture, grid or HU window of the training"
 NUMERICAL = "tolerance, step or iterations of a numerical method"
+TABLE = "table of the literature, with its source beside it"
 UNIT = "unit, axis or value of a file format"
 
 NOT_TUNED = {
@@ -40,6 +41,38 @@ NOT_TUNED = {
         WEIGHTS,
     ),
     "canal/path.py": {"_REQUIRED_GAIN": NUMERICAL},
+    "fracture/network.py": dict.fromkeys(("GRADES", "HEIGHTS", "_DILATIONS"), WEIGHTS),
+    "fracture/patches.py": {
+        **dict.fromkeys(("STRIDE_MM", "_LOW_HU", "_HIGH_HU", "_CENTER_HU", "_SCALE_HU", "_OUTSIDE_VALUE"), WEIGHTS),
+        **dict.fromkeys(("CODE_PERIODS_MM", "_BEND_BASE_MM", "CODE_LENGTH"), WEIGHTS),
+        "_LATTICE": NUMERICAL,
+    },
+    "fracture/pooling.py": {"_BOUND": NUMERICAL},
+    "fracture/scoring.py": {"_PATCHES_PER_CHUNK": LAYOUT},
+    "vertebrae/body_input.py": {
+        **dict.fromkeys(("SLAB_CENTERS_MM", "SLAB_OFFSETS_MM", "ANTERIOR_FROM_MM", "COLUMNS", "CHANNELS"), WEIGHTS),
+        "_ROW_MULTIPLE": LAYOUT,
+    },
+    "vertebrae/body_network.py": dict.fromkeys(("BODY", "UPPER_EDGE", "LOWER_EDGE", "MAPS"), WEIGHTS),
+    "vertebrae/level_assignment.py": {"LEVELS": UNIT},
+    "vertebrae/level_column.py": {"BEYOND": WEIGHTS},
+    "vertebrae/level_input.py": dict.fromkeys(
+        (
+            "ROWS_PER_CELL",
+            "STEP_MM",
+            "COARSE_A",
+            "COARSE_R",
+            "CHANNELS",
+            "FINE_MM",
+            "TYPICAL_PITCH_MM",
+            "LEVEL_CLASSES",
+        ),
+        WEIGHTS,
+    ),
+    "vertebrae/levels.py": dict.fromkeys(("LEVEL_NUMBERS", "SCORED_LEVELS", "SPINAL_DEFORMITY_INDEX_LEVELS"), UNIT),
+    "vertebrae/norms.py": dict.fromkeys(("LEVEL_NORMS", "UNKNOWN_LEVEL_NORM"), TABLE),
+    "vertebrae/oriented_box.py": {"_SMOOTHING": NUMERICAL},
+    "vertebrae/relabeling.py": {"_CONTRADICTION": NUMERICAL},
 }
 """The numbers that a module may hold itself, by name, with the reason."""
 

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     from VertebralFractureLib.research.evaluation.performance import performance
     from VertebralFractureLib.research.evaluation.run_cases import CaseResult, run_cases, with_image_measures
     from VertebralFractureLib.research.evaluation.summary import case_record, case_table, set_report
-    from VertebralFractureLib.result.build_report import DECISION_THRESHOLD
+    from VertebralFractureLib.thresholds import SCORING
 
     sets = {}
     if arguments.data is not None:
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     for title, results in done.items():
         records += [case_record(result) for result in results]
         if scans := judged_scans(with_image_measures(results)):
-            measured[title] = performance(scans, DECISION_THRESHOLD)
+            measured[title] = performance(scans, SCORING.decision_threshold)
         for result in results:
             picture = Path("cases") / result.case.identifier / "overview.png"
             if (arguments.out / picture).is_file():

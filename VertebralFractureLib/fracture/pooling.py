@@ -10,13 +10,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from VertebralFractureLib.thresholds import SCORING
 from VertebralFractureLib.types import FloatArray
 
-LEAST_INSIDE = 0.5
-"""A position says something about its vertebra when this share of its patch lies in the field of view."""
 _BOUND = 1e-12
-MOST_LOGIT = 6.0
-"""The most that one member's answer can weigh among the others: 400 to 1, more than its calibration can know."""
 
 
 def span_weights(
@@ -29,7 +26,7 @@ def span_weights(
     """
     middle, height = 0.5 * (low_mm + high_mm), high_mm - low_mm
     distance = np.abs(positions_mm - middle)
-    counted = (distance <= 0.5 * height) & (inside_fraction >= LEAST_INSIDE)
+    counted = (distance <= 0.5 * height) & (inside_fraction >= SCORING.least_inside)
     weight = np.where(counted, 1.0 - distance / max(height, 1e-6), 0.0)
     total = float(weight.sum())
     return weight / total if total > 0.0 else None
@@ -47,8 +44,8 @@ def pooled_probability(member_probability: Mapping[str, FloatArray], weight: Flo
 
 
 def ensemble_probability(members: FloatArray) -> FloatArray:
-    """Of probabilities ``(m, ...)`` the one of all members: from the mean logit, each bounded by ``MOST_LOGIT``."""
-    return sigmoid(np.clip(logit(members), -MOST_LOGIT, MOST_LOGIT).mean(axis=0))
+    """Of probabilities ``(m, ...)`` the one of all members: from the mean logit, each bounded by ``most_logit``."""
+    return sigmoid(np.clip(logit(members), -SCORING.most_logit, SCORING.most_logit).mean(axis=0))
 
 
 def two_members(probability: FloatArray, deviation: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -26,15 +26,14 @@ from VertebralFractureLib.fracture.patches import (
     position_code,
     sample_patches,
 )
-from VertebralFractureLib.fracture.pooling import LEAST_INSIDE, ensemble_probability, logit, sigmoid
+from VertebralFractureLib.fracture.pooling import ensemble_probability, logit, sigmoid
 from VertebralFractureLib.options import ALL_MEMBERS
 from VertebralFractureLib.progress import StageProgress
+from VertebralFractureLib.thresholds import SCORING
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.weights import Weights, load_weights, restore
 
-_LEAST_INSIDE_FOR_SERIES = 0.9
-_LEAST_POSITIONS = 3
 _PATCHES_PER_CHUNK = 32
 
 
@@ -116,6 +115,7 @@ def score_sequence(
         WeightsDamaged: when a file is missing or damaged.
         Cancelled: from ``progress``.
     """
+    tuned = SCORING
     names = chosen_members(members, weights_folder)
     probability: dict[str, FloatArray] = {}
     sampled: dict[PatchGrid, SpinePatches] = {}
@@ -126,7 +126,7 @@ def score_sequence(
         if grid not in sampled:
             sampled[grid] = SpinePatches.of(spine, grid)
         scores = raw_scores(network, sampled[grid])
-        if np.count_nonzero(scores.inside_fraction >= LEAST_INSIDE) < _LEAST_POSITIONS:
+        if np.count_nonzero(scores.inside_fraction >= tuned.least_inside) < tuned.least_positions:
             raise NotEvaluable("Too little of the spine lies inside the volume to look for fractures.")
         line = weights.config["calibration"]["vertebra"]
         probability[name] = calibrated(scores.logits[:, 0], line)
@@ -141,7 +141,7 @@ def score_sequence(
         member_probability=probability,
         scan_probability=float("nan"),
     )
-    counted = scores.inside_fraction >= min(_LEAST_INSIDE_FOR_SERIES, float(scores.inside_fraction.max()))
+    counted = scores.inside_fraction >= min(tuned.least_inside_for_scan, float(scores.inside_fraction.max()))
     return _with_series_score(sequence, counted, weights_folder)
 
 
@@ -156,7 +156,7 @@ def score_series(
     counted = np.zeros(len(sequence.positions_mm), dtype=np.bool_)
     for low, high in spans_mm:
         counted |= (sequence.positions_mm >= low) & (sequence.positions_mm <= high)
-    counted &= sequence.inside_fraction >= LEAST_INSIDE
+    counted &= sequence.inside_fraction >= SCORING.least_inside
     return _with_series_score(sequence, counted, weights_folder) if counted.any() else sequence
 
 

@@ -1,6 +1,6 @@
 """Gather what the steps found into a ``SpineReport``; the only place that decides whether a scan was evaluable.
 
-A scan counts as evaluable when at least ``MINIMUM_SCORED`` vertebrae were scored: fewer say nothing about a spine, and
+A scan counts as evaluable when at least ``minimum_scored`` vertebrae were scored: fewer say nothing about a spine, and
 calling such a scan free of fractures would be harm.
 """
 
@@ -30,12 +30,9 @@ from VertebralFractureLib.result.report import (
     SpineReport,
     is_suspected,
 )
+from VertebralFractureLib.thresholds import SCORING
 from VertebralFractureLib.vertebrae import Vertebra, spinal_deformity_index
 from VertebralFractureLib.volume import CTVolume
-
-MINIMUM_SCORED = 3
-DECISION_THRESHOLD = 0.5
-"""On calibrated probabilities: at or above it a vertebra is called suspected."""
 
 
 def build_report(
@@ -51,11 +48,12 @@ def build_report(
     The scan's probability is the larger of the series' own and that of its most suspicious vertebra, so that a scan is
     never called less suspicious than a part of it.
     """
+    tuned = SCORING
     reported = tuple(_reported(vertebra, spine) for vertebra in vertebrae)
     scored = [vertebra for vertebra in reported if vertebra.status == "scored"]
-    if len(scored) < MINIMUM_SCORED:
+    if len(scored) < tuned.minimum_scored:
         return build_not_evaluable_report(ct, _too_few_reason(reported), weights_sha256, centerline)
-    suspected = [vertebra for vertebra in reported if is_suspected(vertebra, DECISION_THRESHOLD)]
+    suspected = [vertebra for vertebra in reported if is_suspected(vertebra, tuned.decision_threshold)]
     suspected_labels = {vertebra.label for vertebra in suspected}
     return SpineReport(
         software=Software(__version__, dict(weights_sha256)),
@@ -66,7 +64,7 @@ def build_report(
             fracture_probability=max([sequence.scan_probability, *(v.fracture_probability or 0.0 for v in scored)]),
             sdi=spinal_deformity_index([v for v in vertebrae if v.label in suspected_labels]) or 0,
             fractured_levels=tuple(vertebra.label for vertebra in reversed(suspected)),
-            decision_threshold=DECISION_THRESHOLD,
+            decision_threshold=tuned.decision_threshold,
             bone_density=bone_density(reported, ct.source),
         ),
         centerline=_reported_centerline(centerline),
@@ -90,7 +88,7 @@ def build_not_evaluable_report(
         input=_identity(ct),
         status=NOT_EVALUABLE,
         reason=reason,
-        scan=ScanResult(None, None, (), DECISION_THRESHOLD),
+        scan=ScanResult(None, None, (), SCORING.decision_threshold),
         centerline=empty if centerline is None else _reported_centerline(centerline),
         sequence=ReportedSequence((), (), ()),
         vertebrae=(),
@@ -103,8 +101,9 @@ def _too_few_reason(vertebrae: Sequence[ReportedVertebra]) -> str:
     reasons = Counter(vertebra.reason for vertebra in vertebrae if vertebra.reason)
     others = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "no other was made out"
     return (
-        f"Only {scored} thoracic or lumbar vertebrae could be scored ({others}) and at least {MINIMUM_SCORED} are "
-        "needed; use a scan that covers more of the spine, or a series with thinner slices."
+        f"Only {scored} thoracic or lumbar vertebrae could be scored ({others}) and at least "
+        f"{SCORING.minimum_scored} are needed; use a scan that covers more of the spine, or a series with thinner "
+        "slices."
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.progress import StageProgress
+from VertebralFractureLib.thresholds import LOCALIZATION
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.grading import grade_column, is_graded, measure_heights
 from VertebralFractureLib.vertebrae.labeling import label_bodies
@@ -31,10 +32,6 @@ from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, Height
 REASON_CUT = "cut by the field of view"
 REASON_LEVEL = "level not scored"
 REASON_CONFIDENCE = "low confidence"
-
-LOWEST_CONFIDENCE = 0.35
-THICKEST_MEASURED_MM = 4.0
-"""Beyond this slice thickness a height is a guess: partial volume alone moves an endplate by a tenth of the height."""
 
 
 def localize_vertebrae(
@@ -73,7 +70,7 @@ def localize_vertebrae(
         _vertebra(spine, body, name, core, rank)
         for rank, ((body, name), core) in enumerate(zip(kept, cores, strict=True), start=1)
     ]
-    if slice_thickness_mm is None or slice_thickness_mm <= THICKEST_MEASURED_MM:
+    if slice_thickness_mm is None or slice_thickness_mm <= LOCALIZATION.thickest_measured_mm:
         step = slice_thickness_mm if step_along_mm is None else step_along_mm
         heights = [_heights(spine, body) for body, _ in kept]
         found = [
@@ -101,7 +98,7 @@ def _vertebra(
         reason = REASON_CUT
     elif not is_graded(name.level):
         reason = REASON_LEVEL
-    elif span.confidence < LOWEST_CONFIDENCE:
+    elif span.confidence < LOCALIZATION.lowest_confidence:
         reason = REASON_CONFIDENCE
     elif core.holds_metal:
         reason = REASON_METAL

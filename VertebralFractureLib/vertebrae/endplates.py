@@ -11,20 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.thresholds import ENDPLATES, MID_PLANE
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS
 from VertebralFractureLib.vertebrae.sequence_search import Span
-
-POSTERIOR_INSET_MM, ANTERIOR_INSET_MM = 3.0, 3.5
-"""Where heights are read: inside the walls, clear of osteophytes and of the rounded rim."""
-_SEARCH_MM = 9.0
-_STEP_COST = 0.6
-_REFINE_ROWS = 3
-_LOCAL_MM = 1.5
-_STRIP_MM = 4.0
-_WINDOW_MM = 12.0
-_MINIMUM_DEPTH_MM = 10.0
-_STEEPEST = 0.6
 
 
 @dataclass(frozen=True)
@@ -48,23 +38,24 @@ def column_positions() -> FloatArray:
 
 def mid_depth(body: FloatArray) -> FloatArray:
     """a of the bodies' middle for every row ``(n,)``, from the body map ``(n, 96)``, smooth along s."""
+    tuned = ENDPLATES
     a = column_positions()
-    weight = np.where((a > 2.0) & (body > 0.3), body, 0.0)
+    weight = np.where((a > tuned.depth_from_anterior_mm) & (body > tuned.depth_from_probability), body, 0.0)
     mass, moment = _running_sum(weight.sum(axis=1)), _running_sum((weight * a).sum(axis=1))
-    known = mass > 20.0
+    known = mass > tuned.depth_from_mass
     if not known.any():
-        return np.full(len(body), 22.0)
+        return np.full(len(body), MID_PLANE.pivot_mm)
     rows = np.arange(len(body))
     return np.asarray(np.interp(rows, rows[known], moment[known] / mass[known]))
 
 
 def _running_sum(values: FloatArray) -> FloatArray:
-    return np.convolve(values, np.ones(2 * int(_WINDOW_MM) + 1), mode="same")
+    return np.convolve(values, np.ones(2 * int(ENDPLATES.window_mm) + 1), mode="same")
 
 
 def strip_mean(values: FloatArray, middle: FloatArray) -> FloatArray:
     """Mean of a map ``(n, 96)`` over the columns within 4 mm of ``middle`` ``(n,)``."""
-    near = np.abs(column_positions()[None] - middle[:, None]) <= _STRIP_MM
+    near = np.abs(column_positions()[None] - middle[:, None]) <= ENDPLATES.strip_mm
     return np.asarray((values * near).sum(axis=1) / near.sum(axis=1))
 
 
@@ -80,6 +71,7 @@ def measure_shape(
         middle: a of the body's middle.
         edge_outward_mm: added to both endplates, away from the body.
     """
+    tuned = ENDPLATES
     a = column_positions()
     height = span.s_superior_mm - span.s_inferior_mm
     center = 0.5 * (span.s_superior_mm + span.s_inferior_mm)
@@ -89,17 +81,21 @@ def measure_shape(
     if walls is None:
         return None
     a_post, a_ant = walls
-    if a_ant - a_post < _MINIMUM_DEPTH_MM:
+    if a_ant - a_post < tuned.minimum_depth_mm:
         return None
     columns = np.flatnonzero((a >= a_post) & (a <= a_ant))
-    reach = (center + 1.5, span.s_superior_mm + _SEARCH_MM)
-    upper = _trace(maps[1], rows, columns, (max(reach[0], span.s_superior_mm - _SEARCH_MM), reach[1]), middle - a[0])
-    reach = (span.s_inferior_mm - _SEARCH_MM, center - 1.5)
-    lower = _trace(maps[2], rows, columns, (reach[0], min(reach[1], span.s_inferior_mm + _SEARCH_MM)), middle - a[0])
+    reach = (center + 1.5, span.s_superior_mm + tuned.search_mm)
+    upper = _trace(
+        maps[1], rows, columns, (max(reach[0], span.s_superior_mm - tuned.search_mm), reach[1]), middle - a[0]
+    )
+    reach = (span.s_inferior_mm - tuned.search_mm, center - 1.5)
+    lower = _trace(
+        maps[2], rows, columns, (reach[0], min(reach[1], span.s_inferior_mm + tuned.search_mm)), middle - a[0]
+    )
     x, upper, lower = a[columns], upper + edge_outward_mm, lower - edge_outward_mm
     tilt = 0.5 * float(np.polyfit(x, upper, 1)[0] + np.polyfit(x, lower, 1)[0])
-    lean = float(np.clip(tilt, -_STEEPEST, _STEEPEST)) * 0.5 * height
-    places = np.array([a_ant - ANTERIOR_INSET_MM, 0.5 * (a_ant + a_post), a_post + POSTERIOR_INSET_MM])
+    lean = float(np.clip(tilt, -tuned.steepest, tuned.steepest)) * 0.5 * height
+    places = np.array([a_ant - tuned.anterior_inset_mm, 0.5 * (a_ant + a_post), a_post + tuned.posterior_inset_mm])
     top, bottom = places - lean, places + lean
     points = [(at, _local(x, upper, at)) for at in top] + [(at, _local(x, lower, at)) for at in bottom]
     return BodyShape(a_post, a_ant, np.array(points))
@@ -107,7 +103,7 @@ def measure_shape(
 
 def _walls(profile: FloatArray, a: FloatArray, middle: float) -> tuple[float, float] | None:
     """Half-maximum crossings of the body's profile over a, outward from the middle."""
-    level = 0.5
+    level = ENDPLATES.wall_level
     seed = int(np.clip(round(middle - a[0]), 1, len(a) - 2))
     if profile[seed] < level:
         near = np.arange(max(seed - 6, 1), min(seed + 7, len(a) - 1))
@@ -131,16 +127,17 @@ def _trace(
     edge: FloatArray, rows: FloatArray, columns: NDArray[np.intp], reach: tuple[float, float], middle: float
 ) -> FloatArray:
     """s of the endplate in every column: the best path that moves by at most one row a column, then refined."""
+    tuned = ENDPLATES
     near = np.flatnonzero((rows >= reach[0]) & (rows <= reach[1]))
     if len(near) < 2:
         return np.full(len(columns), 0.5 * (reach[0] + reach[1]))
-    gain = np.log(np.clip(edge[np.ix_(near, columns)], 0.02, 1.0))
-    gain = gain * np.where(np.abs(columns - middle) <= _STRIP_MM, 2.0, 1.0)[None]
+    gain = np.log(np.clip(edge[np.ix_(near, columns)], tuned.edge_floor, 1.0))
+    gain = gain * np.where(np.abs(columns - middle) <= tuned.strip_mm, tuned.middle_weight, 1.0)[None]
     score = gain[:, 0].copy()
     came = np.zeros(gain.shape, dtype=np.intp)
     index = np.arange(len(near))
     for column in range(1, len(columns)):
-        options = np.stack([np.roll(score, 1) - _STEP_COST, score, np.roll(score, -1) - _STEP_COST])
+        options = np.stack([np.roll(score, 1) - tuned.step_cost, score, np.roll(score, -1) - tuned.step_cost])
         options[0, 0], options[2, -1] = -np.inf, -np.inf
         choice = options.argmax(axis=0)
         came[:, column] = np.clip(index + choice - 1, 0, len(near) - 1)
@@ -154,14 +151,14 @@ def _trace(
 
 def _refine(profile: FloatArray, rows: FloatArray, at: int) -> float:
     """Center of mass of the squared edge probability within 3 rows."""
-    part = slice(max(at - _REFINE_ROWS, 0), at + _REFINE_ROWS + 1)
+    part = slice(max(at - ENDPLATES.refine_rows, 0), at + ENDPLATES.refine_rows + 1)
     weight = profile[part] ** 2 + 1e-9
     return float((weight * rows[part]).sum() / weight.sum())
 
 
 def _local(x: FloatArray, s: FloatArray, at: float) -> float:
     """Mean of the path near ``at``; the nearest columns when the landmark lies beyond the traced ones."""
-    near = np.abs(x - at) <= _LOCAL_MM
+    near = np.abs(x - at) <= ENDPLATES.local_mm
     if not near.any():
-        near = np.abs(x - at) <= np.abs(x - at).min() + _LOCAL_MM
+        near = np.abs(x - at) <= np.abs(x - at).min() + ENDPLATES.local_mm
     return float(s[near].mean())

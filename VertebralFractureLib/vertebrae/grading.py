@@ -13,18 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from VertebralFractureLib.thresholds import GRADING
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.levels import SCORED_LEVELS, SPINAL_DEFORMITY_INDEX_LEVELS
-from VertebralFractureLib.vertebrae.norms import (
-    GENANT_CUT_OFFS,
-    LEVEL_NORMS,
-    MIDDLE_OVER_FLOOR,
-    POSTERIOR_PREDICTION_SPREAD,
-    READER_DIFFERENCE,
-    STAND_IN_LEVELS,
-    UNKNOWN_LEVEL_NORM,
-    level_norm,
-)
+from VertebralFractureLib.vertebrae.norms import LEVEL_NORMS, STAND_IN_LEVELS, UNKNOWN_LEVEL_NORM, level_norm
 from VertebralFractureLib.vertebrae.uncertainty import loss_sd
 from VertebralFractureLib.vertebrae.vertebra import Heights, Vertebra
 
@@ -41,11 +33,6 @@ GRADING_RULES: dict[str, str] = {
 ``min_over_max`` is the raw ratio of the public graders (Pisov et al. 2020), ``over_posterior`` the one that leaves the
 posterior wall as the measure. Neither knows what is normal for a level, and neither can see a crush of all three.
 """
-
-_NEIGHBORS = 3
-"""Vertebrae to each side that predict a posterior height."""
-_CRUSH_FROM = 3.0 * POSTERIOR_PREDICTION_SPREAD
-"""A posterior wall is taken as low, not as small by nature, from three standard deviations of the prediction."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +125,7 @@ def grade_column(
     spreads = height_sds_mm or [None] * len(heights)
     predicted = [predicted_posterior(i, heights, levels) for i in range(len(heights))]
     sound = [
-        None if own is None or (expected is not None and 1.0 - own.posterior / expected > _CRUSH_FROM) else own
+        None if own is None or (expected is not None and 1.0 - own.posterior / expected > _crush_from()) else own
         for own, expected in zip(heights, predicted, strict=True)
     ]
     by_sound = [predicted_posterior(i, sound, levels) for i in range(len(heights))]
@@ -156,7 +143,7 @@ def measure_heights(landmarks_ras: FloatArray) -> Heights:
 
 def grade_from_loss(loss: float) -> int:
     """Genant grade 0 to 3 of a height loss (fraction)."""
-    return sum(loss >= cut_off for cut_off in GENANT_CUT_OFFS)
+    return sum(loss >= cut_off for cut_off in GRADING.genant_cut_offs)
 
 
 def is_borderline(loss: float, spread: float = 0.0) -> bool:
@@ -165,8 +152,8 @@ def is_borderline(loss: float, spread: float = 0.0) -> bool:
     Args:
         spread: standard deviation of the loss from slices and noise, which adds to the difference of expert readers.
     """
-    band = math.hypot(READER_DIFFERENCE, spread)
-    return any(abs(loss - cut_off) < band for cut_off in GENANT_CUT_OFFS)
+    band = math.hypot(GRADING.reader_difference, spread)
+    return any(abs(loss - cut_off) < band for cut_off in GRADING.genant_cut_offs)
 
 
 def posterior_profile(level: str | None) -> float | None:
@@ -196,7 +183,7 @@ def predicted_posterior(index: int, heights: Sequence[Heights | None], levels: S
     for direction in (-1, 1):
         found = 0
         at = index + direction
-        while 0 <= at < len(heights) and found < _NEIGHBORS:
+        while 0 <= at < len(heights) and found < GRADING.predicting_neighbors:
             neighbor = heights[at]
             if neighbor is not None and not _is_lowest(levels[at]):
                 other = posterior_profile(levels[at])
@@ -215,15 +202,20 @@ def height_loss(heights: Heights, level: str | None, predicted: float | None) ->
     """Loss of each height; against the predicted posterior height where the vertebra's own is low itself."""
     norm = level_norm(level)
     crush = None if predicted is None else 1.0 - heights.posterior / predicted
-    whole = predicted if predicted is not None and crush is not None and crush > _CRUSH_FROM else heights.posterior
+    whole = predicted if predicted is not None and crush is not None and crush > _crush_from() else heights.posterior
     anterior = 1.0 - heights.anterior / (norm.anterior * whole)
-    middle = 1.0 - heights.middle / ((norm.middle + MIDDLE_OVER_FLOOR) * whole)
+    middle = 1.0 - heights.middle / ((norm.middle + GRADING.middle_over_floor) * whole)
     return HeightLoss(max(anterior, 0.0), max(middle, 0.0), None if crush is None else max(crush, 0.0))
+
+
+def _crush_from() -> float:
+    """Share of the predicted posterior height that must be lost for a wall to be low, and not small by nature."""
+    return GRADING.crush_from_sd * GRADING.posterior_prediction_sd
 
 
 def shape_of(loss: HeightLoss) -> str:
     """The Genant shape of a fractured body: crush where the posterior wall is lost too, else the larger of the two."""
-    if loss.posterior is not None and loss.posterior >= GENANT_CUT_OFFS[0]:
+    if loss.posterior is not None and loss.posterior >= GRADING.genant_cut_offs[0]:
         return "crush"
     return "wedge" if loss.anterior >= loss.middle else "biconcave"
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.thresholds import LABELING
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 
@@ -29,42 +30,32 @@ _LAST_FREE = "L4 over a sacralized L5"
 STATES: tuple[str, ...] = (*LEVELS, _SACRALIZED, _LAST_FREE)
 """The states of the chain: the levels, and the two that have another look where L5 belongs to the sacrum."""
 LEVEL_OF_STATE: tuple[str, ...] = (*LEVELS, "L5", "L4")
-KNOWN_FROM = 0.6
-"""A name below this posterior is not told."""
-EVIDENCE_WEIGHT = 0.2
-"""Neighboring vertebrae share most of what the network sees: their evidence is tempered before it is added up."""
-_SUPERNUMERARY, _MISSING = 0.02, 0.02
-"""Prior of a T13 or L6, and of a missing T12 or sacralized L5; a few percent each in the literature on variants."""
-_COUNT_SLIP = 1e-4
-"""Probability that the search joined two vertebrae or split one."""
-_EXTRA_PENALTY = 0.3
-"""In log: a T13 looks like a T12, an L6 like an L5 or an S1, but rarely exactly so."""
-_RIBLESS_PENALTY = 3.0
-"""In log: a T13 that looks like an L1 has hardly any rib, and is an L1 to most readers."""
 
 
 @dataclass(frozen=True)
 class LevelLabel:
-    """A level and its posterior; level None where the posterior is below ``KNOWN_FROM``."""
+    """A level and its posterior; level None where the posterior is below ``known_from``."""
 
     level: str | None
     probability: float
 
 
 def told(names: Sequence[LevelLabel]) -> list[LevelLabel]:
-    """The names, without the level where its probability is below ``KNOWN_FROM``."""
-    return [LevelLabel(name.level if name.probability >= KNOWN_FROM else None, name.probability) for name in names]
+    """The names, without the level where its probability is below ``known_from``."""
+    return [
+        LevelLabel(name.level if name.probability >= LABELING.known_from else None, name.probability) for name in names
+    ]
 
 
 def likeliest_levels(
-    log_probability: FloatArray, steps: Sequence[int], evidence_weight: float = EVIDENCE_WEIGHT
+    log_probability: FloatArray, steps: Sequence[int], evidence_weight: float | None = None
 ) -> list[LevelLabel]:
     """Names for vertebrae ordered caudal to cranial; a level is always told, however small its probability.
 
     Args:
         log_probability: ``(n, 25)`` log of the network's probability of ``LEVEL_CLASSES`` at each vertebra.
         steps: ``(n - 1)`` how many levels up the next vertebra is: 1, or more where the search left a hole.
-        evidence_weight: what the opinion about one vertebra counts in the sum over all of them.
+        evidence_weight: what the opinion about one vertebra counts in the sum over all of them; None is the tuned one.
 
     Raises:
         ValueError: when the first two do not belong together.
@@ -72,7 +63,8 @@ def likeliest_levels(
     count = len(log_probability)
     if len(steps) != max(count - 1, 0):
         raise ValueError(f"{count} vertebrae have {max(count - 1, 0)} steps between them, not {len(steps)}.")
-    return decode_levels(_state_evidence(log_probability * evidence_weight), steps) if count else []
+    weight = LABELING.evidence_weight if evidence_weight is None else evidence_weight
+    return decode_levels(_state_evidence(log_probability * weight), steps) if count else []
 
 
 def decode_levels(evidence: FloatArray, steps: Sequence[int]) -> list[LevelLabel]:
@@ -104,35 +96,37 @@ def states_of(level: str) -> list[int]:
 
 def _state_evidence(opinion: FloatArray) -> FloatArray:
     """``(n, 29)``: the network's opinion, tempered, and for the rare states that of their lookalikes at a price."""
+    tuned = LABELING
     column = {name: opinion[:, i] for i, name in enumerate(LEVEL_CLASSES)}
-    column["T13"] = np.maximum(column["T12"], column["L1"] - _RIBLESS_PENALTY) - _EXTRA_PENALTY
-    column["L6"] = np.maximum(column["L5"], column["S1"]) - _EXTRA_PENALTY
-    column[_SACRALIZED] = column["S1"] - _EXTRA_PENALTY
-    column[_LAST_FREE] = np.maximum(column["L4"], column["L5"]) - _EXTRA_PENALTY
+    column["T13"] = np.maximum(column["T12"], column["L1"] - tuned.ribless_penalty) - tuned.variant_penalty
+    column["L6"] = np.maximum(column["L5"], column["S1"]) - tuned.variant_penalty
+    column[_SACRALIZED] = column["S1"] - tuned.variant_penalty
+    column[_LAST_FREE] = np.maximum(column["L4"], column["L5"]) - tuned.variant_penalty
     return np.stack([column[name] for name in STATES], axis=1)
 
 
 def _log_prior() -> FloatArray:
     prior = np.zeros(len(STATES))
     for name in ("T13", "L6"):
-        prior[STATES.index(name)] = np.log(_SUPERNUMERARY)
+        prior[STATES.index(name)] = np.log(LABELING.supernumerary)
     for name in (_SACRALIZED, _LAST_FREE):
-        prior[STATES.index(name)] = np.log(_MISSING)
+        prior[STATES.index(name)] = np.log(LABELING.missing)
     return prior
 
 
 def _log_transition(step: int) -> FloatArray:
     """``[from, to]`` for ``step`` levels up; rows are the lower vertebra."""
-    one = np.full((len(STATES), len(STATES)), _COUNT_SLIP / len(STATES))
+    tuned = LABELING
+    one = np.full((len(STATES), len(STATES)), tuned.count_slip / len(STATES))
     at = {name: i for i, name in enumerate(STATES)}
     regular = [name for name in LEVELS if name not in ("T13", "L6")]
     for upper, lower in itertools.pairwise(regular):
         one[at[lower], at[upper]] = 1.0
-    one[at["L1"], at["T12"]], one[at["L1"], at["T13"]] = 1.0 - _SUPERNUMERARY - _MISSING, _SUPERNUMERARY
-    one[at["L1"], at["T11"]] = _MISSING
+    one[at["L1"], at["T12"]], one[at["L1"], at["T13"]] = 1.0 - tuned.supernumerary - tuned.missing, tuned.supernumerary
+    one[at["L1"], at["T11"]] = tuned.missing
     one[at["T13"], at["T12"]] = 1.0
-    one[at["S1"], at["L5"]], one[at["S1"], at["L6"]] = 1.0 - _SUPERNUMERARY - _MISSING, _SUPERNUMERARY
-    one[at["S1"], at[_SACRALIZED]] = _MISSING
+    one[at["S1"], at["L5"]], one[at["S1"], at["L6"]] = 1.0 - tuned.supernumerary - tuned.missing, tuned.supernumerary
+    one[at["S1"], at[_SACRALIZED]] = tuned.missing
     one[at["L6"], at["L5"]] = 1.0
     one[at[_SACRALIZED], at[_LAST_FREE]] = 1.0
     one[at[_LAST_FREE], at["L3"]] = 1.0

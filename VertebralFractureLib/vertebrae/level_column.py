@@ -13,14 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.thresholds import LABELING
 from VertebralFractureLib.types import FloatArray
 
 BEYOND = 2
 """Cells supposed beyond either end: the sacrum or the first ribs show there although no body was found."""
-_HOLE_FROM_MM = 14.0
-_DISC_MM = 5.0
-_SHORTEST_END = 0.8
-"""An end cell lower than this share of its neighbor is drawn outward: the field of view has cut its body."""
 
 
 @dataclass(frozen=True)
@@ -60,23 +57,24 @@ def column_of(extents_mm: Sequence[tuple[float, float]], steps: Sequence[int] | 
     Raises:
         ValueError: without a body.
     """
+    tuned = LABELING
     if not extents_mm:
         raise ValueError("A column has at least one vertebra.")
-    borders = [extents_mm[0][0] - 0.5 * _DISC_MM]
+    borders = [extents_mm[0][0] - 0.5 * tuned.disc_mm]
     found = [BEYOND]
     steps = steps_between(extents_mm) if steps is None else steps
     for (below, above), step in zip(itertools.pairwise(extents_mm), steps, strict=True):
         if step == 1:
             borders.append(0.5 * (below[1] + above[0]))
         else:
-            borders += list(np.linspace(below[1] + 0.5 * _DISC_MM, above[0] - 0.5 * _DISC_MM, step))
+            borders += list(np.linspace(below[1] + 0.5 * tuned.disc_mm, above[0] - 0.5 * tuned.disc_mm, step))
         found.append(found[-1] + step)
-    borders.append(extents_mm[-1][1] + 0.5 * _DISC_MM)
+    borders.append(extents_mm[-1][1] + 0.5 * tuned.disc_mm)
     inner = np.array(borders)
     pitch = np.diff(inner)
     if len(pitch) > 1:
-        inner[0] = min(inner[0], inner[1] - _SHORTEST_END * pitch[1])
-        inner[-1] = max(inner[-1], inner[-2] + _SHORTEST_END * pitch[-2])
+        inner[0] = min(inner[0], inner[1] - tuned.shortest_end * pitch[1])
+        inner[-1] = max(inner[-1], inner[-2] + tuned.shortest_end * pitch[-2])
         pitch = np.diff(inner)
     outward = np.arange(1, BEYOND + 1)
     whole = np.concatenate([inner[0] - outward[::-1] * pitch[0], inner, inner[-1] + outward * pitch[-1]])
@@ -85,8 +83,8 @@ def column_of(extents_mm: Sequence[tuple[float, float]], steps: Sequence[int] | 
 
 def _levels_up(below: tuple[float, float], above: tuple[float, float]) -> int:
     gap = above[0] - below[1]
-    if gap < _HOLE_FROM_MM:
+    if gap < LABELING.hole_from_mm:
         return 1
     heights = (below[1] - below[0], above[1] - above[0])
     # The void over a sunken endplate belongs to the low body; only what the higher one's pitch cannot span is a hole.
-    return max(1, round((gap + 0.5 * sum(heights)) / (max(heights) + _DISC_MM)))
+    return max(1, round((gap + 0.5 * sum(heights)) / (max(heights) + LABELING.disc_mm)))

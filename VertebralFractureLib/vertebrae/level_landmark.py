@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from VertebralFractureLib.thresholds import LABELING
 from VertebralFractureLib.vertebrae.level_assignment import LevelLabel
-
-LANDMARK_MARGIN_MM = 15.0
-"""What must be seen beyond a first or last rib, or of the sacrum, to be an anchor."""
-CEILING_WITHOUT_LANDMARK = 0.83
-"""Of the told names in 112 stretches without an anchor 475 of 573 were right (``training/evaluate_levels``)."""
 
 
 def has_landmark(
     levels: Sequence[str | None], extents_mm: Sequence[tuple[float, float]], seen_mm: tuple[float, float]
 ) -> bool:
-    """Whether a border of regions is seen with ``LANDMARK_MARGIN_MM`` beyond it: above T1, below T12, or below L5.
+    """Whether a border of regions is seen with ``landmark_margin_mm`` beyond it: above T1, below T12, or below L5.
 
     Args:
         levels: of the vertebrae.
@@ -28,9 +24,9 @@ def has_landmark(
     """
     low, high = seen_mm
     for level, (lower, upper) in zip(levels, extents_mm, strict=True):
-        if level == "T1" and lower > low and upper + LANDMARK_MARGIN_MM < high:
+        if level == "T1" and lower > low and upper + LABELING.landmark_margin_mm < high:
             return True
-        if level in ("T12", "L5") and lower - LANDMARK_MARGIN_MM > low and upper < high:
+        if level in ("T12", "L5") and lower - LABELING.landmark_margin_mm > low and upper < high:
             return True
     return False
 
@@ -38,7 +34,7 @@ def has_landmark(
 def limit_without_landmark(
     names: Sequence[LevelLabel], extents_mm: Sequence[tuple[float, float]], seen_mm: tuple[float, float]
 ) -> list[LevelLabel]:
-    """The names; where they say themselves that no anchor is seen, none is surer than ``CEILING_WITHOUT_LANDMARK``."""
+    """The names; where they say themselves that no anchor is seen, none is surer than ``ceiling_without_landmark``."""
     if has_landmark([name.level for name in names], extents_mm, seen_mm):
         return list(names)
-    return [LevelLabel(name.level, min(name.probability, CEILING_WITHOUT_LANDMARK)) for name in names]
+    return [LevelLabel(name.level, min(name.probability, LABELING.ceiling_without_landmark)) for name in names]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
+from VertebralFractureLib.thresholds import LOCALIZATION
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS, inside_plane, sagittal_input
@@ -23,13 +24,6 @@ from VertebralFractureLib.vertebrae.sequence_search import Profiles, Span, searc
 from VertebralFractureLib.weights import load_weights, restore
 
 WEIGHTS_NAME = "vertebrae"
-_TYPICAL_DEPTH_MM = 28.0
-_CORNERS_R_MM = (-8.0, 0.0, 8.0)
-_SHALLOW = 0.6
-"""Share of the neighbors' depth below which an outline is none: a collapse takes height and never depth, and between
-neighbors the depth of normal bodies differs by a fifth at most (T2 to T3)."""
-_NEIGHBORS = 2
-"""On either side, by which a depth is judged."""
 
 
 @dataclass(frozen=True)
@@ -119,12 +113,15 @@ def without_shallow_shapes(bodies: list[LocalizedBody]) -> list[LocalizedBody]:
 
     Such an outline was traced inside the body, so that its heights would pass for a collapse; the body itself stays.
     """
+    tuned = LOCALIZATION
     depths = [np.nan if b.shape is None else b.shape.a_anterior - b.shape.a_posterior for b in bodies]
     kept = []
     for at, body in enumerate(bodies):
-        beside = np.array(depths[max(at - _NEIGHBORS, 0) : at] + depths[at + 1 : at + 1 + _NEIGHBORS])
+        beside = np.array(
+            depths[max(at - tuned.depth_neighbors, 0) : at] + depths[at + 1 : at + 1 + tuned.depth_neighbors]
+        )
         beside = beside[np.isfinite(beside)]
-        is_shallow = len(beside) >= _NEIGHBORS and depths[at] < _SHALLOW * np.median(beside)
+        is_shallow = len(beside) >= tuned.depth_neighbors and depths[at] < tuned.shallow * np.median(beside)
         kept.append(replace(body, shape=None) if is_shallow else body)
     return kept
 
@@ -166,14 +163,16 @@ def _inside_at(in_view: NDArray[np.bool_], middle: FloatArray) -> NDArray[np.boo
 
 def _is_whole(spine: StraightenedVolume, plane: MidPlane, span: Span, middle: float, shape: BodyShape | None) -> bool:
     """Whether all corners of the body, a little inside its walls, lie in the field of view."""
-    a_post = shape.a_posterior if shape else middle - 0.5 * _TYPICAL_DEPTH_MM
-    a_ant = shape.a_anterior if shape else middle + 0.5 * _TYPICAL_DEPTH_MM
+    tuned = LOCALIZATION
+    a_post = shape.a_posterior if shape else middle - 0.5 * tuned.typical_depth_mm
+    a_ant = shape.a_anterior if shape else middle + 0.5 * tuned.typical_depth_mm
     corners = [(a_ant - 1.0, span.s_superior_mm), (a_post + 1.0, span.s_superior_mm)]
     corners += [(a_ant - 1.0, span.s_inferior_mm), (a_post + 1.0, span.s_inferior_mm)]
     if shape is not None:
         corners += [(float(a), float(s)) for a, s in shape.landmarks]
     a, s = np.array(corners).T
-    points = plane.straight(np.array(_CORNERS_R_MM)[:, None], a[None], s[None]).reshape(-1, 3)
+    beside = tuned.corner_mm * np.array([-1.0, 0.0, 1.0])
+    points = plane.straight(beside[:, None], a[None], s[None]).reshape(-1, 3)
     index = np.rint(points - np.array(spine.origin_mm)).astype(np.intp)[:, ::-1]
     if np.any(index < 0) or np.any(index >= np.array(spine.hu.shape)):
         return False

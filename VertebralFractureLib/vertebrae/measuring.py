@@ -12,14 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
+from VertebralFractureLib.thresholds import BODY_SEARCH, ENDPLATES
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.endplates import measure_shape, mid_depth, strip_mean
 from VertebralFractureLib.vertebrae.localization import body_maps, localize_bodies_in_their_planes
-from VertebralFractureLib.vertebrae.sequence_search import MINIMUM_HEIGHT_MM, Span
-
-_REACH_MM = 6.0
-_TRUST_MM = 4.0
-"""Standard deviation of where a person's endplate may be off."""
+from VertebralFractureLib.vertebrae.sequence_search import Span
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ def measure_bodies(
     measured = []
     for lower, upper in extents_mm:
         span = Span(_edge_near(s, lower_edge, lower), _edge_near(s, upper_edge, upper), 1.0)
-        if span.s_superior_mm - span.s_inferior_mm < MINIMUM_HEIGHT_MM:
+        if span.s_superior_mm - span.s_inferior_mm < BODY_SEARCH.minimum_height_mm:
             span = Span(lower, upper, 1.0)
         at = float(np.interp(span.middle_mm, s, middle))
         shape = measure_shape(maps.probability, maps.s_from_mm, span, at, maps.edge_outward_mm)
@@ -64,8 +61,9 @@ def measure_bodies(
 
 def _edge_near(s: FloatArray, edge: FloatArray, hint_mm: float) -> float:
     """The most probable edge near the hint; the hint itself where none is likely."""
-    near = np.abs(s - hint_mm) <= _REACH_MM
+    tuned = ENDPLATES
+    near = np.abs(s - hint_mm) <= tuned.click_reach_mm
     if not near.any():
         return hint_mm
-    likely = np.where(near, edge * np.exp(-0.5 * ((s - hint_mm) / _TRUST_MM) ** 2), 0.0)
-    return float(s[likely.argmax()]) if likely.max() > 0.05 else hint_mm
+    likely = np.where(near, edge * np.exp(-0.5 * ((s - hint_mm) / tuned.click_sd_mm) ** 2), 0.0)
+    return float(s[likely.argmax()]) if likely.max() > tuned.click_from else hint_mm

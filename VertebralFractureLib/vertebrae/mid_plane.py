@@ -13,20 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
+from VertebralFractureLib.thresholds import MID_PLANE
 from VertebralFractureLib.types import FloatArray
-
-PIVOT_MM = 22.0
-"""Distance in front of the canal, about the middle of a body, at which the plane's offset is told."""
-_STEP_MM = 2.0
-_OFFSETS_MM = np.linspace(-8.0, 8.0, 7)
-_TURNS_RAD = np.radians(np.linspace(-20.0, 20.0, 11))
-_OFFSET_SPREAD_MM, _TURN_SPREAD_RAD = 5.0, 0.20
-_PRIOR_WEIGHT = 0.03
-"""How much of a correlation a plane one spread away from the canal's must gain to be believed."""
-_FROM_A_MM, _BEYOND_FRONT_MM, _HALF_R_MM = -20.0, 2.0, 30.0
-_LOWEST_HU, _HIGHEST_HU = 100.0, 500.0
-"""Below, there are soft tissue and lung, which are not symmetric. What the mirror takes from beyond the picture counts
-as such, so that a plane cannot hide an aorta full of contrast there."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +23,7 @@ class MidPlane:
 
     Attributes:
         s_mm: where it is known; between, it is interpolated, beyond, it stays.
-        offset_mm: r of the plane at a = ``PIVOT_MM``.
+        offset_mm: r of the plane at a = ``pivot_mm``.
         turn_rad: about s; positive turns the front to the patient's right.
     """
 
@@ -51,12 +39,12 @@ class MidPlane:
     def straight(self, r: FloatArray, a: FloatArray, s: FloatArray) -> FloatArray:
         """Straight (r, a, s) ``(..., 3)`` of points beside (``r``), along (``a``) and at height ``s`` of the plane.
 
-        ``a`` counts along the plane so that it equals the straight a at ``PIVOT_MM``; the three broadcast.
+        ``a`` counts along the plane so that it equals the straight a at ``pivot_mm``; the three broadcast.
         """
         offset, turn = np.interp(s, self.s_mm, self.offset_mm), np.interp(s, self.s_mm, self.turn_rad)
-        ahead = a - PIVOT_MM
+        ahead = a - MID_PLANE.pivot_mm
         across = offset + np.cos(turn) * r + np.sin(turn) * ahead
-        along = PIVOT_MM - np.sin(turn) * r + np.cos(turn) * ahead
+        along = MID_PLANE.pivot_mm - np.sin(turn) * r + np.cos(turn) * ahead
         return np.stack(np.broadcast_arrays(across, along, s + 0.0 * (r + a)), axis=-1)
 
 
@@ -81,13 +69,15 @@ def _smoothed(values: FloatArray) -> FloatArray:
 
 def _plane_of(spine: StraightenedVolume, low: float, high: float, front: float) -> tuple[float, float]:
     """Offset and turn of the plane that mirrors the slab at a body's mid height onto itself best."""
+    tuned = MID_PLANE
     picture = _axial_picture(spine, low, high, front)
-    if picture.known.mean() < 0.5:
+    if picture.known.mean() < tuned.least_known:
         return 0.0, 0.0
-    best = _best(picture, _OFFSETS_MM, _TURNS_RAD)
-    offsets = best[0] + np.linspace(-1.5, 1.5, 5)
-    turns = best[1] + np.radians(np.linspace(-2.5, 2.5, 5))
-    return _best(picture, offsets, turns)
+    offsets = np.linspace(-tuned.farthest_offset_mm, tuned.farthest_offset_mm, tuned.offsets)
+    turns = np.radians(np.linspace(-tuned.farthest_turn_deg, tuned.farthest_turn_deg, tuned.turns))
+    offset, turn = _best(picture, offsets, turns)
+    near = np.linspace(-1.0, 1.0, 5)
+    return _best(picture, offset + tuned.refined_offset_mm * near, turn + np.radians(tuned.refined_turn_deg * near))
 
 
 @dataclass(frozen=True)
@@ -101,15 +91,16 @@ class _Picture:
 
 
 def _axial_picture(spine: StraightenedVolume, low: float, high: float, front: float) -> _Picture:
-    step = round(_STEP_MM / spine.spacing_mm[1])
+    tuned = MID_PLANE
+    step = round(tuned.step_mm / spine.spacing_mm[1])
     s, a, r = spine.axis_mm("s"), spine.axis_mm("a"), spine.axis_mm("r")
     reach = max(0.25 * (high - low), 1.0)
     k = np.flatnonzero(np.abs(s - 0.5 * (low + high)) <= reach)
-    j = np.flatnonzero((a >= _FROM_A_MM) & (a < front + _BEYOND_FRONT_MM))
-    i = np.flatnonzero(np.abs(r) < _HALF_R_MM)
+    j = np.flatnonzero((a >= tuned.from_anterior_mm) & (a < front + tuned.beyond_front_mm))
+    i = np.flatnonzero(np.abs(r) < tuned.half_width_mm)
     j, i = j[: len(j) // step * step], i[: len(i) // step * step]
     box = np.ix_(k, j, i)
-    hu = np.clip(np.asarray(spine.hu[box], dtype=np.float64), _LOWEST_HU, _HIGHEST_HU).mean(axis=0)
+    hu = np.clip(np.asarray(spine.hu[box], dtype=np.float64), tuned.lowest_hu, tuned.highest_hu).mean(axis=0)
     inside = np.asarray(spine.inside[box]).all(axis=0)
     blocks = (len(j) // step, step, len(i) // step, step)
     return _Picture(
@@ -122,27 +113,28 @@ def _axial_picture(spine: StraightenedVolume, low: float, high: float, front: fl
 
 def _best(axial: _Picture, offsets: FloatArray, turns: FloatArray) -> tuple[float, float]:
     """The candidate with the highest correlation of the picture with its mirror image, less the prior."""
+    tuned = MID_PLANE
     picture, known, a, r = axial.bone, axial.known, axial.a_mm, axial.r_mm
     rows, columns = picture.shape
     offset, turn = (grid.ravel()[:, None, None] for grid in np.meshgrid(offsets, turns, indexing="ij"))
     right, back = np.cos(turn), np.sin(turn)
-    distance = (r[None, None, :] - offset) * right - (a[None, :, None] - PIVOT_MM) * back
-    column = (r[None, None, :] - 2.0 * distance * right - r[0]) / _STEP_MM
-    row = (a[None, :, None] + 2.0 * distance * back - a[0]) / _STEP_MM
+    distance = (r[None, None, :] - offset) * right - (a[None, :, None] - tuned.pivot_mm) * back
+    column = (r[None, None, :] - 2.0 * distance * right - r[0]) / tuned.step_mm
+    row = (a[None, :, None] + 2.0 * distance * back - a[0]) / tuned.step_mm
     within = (row >= 0.0) & (row <= rows - 1.001) & (column >= 0.0) & (column <= columns - 1.001)
     row, column = np.clip(row, 0.0, rows - 1.001), np.clip(column, 0.0, columns - 1.001)
     j, i = row.astype(np.intp), column.astype(np.intp)
     wj, wi = row - j, column - i
     mirrored = (picture[j, i] * (1.0 - wi) + picture[j, i + 1] * wi) * (1.0 - wj)
     mirrored += (picture[j + 1, i] * (1.0 - wi) + picture[j + 1, i + 1] * wi) * wj
-    mirrored = np.where(within, mirrored, _LOWEST_HU)
+    mirrored = np.where(within, mirrored, tuned.lowest_hu)
     weight = known[None] & (~within | (known[j, i] & known[j + 1, i + 1]))
     count = np.maximum(weight.sum(axis=(1, 2)), 1)
     own = np.broadcast_to(picture[None], mirrored.shape)
     mean_own, mean_other = ((part * weight).sum(axis=(1, 2)) / count for part in (own, mirrored))
     x, y = (own - mean_own[:, None, None]) * weight, (mirrored - mean_other[:, None, None]) * weight
     correlation = (x * y).sum(axis=(1, 2)) / np.sqrt((x**2).sum(axis=(1, 2)) * (y**2).sum(axis=(1, 2)) + 1e-9)
-    prior = (offset.ravel() / _OFFSET_SPREAD_MM) ** 2 + (turn.ravel() / _TURN_SPREAD_RAD) ** 2
-    score = np.where(count > 0.3 * picture.size, correlation, -1.0) - _PRIOR_WEIGHT * prior
+    prior = (offset.ravel() / tuned.offset_sd_mm) ** 2 + (turn.ravel() / tuned.turn_sd_rad) ** 2
+    score = np.where(count > 0.3 * picture.size, correlation, -1.0) - tuned.prior_weight * prior
     at = int(score.argmax())
     return float(offset.ravel()[at]), float(turn.ravel()[at])

@@ -59,22 +59,6 @@ UNKNOWN_LEVEL_NORM = LevelNorm(0.930, 0.855, 1.036, measured=False)
 STAND_IN_LEVELS = {"T13": "T12", "L6": "L5"}
 """A supernumerary vertebra is judged as the last regular one of its kind."""
 
-MIDDLE_OVER_FLOOR = 0.05
-"""Added to the middle ratio: those readings go to the endplate's deepest point, ours to its middle, which lies higher.
-
-The reader of the 25 reference scans, who measures as we do, has medians of 0.91 to 0.98 for T1 to L4, 0.07 to 0.13
-above the table; about half of that is taken, so that a biconcave vertebra is not hidden by a generous norm.
-"""
-
-POSTERIOR_PREDICTION_SPREAD = 0.041
-"""Standard deviation of the error of the posterior height predicted from the neighbors, same source."""
-
-READER_DIFFERENCE = 0.032
-"""Mean difference between two expert readers' heights, as a fraction of the height, same source."""
-
-GENANT_CUT_OFFS = (0.20, 0.25, 0.40)
-"""Height loss from which the grade is 1, 2 and 3 (Genant et al., J Bone Miner Res 1993;8:1137-1148)."""
-
 
 def level_norm(level: str | None) -> LevelNorm:
     """The norm of a level; the mean norm where there is none (cervical, sacral, unknown)."""

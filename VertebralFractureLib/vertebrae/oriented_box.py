@@ -10,17 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from VertebralFractureLib.cpr.straightened_volume import OUTSIDE_HU, StraightenedVolume
+from VertebralFractureLib.thresholds import LATERAL_WALLS
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.localization import LocalizedBody
 from VertebralFractureLib.vertebrae.vertebra import OrientedBox, Vector
 
-_WIDTH_OVER_DEPTH, _LEAST_USUAL_MM = 1.17, 30.0
-"""Of 238 bodies of the reference scans the width is 1.18 times the depth in the median, 0.94 to 1.65 in 90 %; the
-highest thoracic ones are the shallow and wide ones."""
-_SPREAD = 0.22
-_FROM, _TO = 0.6, 1.5
-"""Widths that are looked at, as a share of the usual one."""
-_LOWEST_HU, _HIGHEST_HU = -50.0, 350.0
 _SMOOTHING = np.array([0.25, 0.5, 0.25])
 
 
@@ -51,12 +45,13 @@ def oriented_box(spine: StraightenedVolume, body: LocalizedBody) -> OrientedBox 
 
 def _lateral_walls(spine: StraightenedVolume, body: LocalizedBody) -> tuple[float, float]:
     """Distance of the left (negative) and right wall from the body's plane in mm, at mid height and depth."""
+    tuned = LATERAL_WALLS
     shape, span = body.shape, body.span
     if shape is None:
         raise ValueError("A body that was not traced has no walls.")
     depth = shape.a_anterior - shape.a_posterior
-    usual = 0.5 * max(_WIDTH_OVER_DEPTH * depth, _LEAST_USUAL_MM)
-    reach = np.ceil(_TO * usual) + 2.0
+    usual = 0.5 * max(tuned.width_over_depth * depth, tuned.least_usual_mm)
+    reach = np.ceil(tuned.farthest * usual) + 2.0
     r = np.arange(-reach, reach + 0.5)
     a = 0.5 * (shape.a_anterior + shape.a_posterior) + 0.12 * depth * np.linspace(-1.0, 1.0, 5)
     s = span.middle_mm + 0.2 * (span.s_superior_mm - span.s_inferior_mm) * np.linspace(-1.0, 1.0, 7)
@@ -65,16 +60,17 @@ def _lateral_walls(spine: StraightenedVolume, body: LocalizedBody) -> tuple[floa
     within = np.all((index >= 0) & (index < np.array(spine.hu.shape[::-1])), axis=-1)
     i, j, k = np.moveaxis(np.where(within[..., None], index, 0), -1, 0)
     hu = np.where(within, np.asarray(spine.hu[k, j, i], dtype=np.float64), OUTSIDE_HU)
-    profile = np.convolve(np.clip(hu, _LOWEST_HU, _HIGHEST_HU).mean(axis=(1, 2)), _SMOOTHING, mode="same")
+    profile = np.convolve(np.clip(hu, tuned.lowest_hu, tuned.highest_hu).mean(axis=(1, 2)), _SMOOTHING, mode="same")
     return -_wall(r, profile[::-1], usual), _wall(r, profile, usual)
 
 
 def _wall(r: FloatArray, profile: FloatArray, usual: float) -> float:
     """Where the profile falls most steeply going outward from the middle, weighted by how usual that distance is."""
+    tuned = LATERAL_WALLS
     fall = np.maximum(profile[:-1] - profile[1:], 0.0)
     at = 0.5 * (r[:-1] + r[1:])
-    weight = np.exp(-0.5 * ((at / usual - 1.0) / _SPREAD) ** 2)
-    score = np.where((at >= _FROM * usual) & (at <= _TO * usual), fall * weight, 0.0)
+    weight = np.exp(-0.5 * ((at / usual - 1.0) / tuned.log_sd) ** 2)
+    score = np.where((at >= tuned.nearest * usual) & (at <= tuned.farthest * usual), fall * weight, 0.0)
     if score.max() <= 0.0:
         return usual
     best = int(score.argmax())

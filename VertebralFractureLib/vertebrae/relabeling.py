@@ -11,20 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from VertebralFractureLib.vertebrae.assembly import (
-    LOWEST_CONFIDENCE,
-    REASON_CONFIDENCE,
-    REASON_LEVEL,
-    grade_vertebrae,
-    without_judgment,
-)
+from VertebralFractureLib.thresholds import LABELING, LOCALIZATION
+from VertebralFractureLib.vertebrae.assembly import REASON_CONFIDENCE, REASON_LEVEL, grade_vertebrae, without_judgment
 from VertebralFractureLib.vertebrae.grading import is_graded
 from VertebralFractureLib.vertebrae.level_assignment import LEVELS, STATES, LevelLabel, decode_levels, states_of
 from VertebralFractureLib.vertebrae.level_column import steps_between
 from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, Vertebra
 
-_NOT_SACRAL = -4.0
-"""In log: what stands in the list is a body that was not taken for S1, so that L6 is likelier below L5 than S1 is."""
 _CONTRADICTION = -60.0
 """In log: leaves a named vertebra its name, and lets names that no spine can have together still be carried out."""
 
@@ -53,7 +46,7 @@ def relabel_levels(extents_mm: Sequence[tuple[float, float]], names: Mapping[int
         if level not in LEVELS:
             raise ValueError(f"'{level}' is no level; use C1 to C7, T1 to T13, L1 to L6 or S1.")
     evidence = np.zeros((count, len(STATES)))
-    evidence[:, STATES.index("S1")] = _NOT_SACRAL
+    evidence[:, STATES.index("S1")] = LABELING.not_sacral
     for index, level in names.items():
         evidence[index] = _CONTRADICTION
         evidence[index, states_of(level)] = 0.0
@@ -82,7 +75,7 @@ def _renamed(vertebra: Vertebra, name: LevelLabel) -> Vertebra:
     level = name.level
     named = replace(vertebra, level=level, level_probability=name.probability, label=level or vertebra.label)
     if vertebra.reason == REASON_LEVEL and is_graded(level):
-        unsure = vertebra.detection_confidence < LOWEST_CONFIDENCE
+        unsure = vertebra.detection_confidence < LOCALIZATION.lowest_confidence
         return replace(named, reason=REASON_CONFIDENCE if unsure else None)
     if vertebra.reason is None and not is_graded(level):
         return without_judgment(replace(named, status=STATUS_NOT_EVALUABLE, reason=REASON_LEVEL))

@@ -12,17 +12,11 @@ from dataclasses import replace
 
 from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
 from VertebralFractureLib.fracture.pooling import pooled_probability, span_weights
+from VertebralFractureLib.thresholds import SCORING
 from VertebralFractureLib.vertebrae.trabecular import REASON_FRACTURED
 from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, STATUS_SCORED, Vertebra
 
 REASON_NO_POSITION = "no position of the sequence lies inside it"
-
-CERTAIN_LOSS = 0.25
-"""Genant grade 2; mild losses of 20 to 25 % are as often physiological as fractures and are left to the network."""
-SUSPECTED_FROM = 0.5
-"""From this probability on the inside of a body is taken as compacted bone and its HU are not told."""
-READING_ERROR = 0.042
-"""Standard deviation of a height loss: half the 8.4 % by which experts differ in 5 % of readings."""
 
 
 def score_vertebrae(vertebrae: Sequence[Vertebra], sequence: FractureSequence) -> list[Vertebra]:
@@ -36,8 +30,8 @@ def score_vertebrae(vertebrae: Sequence[Vertebra], sequence: FractureSequence) -
 
 
 def morphometric_probability(height_loss: float) -> float:
-    """Probability that the true loss of height is at least ``CERTAIN_LOSS``, for normal reading errors."""
-    return 0.5 * (1.0 + math.erf((height_loss - CERTAIN_LOSS) / (READING_ERROR * math.sqrt(2.0))))
+    """Probability that the true loss of height is at least ``certain_loss``, for normal reading errors."""
+    return 0.5 * (1.0 + math.erf((height_loss - SCORING.certain_loss) / (SCORING.loss_sd * math.sqrt(2.0))))
 
 
 def _scored(vertebra: Vertebra, sequence: FractureSequence) -> Vertebra:
@@ -56,6 +50,6 @@ def _scored(vertebra: Vertebra, sequence: FractureSequence) -> Vertebra:
         uncertainty = max(spread, 0.5 * abs(probability - measured))
         probability = max(probability, measured)
     scored = replace(vertebra, status=STATUS_SCORED, fracture_probability=probability, uncertainty=uncertainty)
-    if probability >= SUSPECTED_FROM:
+    if probability >= SCORING.fractured_from:
         return replace(scored, trabecular_hu=None, trabecular_reason=scored.trabecular_reason or REASON_FRACTURED)
     return scored

@@ -11,22 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.thresholds import BODY_SEARCH
 from VertebralFractureLib.types import FloatArray
-
-MINIMUM_HEIGHT_MM, MAXIMUM_HEIGHT_MM = 7, 45
-MAXIMUM_GAP_MM = 18
-_EPSILON = 1e-3
-_START_COST = 4.0
-"""What a new stretch of column must earn, so that speckle outside the spine makes no vertebra."""
-_TYPICAL_HEIGHT_MM = 20.0
-_LOG_SPREAD, _LOG_SPREAD_LOCAL = 0.45, 0.22
-_COLLAPSE_CAP = 3.0
-"""A body lower than its neighbors is what this program looks for: its prior falls no further than this."""
-_TALL_FROM, _TALL_SCALE = 1.45, 0.12
-_BODY_WEIGHT = 0.35
-"""Neighboring rows see the same pixels, so their log-odds are not independent evidence."""
-_CUT_COST = 2.0
-_NEIGHBORHOOD_MM = 90.0
 
 
 @dataclass(frozen=True)
@@ -65,14 +51,15 @@ def search_spans(profiles: Profiles) -> list[Span]:
 
     Two passes: the first with one height prior for all, the second with the heights of the neighborhood.
     """
+    tuned = BODY_SEARCH
     rows = np.flatnonzero(profiles.inside)
-    if len(rows) < 2 * MINIMUM_HEIGHT_MM:
+    if len(rows) < 2 * tuned.minimum_height_mm:
         return []
-    expected = np.full(len(profiles.s_mm), _TYPICAL_HEIGHT_MM)
-    first = _best_chain(profiles, expected, _LOG_SPREAD)
+    expected = np.full(len(profiles.s_mm), tuned.typical_height_mm)
+    first = _best_chain(profiles, expected, tuned.log_sd)
     if len(first) >= 3:
         expected = _local_heights(profiles.s_mm, first)
-        first = _best_chain(profiles, expected, _LOG_SPREAD_LOCAL)
+        first = _best_chain(profiles, expected, tuned.log_sd_local)
     return first
 
 
@@ -83,28 +70,29 @@ def _local_heights(s: FloatArray, spans: list[Span]) -> FloatArray:
     height = np.array([span.s_superior_mm - span.s_inferior_mm for span in whole])
     local = np.empty(len(s))
     for row, at in enumerate(s):
-        near = np.abs(center - at) <= _NEIGHBORHOOD_MM
+        near = np.abs(center - at) <= BODY_SEARCH.neighborhood_mm
         local[row] = np.median(height[near]) if near.any() else height[np.abs(center - at).argmin()]
     return local
 
 
 def _best_chain(profiles: Profiles, expected: FloatArray, spread: float) -> list[Span]:
     """Viterbi; ``ends[j]`` is the best score of a column whose last body ends at row j."""
+    tuned = BODY_SEARCH
     rows = np.flatnonzero(profiles.inside)
     low, high = int(rows[0]), int(rows[-1])
-    total = np.concatenate([[0.0], np.cumsum(_log_odds(profiles.body) * _BODY_WEIGHT)])
+    total = np.concatenate([[0.0], np.cumsum(_log_odds(profiles.body) * tuned.body_weight)])
     lower, upper = _log_odds(profiles.lower_edge), _log_odds(profiles.upper_edge)
-    lower[low], upper[high] = max(lower[low], -_CUT_COST), max(upper[high], -_CUT_COST)
+    lower[low], upper[high] = max(lower[low], -tuned.cut_cost), max(upper[high], -tuned.cut_cost)
     count = len(profiles.s_mm)
     ends, opened = np.full(count, -np.inf), np.full(count, -np.inf)
     start_of, previous = np.full(count, -1), np.full(count, -1)
     best_so_far = (0.0, -1)
     for j in range(low, high + 1):
-        near = np.arange(max(low, j - MAXIMUM_GAP_MM), j)
-        opened[j], previous[j] = best_so_far[0] - _START_COST, best_so_far[1]
+        near = np.arange(max(low, j - tuned.maximum_gap_mm), j)
+        opened[j], previous[j] = best_so_far[0] - tuned.start_cost, best_so_far[1]
         if len(near) and ends[near].max() > opened[j]:
             opened[j], previous[j] = float(ends[near].max()), int(near[ends[near].argmax()])
-        starts = np.arange(max(low, j - MAXIMUM_HEIGHT_MM), j - 3)
+        starts = np.arange(max(low, j - tuned.maximum_height_mm), j - 3)
         if len(starts) == 0:
             continue
         is_cut = (starts == low) | (j == high)
@@ -119,12 +107,13 @@ def _best_chain(profiles: Profiles, expected: FloatArray, spread: float) -> list
 
 def _height_prior(height: FloatArray, expected: FloatArray, spread: float, is_cut: NDArray[np.bool_]) -> FloatArray:
     """Log-normal around ``expected``, capped below, with a second, steeper wall where two bodies are taken for one."""
+    tuned = BODY_SEARCH
     ratio = np.log(height / expected)
     prior = -0.5 * (ratio / spread) ** 2
-    prior = np.where(ratio < 0.0, np.maximum(prior, -_COLLAPSE_CAP), prior)
-    prior = prior - 0.5 * (np.maximum(height / expected - _TALL_FROM, 0.0) / _TALL_SCALE) ** 2
+    prior = np.where(ratio < 0.0, np.maximum(prior, -tuned.collapse_cap), prior)
+    prior = prior - 0.5 * (np.maximum(height / expected - tuned.tall_from, 0.0) / tuned.tall_scale) ** 2
     prior = np.where(is_cut & (ratio < 0.0), 0.0, prior)
-    return np.asarray(np.where((height < MINIMUM_HEIGHT_MM) & ~is_cut, -np.inf, prior))
+    return np.asarray(np.where((height < tuned.minimum_height_mm) & ~is_cut, -np.inf, prior))
 
 
 def _trace_back(
@@ -140,16 +129,18 @@ def _trace_back(
         for row, edge, limit in ((i, profiles.lower_edge, limits[0]), (j, profiles.upper_edge, limits[1])):
             at = slice(max(row - 1, 0), row + 2)
             strength = float(edge[at].max())
-            if abs(row - limit) <= 2 and strength < 0.5:
+            if abs(row - limit) <= 2 and strength < BODY_SEARCH.cut_edge_below:
                 cut = True
             else:
                 evidence.append(strength)
-        confidence = float(np.exp(np.mean(np.log(np.clip(evidence, _EPSILON, 1.0)))))
+        confidence = float(np.exp(np.mean(np.log(np.clip(evidence, BODY_SEARCH.probability_floor, 1.0)))))
         spans.append(Span(float(profiles.s_mm[i]), float(profiles.s_mm[j]), confidence, cut))
         j = int(previous[i])
     return spans[::-1]
 
 
 def _log_odds(probability: FloatArray) -> FloatArray:
-    p = np.clip(np.asarray(probability, dtype=np.float64), _EPSILON, 1.0 - _EPSILON)
+    p = np.clip(
+        np.asarray(probability, dtype=np.float64), BODY_SEARCH.probability_floor, 1.0 - BODY_SEARCH.probability_floor
+    )
     return np.asarray(np.log(p) - np.log1p(-p))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
+from VertebralFractureLib.thresholds import TRABECULAR
 from VertebralFractureLib.vertebrae.grading import is_graded
 from VertebralFractureLib.vertebrae.localization import LocalizedBody
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
@@ -21,16 +22,6 @@ from VertebralFractureLib.vertebrae.vertebra import Vertebra
 REASON_METAL = "implant or cement"
 REASON_FRACTURED = "fractured or suspected of it"
 REASON_DEGENERATED = "sclerotic or degenerated"
-
-_HALF_WIDTH_MM = 8.0
-_NOISE_STEP_MM = 3
-"""Further apart than what the interpolation between voxels and most kernels tie together."""
-_METAL_HU, _METAL_SHARE = 1000.0, 0.08
-_DENSE_ABOVE_MEDIAN_HU = 150.0
-_DENSE_ABOVE_NOISE = 3.0
-_DENSE_SHARE = 0.10
-_DENSER_THAN_NEIGHBORS, _LEAST_USUAL_HU = 1.5, 50.0
-_NEIGHBORS = 2
 
 
 @dataclass(frozen=True)
@@ -51,16 +42,17 @@ class TrabecularRegion:
 
     @property
     def holds_metal(self) -> bool:
-        return self.metal_share > _METAL_SHARE
+        return self.metal_share > TRABECULAR.metal_share
 
 
 def measure_trabecular_region(spine: StraightenedVolume, body: LocalizedBody) -> TrabecularRegion:
     """Look into a body; one that was not traced shows nothing."""
+    tuned = TRABECULAR
     span, shape = body.span, body.shape
     if shape is None:
         return TrabecularRegion(None, 0.0, 0.0, 0.0)
     reach_s, reach_a = 0.25 * (span.s_superior_mm - span.s_inferior_mm), 0.25 * (shape.a_anterior - shape.a_posterior)
-    r = np.arange(-_HALF_WIDTH_MM, _HALF_WIDTH_MM + 0.5)
+    r = np.arange(-tuned.half_width_mm, tuned.half_width_mm + 0.5)
     a = 0.5 * (shape.a_anterior + shape.a_posterior) + np.arange(-np.floor(reach_a), np.floor(reach_a) + 0.5)
     s = span.middle_mm + np.arange(-np.floor(reach_s), np.floor(reach_s) + 0.5)
     points = body.plane.straight(r[None, None, :], a[None, :, None], s[:, None, None])
@@ -73,14 +65,14 @@ def measure_trabecular_region(spine: StraightenedVolume, body: LocalizedBody) ->
     if len(values) == 0:
         return TrabecularRegion(None, 0.0, 0.0, 0.0)
     noise = _noise(hu)
-    dense = np.median(values) + max(_DENSE_ABOVE_MEDIAN_HU, _DENSE_ABOVE_NOISE * noise)
+    dense = np.median(values) + max(tuned.dense_above_median_hu, tuned.dense_above_noise * noise)
     return TrabecularRegion(
-        float(values.mean()), noise, float((values > _METAL_HU).mean()), float((values > dense).mean())
+        float(values.mean()), noise, float((values > tuned.metal_hu).mean()), float((values > dense).mean())
     )
 
 
 def _noise(hu: NDArray[np.float64]) -> float:
-    difference = hu[:, :, _NOISE_STEP_MM:] - hu[:, :, :-_NOISE_STEP_MM]
+    difference = hu[:, :, TRABECULAR.noise_step_mm :] - hu[:, :, : -TRABECULAR.noise_step_mm]
     difference = difference[np.isfinite(difference)]
     if len(difference) == 0:
         return 0.0
@@ -93,15 +85,16 @@ def with_trabecular_hu(vertebrae: Sequence[Vertebra], cores: Sequence[Trabecular
 
     Cervical vertebrae are denser by nature and are not held against their neighbors.
     """
+    tuned = TRABECULAR
     sound = [_why_not(vertebra, core) is None for vertebra, core in zip(vertebrae, cores, strict=True)]
     result = []
     for index, (vertebra, core) in enumerate(zip(vertebrae, cores, strict=True)):
         reason = _why_not(vertebra, core)
         if reason is None and core.mean_hu is not None and is_graded(vertebra.level):
-            near = range(max(index - _NEIGHBORS, 0), min(index + _NEIGHBORS + 1, len(cores)))
+            near = range(max(index - tuned.neighbors, 0), min(index + tuned.neighbors + 1, len(cores)))
             others = [cores[n].mean_hu or 0.0 for n in near if n != index and sound[n]]
-            usual = max(float(np.median(others)), _LEAST_USUAL_HU) if len(others) >= _NEIGHBORS else np.inf
-            if core.mean_hu > _DENSER_THAN_NEIGHBORS * usual:
+            usual = max(float(np.median(others)), tuned.least_usual_hu) if len(others) >= tuned.neighbors else np.inf
+            if core.mean_hu > tuned.denser_than_neighbors * usual:
                 reason = REASON_DEGENERATED
         shown = core.mean_hu if reason is None else None
         result.append(replace(vertebra, trabecular_hu=shown, trabecular_reason=reason))
@@ -117,4 +110,4 @@ def _why_not(vertebra: Vertebra, core: TrabecularRegion) -> str | None:
         return vertebra.reason
     if vertebra.grade:
         return REASON_FRACTURED
-    return REASON_DEGENERATED if core.dense_share > _DENSE_SHARE else None
+    return REASON_DEGENERATED if core.dense_share > TRABECULAR.dense_share else None

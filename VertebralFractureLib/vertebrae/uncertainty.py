@@ -8,13 +8,8 @@ from __future__ import annotations
 
 import math
 
+from VertebralFractureLib.thresholds import HEIGHT_ERROR
 from VertebralFractureLib.vertebrae.vertebra import Heights
-
-_LEAST_SD_MM = 0.25
-_SLICE_TERM_PER_MM = 0.048
-"""Times the square of the slice distance: partial volume moves an endplate and hides thin discs."""
-_NOISE_TERM_PER_HU = 0.0025
-"""Times slice distance and noise: the thicker the slices, the fewer voxels an endplate is found from."""
 
 
 def height_sd(slice_mm: float, noise_hu: float) -> float:
@@ -24,7 +19,12 @@ def height_sd(slice_mm: float, noise_hu: float) -> float:
         slice_mm: what a voxel averages over along the spine: the larger of slice distance and thickness.
         noise_hu: of the body's inside in the straightened volume (``trabecular.TrabecularRegion.noise_hu``).
     """
-    return math.hypot(_LEAST_SD_MM, _SLICE_TERM_PER_MM * slice_mm**2, _NOISE_TERM_PER_HU * slice_mm * noise_hu)
+    tuned = HEIGHT_ERROR
+    return math.hypot(
+        tuned.least_sd_mm,
+        tuned.slice_term_per_mm * slice_mm**2,
+        tuned.noise_term_per_hu * slice_mm * noise_hu,
+    )
 
 
 def loss_sd(heights: Heights, height_sd_mm: float, loss: float) -> float:

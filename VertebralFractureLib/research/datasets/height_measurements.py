@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from VertebralFractureLib.thresholds import GRADING
 from VertebralFractureLib.vertebrae.grading import LEVEL_NORMS_RULE, grade_column
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL, SCORED_LEVELS
-from VertebralFractureLib.vertebrae.norms import GENANT_CUT_OFFS, MIDDLE_OVER_FLOOR
 from VertebralFractureLib.vertebrae.vertebra import Heights
 
 Readings = Mapping[tuple[str, str], Mapping[str, Heights]]
@@ -65,14 +65,16 @@ def severities(readings: Readings, rule: str) -> dict[tuple[str, str], dict[str,
     """Severity by (scan, level), then by expert; the thoracic and lumbar levels alone are graded.
 
     These readings go to the floor of the endplate, which the table of norms was made from: the allowance of
-    ``MIDDLE_OVER_FLOOR`` for our own way of measuring is added first, so that it drops out again.
+    ``middle_over_floor`` for our own way of measuring is added first, so that it drops out again.
     """
     result: dict[tuple[str, str], dict[str, float]] = {}
     for (scan, expert), by_level in readings.items():
         levels = [level for level in reversed(CRANIAL_TO_CAUDAL) if level in by_level and level in SCORED_LEVELS]
         heights = [by_level[level] for level in levels]
         if rule == LEVEL_NORMS_RULE:
-            heights = [Heights(h.anterior, h.middle + MIDDLE_OVER_FLOOR * h.posterior, h.posterior) for h in heights]
+            heights = [
+                Heights(h.anterior, h.middle + GRADING.middle_over_floor * h.posterior, h.posterior) for h in heights
+            ]
         for level, grading in zip(levels, grade_column(heights, levels, rule), strict=True):
             if grading is not None:
                 result.setdefault((scan, level), {})[expert] = grading.severity
@@ -82,7 +84,9 @@ def severities(readings: Readings, rule: str) -> dict[tuple[str, str], dict[str,
 def agreement(readings: Readings, rule: str) -> RuleAgreement:
     """Flagged vertebrae and patients, and the agreement of the readers, for a rule of ``GRADING_RULES``."""
     by_vertebra = severities(readings, rule)
-    flagged = [key for key, by_expert in by_vertebra.items() if np.mean(list(by_expert.values())) >= GENANT_CUT_OFFS[0]]
+    flagged = [
+        key for key, by_expert in by_vertebra.items() if np.mean(list(by_expert.values())) >= GRADING.genant_cut_offs[0]
+    ]
     pairs = [pair for by_expert in by_vertebra.values() for pair in itertools.combinations(by_expert.values(), 2)]
     return RuleAgreement(
         vertebrae=len(by_vertebra),
@@ -99,7 +103,7 @@ def _kappa(pairs: Sequence[tuple[float, ...]]) -> float:
     """Cohen's kappa of severity >= 20 %, each pair counted both ways; nan without any pair or with one answer only."""
     if not pairs:
         return float("nan")
-    called = np.array(pairs) >= GENANT_CUT_OFFS[0]
+    called = np.array(pairs) >= GRADING.genant_cut_offs[0]
     agreed, share = float((called[:, 0] == called[:, 1]).mean()), float(called.mean())
     by_chance = share**2 + (1.0 - share) ** 2
     return float("nan") if by_chance == 1.0 else (agreed - by_chance) / (1.0 - by_chance)

@@ -30,7 +30,7 @@ from VertebralFractureLib.research.evaluation.judged import JudgedScan, JudgedVe
 from VertebralFractureLib.research.evaluation.performance import performance
 from VertebralFractureLib.research.training.fracture_members import shipped_names
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
-from VertebralFractureLib.result.build_report import DECISION_THRESHOLD
+from VertebralFractureLib.thresholds import SCORING
 
 logger = logging.getLogger(__name__)
 Lines = Mapping[str, Sequence[float]]
@@ -105,7 +105,7 @@ def _judged_vertebra(vertebra: VertebraScore, lines: Mapping[str, Lines]) -> Jud
         _pooled([_answer(line[name], vertebra.logits[member][index]) for member, line in lines.items()])
         for index, name in enumerate(_ORDINALS)
     ]
-    grade = int(np.sum(np.minimum.accumulate(least) >= DECISION_THRESHOLD))
+    grade = int(np.sum(np.minimum.accumulate(least) >= SCORING.decision_threshold))
     return JudgedVertebra(vertebra.grade, vertebra.shape, vertebra.level, probability, float(np.std(answers)), grade)
 
 
@@ -170,7 +170,7 @@ def figures_of(spines: Sequence[SpineScore], members: Sequence[str]) -> dict[str
     for group, chosen in groups.items():
         for name, who in named.items() if chosen else ():
             scans = judged(chosen, who, calibrations)
-            measured = performance(scans, DECISION_THRESHOLD)
+            measured = performance(scans, SCORING.decision_threshold)
             figures.setdefault(group, {})[name] = {**measured, "warp_response_auc": warp_response(chosen, scans)}
     return {
         "figures": figures,

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.evaluation.statistics import wilson_interval
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
+from VertebralFractureLib.thresholds import LABELING
 from VertebralFractureLib.vertebrae.labeling import level_log_probability
-from VertebralFractureLib.vertebrae.level_assignment import EVIDENCE_WEIGHT, KNOWN_FROM, likeliest_levels
+from VertebralFractureLib.vertebrae.level_assignment import likeliest_levels
 from VertebralFractureLib.vertebrae.level_column import steps_between
 from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 from VertebralFractureLib.vertebrae.level_landmark import has_landmark, limit_without_landmark
@@ -30,7 +31,7 @@ CONFIDENT = 0.9
 """A wrong name with at least this probability misleads whoever reads it."""
 _MATCH_MM = 10.0
 _SHORTEST_MM, _LONGEST_MM = 90.0, 260.0
-_BINS = (0.0, KNOWN_FROM, 0.8, 0.9, 0.97, 1.0)
+_BINS = (0.0, LABELING.known_from, 0.8, 0.9, 0.97, 1.0)
 _WEIGHTS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 
 
@@ -150,7 +151,7 @@ def _seen_mm(case: StraightCase) -> tuple[float, float]:
     return float(s[0]), float(s[-1])
 
 
-def named(opinions: Sequence[Opinion], evidence_weight: float = EVIDENCE_WEIGHT) -> list[NamedBody]:
+def named(opinions: Sequence[Opinion], evidence_weight: float | None = None) -> list[NamedBody]:
     """The likeliest level of every body whose true level is known, as sure as the program is of it."""
     bodies = []
     for opinion in opinions:
@@ -179,13 +180,14 @@ def _log_loss(bodies: Sequence[NamedBody]) -> float:
 
 def figures_of(bodies: Sequence[NamedBody]) -> LevelFigures:
     """The figures over some bodies."""
+    tuned = LABELING
     groups: dict[tuple[str, int], list[NamedBody]] = {}
     for body in bodies:
         groups.setdefault((body.scan, body.stretch), []).append(body)
-    told = [body for body in bodies if body.probability >= KNOWN_FROM]
-    wrong = [any(not b.right and b.probability >= KNOWN_FROM for b in group) for group in groups.values()]
+    told = [body for body in bodies if body.probability >= tuned.known_from]
+    wrong = [any(not b.right and b.probability >= tuned.known_from for b in group) for group in groups.values()]
     misled = sum(any(not b.right and b.probability >= CONFIDENT for b in group) for group in groups.values())
-    unnamed = [all(b.probability < KNOWN_FROM for b in group) for group in groups.values()]
+    unnamed = [all(b.probability < tuned.known_from for b in group) for group in groups.values()]
     return LevelFigures(
         bodies=len(bodies),
         told=len(told),
@@ -230,11 +232,11 @@ def main() -> int:
     }
     content = {
         "classes": len(LEVEL_CLASSES),
-        "evidence_weight": EVIDENCE_WEIGHT,
+        "evidence_weight": LABELING.evidence_weight,
         "best_weight": best_weight(opinions),
         "best_weight_without_fold": {k: best_weight([o for o in opinions if o.fold != k]) for k in folds},
         **{name: asdict(figures_of(part)) for name, part in groups.items()},
-        "wrong": [asdict(b) for b in bodies if not b.right and b.probability >= KNOWN_FROM],
+        "wrong": [asdict(b) for b in bodies if not b.right and b.probability >= LABELING.known_from],
     }
     arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return 0
