@@ -42,7 +42,7 @@ def read_curve(path: Path) -> tuple[Point, ...]:
     try:
         content = json.loads(_text(path))
         points = _markups_points(content) if "markups" in content else _points(content["centerline"]["points_ras"])
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise UnusableCorrection(
             f"'{path.name}' holds no centerline; use a curve that Slicer saved (.mrk.json), or a report.json."
         ) from error

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr.frame import ReformatFrame
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
+
+# What numpy lets through of zipfile, and of Python's own parser, which reads the headers of arrays.
+_NO_ARCHIVE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, MemoryError),
+    *(SyntaxError, tokenize.TokenError, KeyError, TypeError),
+)
 
 
 def save_straightened(spine: StraightenedVolume, path: Path) -> None:
@@ -31,17 +43,21 @@ def load_straightened(path: Path) -> StraightenedVolume:
     """Read what ``save_straightened`` wrote.
 
     Raises:
-        OSError, ValueError, KeyError: when the file is missing or is not such a file.
+        OSError: when the file cannot be opened.
+        ValueError: when it is not such a file, or damaged.
     """
-    with np.load(path, allow_pickle=False) as content:
-        frame = ReformatFrame(
-            str(content["kind"]),
-            content["s_mm"],
-            content["origin_ras"],
-            content["right_ras"],
-            content["anterior_ras"],
-        )
-        r, a, s = (float(value) for value in content["origin_mm"])
-        step_r, step_a, step_s = (float(value) for value in content["spacing_mm"])
-        hu = content["hu"].astype(np.float32)
-        return StraightenedVolume(hu, content["inside"], (r, a, s), (step_r, step_a, step_s), frame)
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return _straightened(content)
+    except _NO_ARCHIVE as error:
+        raise ValueError(f"'{path.name}' is no straightened volume: {error}") from error
+
+
+def _straightened(content: Mapping[str, NDArray[Any]]) -> StraightenedVolume:
+    frame = ReformatFrame(
+        str(content["kind"]), content["s_mm"], content["origin_ras"], content["right_ras"], content["anterior_ras"]
+    )
+    r, a, s = (float(value) for value in content["origin_mm"])
+    step_r, step_a, step_s = (float(value) for value in content["spacing_mm"])
+    hu = content["hu"].astype(np.float32)
+    return StraightenedVolume(hu, content["inside"], (r, a, s), (step_r, step_a, step_s), frame)

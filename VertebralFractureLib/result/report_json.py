@@ -82,7 +82,7 @@ def report_from_content(content: dict[str, Any]) -> SpineReport:
             timings_s=content["timings_s"],
             peak_memory_mb=content["peak_memory_mb"],
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"This is not a VertebralFracture report: {error}.") from error
 
 

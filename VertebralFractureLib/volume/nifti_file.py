@@ -21,7 +21,13 @@ from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.compressed_stream import plain_blocks, unpacked_blocks
 from VertebralFractureLib.volume.ct_volume import CTVolume
-from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS, compact_hu, geometry_in_lps, require_scalar_volume
+from VertebralFractureLib.volume.sitk_bridge import (
+    LPS_TO_RAS,
+    compact_hu,
+    geometry_in_lps,
+    require_scalar_volume,
+    valid_geometry,
+)
 
 _HEADER_BYTES = 540
 # nifti1.h, "datatype" codes of real scalars; RGB and complex numbers are no Hounsfield units.
@@ -53,14 +59,14 @@ def read_nifti(path: Path, damaged: UnreadableVolume) -> CTVolume:
         with path.open("rb") as reader:
             blocks = unpacked_blocks(reader) if path.suffix.lower() == ".gz" else plain_blocks(reader)
             header, content = _read_blocks(blocks)
-    except (EOFError, zlib.error, struct.error) as error:
+    except (EOFError, zlib.error, struct.error, ValueError) as error:  # ValueError: more voxels than numpy can count.
         raise damaged from error
     matrix = header.sheared_ijk_to_ras
     if matrix is None:
         matrix = _ijk_to_ras(path, damaged)
     i, j, k = header.size_ijk[:3]
     values = content[header.voxels_at :].view(header.voxel_type).reshape(k, j, i)
-    return CTVolume(_scaled(values, header.slope, header.intercept), matrix)
+    return CTVolume(_scaled(values, header.slope, header.intercept), valid_geometry(matrix))
 
 
 def _read_blocks(blocks: Iterator[bytes]) -> tuple[_Header, NDArray[np.uint8]]:

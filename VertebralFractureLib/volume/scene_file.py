@@ -21,7 +21,7 @@ from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.ct_volume import CTVolume
 from VertebralFractureLib.volume.image_file import read_image_file
-from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS
+from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS, valid_geometry
 
 Node = ElementTree.Element
 
@@ -80,7 +80,7 @@ def _read_scene(scene: Path, shown_name: str, volume_name: str | None) -> CTVolu
         )
     node, file = max(present, key=lambda pair: _slice_count(pair[1]))
     ct = read_image_file(file)
-    matrix = _to_world(scene, nodes, node) @ ct.ijk_to_ras
+    matrix = valid_geometry(_to_world(scene, nodes, node) @ ct.ijk_to_ras)
     return replace(ct, ijk_to_ras=matrix, name=node.get("name", "") or "CT", source={"format": "mrml"})
 
 
@@ -140,19 +140,23 @@ def _to_world(scene: Path, nodes: Mapping[str, Node], volume: Node) -> FloatArra
 
 def _to_parent(scene: Path, nodes: Mapping[str, Node], transform: Node) -> FloatArray:
     """One transform node's matrix to its parent, RAS mm."""
-    written = transform.get("matrixTransformToParent")
-    if written is not None:
-        numbers = np.array(written.split(), dtype=np.float64)
-        if numbers.size == 16:
-            return numbers.reshape(4, 4)
-    file = _stored_file(scene, nodes, transform)
-    matrix = _linear_matrix(file) if file is not None else None
+    matrix = _written_matrix(transform.get("matrixTransformToParent", ""))
+    if matrix is None:
+        file = _stored_file(scene, nodes, transform)
+        matrix = _linear_matrix(file) if file is not None else None
     if matrix is None:
         raise UnreadableVolume(
             f"The volume lies under the transform '{transform.get('name', '')}', which is not linear or not readable; "
             "harden it in Slicer and save again."
         )
     return matrix
+
+
+def _written_matrix(numbers: str) -> FloatArray | None:
+    try:
+        return np.array(numbers.split(), dtype=np.float64).reshape(4, 4)
+    except ValueError:
+        return None
 
 
 def _linear_matrix(file: Path) -> FloatArray | None:

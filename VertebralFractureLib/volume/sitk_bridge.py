@@ -81,6 +81,15 @@ def geometry_in_lps(origin: Sequence[float], spacing: Sequence[float], direction
     matrix = np.eye(4)
     matrix[:3, :3] = np.reshape(direction, (axes, axes))[:3, :3] * np.asarray(spacing)[:3]
     matrix[:3, 3] = origin[:3]
+    return valid_geometry(matrix)
+
+
+def valid_geometry(matrix: FloatArray) -> FloatArray:
+    """Return a file's 4x4 matrix from indices to mm when a ``CTVolume`` can have it.
+
+    Raises:
+        UnreadableVolume: when the geometry is not finite and invertible.
+    """
     if not np.all(np.isfinite(matrix)) or abs(np.linalg.det(matrix)) < 1e-9:
         raise UnreadableVolume("The image's geometry (spacing or orientation) is not valid; export the series again.")
     return matrix

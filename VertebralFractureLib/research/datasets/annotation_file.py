@@ -28,7 +28,7 @@ def read_annotation(path: Path) -> ReferenceSpine:
         uncertain = tuple((float(u[0]), float(u[1])) for u in content["centerline"].get("uncertain_ranges", ()))
         vertebrae = tuple(_vertebra(item) for item in content["vertebrae"])
         return ReferenceSpine(str(content["id"]), centerline, vertebrae, uncertain)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, json.JSONDecodeError) as error:
         raise ValueError(f"{Path(path).name} is not a reference annotation: {error}.") from error
 
 
