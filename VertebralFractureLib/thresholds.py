@@ -97,6 +97,46 @@ _LOOKED_AT = "settled while looking at the 25 scans, together and not one by one
 
 
 @dataclass(frozen=True)
+class VolumeCheckThresholds:
+    """Is a file a CT in which vertebrae can be judged (``volume/plausibility.py``, ``volume/dicom_volume.py``)?"""
+
+    max_slice_distance_mm: float = _tuned(6.0, "mm", "slices further apart are refused")
+    min_coverage_mm: float = _tuned(40.0, "mm", "scans that cover less from feet to head are refused")
+    min_width_mm: float = _tuned(25.0, "mm", "scans that are narrower are refused")
+    min_spacing_mm: float = _tuned(0.1, "mm", "voxels that are smaller are refused")
+    max_spacing_mm: float = _tuned(10.0, "mm", "voxels that are larger make the refusal doubt the file's spacing")
+    min_voxels_per_axis: int = _tuned(8, "voxels", "scans with fewer along any axis are refused")
+    max_non_finite_share: float = _tuned(
+        0.001, "", "share of voxels that are no numbers, beyond which a scan is refused"
+    )
+    least_fat_or_lung: float = _tuned(
+        0.001,
+        "",
+        "share of voxels from -1000 to -20 HU below which values are no Hounsfield units",
+        _SCANS,
+        "fat alone fills 4 to 31 % of 25 scans, whole, cropped to the spine, or with blanked parts",
+    )
+    least_soft_tissue: float = _tuned(
+        0.005,
+        "",
+        "the same for -200 to 200 HU",
+        _SCANS,
+        "fat and soft tissue fill 12 to 72 % of 25 scans, whole, cropped to the spine, or with blanked parts",
+    )
+    least_range_hu: float = _tuned(150.0, "HU", "values that span less (99 % of them) are no CT of a body")
+    missing_intercept_tissue: float = _tuned(
+        0.02, "", "share of values from 850 to 1300 from which the rescale intercept seems to be missing"
+    )
+    missing_intercept_share: float = _tuned(0.6, "", "and of those from 300 to 2500")
+    label_map_values: int = _tuned(40, "", "at most so many different whole values look like a label map")
+    max_missing_slices: int = _tuned(2, "slices", "so many are filled in a DICOM stack, at most")
+    max_gap_mm: float = _tuned(6.0, "mm", "and no gap wider than this")
+    off_grid: float = _tuned(
+        0.1, "slice distances", "how far a slice may lie off the regular grid", source="positions are stored rounded"
+    )
+
+
+@dataclass(frozen=True)
 class CanalStackThresholds:
     """Which part of the scan the canal network reads (``canal/axial_stack.py``)."""
 
@@ -354,6 +394,41 @@ class CanalEditingThresholds:
         "about the accuracy of detection at its worst points",
     )
     agree_over_mm: float = _tuned(15.0, "mm", "for how long they must, so that the old curve stays from there on")
+
+
+@dataclass(frozen=True)
+class ReformattingThresholds:
+    """The straightened volume (``cpr/``)."""
+
+    tangent_smoothing_mm: float = _tuned(
+        8.0,
+        "mm",
+        "standard deviation of the Gaussian that smooths the canal's direction",
+        source="the reference boxes were made with the same",
+    )
+    least_rise: float = _tuned(0.2, "", "the part of the patient's right across the canal below which it runs sideways")
+    torn_at_mm: float = _tuned(4.0, "mm", "planes that meet this near to the centerline would tear it: refused")
+    least_distance: float = _tuned(
+        0.1, "", "another plane stays away by this share of the distance along s, or the map stretches tenfold"
+    )
+    least_distance_up_to_mm: float = _tuned(10.0, "mm", "distance along s up to which that grows")
+    clearly_coarser: float = _tuned(
+        1.75, "", "spacing over that of the scan from which the scan is filtered; 1 mm of 0.6 mm is left alone"
+    )
+    thick_slice_mm: float = _tuned(2.0, "mm", "slice distance from which the smooth interpolation blends slices")
+    overlapping: float = _tuned(
+        1.25,
+        "",
+        "slice thickness over slice distance from which slices overlap and are blended linearly",
+        _PHANTOMS,
+        "where they overlap by half, linear interpolation sets an edge exactly and the other does not "
+        "(docs/results/straightening.md)",
+    )
+    alignment_reach_mm: float = _tuned(
+        40.0, "mm", "while a point is dragged: how far beyond it the difference in length is spread"
+    )
+    least_alignment: float = _tuned(0.6, "", "length before over length now that may be spread so, at least")
+    most_alignment: float = _tuned(1.6, "", "at most")
 
 
 @dataclass(frozen=True)
@@ -652,6 +727,19 @@ class ScoringThresholds:
     minimum_scored: int = _tuned(3, "vertebrae", "a scan with fewer scored ones is not evaluable")
 
 
+@dataclass(frozen=True)
+class CorrectionThresholds:
+    """What a reader's edit means (``result/edits.py``, ``result/vertebra_lookup.py``)."""
+
+    usual_height_mm: float = _tuned(22.0, "mm", "height of an added vertebra without neighbors")
+    lowest_height_mm: float = _tuned(8.0, "mm", "least height of an added vertebra")
+    disc_mm: float = _tuned(4.0, "mm", "between the halves of a vertebra that was split")
+    nearest_mm: float = _tuned(
+        14.0, "mm", "a place further from every center means no vertebra", source="half the distance of two neighbors"
+    )
+
+
+VOLUME_CHECKS = VolumeCheckThresholds()
 CANAL_STACK = CanalStackThresholds()
 CANAL_CANDIDATES = CanalCandidatesThresholds()
 CANAL_PATH = CanalPathThresholds()
@@ -661,6 +749,7 @@ BONY_CANAL = BonyCanalThresholds()
 CANAL_PLAUSIBILITY = CanalPlausibilityThresholds()
 VERTEBRAL_SPACING = VertebralSpacingThresholds()
 CANAL_EDITING = CanalEditingThresholds()
+REFORMATTING = ReformattingThresholds()
 BODY_SEARCH = BodySearchThresholds()
 LOCALIZATION = LocalizationThresholds()
 ENDPLATES = EndplateThresholds()
@@ -671,8 +760,10 @@ GRADING = GradingThresholds()
 HEIGHT_ERROR = HeightErrorThresholds()
 TRABECULAR = TrabecularThresholds()
 SCORING = ScoringThresholds()
+CORRECTION = CorrectionThresholds()
 
 GROUPS: dict[str, Any] = {
+    "VOLUME_CHECKS": VOLUME_CHECKS,
     "CANAL_STACK": CANAL_STACK,
     "CANAL_CANDIDATES": CANAL_CANDIDATES,
     "CANAL_PATH": CANAL_PATH,
@@ -682,6 +773,7 @@ GROUPS: dict[str, Any] = {
     "CANAL_PLAUSIBILITY": CANAL_PLAUSIBILITY,
     "VERTEBRAL_SPACING": VERTEBRAL_SPACING,
     "CANAL_EDITING": CANAL_EDITING,
+    "REFORMATTING": REFORMATTING,
     "BODY_SEARCH": BODY_SEARCH,
     "LOCALIZATION": LOCALIZATION,
     "ENDPLATES": ENDPLATES,
@@ -692,4 +784,5 @@ GROUPS: dict[str, Any] = {
     "HEIGHT_ERROR": HEIGHT_ERROR,
     "TRABECULAR": TRABECULAR,
     "SCORING": SCORING,
+    "CORRECTION": CORRECTION,
 }

@@ -15,7 +15,7 @@ from VertebralFractureLib.canal.path import canal_path
 from VertebralFractureLib.thresholds import CANAL_PATH, GROUPS, moved_threshold, thresholds
 
 LIBRARY = Path(__file__).parents[2] / "VertebralFractureLib"
-FOLDERS = ("canal", "vertebrae", "fracture")
+FOLDERS = ("volume", "canal", "cpr", "vertebrae", "fracture", "result")
 
 LAYOUT = "size of an array, batch or chunk"
 WEIGHTS = "belongs to the weights: architecture, grid or HU window of the training"
@@ -41,6 +41,20 @@ NOT_TUNED = {
         WEIGHTS,
     ),
     "canal/path.py": {"_REQUIRED_GAIN": NUMERICAL},
+    "cpr/displacement_grid.py": dict.fromkeys(("_HALF_WIDTH_MM", "_COLUMNS", "_MARGIN_MM"), NUMERICAL),
+    "cpr/frame.py": {
+        **dict.fromkeys(("_STEP_MM", "_FAR_MM", "_NEWTON_STEPS"), NUMERICAL),
+        "_CHUNK": LAYOUT,
+    },
+    "cpr/incremental.py": {
+        **dict.fromkeys(("_TOLERANCE_VOXELS", "_LIMIT_TOLERANCE_MM"), NUMERICAL),
+        "_SPARE_ROWS": LAYOUT,
+    },
+    "cpr/label_maps.py": {"_NEIGHBORHOOD": NUMERICAL},
+    "cpr/plane_intersection.py": dict.fromkeys(("_SCREEN_MM", "_OTHERS_MM"), NUMERICAL),
+    "cpr/plane_sampling.py": dict.fromkeys(("_SAMPLES_PER_CHUNK", "_MOST_THREADS", "_BORDER"), LAYOUT),
+    "cpr/sampler.py": {"_ROWS_PER_BATCH": LAYOUT},
+    "cpr/straightened_volume.py": {"OUTSIDE_HU": UNIT},
     "fracture/network.py": dict.fromkeys(("GRADES", "HEIGHTS", "_DILATIONS"), WEIGHTS),
     "fracture/patches.py": {
         **dict.fromkeys(("STRIDE_MM", "_LOW_HU", "_HIGH_HU", "_CENTER_HU", "_SCALE_HU", "_OUTSIDE_VALUE"), WEIGHTS),
@@ -49,6 +63,11 @@ NOT_TUNED = {
     },
     "fracture/pooling.py": {"_BOUND": NUMERICAL},
     "fracture/scoring.py": {"_PATCHES_PER_CHUNK": LAYOUT},
+    "result/apply_correction.py": {"_SAME_PROBABILITY": NUMERICAL},
+    "result/bone_density.py": {"_TO_120_KV": TABLE},
+    "result/correction.py": {"LANDMARK_COUNT": UNIT},
+    "result/curve_steps.py": {"_SAME_PLACE_MM": NUMERICAL},
+    "result/report.py": {"REVISION": UNIT},
     "vertebrae/body_input.py": {
         **dict.fromkeys(("SLAB_CENTERS_MM", "SLAB_OFFSETS_MM", "ANTERIOR_FROM_MM", "COLUMNS", "CHANNELS"), WEIGHTS),
         "_ROW_MULTIPLE": LAYOUT,
@@ -73,6 +92,11 @@ NOT_TUNED = {
     "vertebrae/norms.py": dict.fromkeys(("LEVEL_NORMS", "UNKNOWN_LEVEL_NORM"), TABLE),
     "vertebrae/oriented_box.py": {"_SMOOTHING": NUMERICAL},
     "vertebrae/relabeling.py": {"_CONTRADICTION": NUMERICAL},
+    "volume/compressed_stream.py": dict.fromkeys(("_BLOCK_BYTES", "_GZIP_OR_ZLIB"), UNIT),
+    "volume/image_file.py": {"_HEADER_BYTES": UNIT},
+    "volume/nifti_file.py": dict.fromkeys(("_HEADER_BYTES", "_VOXEL_TYPES"), UNIT),
+    "volume/plausibility.py": {"AIR_HU": UNIT, "_SAMPLES": LAYOUT},
+    "volume/sitk_bridge.py": {"LPS_TO_RAS": UNIT},
 }
 """The numbers that a module may hold itself, by name, with the reason."""
 

@@ -10,12 +10,8 @@ import numpy as np
 
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.cpr.frame import ReformatFrame, stations, straightened_rows
+from VertebralFractureLib.thresholds import REFORMATTING
 from VertebralFractureLib.types import FloatArray
-
-_REACH_MM = 40.0
-"""How far beyond the moved points the difference in length is spread."""
-_LEAST_SHARE, _MOST_SHARE = 0.6, 1.6
-"""Limits of (length before) / (length now) of the stretch; beyond them the picture would be too distorted."""
 
 
 def aligned_frame(settled: Centerline, moved: Centerline) -> ReformatFrame | None:
@@ -24,6 +20,7 @@ def aligned_frame(settled: Centerline, moved: Centerline) -> ReformatFrame | Non
     Raises:
         NoSpineFound: as ``reformat_frame`` does.
     """
+    tuned = REFORMATTING
     if len(settled.points_ras) != len(moved.points_ras):
         return None
     differs = np.flatnonzero(np.any(settled.points_ras != moved.points_ras, axis=1))
@@ -31,14 +28,14 @@ def aligned_frame(settled: Centerline, moved: Centerline) -> ReformatFrame | Non
         s = stations(moved.length_mm)
         return straightened_rows(moved, s, s)
     before, now = settled.point_arc_lengths_mm, moved.point_arc_lengths_mm
-    low = max(0.0, float(before[differs[0]]) - _REACH_MM)
-    high = float(before[differs[-1]]) + _REACH_MM
+    low = max(0.0, float(before[differs[0]]) - tuned.alignment_reach_mm)
+    high = float(before[differs[-1]]) + tuned.alignment_reach_mm
     if high >= settled.length_mm:
         s = stations(moved.length_mm)
         return straightened_rows(moved, s, s)
     longer = float(now[-1] - before[-1])
     share = (high - low) / (high + longer - low)
-    if not _LEAST_SHARE <= share <= _MOST_SHARE:
+    if not tuned.least_alignment <= share <= tuned.most_alignment:
         return None
     s = stations(settled.length_mm)
     return straightened_rows(moved, _arc_length_at(s, low, high, longer), s)

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.errors import CenterlineTooSharp, NoSpineFound
+from VertebralFractureLib.thresholds import REFORMATTING
 from VertebralFractureLib.types import FloatArray
 
 STRAIGHTENED = "straightened"
 VIRTUAL_SAGITTAL = "virtual_sagittal"
-TANGENT_SMOOTHING_MM = 8.0
-"""Standard deviation of the Gaussian over arc length that smooths the tangent; the reference boxes use the same."""
 _STEP_MM = 1.0
 _FAR_MM = 1000.0
 _NEWTON_STEPS = 12
@@ -203,11 +202,11 @@ def straightened_rows(centerline: Centerline, arc_length_mm: FloatArray, s_mm: F
         NoSpineFound: when the centerline runs sideways, so that no sagittal plane holds it.
     """
     origin = centerline.positions_ras(arc_length_mm)
-    tangent = np.gradient(smooth_along(origin, TANGENT_SMOOTHING_MM / _STEP_MM), axis=0)
+    tangent = np.gradient(smooth_along(origin, REFORMATTING.tangent_smoothing_mm / _STEP_MM), axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
     right = np.array([1.0, 0.0, 0.0]) - tangent[:, :1] * tangent
     length = np.linalg.norm(right, axis=1, keepdims=True)
-    if length.min() < 0.2:
+    if length.min() < REFORMATTING.least_rise:
         raise NoSpineFound("The centerline runs sideways; check the patient orientation in the volume's header.")
     right /= length
     return ReformatFrame(STRAIGHTENED, s_mm, origin, right, np.cross(tangent, right))
@@ -223,7 +222,9 @@ def _virtual_sagittal_frame(centerline: Centerline) -> ReformatFrame:
         raise NoSpineFound("The centerline rises by less than 10 mm; check the patient orientation in the header.")
     s = _STEP_MM * np.arange(count, dtype=np.float64)
     z = fine[0, 2] + s
-    sideways = smooth_along(np.interp(z, fine[:, 2], fine[:, 0])[:, None], TANGENT_SMOOTHING_MM / _STEP_MM)[:, 0]
+    sideways = smooth_along(
+        np.interp(z, fine[:, 2], fine[:, 0])[:, None], REFORMATTING.tangent_smoothing_mm / _STEP_MM
+    )[:, 0]
     middle = np.full(count, 0.5 * float(fine[:, 1].min() + fine[:, 1].max()))
     axes = np.eye(3)
     return ReformatFrame(

@@ -15,13 +15,9 @@ from VertebralFractureLib.cpr.frame import STRAIGHTENED, ReformatFrame, Reformat
 from VertebralFractureLib.cpr.grid import ReformatBox
 from VertebralFractureLib.cpr.straightened_volume import OUTSIDE_HU
 from VertebralFractureLib.errors import CenterlineTooSharp
+from VertebralFractureLib.thresholds import REFORMATTING
 from VertebralFractureLib.types import FloatArray
 
-CANAL_MM = 4.0
-"""Where sections meet this near to the centerline, the straight spine itself would be torn: refused."""
-_LEAST_DISTANCE = 0.1
-"""Another cross section must stay away by this share of the distance along s, or the map is stretched tenfold there."""
-_FAR_MM = 10.0
 _SCREEN_MM = 4.0
 _OTHERS_MM = 2.0
 
@@ -98,7 +94,8 @@ def _half_planes(
     offset = (normal * sections.origin_ras[others]).sum(axis=1)[None, :] - sections.origin_ras[rows] @ normal.T
     planes = np.stack(
         [
-            side * offset - _LEAST_DISTANCE * np.minimum(np.abs(away), _FAR_MM),
+            side * offset
+            - REFORMATTING.least_distance * np.minimum(np.abs(away), REFORMATTING.least_distance_up_to_mm),
             -side * (sections.right_ras[rows] @ normal.T),
             -side * (sections.anterior_ras[rows] @ normal.T),
         ],
@@ -115,7 +112,8 @@ def _least(planes: FloatArray, corners: FloatArray) -> FloatArray:
 
 
 def _refuse_at_the_canal(planes: FloatArray, s: FloatArray) -> None:
-    canal = _corners(np.array([-CANAL_MM, CANAL_MM]), np.array([-CANAL_MM, CANAL_MM]))
+    tuned = REFORMATTING
+    canal = _corners(np.array([-tuned.torn_at_mm, tuned.torn_at_mm]), np.array([-tuned.torn_at_mm, tuned.torn_at_mm]))
     meeting = _least(planes, canal).min(axis=1) < 0.0
     if meeting.any():
         where = float(np.median(s[meeting]))

@@ -16,15 +16,10 @@ from VertebralFractureLib.cpr.frame import ReformatFrame
 from VertebralFractureLib.cpr.grid import CUBIC, SMOOTH_THROUGH_SLICES, ReformatBox, ReformatGrid
 from VertebralFractureLib.cpr.plane_sampling import LINEAR_KERNEL, Kernels, sample_planes
 from VertebralFractureLib.cpr.straightened_volume import OUTSIDE_HU
+from VertebralFractureLib.thresholds import REFORMATTING
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
 
-CLEARLY_COARSER = 1.75
-"""Spacing of the volume over that of the scan from which the scan is filtered; 1 mm of 0.6 mm is left alone."""
-THICK_SLICE_MM = 2.0
-OVERLAPPING = 1.25
-"""Slice thickness over slice distance from which slices overlap. ``step_exact`` is made for slices that touch: where
-they overlap by half, linear interpolation sets an edge exactly and ``step_exact`` does not (docs/results/spine.md)."""
 _ROWS_PER_BATCH = 8
 
 
@@ -105,7 +100,9 @@ def _kernels(ct: CTVolume, interpolation: str) -> Kernels:
         kernel = "keys" if interpolation == CUBIC else LINEAR_KERNEL
         return kernel, kernel, kernel
     i, j, k = (
-        "step_exact" if step >= THICK_SLICE_MM and voxel < OVERLAPPING * step else LINEAR_KERNEL
+        "step_exact"
+        if step >= REFORMATTING.thick_slice_mm and voxel < REFORMATTING.overlapping * step
+        else LINEAR_KERNEL
         for step, voxel in zip(ct.spacing_mm, ct.resolution_mm, strict=True)
     )
     return i, j, k
@@ -115,7 +112,7 @@ def oversampling(ct: CTVolume, spacing_mm: tuple[float, float, float]) -> tuple[
     """Samples per voxel along (r, a, s), from the scan's resolution along the patient's R, A and S; 1 where enough."""
     per_mm = np.abs(np.linalg.inv(ct.ijk_to_ras)[:3, :3]).max(axis=0)
     ratios = np.array(spacing_mm) * per_mm
-    r, a, s = (max(2, round(float(ratio))) if ratio >= CLEARLY_COARSER else 1 for ratio in ratios)
+    r, a, s = (max(2, round(float(ratio))) if ratio >= REFORMATTING.clearly_coarser else 1 for ratio in ratios)
     return r, a, s
 
 

@@ -33,12 +33,10 @@ from VertebralFractureLib.result.report import (
     is_suspected,
 )
 from VertebralFractureLib.result.vertebra_lookup import vertebra_at
+from VertebralFractureLib.thresholds import CORRECTION
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
 
 _REGULAR = tuple(level for level in CRANIAL_TO_CAUDAL if level not in ("T13", "L6"))
-_USUAL_HEIGHT_MM = 22.0
-_LOWEST_HEIGHT_MM = 8.0
-_DISC_MM = 4.0
 
 
 def set_centerline(
@@ -117,9 +115,9 @@ def add_vertebra(
     if taken:
         raise ValueError(f"{taken[0].label} is at this place already; split it, or click where no vertebra is marked.")
     near = [v.extent_mm[1] - v.extent_mm[0] for v in (*below[-2:], *above[:2])]
-    height = height_mm or (float(np.median(near)) if near else _USUAL_HEIGHT_MM)
+    height = height_mm or (float(np.median(near)) if near else CORRECTION.usual_height_mm)
     room = [2.0 * (at - v.extent_mm[1]) for v in below[-1:]] + [2.0 * (v.extent_mm[0] - at) for v in above[:1]]
-    height = max(min([height, *room]), _LOWEST_HEIGHT_MM)
+    height = max(min([height, *room]), CORRECTION.lowest_height_mm)
     return replace(correction, added=(*correction.added, AddedVertebra(center_ras, height)))
 
 
@@ -127,7 +125,7 @@ def split_vertebra(correction: Correction, shown: SpineReport, index: int) -> Co
     """Two vertebrae where the model saw one, with a disc between them at mid height."""
     one = shown.vertebrae[index]
     height = one.extent_mm[1] - one.extent_mm[0]
-    part = max(0.5 * (height - _DISC_MM), _LOWEST_HEIGHT_MM)
+    part = max(0.5 * (height - CORRECTION.disc_mm), CORRECTION.lowest_height_mm)
     up = _axis(shown, index)
     shift = 0.5 * (height - part)
     halves = tuple(AddedVertebra(_moved(one.center_ras, sign * shift * up), part) for sign in (-1.0, 1.0))

@@ -6,9 +6,7 @@ import math
 from collections.abc import Sequence
 
 from VertebralFractureLib.result.report import Point, ReportedVertebra
-
-_NEAREST_MM = 14.0
-"""Half the distance of neighboring vertebrae: farther away a place means none."""
+from VertebralFractureLib.thresholds import CORRECTION
 
 
 def vertebra_at(vertebrae: Sequence[ReportedVertebra], at_ras: Point) -> int | None:
@@ -18,4 +16,4 @@ def vertebra_at(vertebrae: Sequence[ReportedVertebra], at_ras: Point) -> int | N
     distances = [math.dist(vertebra.center_ras, at_ras) for vertebra in vertebrae]
     nearest = min(range(len(distances)), key=distances.__getitem__)
     lower, upper = vertebrae[nearest].extent_mm
-    return nearest if distances[nearest] <= max(0.5 * (upper - lower), _NEAREST_MM) else None
+    return nearest if distances[nearest] <= max(0.5 * (upper - lower), CORRECTION.nearest_mm) else None

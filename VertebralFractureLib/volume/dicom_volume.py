@@ -14,16 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.errors import UnreadableVolume
+from VertebralFractureLib.thresholds import VOLUME_CHECKS
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.ct_volume import CTVolume
 from VertebralFractureLib.volume.dicom_multiframe import frame_thickness_mm, frames_of
 from VertebralFractureLib.volume.dicom_series import DicomSeries, DicomSlice
 from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS, compact_hu
-
-MAX_MISSING_SLICES = 2
-MAX_GAP_MM = 6.0
-_GRID_TOLERANCE = 0.1
-"""Fraction of the slice distance by which a slice may lie off the regular grid (positions are stored rounded)."""
 
 
 def read_dicom_series(stack: DicomSeries) -> CTVolume:
@@ -77,6 +73,7 @@ def _one_per_place(slices: tuple[DicomSlice, ...]) -> list[DicomSlice]:
 
 
 def _fit_grid(name: str, slices: list[DicomSlice]) -> _Grid:
+    tuned = VOLUME_CHECKS
     if len(slices) < 2:
         raise UnreadableVolume(f"The series '{name}' is a single image (2D), not a CT volume; choose the whole series.")
     positions = np.array([one.position_lps for one in slices])
@@ -93,12 +90,12 @@ def _fit_grid(name: str, slices: list[DicomSlice]) -> _Grid:
     line = np.polynomial.polynomial.polyfit(rows.astype(np.float64), positions, 1)
     off_grid = np.linalg.norm(positions - (line[0] + rows[:, None] * line[1]), axis=1)
     widest = float(gaps.max())
-    if missing and (missing > MAX_MISSING_SLICES or widest > MAX_GAP_MM):
+    if missing and (missing > tuned.max_missing_slices or widest > tuned.max_gap_mm):
         raise UnreadableVolume(
             f"Slices are missing from '{name}': there is a gap of {widest:.1f} mm in a series with {step:.1f} mm "
             "between slices; transfer the whole series again."
         )
-    if float(off_grid.max()) > _GRID_TOLERANCE * step + 0.01:
+    if float(off_grid.max()) > tuned.off_grid * step + 0.01:
         raise UnreadableVolume(
             f"The slices of '{name}' do not lie on a regular grid (from {gaps.min():.1f} to {widest:.1f} mm apart); "
             "choose a series with even slices."

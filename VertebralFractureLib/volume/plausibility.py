@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.errors import UnreadableVolume
+from VertebralFractureLib.thresholds import VOLUME_CHECKS
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.ct_volume import CTVolume
 from VertebralFractureLib.volume.sitk_bridge import compact_hu
@@ -19,12 +20,6 @@ from VertebralFractureLib.volume.sitk_bridge import compact_hu
 AIR_HU = -1024
 """The lowest value of a checked volume; padding below it (-2000, -3024, -32768) is raised to it."""
 
-MAX_SLICE_DISTANCE_MM = 6.0
-MIN_COVERAGE_MM = 40.0
-MIN_WIDTH_MM = 25.0
-MIN_SPACING_MM, MAX_SPACING_MM = 0.1, 10.0
-MIN_VOXELS_PER_AXIS = 8
-MAX_NON_FINITE_SHARE = 0.001
 
 _SAMPLES = 400_000
 
@@ -58,30 +53,32 @@ def plane_distances_mm(ijk_to_ras: FloatArray) -> tuple[float, float, float]:
 
 
 def _check_geometry(ct: CTVolume) -> None:
+    tuned = VOLUME_CHECKS
     distances = plane_distances_mm(ct.ijk_to_ras)
     shown = " x ".join(f"{distance:.3g}" for distance in distances)
-    if min(distances) < MIN_SPACING_MM:
+    if min(distances) < tuned.min_spacing_mm:
         raise UnreadableVolume(
             f"The voxel spacing of '{ct.name}' is {shown} mm, which no CT of a body has; "
             "export the series again with its geometry."
         )
-    if max(distances) > MAX_SLICE_DISTANCE_MM + 0.01:
-        doubt = ", or the spacing in the file is wrong" if max(distances) > MAX_SPACING_MM else ""
+    if max(distances) > tuned.max_slice_distance_mm + 0.01:
+        doubt = ", or the spacing in the file is wrong" if max(distances) > tuned.max_spacing_mm else ""
         raise UnreadableVolume(
-            f"The slices of '{ct.name}' are {max(distances):.1f} mm apart, more than the {MAX_SLICE_DISTANCE_MM:.0f} "
-            f"mm at which a vertebra can still be judged{doubt}; choose a series with thinner slices."
+            f"The slices of '{ct.name}' are {max(distances):.1f} mm apart, more than the "
+            f"{tuned.max_slice_distance_mm:.0f} mm at which a vertebra can still be judged{doubt}; "
+            "choose a series with thinner slices."
         )
-    if min(ct.hu.shape) < MIN_VOXELS_PER_AXIS:
+    if min(ct.hu.shape) < tuned.min_voxels_per_axis:
         raise UnreadableVolume(
             f"'{ct.name}' has only {min(ct.hu.shape)} slices, too few to judge a vertebra; choose the whole series."
         )
     extent = np.abs(ct.ijk_to_ras[:3, :3]) @ np.asarray(ct.hu.shape[::-1], dtype=np.float64)
-    if extent[2] < MIN_COVERAGE_MM:
+    if extent[2] < tuned.min_coverage_mm:
         raise UnreadableVolume(
-            f"'{ct.name}' covers only {extent[2]:.0f} mm from feet to head, less than the {MIN_COVERAGE_MM:.0f} mm "
-            "that are needed to judge a vertebra; choose a longer series."
+            f"'{ct.name}' covers only {extent[2]:.0f} mm from feet to head, less than the "
+            f"{tuned.min_coverage_mm:.0f} mm that are needed to judge a vertebra; choose a longer series."
         )
-    if min(extent[:2]) < MIN_WIDTH_MM:
+    if min(extent[:2]) < tuned.min_width_mm:
         raise UnreadableVolume(
             f"'{ct.name}' is only {min(extent[:2]):.0f} mm wide, too narrow to hold a vertebra; "
             "choose a series with a larger field of view."
@@ -98,7 +95,7 @@ def _finite(hu: NDArray[np.generic]) -> NDArray[np.generic]:
     bad_share = 1.0 - float(np.count_nonzero(finite)) / finite.size
     if bad_share == 0.0:
         return hu
-    if bad_share > MAX_NON_FINITE_SHARE:
+    if bad_share > VOLUME_CHECKS.max_non_finite_share:
         raise UnreadableVolume(
             f"{100 * bad_share:.1f} % of the voxels are not numbers (NaN or infinite); export the series again."
         )
@@ -117,15 +114,18 @@ def _share(values: FloatArray, low: float, high: float) -> float:
 
 
 def _check_values(name: str, values: FloatArray) -> None:
-    if _share(values, -1000.0, -20.0) < 0.001:
+    tuned = VOLUME_CHECKS
+    if _share(values, -1000.0, -20.0) < tuned.least_fat_or_lung:
         # No fat, no lung: these are not Hounsfield units. Find out what they are, to say what to do.
         between, tissue = _share(values, 300.0, 2500.0), _share(values, 850.0, 1300.0)
-        if tissue > 0.02 and tissue > 0.6 * between:
+        if tissue > tuned.missing_intercept_tissue and tissue > tuned.missing_intercept_share * between:
             raise UnreadableVolume(
                 f"The values of '{name}' start at {values.min():.0f} and soft tissue lies near 1000 instead of 0, so "
                 "the rescale intercept (usually -1024) seems to be missing; export the series again with it."
             )
-        if np.unique(values[:: max(1, values.size // 50_000)]).size <= 40 and np.all(values == np.round(values)):
+        if np.unique(values[:: max(1, values.size // 50_000)]).size <= tuned.label_map_values and np.all(
+            values == np.round(values)
+        ):
             raise UnreadableVolume(
                 f"'{name}' holds only a few different values, like a label map or mask; choose the CT volume itself."
             )
@@ -134,7 +134,7 @@ def _check_values(name: str, values: FloatArray) -> None:
             "air, lung or fat below 0, as in an MR or a windowed picture; choose the original CT series."
         )
     low, high = np.percentile(values, [0.5, 99.5])
-    if high - low < 150.0 or _share(values, -200.0, 200.0) < 0.005:
+    if high - low < tuned.least_range_hu or _share(values, -200.0, 200.0) < tuned.least_soft_tissue:
         raise UnreadableVolume(
             f"The values of '{name}' (mostly {low:.4g} to {high:.4g}) hold no soft tissue in Hounsfield units, so it "
             "is not a CT of a body or its values were rescaled; choose the original CT series."
