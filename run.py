@@ -23,12 +23,12 @@ ENVIRONMENT = ROOT / ".venv"
 STAMP = ENVIRONMENT / "made-by-run-py.json"
 PINS = ROOT / "constraints.txt"
 OLDEST, NEWEST = (3, 10), (3, 14)
-GROUPS = {"demo": ("scene",), "test": ("dev", "scene", "train")}
+GROUPS = {"demo": ("scene",), "test": ("dev", "scene", "research")}
 # Import names that prove an environment is whole; a package that was removed by hand is noticed as well.
 MODULES = {
     "": ("torch", "numpy", "SimpleITK", "PIL", "VertebralFractureLib"),
     "scene": ("slicer", "vtk"),
-    "train": ("matplotlib",),
+    "research": ("sklearn", "scipy", "matplotlib"),
     "dev": ("pytest", "ruff", "mypy", "safetensors", "cmake"),
 }
 CHECKS = {

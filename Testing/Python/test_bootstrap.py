@@ -24,7 +24,7 @@ def bootstrap(project_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "ENVIRONMENT", tmp_path / ".venv")
     monkeypatch.setattr(module, "STAMP", tmp_path / ".venv" / "made-by-run-py.json")
     monkeypatch.setattr(module, "PINS", tmp_path / "constraints.txt")
-    monkeypatch.setattr(module, "MODULES", {"": ("json",), "scene": ("csv",), "dev": ("ast",), "train": ()})
+    monkeypatch.setattr(module, "MODULES", {"": ("json",), "scene": ("csv",), "dev": ("ast",), "research": ()})
     module.installed = []
     create = module.venv.create
     monkeypatch.setattr(module.venv, "create", lambda folder, clear, with_pip: create(folder, clear=clear))  # noqa: ARG005
@@ -42,10 +42,10 @@ def test_an_environment_is_made_once_and_used_again(bootstrap):
 
 def test_tests_add_to_the_environment_of_the_demo(bootstrap):
     bootstrap.ensure_environment(("scene",))
-    bootstrap.ensure_environment(("dev", "train"))
+    bootstrap.ensure_environment(("dev", "research"))
     bootstrap.ensure_environment(("scene",))
 
-    assert bootstrap.installed == ["torch", "scene]", "dev,scene,train]"]
+    assert bootstrap.installed == ["torch", "scene]", "dev,research,scene]"]
 
 
 @pytest.mark.parametrize("changed", ["pyproject.toml", "constraints.txt"])

@@ -24,8 +24,8 @@ from VertebralFractureLib.research.evaluation.evaluate_canal import centerline_e
 from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom
 from VertebralFractureLib.research.release.calibrate_canal import (
     calibrated_by_others,
+    confidence_error,
     confidence_map,
-    expected_calibration_error,
 )
 from VertebralFractureLib.volume import CTVolume, write_volume
 
@@ -131,9 +131,9 @@ def test_the_calibration_error_is_the_mean_gap_between_what_was_promised_and_wha
     kept = np.tile([[0.5, 1.0], [0.5, 9.0]], (50, 1))
     bold = np.tile([[0.97, 1.0], [0.97, 9.0]], (50, 1))
 
-    assert expected_calibration_error(kept) == pytest.approx(0.0)
-    assert expected_calibration_error(bold) == pytest.approx(0.47)
-    assert expected_calibration_error(np.concatenate([kept, bold])) == pytest.approx(0.235)
+    assert confidence_error(kept) == pytest.approx(0.0)
+    assert confidence_error(bold) == pytest.approx(0.47)
+    assert confidence_error(np.concatenate([kept, bold])) == pytest.approx(0.235)
 
 
 def test_a_patient_is_judged_by_the_map_of_the_others_on_both_dates():

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 from report_samples import a_reported_vertebra
+from scipy.stats import binomtest
 
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.research.datasets import ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.research.datasets.reference_set import fold_of_scan, patient_of_scan
 from VertebralFractureLib.research.evaluation.case_sets import FIRST_HARD_SEED, hard_options
 from VertebralFractureLib.research.evaluation.compare import compare
-from VertebralFractureLib.research.evaluation.statistics import bootstrap, wilson_interval
+from VertebralFractureLib.research.evaluation.metrics import bootstrap_by_patient, proportion_by_patient
 from VertebralFractureLib.result.report import (
     InputIdentity,
     ReportedCenterline,
@@ -91,18 +92,49 @@ def test_a_shifted_centerline_shows_its_shift_and_loses_coverage_beyond_five_mil
 
 def test_a_bootstrap_interval_holds_its_estimate_and_is_reproducible():
     values = np.random.default_rng(0).normal(5.0, 1.0, 50)
+    patients = [str(number) for number in range(50)]
 
-    first, second = (bootstrap(values, lambda chosen: float(values[chosen].mean())) for _ in range(2))
+    first, second = (bootstrap_by_patient(values.tolist(), patients, np.mean) for _ in range(2))
 
     assert first == second
     assert first.low < first.value < first.high
     assert first.high - first.low == pytest.approx(2 * 1.96 / np.sqrt(50), rel=0.3)
+    assert (first.patients, first.samples) == (50, 50)
 
 
-def test_wilson_interval_matches_the_published_example():
-    low, high = wilson_interval(81, 263)
+def test_with_one_answer_a_patient_the_interval_is_that_of_wilson():
+    expected = binomtest(81, 263).proportion_ci(method="wilson")
 
-    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
+    found = proportion_by_patient([number < 81 for number in range(263)], map(str, range(263)))
+
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
+    assert (round(found.low, 4), round(found.high, 4)) == (0.2553, 0.3662), "Newcombe 1998"
+
+
+@pytest.mark.parametrize(("hits", "vertebrae"), [(5, 4), (10, 4), (0, 12)])
+def test_answers_that_repeat_within_a_patient_count_once(hits, vertebrae):
+    once = binomtest(hits, 10).proportion_ci(method="wilson")
+    answers = [patient < hits for patient in range(10) for _ in range(vertebrae)]
+
+    found = proportion_by_patient(answers, [str(patient) for patient in range(10) for _ in range(vertebrae)])
+
+    assert (found.count, found.patients) == (10 * vertebrae, 10)
+    assert (found.low, found.high) == pytest.approx((once.low, once.high), abs=0.02)
+
+
+def test_answers_that_differ_within_a_patient_are_worth_more_than_their_patients_and_no_more_than_their_number():
+    answers, patients = [True, False] * 20, [str(number // 4) for number in range(40)]
+
+    found = proportion_by_patient(answers, patients)
+
+    by_answer = binomtest(20, 40).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx((by_answer.low, by_answer.high), abs=1e-6)
+
+
+def test_of_nothing_no_proportion_is_known():
+    found = proportion_by_patient([], [])
+
+    assert (found.value, found.low, found.high, found.patients) == (None, 0.0, 1.0, 0)
 
 
 def test_both_dates_of_one_patient_are_in_one_fold():

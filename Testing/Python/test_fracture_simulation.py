@@ -12,7 +12,7 @@ from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame
 from VertebralFractureLib.research.datasets import ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
-from VertebralFractureLib.research.evaluation.fracture_metrics import auc
+from VertebralFractureLib.research.evaluation.metrics import auc
 from VertebralFractureLib.research.evaluation.probe_artifacts import Textures, probe, textures
 from VertebralFractureLib.research.simulation.fracture_shapes import CRUSH, WEDGE, Deformation, random_plan, resampled
 from VertebralFractureLib.research.simulation.incidental_findings import (

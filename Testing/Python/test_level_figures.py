@@ -81,13 +81,23 @@ def test_a_wrong_name_misleads_only_when_it_is_told_with_confidence() -> None:
 def test_reliability_sets_what_was_said_beside_what_was_right() -> None:
     bodies = [a_body("L1", "L1", 0.95), a_body("T12", "T12", 0.93), a_body("T11", "T12", 0.91)]
 
-    known = [row for row in figures_of(bodies).reliability if row[2]]
+    known = figures_of(bodies).reliability
 
     assert len(known) == 1
-    low, high, count, said, right = known[0]
-    assert (low, high, count) == (0.9, 0.97, 3)
-    assert said == pytest.approx(0.93)
-    assert right == pytest.approx(2 / 3)
+    assert (known[0].low, known[0].high, known[0].count) == (0.9, 0.97, 3)
+    assert known[0].mean_probability == pytest.approx(0.93)
+    assert known[0].fraction_true == pytest.approx(2 / 3)
+
+
+def test_stretches_of_one_scan_are_one_patient() -> None:
+    bodies = [
+        NamedBody(f"scan{number}", stretch, True, "L1", "L1", 0.95) for number in range(5) for stretch in range(9)
+    ]
+
+    figures = figures_of(bodies)
+
+    assert (figures.stretches, figures.patients) == (45, 5)
+    assert figures.misled_interval == pytest.approx((0.0, 0.434), abs=0.001), "0 of 5, and not 0 of 45"
 
 
 def test_evidence_that_is_always_right_weighs_more_than_evidence_that_often_errs() -> None:

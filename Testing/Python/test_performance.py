@@ -8,25 +8,26 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.research.evaluation.curves import (
-    Rows,
-    by_patient,
-    froc,
-    patient_auc,
-    reliability,
-    roc,
-    sensitivity_at,
-)
-from VertebralFractureLib.research.evaluation.enhancement import vessel_hu
 from VertebralFractureLib.research.evaluation.html_report import html_report
+from VertebralFractureLib.research.evaluation.image_measures import canal_noise_hu, vessel_hu
 from VertebralFractureLib.research.evaluation.judged import JudgedScan, JudgedVertebra
-from VertebralFractureLib.research.evaluation.noise import canal_noise_hu
-from VertebralFractureLib.research.evaluation.performance import performance
-from VertebralFractureLib.research.evaluation.svg_plot import Line, plot
+from VertebralFractureLib.research.evaluation.metrics import froc, reliability, roc, sensitivity_at
+from VertebralFractureLib.research.evaluation.performance import (
+    VertebraRows,
+    estimate_by_patient,
+    performance,
+    scan_auc,
+)
 from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom
 from VertebralFractureLib.volume import CTVolume
+
+
+def wilson_interval(hits, count):
+    interval = binomtest(hits, count).proportion_ci(method="wilson")
+    return interval.low, interval.high
 
 
 def a_vertebra(probability, grade=0, level="T9", shape=None, measured=None):
@@ -48,8 +49,8 @@ def four_scans():
     ]
 
 
-def test_froc_counts_only_normal_vertebrae_as_alarms_and_never_finds_the_silent():
-    rows = Rows.of(four_scans())
+def test_froc_counts_only_normal_vertebrae_as_alarms_and_never_finds_the_unscored():
+    rows = VertebraRows.of(four_scans())
 
     alarms, sensitivity = froc(rows.score, rows.truth, 4)
 
@@ -60,7 +61,7 @@ def test_froc_counts_only_normal_vertebrae_as_alarms_and_never_finds_the_silent(
 
 
 def test_froc_of_severe_fractures_leaves_the_mild_ones_out():
-    rows = Rows.of(four_scans())
+    rows = VertebraRows.of(four_scans())
 
     _, sensitivity = froc(rows.score, rows.truth, 4, rows.grade >= 2)
 
@@ -68,7 +69,7 @@ def test_froc_of_severe_fractures_leaves_the_mild_ones_out():
 
 
 def test_a_vertebra_that_is_none_raises_an_alarm():
-    rows = Rows.of([a_scan("a", [a_vertebra(0.9, 1)], 0.9, extra=(0.95,))])
+    rows = VertebraRows.of([a_scan("a", [a_vertebra(0.9, 1)], 0.9, extra=(0.95,))])
 
     alarms, sensitivity = froc(rows.score, rows.truth, 1)
 
@@ -92,18 +93,18 @@ def test_an_interval_draws_patients_and_not_scans():
         a_scan(f"{n}{date}", [a_vertebra(0.1 + 0.8 * (n % 2), n % 2)], 0.5, f"p{n}") for n in range(8) for date in "xy"
     ]
 
-    estimate = by_patient(twins, lambda chosen: float(len(chosen)))
+    estimate = estimate_by_patient(twins, lambda chosen: float(len(chosen)))
 
-    assert estimate.cases == 8
+    assert (estimate.patients, estimate.samples) == (8, 16)
     assert (estimate.low, estimate.high) == (16.0, 16.0), "both dates come along"
-    assert patient_auc(twins) == pytest.approx(0.5)
+    assert scan_auc(twins) == pytest.approx(0.5)
 
 
 def test_performance_says_what_a_reader_would_count_by_hand():
     figures = performance(four_scans(), 0.5)
 
     assert (figures["scans"], figures["fractured_scans"], figures["not_evaluable_scans"]) == (4, 3, 1)
-    assert (figures["vertebrae"], figures["fractured_vertebrae"], figures["silent_vertebrae"]) == (9, 3, 1)
+    assert (figures["vertebrae"], figures["fractured_vertebrae"], figures["unscored_vertebrae"]) == (9, 3, 1)
     assert figures["by_grade"]["grade 3"]["sensitivity"] == 1.0
     assert figures["by_grade"]["grade 1"]["sensitivity"] == 0.0
     assert figures["by_shape"]["crush"]["fractured"] == 1
@@ -120,7 +121,7 @@ def test_performance_says_what_a_reader_would_count_by_hand():
 def test_a_set_without_fractures_has_no_area_but_has_false_alarms():
     figures = performance([a_scan("c", [a_vertebra(0.7), a_vertebra(0.05)], 0.7)], 0.5)
 
-    assert figures["patient_auc"]["value"] is None
+    assert figures["scan_auc"]["value"] is None
     assert figures["at_threshold"]["false_alarms_per_scan"] == 1.0
     with pytest.raises(ValueError, match="no scan"):
         performance([], 0.5)
@@ -131,26 +132,53 @@ def test_reliability_holds_probability_against_frequency():
 
     bins = reliability(probability, truth)
 
-    assert [b["count"] for b in bins] == [2, 3]
-    assert bins[1]["share_fractured"] == pytest.approx(2 / 3)
+    assert [b.count for b in bins] == [2, 3]
+    assert (bins[1].low, bins[1].high) == (0.9, 1.0)
+    assert bins[1].fraction_true == pytest.approx(2 / 3)
 
 
 def test_the_page_shows_the_figures_and_the_pictures_of_the_worst():
     page = html_report({"Set <1>": performance(four_scans(), 0.5)}, {"a": "cases/a/overview.png"})
 
     assert "Set &lt;1&gt;" in page
-    assert page.count("<svg") == 3
+    assert all(name in page for name in ("ROC", "FROC", "Reliability")), "its text is text, not outlines"
     assert '<img src="cases/a/overview.png"' in page
     assert "Not a medical device" in page
 
 
-def test_a_plot_is_an_image_whose_lines_end_at_its_right_edge():
-    image = ElementTree.fromstring(
-        plot("T", "x", "y", [Line("a & b", [(0.0, 0.0), (1.0, 0.5), (9.0, 1.0)])], x_most=2.0, diagonal=False)
-    )
+def test_the_plots_are_one_image_inside_the_page_and_the_same_bytes_every_time():
+    figures = performance(four_scans(), 0.5)
 
-    line = image.find("{*}polyline")
-    assert len(line.get("points").split()) == 2
+    first, second = (html_report({"Set": figures}, {}) for _ in range(2))
+
+    image = ElementTree.fromstring(first[first.index("<svg") : first.index("</svg>") + 6])
+    assert len([group for group in image.iter() if group.get("id", "").startswith("axes_")]) == 3
+    assert first == second
+    assert 'xlink:href="http' not in first, "nothing is loaded from elsewhere"
+
+
+def ten_patients_at_four_dates():
+    """Six patients with a fracture, one of whom scores lowest of all; every date of a patient says the same."""
+    fractured = {0, 5, 6, 7, 8, 9}
+    return [
+        a_scan(
+            f"p{n}-{date}", [a_vertebra(0.05 + 0.1 * n, 2 if n in fractured else 0)], 0.05 + 0.1 * n, patient=f"p{n}"
+        )
+        for n in range(10)
+        for date in range(4)
+    ]
+
+
+def test_four_dates_of_ten_patients_are_worth_ten_patients():
+    figures = performance(ten_patients_at_four_dates(), 0.5)
+
+    found = figures["scan_auc"]
+    assert found["value"] == pytest.approx(5 / 6)
+    assert (found["low"], found["high"]) == (0.5, 1.0), "counting scans would say 0.678 to 0.960"
+    assert (found["patients"], found["scans"]) == (10, 40)
+    called = figures["at_threshold"]["vertebrae"]
+    assert (called["fractured"], called["fractured_patients"]) == (24, 6)
+    assert called["sensitivity_interval"] == pytest.approx(wilson_interval(5, 6), abs=0.03), "and not of 20 of 24"
 
 
 @pytest.mark.parametrize(("contrast", "least", "most"), [("none", 30.0, 83.0), ("portal", 111.0, 180.0)])

@@ -18,7 +18,6 @@ import numpy as np
 
 from VertebralFractureLib.fracture.pooling import ensemble_probability
 from VertebralFractureLib.fracture.scoring import calibrated
-from VertebralFractureLib.research.evaluation.fracture_metrics import auc, platt_line
 from VertebralFractureLib.research.evaluation.fracture_scores import (
     VARIANTS,
     SpineScore,
@@ -27,6 +26,7 @@ from VertebralFractureLib.research.evaluation.fracture_scores import (
 )
 from VertebralFractureLib.research.evaluation.html_report import html_report
 from VertebralFractureLib.research.evaluation.judged import JudgedScan, JudgedVertebra
+from VertebralFractureLib.research.evaluation.metrics import auc, fit_platt_line
 from VertebralFractureLib.research.evaluation.performance import performance
 from VertebralFractureLib.research.training.fracture_members import shipped_names
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
@@ -51,11 +51,11 @@ def fit_calibration(spines: Sequence[SpineScore], member: str) -> dict[str, list
     logits = np.array([vertebra.logits[member] for vertebra in vertebrae])
     lines = {
         **{
-            name: platt_line(logits[:, least - 1], grades >= least)
+            name: fit_platt_line(logits[:, least - 1], grades >= least)
             for least, name in enumerate(_ORDINALS, start=1)
             if least == 1 or 0 < int((grades >= least).sum()) < len(grades)
         },
-        "scan": platt_line(
+        "scan": fit_platt_line(
             np.array([s.series_logits[member] for s in spines]), np.array([s.is_fractured for s in spines])
         ),
     }

@@ -7,7 +7,6 @@ sacrum has no anchor: there the right answer is a probability that says so, or n
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import brier_score_loss
 
+from VertebralFractureLib.research.datasets.reference_set import patient_of_scan
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
-from VertebralFractureLib.research.evaluation.statistics import wilson_interval
+from VertebralFractureLib.research.evaluation.metrics import ReliabilityBin, proportion_by_patient, reliability
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
 from VertebralFractureLib.thresholds import LABELING
 from VertebralFractureLib.vertebrae.labeling import level_log_probability
@@ -76,25 +77,27 @@ class NamedBody:
 
 @dataclass(frozen=True)
 class LevelFigures:
-    """Over a set of bodies; the interval is 95 % (Wilson) and takes stretches as independent, which they are not quite.
+    """Over a set of bodies; the interval is 95 % and by patient.
 
     Attributes:
         told: bodies whose level is told (probability from 0.6 on); right: those told rightly.
         stretches_wrong: with a wrong name; stretches_misled: with a wrong name of 0.9 or more.
-        reliability: for every range of probability (from, to): bodies, mean probability, share that is right.
+        patients: whom the stretches are of.
+        reliability: for every range of probability that holds bodies: how many, mean probability, fraction right.
     """
 
     bodies: int
     told: int
     right: int
     stretches: int
+    patients: int
     stretches_right: int
     stretches_unnamed: int
     stretches_wrong: int
     stretches_misled: int
     misled_interval: tuple[float, float]
     brier: float
-    reliability: tuple[tuple[float, float, int, float, float], ...]
+    reliability: tuple[ReliabilityBin, ...]
 
 
 def stretches(case: StraightCase, count: int) -> list[StraightCase]:
@@ -186,28 +189,26 @@ def figures_of(bodies: Sequence[NamedBody]) -> LevelFigures:
         groups.setdefault((body.scan, body.stretch), []).append(body)
     told = [body for body in bodies if body.probability >= tuned.known_from]
     wrong = [any(not b.right and b.probability >= tuned.known_from for b in group) for group in groups.values()]
-    misled = sum(any(not b.right and b.probability >= CONFIDENT for b in group) for group in groups.values())
+    misled = proportion_by_patient(
+        [any(not b.right and b.probability >= CONFIDENT for b in group) for group in groups.values()],
+        [patient_of_scan(scan) for scan, _ in groups],
+    )
+    probability, is_right = np.array([b.probability for b in bodies]), np.array([b.right for b in bodies], dtype=bool)
     unnamed = [all(b.probability < tuned.known_from for b in group) for group in groups.values()]
     return LevelFigures(
         bodies=len(bodies),
         told=len(told),
         right=sum(body.right for body in told),
         stretches=len(groups),
+        patients=misled.patients,
         stretches_right=len(groups) - sum(wrong) - sum(unnamed),
         stretches_unnamed=sum(unnamed),
         stretches_wrong=sum(wrong),
-        stretches_misled=misled,
-        misled_interval=wilson_interval(misled, len(groups)),
-        brier=float(np.mean([(body.probability - body.right) ** 2 for body in bodies])) if bodies else float("nan"),
-        reliability=tuple(_reliability(bodies, low, high) for low, high in itertools.pairwise(_BINS)),
+        stretches_misled=misled.hits,
+        misled_interval=(misled.low, misled.high),
+        brier=float(brier_score_loss(is_right, probability, pos_label=True)) if bodies else float("nan"),
+        reliability=tuple(reliability(probability, is_right, _BINS)),
     )
-
-
-def _reliability(bodies: Sequence[NamedBody], low: float, high: float) -> tuple[float, float, int, float, float]:
-    part = [b for b in bodies if low <= b.probability < high or (high == _BINS[-1] and b.probability >= high)]
-    if not part:
-        return low, high, 0, float("nan"), float("nan")
-    return low, high, len(part), float(np.mean([b.probability for b in part])), float(np.mean([b.right for b in part]))
 
 
 def main() -> int:

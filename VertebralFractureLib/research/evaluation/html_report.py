@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
 from VertebralFractureLib import RESEARCH_USE_ONLY, __version__
-from VertebralFractureLib.research.evaluation.statistics import estimate_words, number_words
-from VertebralFractureLib.research.evaluation.svg_plot import Line, plot
+from VertebralFractureLib.research.evaluation.metrics import format_estimate, format_number
 
 _STYLE = (
     "body{font:15px/1.45 sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#222}"
     "table{border-collapse:collapse;margin:.6em 0}td,th{border:1px solid #ccc;padding:.25em .6em;text-align:left}"
-    "th{background:#f2f2f2}.warn{background:#fff4d6;padding:.6em 1em}.plots{display:flex;flex-wrap:wrap;gap:12px}"
+    "th{background:#f2f2f2}.warn{background:#fff4d6;padding:.6em 1em}.plots svg{max-width:100%;height:auto}"
     "figure{display:inline-block;margin:.5em;width:340px;vertical-align:top}figure img{width:100%}"
 )
+_CALLED_HEAD = (
+    "group",
+    "fractured (patients)",
+    "sensitivity (95 %, by patient)",
+    "normal (patients)",
+    "specificity (95 %, by patient)",
+)
+_MOST_ALARMS = 2.0
+"""Where the FROC plot ends: more false alarms a scan than that are of no use."""
 
 
 def html_report(sets: Mapping[str, Mapping[str, Any]], pictures: Mapping[str, str]) -> str:
@@ -41,28 +53,28 @@ def _section(title: str, figures: Mapping[str, Any], pictures: Mapping[str, str]
         ["scans with a fracture", figures["fractured_scans"]],
         ["scans not evaluable", figures["not_evaluable_scans"]],
         ["vertebrae, fractured", f"{figures['vertebrae']}, {figures['fractured_vertebrae']}"],
-        ["vertebrae without an answer", figures["silent_vertebrae"]],
-        ["patient AUC", estimate_words(figures["patient_auc"])],
-        ["vertebra AUC", estimate_words(figures["vertebra_auc"])],
-        ["false alarms a scan", number_words(at["false_alarms_per_scan"])],
-        ["false alarms a scan without fracture", number_words(at["false_alarms_per_unfractured_scan"])],
+        ["vertebrae without an answer", figures["unscored_vertebrae"]],
+        ["scan AUC", format_estimate(figures["scan_auc"])],
+        ["vertebra AUC", format_estimate(figures["vertebra_auc"])],
+        ["false alarms a scan", format_number(at["false_alarms_per_scan"])],
+        ["false alarms a scan without fracture", format_number(at["false_alarms_per_unfractured_scan"])],
         *(
             [
                 f"calibration error, {who} (of a perfectly calibrated model)",
-                f"{number_words(calibration[who])} ({number_words(calibration[f'{who}_by_chance'])})",
+                f"{format_number(calibration[who])} ({format_number(calibration[f'{who}_by_chance'])})",
             ]
-            for who in ("vertebrae", "patients")
+            for who in ("vertebrae", "scans")
         ),
     ]
     groups = {**figures["by_grade"], **figures["by_shape"], **figures["subgroups"]}
-    called = {"patients": at["patients"], "vertebrae": at["vertebrae"], **groups}
-    points = [[name, estimate_words(value)] for name, value in figures["sensitivity_at_false_alarms"].items()]
-    points += [[f"specificity {name}", estimate_words(v)] for name, v in figures["sensitivity_at_specificity"].items()]
+    called = {"scans": at["scans"], "vertebrae": at["vertebrae"], **groups}
+    points = [[name, format_estimate(value)] for name, value in figures["sensitivity_at_false_alarms"].items()]
+    points += [[f"specificity {name}", format_estimate(v)] for name, v in figures["sensitivity_at_specificity"].items()]
     return (
         f"<h2>{escape(title)}</h2>{_table(['what', 'figure'], facts)}"
         f'<div class="plots">{_plots(figures)}</div>'
         f"<h3>At the decision threshold of {figures['threshold']:g}</h3>"
-        f"{_table(['group', 'fractured', 'sensitivity (95 %)', 'normal', 'specificity (95 %)'], _called_rows(called))}"
+        f"{_table(_CALLED_HEAD, _called_rows(called))}"
         "<h3>Sensitivity at a number of false alarms a scan, and at a specificity</h3>"
         f"{_table(['operating point', 'sensitivity (95 %, by patient)'], points)}"
         "<h3>Grades: true (rows) against measured</h3>"
@@ -73,32 +85,50 @@ def _section(title: str, figures: Mapping[str, Any], pictures: Mapping[str, str]
 
 
 def _plots(figures: Mapping[str, Any]) -> str:
-    roc = [Line("patients", figures["patient_roc"]), Line("vertebrae", figures["vertebra_roc"])]
-    reliability = [
-        Line(name, [(b["mean_probability"], b["share_fractured"]) for b in figures["reliability"][name]], dots=True)
-        for name in ("patients", "vertebrae")
-    ]
-    return (
-        plot("ROC", "1 - specificity", "sensitivity", roc, diagonal=True)
-        + plot(
-            "FROC",
-            "false alarms a scan",
-            "sensitivity",
-            [Line("vertebrae", figures["froc"])],
-            x_most=2.0,
-            diagonal=False,
-        )
-        + plot("Reliability", "probability", "share fractured", reliability, diagonal=True)
-    )
+    """ROC, FROC and reliability beside each other, as one SVG that matplotlib drew."""
+    figure = Figure(figsize=(13.0, 4.4), layout="constrained")
+    roc, alarms, reliability = figure.subplots(1, 3)
+    for name, key in (("scans", "scan_roc"), ("vertebrae", "vertebra_roc")):
+        roc.plot(*_columns(figures[key]), label=name)
+    alarms.plot(*_columns(figures["froc"]), label="vertebrae")
+    for name in ("scans", "vertebrae"):
+        bins = figures["reliability"][name]
+        means, fractions = _columns([(b["mean_probability"], b["fraction_true"]) for b in bins])
+        reliability.plot(means, fractions, marker="o", label=name)
+    for axes in (roc, reliability):
+        axes.plot([0.0, 1.0], [0.0, 1.0], linestyle="--", color="0.6")
+        axes.set_xlim(0.0, 1.0)
+    alarms.set_xlim(0.0, _MOST_ALARMS)
+    roc.set(title="ROC", xlabel="1 - specificity", ylabel="sensitivity")
+    alarms.set(title="FROC", xlabel="false alarms a scan", ylabel="sensitivity")
+    reliability.set(title="Reliability", xlabel="probability", ylabel="fraction fractured")
+    for axes in (roc, alarms, reliability):
+        axes.set_ylim(0.0, 1.02)
+        axes.grid(alpha=0.3)
+        axes.legend(loc="lower right")
+    return _svg(figure)
+
+
+def _columns(points: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _svg(figure: Figure) -> str:
+    """The figure as an ``<svg>`` element, the same bytes for the same figure, with its text as text."""
+    written = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "VertebralFracture"}):
+        figure.savefig(written, format="svg", metadata={"Date": None})
+    text = written.getvalue()
+    return text[text.index("<svg") :]
 
 
 def _called_rows(groups: Mapping[str, Mapping[str, Any]]) -> list[list[object]]:
     return [
         [
             name,
-            group["fractured"],
+            f"{group['fractured']} ({group['fractured_patients']})",
             _share(group["sensitivity"], group["sensitivity_interval"]),
-            group["normal"],
+            f"{group['normal']} ({group['normal_patients']})",
             _share(group["specificity"], group["specificity_interval"]),
         ]
         for name, group in groups.items()
@@ -126,9 +156,9 @@ def _worst(rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -> st
             row["scan"],
             row["level"] or "?",
             f"G{row['truth_grade']} {row['truth_shape'] or ''}",
-            number_words(row["probability"]),
+            format_number(row["probability"]),
             "-" if row["measured_grade"] is None else f"G{row['measured_grade']}",
-            number_words(row["uncertainty"]),
+            format_number(row["uncertainty"]),
         ]
         for row in rows
     ]

@@ -1,34 +1,35 @@
 """Every figure of how well fractures are found, as one plain dictionary: the JSON, the HTML and the Markdown show it.
 
-Areas and operating points carry bootstrap intervals by patient, proportions in subgroups Wilson intervals; what cannot
-be said is null.
+Every interval is over patients: areas and operating points by bootstrap, proportions by Wilson's interval at the size
+that the patients are worth. What cannot be said is null.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from VertebralFractureLib.research.evaluation.curves import (
-    SILENT,
-    Rows,
-    by_patient,
-    confusion,
+from VertebralFractureLib.research.evaluation.judged import JudgedScan, JudgedVertebra
+from VertebralFractureLib.research.evaluation.metrics import (
+    UNSCORED,
+    Estimate,
+    auc,
+    bootstrap_by_patient,
+    calibration_error,
+    calibration_error_by_chance,
     froc,
-    froc_sensitivity,
-    patient_auc,
+    proportion_by_patient,
     reliability,
     roc,
-    sensitivity_at_specificity,
-    vertebra_auc,
+    sensitivity_at,
 )
-from VertebralFractureLib.research.evaluation.fracture_metrics import calibration_error, calibration_error_by_chance
-from VertebralFractureLib.research.evaluation.judged import JudgedScan, JudgedVertebra
-from VertebralFractureLib.research.evaluation.statistics import Estimate, wilson_interval
+from VertebralFractureLib.types import BoolArray, FloatArray, IntArray
 
+_REPEATS = 400
 FALSE_ALARMS = (0.1, 0.2, 0.5, 1.0)
 SPECIFICITIES = (0.90, 0.95, 0.99)
 _WORST = 8
@@ -46,6 +47,72 @@ _BONE_HU = {"below 100 HU": (-math.inf, 100.0), "100 to 160 HU": (100.0, 160.0),
 """The density of the whole scan's bone, by which age shows; cut-offs of opportunistic screening at L1."""
 
 
+@dataclass(frozen=True)
+class VertebraRows:
+    """Vertebrae as arrays ``(n,)``: score, truth, grade, and the index of the scan."""
+
+    score: FloatArray
+    truth: BoolArray
+    grade: IntArray
+    scan: IntArray
+
+    @staticmethod
+    def of(scans: Sequence[JudgedScan]) -> VertebraRows:
+        """Every vertebra, and every extra one as a normal one that was scored."""
+        rows = [(_score(v), v.truth_grade, index) for index, scan in enumerate(scans) for v in scan.vertebrae]
+        rows += [(p, 0, index) for index, scan in enumerate(scans) for p in scan.extra_probabilities]
+        score, grade, scan_index = (np.array(column) for column in zip(*rows, strict=True))
+        return VertebraRows(score.astype(np.float64), grade > 0, grade, scan_index)
+
+
+def _score(vertebra: JudgedVertebra) -> float:
+    return UNSCORED if vertebra.probability is None else vertebra.probability
+
+
+def estimate_by_patient(scans: Sequence[JudgedScan], statistic: Callable[[Sequence[JudgedScan]], float]) -> Estimate:
+    """A statistic of scans, with its interval over patients drawn with replacement, each with all of its scans."""
+    return bootstrap_by_patient(scans, [scan.patient for scan in scans], statistic, _REPEATS)
+
+
+def vertebra_auc(scans: Sequence[JudgedScan]) -> float:
+    """AUC over the vertebrae that were scored; nan where one class is missing."""
+    rows = VertebraRows.of(scans)
+    judged = rows.score > UNSCORED
+    return auc(rows.score[judged], rows.truth[judged])
+
+
+def scan_auc(scans: Sequence[JudgedScan]) -> float:
+    """AUC over the scans that were evaluable, fractured where any vertebra is; nan where one class is missing."""
+    judged = [scan for scan in scans if scan.probability is not None]
+    score = np.array([scan.probability for scan in judged], dtype=np.float64)
+    return auc(score, np.array([scan.is_fractured for scan in judged], dtype=bool))
+
+
+def froc_sensitivity(scans: Sequence[JudgedScan], most_alarms: float, least_grade: int) -> float:
+    """Sensitivity for fractures of a grade and above at most so many false alarms a scan."""
+    rows = VertebraRows.of(scans)
+    if not (rows.grade >= least_grade).any():
+        return float("nan")
+    return sensitivity_at(*froc(rows.score, rows.truth, len(scans), rows.grade >= least_grade), most_alarms)
+
+
+def sensitivity_at_specificity(scans: Sequence[JudgedScan], specificity: float) -> float:
+    """Sensitivity for vertebrae where at least this fraction of the normal ones is not called."""
+    rows = VertebraRows.of(scans)
+    if not rows.truth.any():
+        return float("nan")
+    return sensitivity_at(*roc(rows.score, rows.truth), 1.0 - specificity)
+
+
+def confusion(scans: Sequence[JudgedScan]) -> list[list[int]]:
+    """Rows: true grade 0 to 3; columns: measured grade 0 to 3, then not measured."""
+    table = np.zeros((4, 5), dtype=int)
+    for scan in scans:
+        for vertebra in scan.vertebrae:
+            table[vertebra.truth_grade, 4 if vertebra.grade is None else vertebra.grade] += 1
+    return [[int(value) for value in row] for row in table]
+
+
 def performance(scans: Sequence[JudgedScan], threshold: float) -> dict[str, Any]:
     """The figures of a set at a decision threshold; nan becomes None.
 
@@ -54,8 +121,8 @@ def performance(scans: Sequence[JudgedScan], threshold: float) -> dict[str, Any]
     """
     if not scans:
         raise ValueError("There is no scan with a vertebra of known grade; nothing can be measured.")
-    rows = Rows.of(scans)
-    judged = rows.score > SILENT
+    rows = VertebraRows.of(scans)
+    judged = rows.score > UNSCORED
     answered = [scan for scan in scans if scan.probability is not None]
     scan_p = np.array([scan.probability for scan in answered], dtype=np.float64)
     scan_truth = np.array([scan.is_fractured for scan in answered], dtype=bool)
@@ -68,26 +135,26 @@ def performance(scans: Sequence[JudgedScan], threshold: float) -> dict[str, Any]
         "not_evaluable_scans": len(scans) - len(answered),
         "vertebrae": len(rows.score) - sum(len(scan.extra_probabilities) for scan in scans),
         "fractured_vertebrae": int(rows.truth.sum()),
-        "silent_vertebrae": int((~judged).sum()),
+        "unscored_vertebrae": int((~judged).sum()),
         "threshold": threshold,
-        "patient_auc": _estimate(by_patient(scans, patient_auc)),
-        "vertebra_auc": _estimate(by_patient(scans, vertebra_auc)),
-        "patient_roc": _points(*roc(scan_p, scan_truth)) if len(answered) else [],
+        "scan_auc": _estimate(estimate_by_patient(scans, scan_auc)),
+        "vertebra_auc": _estimate(estimate_by_patient(scans, vertebra_auc)),
+        "scan_roc": _points(*roc(scan_p, scan_truth)) if len(answered) else [],
         "vertebra_roc": _points(*roc(rows.score[judged], rows.truth[judged])),
         "froc": _points(alarms_x, alarms_y),
         "sensitivity_at_false_alarms": {
-            f"{name} at {most:g}": _estimate(by_patient(scans, _froc_statistic(most, least)))
+            f"{name} at {most:g}": _estimate(estimate_by_patient(scans, _froc_statistic(most, least)))
             for name, least in (("all", 1), ("grade 2 and 3", 2))
             for most in FALSE_ALARMS
         },
         "sensitivity_at_specificity": {
-            f"{at:.2f}": _estimate(by_patient(scans, _specificity_statistic(at))) for at in SPECIFICITIES
+            f"{at:.2f}": _estimate(estimate_by_patient(scans, _specificity_statistic(at))) for at in SPECIFICITIES
         },
         "at_threshold": {
-            "patients": _called([(p, bool(t)) for p, t in zip(scan_p, scan_truth, strict=True)], threshold),
-            "vertebrae": _called(list(zip(rows.score, rows.truth, strict=True)), threshold),
-            "false_alarms_per_scan": _share(rows, threshold, len(scans), np.ones(len(scans), dtype=bool)),
-            "false_alarms_per_unfractured_scan": _share(
+            "scans": _called(scan_p, scan_truth, [scan.patient for scan in answered], threshold),
+            "vertebrae": _called(rows.score, rows.truth, [scans[index].patient for index in rows.scan], threshold),
+            "false_alarms_per_scan": _alarms_per_scan(rows, threshold, len(scans), np.ones(len(scans), dtype=bool)),
+            "false_alarms_per_unfractured_scan": _alarms_per_scan(
                 rows, threshold, len(plain), np.array([not scan.is_fractured for scan in scans])
             ),
         },
@@ -98,13 +165,13 @@ def performance(scans: Sequence[JudgedScan], threshold: float) -> dict[str, Any]
         "subgroups": _subgroups(scans, threshold),
         "calibration_error": {
             "vertebrae": calibration_error(rows.score[judged], rows.truth[judged]),
-            "patients": calibration_error(scan_p, scan_truth) if len(answered) else None,
+            "scans": calibration_error(scan_p, scan_truth) if len(answered) else None,
             "vertebrae_by_chance": calibration_error_by_chance(rows.score[judged]),
-            "patients_by_chance": calibration_error_by_chance(scan_p) if len(answered) else None,
+            "scans_by_chance": calibration_error_by_chance(scan_p) if len(answered) else None,
         },
         "reliability": {
-            "vertebrae": reliability(rows.score[judged], rows.truth[judged]),
-            "patients": reliability(scan_p, scan_truth) if len(answered) else [],
+            "vertebrae": [asdict(b) for b in reliability(rows.score[judged], rows.truth[judged])],
+            "scans": [asdict(b) for b in reliability(scan_p, scan_truth)],
         },
         "uncertainty": _uncertainty(scans, threshold),
         "confusion": confusion(scans),
@@ -156,32 +223,30 @@ def _subgroups(scans: Sequence[JudgedScan], threshold: float) -> dict[str, Any]:
 def _called_vertebrae(
     scans: Sequence[JudgedScan], threshold: float, chosen: Callable[[JudgedVertebra], bool]
 ) -> dict[str, Any]:
-    rows = [
-        (SILENT if v.probability is None else v.probability, v.truth_grade > 0)
-        for scan in scans
-        for v in scan.vertebrae
-        if chosen(v)
-    ]
-    return _called(rows, threshold)
+    rows = [(_score(v), v.truth_grade > 0, scan.patient) for scan in scans for v in scan.vertebrae if chosen(v)]
+    scores, truth, patients = zip(*rows, strict=True) if rows else ((), (), ())
+    return _called(np.array(scores, dtype=np.float64), np.array(truth, dtype=bool), patients, threshold)
 
 
-def _called(rows: Sequence[tuple[float, bool]], threshold: float) -> dict[str, Any]:
-    """Sensitivity and specificity with Wilson intervals."""
-    caught = sum(score >= threshold for score, truth in rows if truth)
-    quiet = sum(score < threshold for score, truth in rows if not truth)
-    fractured = sum(bool(truth) for _, truth in rows)
-    normal = len(rows) - fractured
+def _called(scores: FloatArray, truth: BoolArray, patients: Sequence[str], threshold: float) -> dict[str, Any]:
+    """Sensitivity and specificity with intervals by patient."""
+    is_called = scores >= threshold
+    owners = np.array(patients, dtype=object)
+    caught = proportion_by_patient(is_called[truth], owners[truth])
+    spared = proportion_by_patient(~is_called[~truth], owners[~truth])
     return {
-        "fractured": fractured,
-        "normal": normal,
-        "sensitivity": caught / fractured if fractured else None,
-        "sensitivity_interval": list(wilson_interval(caught, fractured)),
-        "specificity": quiet / normal if normal else None,
-        "specificity_interval": list(wilson_interval(quiet, normal)),
+        "fractured": caught.count,
+        "normal": spared.count,
+        "fractured_patients": caught.patients,
+        "normal_patients": spared.patients,
+        "sensitivity": caught.value,
+        "sensitivity_interval": [caught.low, caught.high],
+        "specificity": spared.value,
+        "specificity_interval": [spared.low, spared.high],
     }
 
 
-def _share(rows: Rows, threshold: float, scans: int, counted: np.ndarray[Any, np.dtype[np.bool_]]) -> float | None:
+def _alarms_per_scan(rows: VertebraRows, threshold: float, scans: int, counted: BoolArray) -> float | None:
     alarms = (rows.score >= threshold) & ~rows.truth & counted[rows.scan]
     return float(alarms.sum()) / scans if scans else None
 
@@ -209,13 +274,9 @@ def _uncertainty(scans: Sequence[JudgedScan], threshold: float) -> dict[str, Any
 
 def _worst(scans: Sequence[JudgedScan]) -> list[dict[str, Any]]:
     """The most confident errors: normal vertebrae with the highest scores, fractures with the lowest."""
-    rows = [
-        (SILENT if v.probability is None else v.probability, scan.identifier, v)
-        for scan in scans
-        for v in scan.vertebrae
-    ]
+    rows = [(_score(v), scan.identifier, v) for scan in scans for v in scan.vertebrae]
     normal = sorted((row for row in rows if row[2].truth_grade == 0), key=lambda row: -row[0])
-    broken = sorted((row for row in rows if row[2].truth_grade > 0), key=lambda row: row[0])
+    fractured = sorted((row for row in rows if row[2].truth_grade > 0), key=lambda row: row[0])
     return [
         {
             "scan": identifier,
@@ -226,7 +287,7 @@ def _worst(scans: Sequence[JudgedScan]) -> list[dict[str, Any]]:
             "measured_grade": v.grade,
             "uncertainty": v.uncertainty,
         }
-        for _, identifier, v in normal[:_WORST] + broken[:_WORST]
+        for _, identifier, v in normal[:_WORST] + fractured[:_WORST]
     ]
 
 
@@ -236,7 +297,13 @@ def _median(values: Sequence[float | None]) -> float | None:
 
 
 def _estimate(estimate: Estimate) -> dict[str, float]:
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "patients": estimate.cases}
+    return {
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "patients": estimate.patients,
+        "scans": estimate.samples,
+    }
 
 
 def _points(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> list[list[float]]:

@@ -12,7 +12,7 @@ import argparse
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.research.datasets import BodyBox
 from VertebralFractureLib.research.datasets.reference_set import fold_count, patient_of_scan
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
-from VertebralFractureLib.research.evaluation.fracture_metrics import auc, auc_interval
+from VertebralFractureLib.research.evaluation.metrics import Estimate, auc, bootstrap_by_patient
 from VertebralFractureLib.research.simulation.fracture_shapes import (
     BICONCAVE,
     CRUSH,
@@ -35,6 +35,7 @@ from VertebralFractureLib.research.simulation.fracture_shapes import (
 from VertebralFractureLib.research.simulation.simulate_fracture import DEPTHS, Simulated, simulate
 from VertebralFractureLib.research.training.fracture_data import boxes_of, crop, eligible
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
+from VertebralFractureLib.types import FloatArray
 
 logger = logging.getLogger(__name__)
 _HALF = (4, 7, 7)
@@ -155,6 +156,15 @@ def probe(sets: Textures, fold: int, steps: int = 400, seed: int = 0) -> NDArray
     return np.asarray(scores.double().numpy())
 
 
+def texture_auc(scores: FloatArray, sets: Textures) -> Estimate:
+    """How well scores of the cubes ``(n,)`` tell warped ones from the others."""
+
+    def auc_of(chosen: Sequence[int]) -> float:
+        return auc(scores[list(chosen)], sets.warped[list(chosen)])
+
+    return bootstrap_by_patient(range(len(scores)), sets.patients, auc_of, repeats=500)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the annotated scans")
     parser.add_argument("--cache", type=Path, required=True, help="folder of the straightened cases")
@@ -171,10 +181,10 @@ def run(arguments: argparse.Namespace) -> int:
         scores = np.zeros(len(sets.warped))
         for fold in range(fold_count()):
             scores[sets.folds == fold] = probe(sets, fold, arguments.steps)
-        area, (low, high) = auc(scores, sets.warped), auc_interval(scores, sets.warped, sets.patients)
-        warped = int(sets.warped.sum())
-        content[name] = {"cubes": len(scores), "warped": warped, "auc": area, "low": low, "high": high}
-        logger.info("Texture tells collapsed from %s bodies with an AUC of %.3f (%.3f to %.3f)", name, area, low, high)
+        found = texture_auc(scores, sets)
+        content[name] = {**asdict(found), "warped": int(sets.warped.sum())}
+        words = "Texture tells collapsed from %s bodies with an AUC of %.3f (%.3f to %.3f)"
+        logger.info(words, name, found.value, found.low, found.high)
     arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return 0
 

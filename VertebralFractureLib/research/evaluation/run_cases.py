@@ -12,8 +12,7 @@ from pathlib import Path
 
 from VertebralFractureLib.research.datasets import ReferenceSpine, read_annotation
 from VertebralFractureLib.research.evaluation.compare import Comparison, compare
-from VertebralFractureLib.research.evaluation.enhancement import vessel_hu
-from VertebralFractureLib.research.evaluation.noise import canal_noise_hu
+from VertebralFractureLib.research.evaluation.image_measures import canal_noise_hu, vessel_hu
 from VertebralFractureLib.result import SpineReport, report_from_json
 from VertebralFractureLib.volume import read_volume
 

@@ -1,17 +1,18 @@
-"""One set of case results as figures and as Markdown tables; every figure says how many cases it rests on."""
+"""One set of case results as figures and as Markdown tables; every figure says what it rests on: scans and patients."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 
 from VertebralFractureLib.progress import STAGES
-from VertebralFractureLib.research.evaluation.compare import Comparison
-from VertebralFractureLib.research.evaluation.fracture_metrics import auc
+from VertebralFractureLib.research.evaluation.compare import Comparison, VertebraPair
+from VertebralFractureLib.research.evaluation.judged import judged_scans
+from VertebralFractureLib.research.evaluation.metrics import Estimate, Proportion, proportion_by_patient
+from VertebralFractureLib.research.evaluation.performance import estimate_by_patient, scan_auc, vertebra_auc
 from VertebralFractureLib.research.evaluation.run_cases import CaseResult
-from VertebralFractureLib.research.evaluation.statistics import Estimate, bootstrap, wilson_interval
 
 _CASE_HEADER = (
     "| scan | spacing mm | weights | centerline mean / p95 mm | covered | vertebrae found | extra | levels right | "
@@ -19,16 +20,6 @@ _CASE_HEADER = (
 )
 _LEAST_FRACTURED = 5
 _TIME_HEADER = "| scan | " + " | ".join(STAGES) + " | whole command | peak MB |"
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Fracture probabilities and truths of one patient's matched, scored vertebrae with a known grade."""
-
-    probabilities: list[float]
-    fractured: list[bool]
-    scan_probability: float
-    scan_fractured: bool
 
 
 def set_report(results: Sequence[CaseResult]) -> list[str]:
@@ -147,7 +138,9 @@ def summary_lines(results: Sequence[CaseResult]) -> list[str]:
     compared = [result for result in results if result.comparison is not None]
     comparisons = [result.comparison for result in compared if result.comparison is not None]
     pairs = [pair for comparison in comparisons for pair in comparison.pairs]
-    found, extra = sum(pair.found is not None for pair in pairs), sum(len(c.extra) for c in comparisons)
+    owners = [r.case.patient for r, c in zip(compared, comparisons, strict=True) for _ in c.pairs]
+    found = proportion_by_patient([pair.found is not None for pair in pairs], owners)
+    extra = sum(len(c.extra) for c in comparisons)
     lines_with_error = [c.centerline for c in comparisons if c.centerline is not None]
     named, right = sum(c.levels_named for c in comparisons), sum(c.levels_right for c in comparisons)
     shifted = sum(1 for c in comparisons if c.level_shift not in (None, 0))
@@ -155,13 +148,13 @@ def summary_lines(results: Sequence[CaseResult]) -> list[str]:
     alarms = sum(len(c.false_alarms) for c in comparisons)
     heights = np.abs(height_errors_mm(compared)) if height_errors_mm(compared) else np.array([np.nan])
     evaluable = sum(r.report is not None and r.report.status == "evaluable" for r in results)
-    low, high = wilson_interval(found, len(pairs))
     patients = len({result.case.patient for result in results})
     lines = [
         f"- {len(results)} scans of {patients} patients; evaluable: {evaluable}.",
-        f"- Complete vertebrae found: {found} of {len(pairs)} ({_share(found, len(pairs))}, {low:.1%} to {high:.1%}); "
+        f"- Complete vertebrae found: {found.hits} of {found.count} in {found.patients} patients "
+        f"({_percent(found.hits, found.count)}, {found.low:.1%} to {found.high:.1%}); "
         f"scored where none is annotated: {extra}.",
-        f"- Levels: {right} of {named} named vertebrae right ({_share(right, named)}); scans shifted: {shifted}, "
+        f"- Levels: {right} of {named} named vertebrae right ({_percent(right, named)}); scans shifted: {shifted}, "
         f"scans left unnamed: {unnamed}.",
         f"- Heights: mean absolute difference {heights.mean():.2f} mm over {len(heights)} heights.",
         f"- False alarms: {alarms} in {len(compared)} scans ({alarms / max(len(compared), 1):.2f} a scan).",
@@ -180,66 +173,46 @@ def summary_lines(results: Sequence[CaseResult]) -> list[str]:
 
 
 def accuracy_lines(results: Sequence[CaseResult]) -> list[str]:
-    """Patient and vertebra AUC with bootstrap intervals, sensitivity and false alarms at the shipped threshold."""
-    patients = [scores for result in results if (scores := _scores(result)) is not None]
-    vertebra = vertebra_auc(patients)
-    patient = patient_auc(patients)
-    positive = sum(scores.scan_fractured for scores in patients)
-    fractured, total = sum(sum(scores.fractured) for scores in patients), sum(len(s.fractured) for s in patients)
+    """AUC of scans and of vertebrae, and sensitivity by grade at the shipped threshold; every interval by patient."""
+    scans = judged_scans(results)
+    answered = [scan for scan in scans if scan.probability is not None]
+    rows = [v for scan in scans for v in scan.vertebrae if v.probability is not None]
+    fractured, fractured_scans = sum(v.truth_grade > 0 for v in rows), sum(scan.is_fractured for scan in answered)
     lines = [
-        f"- Patient AUC: {patient}; {positive} of them with a fracture.",
-        f"- Vertebra AUC: {vertebra}; {fractured} of {total} vertebrae fractured, intervals by patient.",
+        f"- Scan AUC: {_in_words(estimate_by_patient(answered, scan_auc))}; {fractured_scans} of them with a fracture.",
+        f"- Vertebra AUC: {_in_words(estimate_by_patient(answered, vertebra_auc))}; {fractured} of {len(rows)} "
+        "vertebrae fractured.",
     ]
     for grade in (1, 2, 3):
-        caught, known = _caught(results, grade)
-        low, high = wilson_interval(caught, known)
-        lines.append(f"- Suspected of grade {grade}: {caught} of {known} ({low:.0%} to {high:.0%}).")
+        caught = _caught(results, grade)
+        lines.append(
+            f"- Suspected of grade {grade}: {caught.hits} of {caught.count} in {caught.patients} patients "
+            f"({caught.low:.0%} to {caught.high:.0%})."
+        )
     return lines
 
 
-def patient_auc(patients: Sequence[Scores]) -> Estimate:
-    """AUC of the scan's probability; a scan is positive when any of its vertebrae is fractured."""
-    scores = np.array([patient.scan_probability for patient in patients])
-    truth = np.array([patient.scan_fractured for patient in patients], dtype=bool)
-    return bootstrap(patients, lambda chosen: auc(scores[chosen], truth[chosen]))
+def _in_words(estimate: Estimate) -> str:
+    return (
+        f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f}, n = {estimate.patients} patients, "
+        f"{estimate.samples} scans)"
+    )
 
 
-def vertebra_auc(patients: Sequence[Scores]) -> Estimate:
-    """AUC over all vertebrae, resampled by patient."""
-
-    def statistic(chosen: list[int]) -> float:
-        scores = np.concatenate([patients[index].probabilities for index in chosen])
-        truth = np.concatenate([np.array(patients[index].fractured, dtype=bool) for index in chosen])
-        return auc(scores, truth)
-
-    return bootstrap(patients, statistic)
-
-
-def _scores(result: CaseResult) -> Scores | None:
-    if result.comparison is None or result.report is None or result.report.scan.fracture_probability is None:
-        return None
-    pairs = [
-        (pair.found.fracture_probability, bool(pair.truth.grade))
-        for pair in result.comparison.pairs
-        if pair.found is not None and pair.found.fracture_probability is not None and pair.truth.grade is not None
-    ]
-    truth = any(vertebra.grade for vertebra in result.truth.vertebrae)
-    return Scores([p for p, _ in pairs], [t for _, t in pairs], result.report.scan.fracture_probability, truth)
-
-
-def _caught(results: Sequence[CaseResult], grade: int) -> tuple[int, int]:
-    pairs = [
-        (pair, result.report.scan.decision_threshold)
+def _caught(results: Sequence[CaseResult], grade: int) -> Proportion:
+    rows = [
+        (_is_called(pair, result.report.scan.decision_threshold), result.case.patient)
         for result in results
         if result.comparison is not None and result.report is not None
         for pair in result.comparison.pairs
         if pair.truth.grade == grade
     ]
-    caught = [
-        pair.found is not None and (pair.found.fracture_probability or 0.0) >= threshold for pair, threshold in pairs
-    ]
-    return sum(caught), len(caught)
+    return proportion_by_patient([called for called, _ in rows], [patient for _, patient in rows])
 
 
-def _share(part: int, whole: int) -> str:
+def _is_called(pair: VertebraPair, threshold: float) -> bool:
+    return pair.found is not None and (pair.found.fracture_probability or 0.0) >= threshold
+
+
+def _percent(part: int, whole: int) -> str:
     return f"{part / whole:.1%}" if whole else "-"

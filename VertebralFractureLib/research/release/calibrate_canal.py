@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from VertebralFractureLib.canal.confidence import CONFIG_KEY
 from VertebralFractureLib.research.datasets.reference_set import fold_count, fold_of_scan, patient_of_scan
@@ -24,6 +25,7 @@ from VertebralFractureLib.research.evaluation.canal_tables import (
     confidence_table,
     points_of,
 )
+from VertebralFractureLib.research.evaluation.metrics import calibration_error
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.weights import load_weights, save_weights
 
@@ -33,22 +35,22 @@ _PRIOR_POINTS = 2.0
 
 
 def confidence_map(points: FloatArray) -> dict[str, list[float]]:
-    """Raw confidence to the share of points within ``NEAR_MM``, never falling (Barlow et al. 1972, pooled violators).
+    """Raw confidence to the share of points within ``NEAR_MM``, never falling (isotonic regression).
 
     Args:
         points: ``(n, 2)`` raw confidence and true distance in mm.
     """
     order = np.argsort(points[:, 0])
     raw, near = points[order, 0], points[order, 1] <= NEAR_MM
-    pools: list[tuple[float, float, float]] = []
-    for part in np.array_split(np.arange(len(raw)), max(1, len(raw) // _POINTS_PER_BIN)):
-        pools.append((float(raw[part].sum()), float(near[part].sum()), float(len(part))))
-        while len(pools) > 1 and pools[-2][1] / pools[-2][2] >= pools[-1][1] / pools[-1][2]:
-            last = pools.pop()
-            pools[-1] = tuple(a + b for a, b in zip(pools[-1], last, strict=True))  # type: ignore[assignment]
+    bins = np.array_split(np.arange(len(raw)), max(1, len(raw) // _POINTS_PER_BIN))
+    counts = np.array([len(part) for part in bins])
+    hits, totals = (np.array([values[part].sum() for part in bins]) for values in (near, raw))
+    # Bins that would fall are pooled: one block is one constant stretch of the isotonic fit.
+    starts = isotonic_regression(hits / counts, weights=counts).blocks[:-1]
+    count, hit, total = (np.add.reduceat(values, starts) for values in (counts, hits, totals))
     return {
-        "raw": [round(total / count, 5) for total, _, count in pools],
-        "calibrated": [round((hits + 1.0) / (count + _PRIOR_POINTS), 5) for _, hits, count in pools],
+        "raw": [round(float(value), 5) for value in total / count],
+        "calibrated": [round(float(value), 5) for value in (hit + 1.0) / (count + _PRIOR_POINTS)],
     }
 
 
@@ -68,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     records = json.loads(arguments.records.read_text(encoding="utf-8"))
     names = {record["change"] for record in records}
     for title, points in (("raw", points_of(records, names)), ("calibrated", calibrated_by_others(records))):
-        error = expected_calibration_error(points)
+        error = confidence_error(points)
         print(f"\n{title}: expected calibration error {error:.4f}\n")
         print("\n".join(confidence_table(points)))
     trainable = [record for record in records if fold_of_scan(record["scan"]) is not None]
@@ -96,18 +98,13 @@ def calibrated_by_others(records: Sequence[Record]) -> FloatArray:
     return np.concatenate(judged)
 
 
-def expected_calibration_error(points: FloatArray) -> float:
-    """Mean over points of |confidence - share within ``NEAR_MM``|, in the bins of ``CONFIDENCE_EDGES``.
-
-    Source: Naeini et al., Obtaining Well Calibrated Probabilities Using Bayesian Binning, AAAI 2015.
+def confidence_error(points: FloatArray) -> float:
+    """Expected calibration error of a confidence: mean gap to the fraction of points within ``NEAR_MM``.
 
     Args:
         points: ``(n, 2)`` confidence and true distance in mm.
     """
-    near = points[:, 1] <= NEAR_MM
-    bins = np.digitize(points[:, 0], CONFIDENCE_EDGES[1:-1])
-    gaps = [abs(float((points[bins == own, 0] - near[bins == own]).sum())) for own in np.unique(bins)]
-    return sum(gaps) / len(points)
+    return calibration_error(points[:, 0], points[:, 1] <= NEAR_MM, CONFIDENCE_EDGES)
 
 
 def _store(mapping: dict[str, list[float]], folder: Path) -> None:

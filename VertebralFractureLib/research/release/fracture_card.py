@@ -15,7 +15,7 @@ from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.fracture.patches import SAGITTAL, STRIDE_MM, PatchGrid
 from VertebralFractureLib.research.datasets.reference_set import collection_of_scan
 from VertebralFractureLib.research.evaluation.evaluate_fracture import CROSS_VALIDATED
-from VertebralFractureLib.research.evaluation.statistics import estimate_words, number_words
+from VertebralFractureLib.research.evaluation.metrics import format_estimate, format_number
 from VertebralFractureLib.weights import Weights, load_weights
 
 _ENCODERS = {
@@ -151,8 +151,8 @@ def _figures(member: str, figures: Mapping[str, Mapping[str, Any]]) -> str:
     for group, sets in figures.items():
         rows += [_row(group, who, sets[who]) for who in (member, "ensemble") if who in sets]
     own = figures[CROSS_VALIDATED][member]
-    by_grade = ", ".join(f"{name} {number_words(found['sensitivity'])}" for name, found in own["by_grade"].items())
-    by_shape = ", ".join(f"{name} {number_words(found['sensitivity'])}" for name, found in own["by_shape"].items())
+    by_grade = ", ".join(f"{name} {format_number(found['sensitivity'])}" for name, found in own["by_grade"].items())
+    by_shape = ", ".join(f"{name} {format_number(found['sensitivity'])}" for name, found in own["by_shape"].items())
     return (
         f"{_HOW_MEASURED}\n\n" + "\n".join(rows) + f"\n\nSensitivity at 0.5, cross-validated: {by_grade}; {by_shape}."
     )
@@ -164,13 +164,13 @@ def _row(group: str, who: str, found: Mapping[str, Any]) -> str:
         group,
         who,
         f"{found['vertebrae']} ({found['fractured_vertebrae']})",
-        estimate_words(found["vertebra_auc"]),
-        f"{number_words(at['vertebrae']['sensitivity'])} / {number_words(at['vertebrae']['specificity'])}",
-        number_words(errors["vertebrae"]),
+        format_estimate(found["vertebra_auc"]),
+        f"{format_number(at['vertebrae']['sensitivity'])} / {format_number(at['vertebrae']['specificity'])}",
+        format_number(errors["vertebrae"]),
         f"{found['scans']} ({found['fractured_scans']})",
-        estimate_words(found["patient_auc"]),
-        number_words(errors["patients"]),
-        number_words(at["false_alarms_per_unfractured_scan"]),
+        format_estimate(found["scan_auc"]),
+        format_number(errors["scans"]),
+        format_number(at["false_alarms_per_unfractured_scan"]),
     ]
     return f"| {' | '.join(cells)} |"
 

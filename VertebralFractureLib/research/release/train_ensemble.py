@@ -119,12 +119,9 @@ def _train_missing(arguments: Namespace, variant: str, fold: int | None, *, is_f
 
 
 def draw_curves(logs: Mapping[str, Path], picture: Path) -> None:
-    """The loss over the steps of every run; left out, with a word in the log, where matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        logger.info("No picture of the curves: install matplotlib, or the group 'train'.")
-        return
+    """Draw the loss over the steps of every run."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(9.0, 5.0))
     axes = figure.add_subplot(xlabel="step", ylabel="loss", yscale="log")
     for name, path in logs.items():

@@ -1,16 +1,16 @@
-"""Whether a scan was taken with contrast medium, read from the vessels before the spine where no header says it."""
+"""What no header says of an image: its noise, measured in the canal, and whether its vessels hold contrast medium."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
+from numpy.lib.stride_tricks import sliding_window_view
 
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.canal.bony_canal import hu_near
-from VertebralFractureLib.torch_arrays import to_tensor
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
 
+_NOISE_HALF_MM = 3.0
 _AHEAD_MM, _ASIDE_MM = (20.0, 85.0), 45.0
 _BODY_AHEAD_MM, _BODY_ASIDE_MM = 40.0, 25.0
 """In front of and beside the canal: what lies within is the vertebral body, whose marrow can be as even as blood."""
@@ -20,6 +20,21 @@ _SMOOTHED, _WINDOW = 3, 7
 _MOST_DEVIATION_HU = 25.0
 _QUANTILE = 0.75
 _BLOOD_HU = (0.0, 450.0)
+
+
+def canal_noise_hu(ct: CTVolume, centerline: Centerline) -> float | None:
+    """Median over the centerline's points of the standard deviation in HU within 6 x 6 mm of their slice.
+
+    None where fewer than three points have their surroundings inside the volume.
+    """
+    reach = [max(1, round(_NOISE_HALF_MM / step)) for step in ct.spacing_mm[:2]]
+    deviations = []
+    for i, j, k in np.rint(ct.ras_to_ijk_points(centerline.points_ras)).astype(int):
+        if 0 <= k < ct.hu.shape[0] and i >= reach[0] and j >= reach[1]:
+            patch = ct.hu[k, j - reach[1] : j + reach[1] + 1, i - reach[0] : i + reach[0] + 1]
+            if patch.shape == (2 * reach[1] + 1, 2 * reach[0] + 1):
+                deviations.append(float(np.std(patch.astype(np.float64))))
+    return float(np.median(deviations)) if len(deviations) >= 3 else None
 
 
 def vessel_hu(ct: CTVolume, centerline: Centerline) -> float | None:
@@ -40,9 +55,14 @@ def vessel_hu(ct: CTVolume, centerline: Centerline) -> float | None:
     return float(np.quantile(known, _QUANTILE)) if len(known) >= 3 else None
 
 
-def _densest_even(plane: NDArray[np.float64]) -> float | None:
-    values = torch.nn.functional.avg_pool2d(to_tensor(plane)[None, None], _SMOOTHED, 1)
-    mean = torch.nn.functional.avg_pool2d(values, _WINDOW, 1)
-    spread = (torch.nn.functional.avg_pool2d(values**2, _WINDOW, 1) - mean**2).clamp_min(0.0).sqrt()
-    even = (spread <= _MOST_DEVIATION_HU) & (mean >= _BLOOD_HU[0]) & (mean <= _BLOOD_HU[1])
-    return float(mean[even].max()) if bool(even.any()) else None
+def _densest_even(plane: FloatArray) -> float | None:
+    values = _window_mean(plane, _SMOOTHED)
+    mean = _window_mean(values, _WINDOW)
+    deviation = np.sqrt(np.maximum(_window_mean(values**2, _WINDOW) - mean**2, 0.0))
+    even = (deviation <= _MOST_DEVIATION_HU) & (mean >= _BLOOD_HU[0]) & (mean <= _BLOOD_HU[1])
+    return float(mean[even].max()) if even.any() else None
+
+
+def _window_mean(values: FloatArray, size: int) -> FloatArray:
+    """Mean over every square of ``size`` pixels that lies inside; NaN where one of them is."""
+    return np.asarray(sliding_window_view(values, (size, size)).mean(axis=(-2, -1)))
