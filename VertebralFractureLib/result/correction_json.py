@@ -60,9 +60,9 @@ def corrected_from_json(text: str) -> CorrectedReport:
         raise ValueError(f"This is not a VertebralFracture report: {error}.") from error
 
 
-def correction_to_json(correction: Correction) -> str:
-    """The edits alone, for a file that ``detect --correction`` takes."""
-    return json_text({"schema": CORRECTION_SCHEMA, "edits": asdict(correction)})
+def correction_to_json(correction: Correction, indent: int | None = 2) -> str:
+    """The edits alone, for a file that ``detect --correction`` takes. ``indent`` as in ``json_text``."""
+    return json_text({"schema": CORRECTION_SCHEMA, "edits": asdict(correction)}, indent)
 
 
 def correction_from_json(text: str) -> Correction:

@@ -20,7 +20,7 @@ from VertebralFractureLib.export.scene import (
 )
 from VertebralFractureLib.export.scene.jump import highlight_vertebra, jump_to_vertebra, vertebra_at
 from VertebralFractureLib.export.scene.remove_result import remove_result, restore_result
-from VertebralFractureLib.export.scene.shown_reading import Reading, read_shown_report, reading_of, show_reading
+from VertebralFractureLib.export.scene.show_report import Reading, read_shown_report, reading_of, show_reading
 from VertebralFractureLib.result.report import ReportedSequence
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.corrected_scene import read_correction
-from VertebralFractureLib.export.scene.show_correction import show_correction
-from VertebralFractureLib.export.scene.shown_reading import read_shown_report, reading_of
+from VertebralFractureLib.export.scene.show_report import read_shown_report, reading_of, show_correction
 from VertebralFractureLib.result import Correction, CorrectionHistory, SpineReport, regrade
 
 Edit = Callable[..., Correction]

@@ -9,7 +9,7 @@ from typing import Any
 
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.scene_nodes import nodes_of
-from VertebralFractureLib.export.scene.shown_reading import read_shown_report
+from VertebralFractureLib.export.scene.show_report import read_shown_report
 from VertebralFractureLib.result import Correction, ReportedVertebra, edits
 from VertebralFractureLib.result.report import FROM_READER, Point
 from VertebralFractureLib.result.vertebra_lookup import vertebra_at

@@ -16,7 +16,7 @@ from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.export.scene.scene_nodes import nodes_of
-from VertebralFractureLib.export.scene.scored_result import show_scored
+from VertebralFractureLib.export.scene.show_report import show_scored
 from VertebralFractureLib.export.scene.straight_picture import (
     DETECTED,
     StraightPicture,

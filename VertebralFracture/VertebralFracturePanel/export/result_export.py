@@ -21,7 +21,7 @@ from VertebralFractureLib.errors import VertebralFractureError
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.export.scene.export_scene import CT_FILE, STRAIGHTENED_FILE, bundle_steps
-from VertebralFractureLib.export.scene.shown_reading import read_shown_report
+from VertebralFractureLib.export.scene.show_report import read_shown_report
 from VertebralFractureLib.export.table import report_to_csv
 from VertebralFractureLib.result import (
     CorrectedReport,

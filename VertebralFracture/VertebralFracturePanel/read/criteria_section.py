@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from VertebralFractureLib.export.scene.shown_reading import Reading
+from VertebralFractureLib.export.scene.show_report import Reading
 from VertebralFractureLib.result import OWN_RULE, SpineReport
 from VertebralFractureLib.vertebrae import GRADING_RULES
 from VertebralFracturePanel.process.signal import Signal

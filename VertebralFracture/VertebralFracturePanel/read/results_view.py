@@ -11,7 +11,7 @@ import slicer
 
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.corrected_scene import read_correction
-from VertebralFractureLib.export.scene.shown_reading import Reading, read_shown_report, reading_of, show_reading
+from VertebralFractureLib.export.scene.show_report import Reading, read_shown_report, reading_of, show_reading
 from VertebralFractureLib.result import EVALUABLE, SpineReport
 from VertebralFractureLib.result.report import Point
 from VertebralFractureLib.result.vertebra_lookup import vertebra_at

@@ -6,7 +6,6 @@ may have no such node: its other nodes give the report once, when it is first re
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from VertebralFractureLib.export.scene import scene_nodes as roles
@@ -14,7 +13,18 @@ from VertebralFractureLib.export.scene.display_nodes import put_into_folder
 from VertebralFractureLib.export.scene.legacy_scene import report_of_legacy_nodes
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes, find_results
 from VertebralFractureLib.export.scene.table_nodes import write_run_attributes
-from VertebralFractureLib.result import CorrectedReport, SpineReport, corrected_from_json, corrected_to_json
+from VertebralFractureLib.result import (
+    CorrectedReport,
+    Correction,
+    SpineReport,
+    corrected_from_json,
+    corrected_to_json,
+    correction_from_json,
+    correction_to_json,
+)
+
+_EDITS_ATTRIBUTE = roles.ATTRIBUTE_PREFIX + "edits"
+"""On the report node: edits that are newer than its text, while scores for them are awaited."""
 
 
 def add_report_node(scene: Any, corrected: CorrectedReport) -> Any:
@@ -31,6 +41,7 @@ def write_correction(scene: Any, nodes: SceneNodes, corrected: CorrectedReport) 
     node = _report_node(nodes)
     if node is not None:
         node.SetText(corrected_to_json(corrected, indent=None))
+        node.RemoveAttribute(_EDITS_ATTRIBUTE)
         return node
     node = add_report_node(scene, corrected)
     roles.mark(node, roles.REPORT)
@@ -38,6 +49,11 @@ def write_correction(scene: Any, nodes: SceneNodes, corrected: CorrectedReport) 
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     put_into_folder(hierarchy, hierarchy.GetItemParent(hierarchy.GetItemByDataNode(nodes.table)), node)
     return node
+
+
+def write_edits(nodes: SceneNodes, correction: Correction) -> None:
+    """Keep ``correction`` with the result until ``write_correction`` writes the whole report, which takes longer."""
+    _report_node(nodes).SetAttribute(_EDITS_ATTRIBUTE, correction_to_json(correction, indent=None))
 
 
 def read_correction(scene: Any, nodes: SceneNodes) -> CorrectedReport:
@@ -52,7 +68,15 @@ def read_correction(scene: Any, nodes: SceneNodes) -> CorrectedReport:
         node = write_correction(scene, nodes, CorrectedReport(report))
         # From now on the table is a view: it must not be taken for the report if the new node is deleted.
         write_run_attributes(nodes.table, report)
-    return _parsed(node.GetText())
+    corrected = corrected_from_json(node.GetText())
+    edits = node.GetAttribute(_EDITS_ATTRIBUTE)
+    return corrected if not edits else corrected.corrected_by(correction_from_json(edits))
+
+
+def kept_text(nodes: SceneNodes) -> tuple[str, str]:
+    """What ``read_correction`` would read, not parsed: to tell whether somebody else changed it."""
+    node = _report_node(nodes)
+    return ("", "") if node is None else (node.GetText() or "", node.GetAttribute(_EDITS_ATTRIBUTE) or "")
 
 
 def _report_node(nodes: SceneNodes) -> Any:
@@ -73,9 +97,3 @@ def read_report(scene: Any, nodes: SceneNodes | None = None) -> SpineReport:
             raise ValueError("This scene holds no VertebralFracture result.")
         nodes = results[-1]
     return read_correction(scene, nodes).shown
-
-
-@functools.lru_cache(maxsize=4)
-def _parsed(text: str) -> CorrectedReport:
-    """A panel reads the same text many times between two edits."""
-    return corrected_from_json(text)

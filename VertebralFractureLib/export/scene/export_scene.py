@@ -20,7 +20,7 @@ from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.export.scene.jump import jump_to_vertebra
 from VertebralFractureLib.export.scene.scene_file import new_scene
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes
-from VertebralFractureLib.export.scene.shown_reading import reading_of, show_reading
+from VertebralFractureLib.export.scene.show_report import reading_of, show_reading
 from VertebralFractureLib.export.scene.write_scene import scene_steps
 from VertebralFractureLib.result import SpineReport
 from VertebralFractureLib.result.corrected_deidentification import deidentify_corrected

@@ -8,7 +8,7 @@ from typing import Any
 from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.export.scene.remove_result import remove_result
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes
-from VertebralFractureLib.export.scene.show_correction import show_correction
+from VertebralFractureLib.export.scene.show_report import show_correction
 from VertebralFractureLib.result import Correction
 from VertebralFractureLib.result.correction import GivenVerdict
 from VertebralFractureLib.result.report import ReaderVerdict

@@ -1,0 +1,226 @@
+"""The views of a result follow its report: written anew, so that undo gives the very nodes that were there before.
+
+How the report is read (threshold and grading rule of the reader) is kept on the table. The columns of the model's own
+answer stay; point lists, colors, chart and the columns ``shown_*`` follow the reader's choice.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from VertebralFractureLib.cpr import StraightenedVolume
+from VertebralFractureLib.export.palette import GROUPS, group_of
+from VertebralFractureLib.export.scene import scene_nodes as roles
+from VertebralFractureLib.export.scene.corrected_scene import read_correction, write_correction
+from VertebralFractureLib.export.scene.display_nodes import put_into_folder, set_probability_colors
+from VertebralFractureLib.export.scene.markups_nodes import (
+    add_group_node,
+    fill_centerline_node,
+    fill_group_node,
+    fill_landmarks_node,
+    fill_straight_points_node,
+)
+from VertebralFractureLib.export.scene.remove_result import remove_nodes
+from VertebralFractureLib.export.scene.scene_nodes import SceneNodes, nodes_by_role, nodes_of, refresh_colors
+from VertebralFractureLib.export.scene.straight_picture import (
+    DETECTED,
+    StraightPicture,
+    along_curve,
+    mark_picture,
+    show_picture,
+)
+from VertebralFractureLib.export.scene.straight_space import straight_places
+from VertebralFractureLib.export.scene.table_nodes import (
+    fill_sequence_table,
+    fill_vertebra_table,
+    show_in_sequence_table,
+    show_in_vertebra_table,
+    write_run_attributes,
+)
+from VertebralFractureLib.export.scene.write_scene import missing_nodes_steps
+from VertebralFractureLib.result import EVALUABLE, OWN_RULE, CorrectedReport, SpineReport, regrade
+
+_READING_ATTRIBUTE = roles.ATTRIBUTE_PREFIX + "reading"
+_ALWAYS = (roles.TABLE, roles.INPUT, roles.REPORT)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """``threshold``: probability from which a vertebra is suspected; ``rule``: a key of ``GRADING_RULES``."""
+
+    threshold: float
+    rule: str = OWN_RULE
+
+    def apply(self, report: SpineReport) -> SpineReport:
+        """The report as it is read.
+
+        Raises:
+            ValueError: when the threshold or the rule is not one.
+        """
+        return regrade(report, self.threshold, self.rule)
+
+
+def reading_of(nodes: SceneNodes, report: SpineReport) -> Reading:
+    """The choice that is kept on the result; without one, the model's own threshold and grades."""
+    text = nodes.table.GetAttribute(_READING_ATTRIBUTE)
+    if not text:
+        return Reading(report.scan.decision_threshold)
+    content = json.loads(text)
+    return Reading(float(content["threshold"]), str(content["rule"]))
+
+
+def read_shown_report(scene: Any, nodes: SceneNodes) -> SpineReport:
+    """The result as it is being read, with the reader's correction; ``read_correction`` gives the model's own answer.
+
+    Raises:
+        ValueError: as ``read_correction`` does.
+    """
+    report = read_correction(scene, nodes).shown
+    return reading_of(nodes, report).apply(report)
+
+
+def show_reading(scene: Any, nodes: SceneNodes, reading: Reading) -> SpineReport:
+    """Let all nodes of the result follow ``reading``, keep it on the result, and give the report as it then reads.
+
+    Raises:
+        ValueError: when the threshold or the rule is not one, or the result is damaged.
+    """
+    return show_as_read(scene, nodes, read_correction(scene, nodes).shown, reading)
+
+
+def show_correction(scene: Any, nodes: SceneNodes, corrected: CorrectedReport) -> SpineReport:
+    """Keep ``corrected`` as the result of ``nodes``, let them show it, and give the report as it then reads.
+
+    The straightened volume stays: it is voxels, which no report holds (``straight_picture``).
+    """
+    write_correction(scene, nodes, corrected)
+    return show_report(scene, nodes, corrected.shown, reading_of(nodes, corrected.shown))
+
+
+def show_scored(
+    scene: Any,
+    nodes: SceneNodes,
+    corrected: CorrectedReport,
+    picture: StraightPicture | None,
+    spine: StraightenedVolume | None = None,
+) -> SceneNodes:
+    """Keep and show ``corrected``, whose scores belong to its curve; the result's nodes, which may be more than before.
+
+    Where nothing could be judged before, the nodes of an evaluable result are added; the way back takes them out.
+
+    Args:
+        picture: the volume straightened along that curve; None leaves the one that is there.
+        spine: the same with its frame, needed only where the result has no straightened volume yet.
+    """
+    along = along_curve(corrected.correction.centerline_ras)
+    if picture is not None:
+        show_picture(nodes, picture, along)
+    show_correction(scene, nodes, corrected)
+    report = corrected.shown
+    if corrected.detected.status != EVALUABLE:
+        if report.status == EVALUABLE:
+            nodes = _complete(scene, nodes, report, spine)
+            mark_picture(nodes, along)
+        elif along == DETECTED:
+            nodes = _without_scores(scene, nodes, report)
+    return nodes_of(nodes.table)
+
+
+def show_report(
+    scene: Any, nodes: SceneNodes, report: SpineReport, reading: Reading, before: SpineReport | None = None
+) -> SpineReport:
+    """Let the views show ``report``, and give it as it then reads; nothing is kept.
+
+    Args:
+        before: what the views show already; what has not changed since is not written again.
+    """
+    same_vertebrae = before is not None and (before.vertebrae, before.scan) == (report.vertebrae, report.scan)
+    same_sequence = before is not None and before.sequence == report.sequence
+    if not (same_vertebrae and same_sequence):
+        write_run_attributes(nodes.table, report)
+        fill_vertebra_table(nodes.table, report)
+    if nodes.centerline is not None:
+        fill_centerline_node(nodes.centerline, report, nodes.probability_colors)
+    if nodes.sequence is not None and not same_sequence:
+        fill_sequence_table(nodes.sequence, report)
+    if nodes.landmarks is not None and not same_vertebrae:
+        fill_landmarks_node(nodes.landmarks, report.vertebrae)
+    if nodes.straight_points is not None and nodes.transform is not None and not same_vertebrae:
+        centers = [vertebra.center_ras for vertebra in report.vertebrae]
+        fill_straight_points_node(nodes.straight_points, straight_places(nodes.transform, centers), report.vertebrae)
+    if same_vertebrae and same_sequence:
+        return reading.apply(report)
+    return show_as_read(scene, nodes, report, reading)
+
+
+def show_as_read(scene: Any, nodes: SceneNodes, report: SpineReport, reading: Reading) -> SpineReport:
+    """Let the views that depend on it follow ``reading`` of ``report``, and keep it on the result.
+
+    Raises:
+        ValueError: when the threshold or the rule is not one; nothing has changed then.
+    """
+    shown = reading.apply(report)
+    nodes.table.SetAttribute(_READING_ATTRIBUTE, json.dumps({"threshold": reading.threshold, "rule": reading.rule}))
+    nodes.table.SetAttribute(roles.ATTRIBUTE_PREFIX + "headline", shown.headline)
+    show_in_vertebra_table(nodes.table, shown)
+    if shown.status == EVALUABLE:
+        _show_groups(scene, nodes, shown)
+    if nodes.sequence is not None:
+        show_in_sequence_table(nodes.sequence, shown)
+    if nodes.probability_colors is not None:
+        set_probability_colors(nodes.probability_colors, reading.threshold)
+        refresh_colors(nodes)
+    return shown
+
+
+def _show_groups(scene: Any, nodes: SceneNodes, shown: SpineReport) -> None:
+    for group in GROUPS:
+        node = nodes.points.get(group.key)
+        if node is not None:
+            fill_group_node(node, group, shown.vertebrae)
+        elif any(group_of(vertebra) is group for vertebra in shown.vertebrae):
+            _add_group(scene, nodes, roles.POINTS_PREFIX + group.key, group, shown)
+
+
+def _add_group(scene: Any, nodes: SceneNodes, role: str, group: Any, shown: SpineReport) -> None:
+    import slicer
+
+    node = add_group_node(scene, group, shown.vertebrae, f"Vertebrae {group.name}")
+    roles.mark(node, role)
+    nodes.table.SetNodeReferenceID(roles.ATTRIBUTE_PREFIX + role, node.GetID())
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    put_into_folder(hierarchy, hierarchy.GetItemParent(hierarchy.GetItemByDataNode(nodes.table)), node)
+    first = next(iter(nodes_of(nodes.table).points.values()))
+    node.GetDisplayNode().SetVisibility(first.GetDisplayNode().GetVisibility())
+    node.GetDisplayNode().SetOpacity(first.GetDisplayNode().GetOpacity())
+
+
+def _complete(scene: Any, nodes: SceneNodes, report: SpineReport, spine: StraightenedVolume | None) -> SceneNodes:
+    """Add the nodes that ``report`` needs and the result lacks, in the result's folder."""
+    import slicer
+
+    known = nodes_by_role(nodes.table)
+    made = dict(known)
+    try:
+        for _ in missing_nodes_steps(report, spine, scene, made):
+            pass
+    except BaseException:
+        remove_nodes(scene, [node for role, node in made.items() if role not in known])
+        raise
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(nodes.table))
+    for role, node in made.items():
+        if role not in known:
+            roles.mark(node, role)
+            nodes.table.SetNodeReferenceID(roles.ATTRIBUTE_PREFIX + role, node.GetID())
+            put_into_folder(hierarchy, folder, node)
+    return nodes_of(nodes.table)
+
+
+def _without_scores(scene: Any, nodes: SceneNodes, report: SpineReport) -> SceneNodes:
+    """Take out what only an evaluable result has."""
+    kept = (*_ALWAYS, roles.CENTERLINE) if report.centerline.points_ras else _ALWAYS
+    remove_nodes(scene, [node for role, node in nodes_by_role(nodes.table).items() if role not in kept])
+    return nodes_of(nodes.table)
