@@ -29,7 +29,7 @@ MODULES = {
     "": ("torch", "numpy", "SimpleITK", "PIL", "VertebralFractureLib"),
     "scene": ("slicer", "vtk"),
     "research": ("sklearn", "scipy", "matplotlib"),
-    "dev": ("pytest", "ruff", "mypy", "safetensors", "cmake"),
+    "dev": ("pytest", "pytest_cov", "hypothesis", "ruff", "mypy", "safetensors", "cmake"),
 }
 CHECKS = {
     "ruff check": ("ruff", "check", "."),

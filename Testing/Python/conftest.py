@@ -8,10 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from VertebralFractureLib.research.phantom import FractureOptions, PhantomOptions, make_phantom
 from VertebralFractureLib.volume import write_volume
+
+# The same examples in every run, so that a test that passed does not fail on another machine.
+hypothesis.settings.register_profile("suite", derandomize=True, max_examples=40, deadline=None)
+hypothesis.settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parents[2]
 
