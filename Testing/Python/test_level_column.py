@@ -82,15 +82,15 @@ def test_what_is_sampled_lies_in_its_cell_and_what_is_beyond_the_volume_is_outsi
         ROWS_PER_CELL,
         fine_rows,
         fine_volume,
-        normalized,
-        sampled,
+        normalize_channels,
+        sample_column,
         standard_places,
     )
 
     spine = a_block_of_bone(26.0, 46.0)
     column = column_of(REGULAR)
 
-    picture = normalized(sampled(fine_volume(spine), fine_rows(column, 0.0), *standard_places()))
+    picture = normalize_channels(sample_column(fine_volume(spine), fine_rows(column, 0.0), *standard_places()))
 
     cells = picture.reshape(3, -1, ROWS_PER_CELL, 28, 32)
     brightest = cells[1].amax(dim=(1, 2, 3))

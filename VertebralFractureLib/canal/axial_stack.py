@@ -16,6 +16,7 @@ from VertebralFractureLib.thresholds import CANAL_STACK
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
+from VertebralFractureLib.volume.sampling import sample_tensor
 
 OUTSIDE_HU = -1024.0
 IN_PLANE_MM = 2.0
@@ -128,15 +129,12 @@ def _interpolate(
     plane = i + j + _row(start)
     hu = np.full((int(counts[2]), int(counts[1]), int(counts[0])), OUTSIDE_HU, dtype=np.float32)
     limit = torch.tensor(size - 0.5, dtype=torch.float32)
-    scale = torch.tensor(2.0 / np.maximum(size - 1.0, 1.0), dtype=torch.float32)
     rows = max(1, _CHUNK_VOXELS // 4 // int(counts[0] * counts[1]))
     for first in range(0, int(counts[2]), rows):
         k = torch.arange(first, min(first + rows, int(counts[2])), dtype=torch.float32)[:, None, None, None]
         index = plane + k * _row(axes[:, 2])
         inside = ((index >= -0.5) & (index <= limit)).all(dim=-1)
-        values = torch.nn.functional.grid_sample(
-            source, (index * scale - 1.0)[None], mode="bilinear", padding_mode="border", align_corners=True
-        )[0, 0]
+        values = sample_tensor(source, index[None])[0, 0]
         values[~inside] = OUTSIDE_HU
         hu[first : first + rows] = to_array(values)
     return hu

@@ -11,6 +11,7 @@ import numpy as np
 from VertebralFractureLib.thresholds import BONY_CANAL
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
+from VertebralFractureLib.volume.sampling import sample_hu_near
 
 _SIDES = ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0))
 """Lowest R, highest R, lowest A, highest A: the order of every box."""
@@ -33,7 +34,7 @@ def canal_walls(
     centers = np.column_stack([center_ras, heights_mm])
     radius = np.arange(nearest_mm, farthest_mm + 0.5 * tuned.step_mm, tuned.step_mm)
     around = (-tuned.content_mm, 0.0, tuned.content_mm)
-    contents = hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
+    contents = sample_hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
     seen = np.isfinite(contents).any(axis=1)
     threshold = np.full(len(centers), np.inf)
     threshold[seen] = np.nanmedian(contents[seen], axis=1) + tuned.bone_above_content_hu
@@ -41,7 +42,7 @@ def canal_walls(
     walls = np.full((len(centers), 4), np.nan)
     for side, (x, y) in enumerate(_SIDES):
         turned = np.stack([x * np.cos(fan) - y * np.sin(fan), x * np.sin(fan) + y * np.cos(fan), 0.0 * fan], axis=1)
-        hu = hu_near(ct, centers[:, None, None] + turned[:, None] * radius[:, None])
+        hu = sample_hu_near(ct, centers[:, None, None] + turned[:, None] * radius[:, None])
         bone = hu > threshold[:, None, None]
         reach = np.where(bone.any(axis=2), radius[bone.argmax(axis=2)] * np.cos(fan), np.nan)
         # A ray that starts in bone says that the center is off, or that the canal holds metal.
@@ -77,7 +78,7 @@ def lateral_bone_fraction(
     shares = []
     for x, y in _SIDES:
         strip = size * np.stack([x * along + y * across, y * along + x * across, 0.0 * along], axis=-1)
-        bone = hu_near(ct, centers[:, None, None] + strip) > threshold[:, None, None]
+        bone = sample_hu_near(ct, centers[:, None, None] + strip) > threshold[:, None, None]
         most = bone.any(axis=2).mean(axis=1) >= tuned.least_share
         shares.append((float(bone.mean()), float(most.mean())))
     return shares
@@ -103,8 +104,8 @@ def _contents_and_around_hu(ct: CTVolume, centers: FloatArray) -> tuple[FloatArr
     tuned = BONY_CANAL
     wide = np.arange(-tuned.around_mm, tuned.around_mm + 1.0, 6.0)
     near = (-2.0, 0.0, 2.0)
-    around = hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in wide for y in wide]))
-    contents = hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in near for y in near]))
+    around = sample_hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in wide for y in wide]))
+    contents = sample_hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in near for y in near]))
     return contents, np.where(around > tuned.soft_from_hu, around, np.nan)
 
 
@@ -118,18 +119,8 @@ def bone_from_hu(ct: CTVolume, centers_ras: FloatArray) -> FloatArray:
     """HU ``(n,)`` above which something around a canal's center ``(n, 3)`` is bone; infinite outside the volume."""
     tuned = BONY_CANAL
     around = (-tuned.content_mm, 0.0, tuned.content_mm)
-    contents = hu_near(ct, centers_ras[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
+    contents = sample_hu_near(ct, centers_ras[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
     threshold = np.full(len(centers_ras), np.inf)
     seen = np.isfinite(contents).any(axis=1)
     threshold[seen] = np.nanmedian(contents[seen], axis=1) + tuned.bone_above_content_hu
     return threshold
-
-
-def hu_near(ct: CTVolume, points_ras: FloatArray) -> FloatArray:
-    """HU of the voxels nearest to RAS points ``(..., 3)``; NaN outside the volume."""
-    flat = points_ras.reshape(-1, 3)
-    ijk = np.rint(ct.ras_to_ijk_points(flat)).astype(int)
-    inside = np.all((ijk >= 0) & (ijk < np.array(ct.hu.shape[::-1])), axis=1)
-    i, j, k = np.where(inside[:, None], ijk, 0).T
-    values = np.where(inside, ct.hu[k, j, i].astype(np.float64), np.nan)
-    return values.reshape(points_ras.shape[:-1])

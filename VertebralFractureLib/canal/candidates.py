@@ -22,13 +22,14 @@ from VertebralFractureLib.canal.network import (
     CHANNELS,
     CanalNetwork,
     log_probabilities,
-    normalized,
 )
 from VertebralFractureLib.canal.path import CanalPath, canal_path
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.thresholds import CANAL_CANDIDATES
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
 from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.volume.hu_windows import CANAL_NETWORK
+from VertebralFractureLib.volume.sampling import sample_tensor
 
 Rows = NDArray[np.intp]
 
@@ -160,7 +161,7 @@ class CanalReader:
                         for near, (i, j) in zip(neighbors, corner.tolist(), strict=True)
                     ]
                 )
-                logits, boxes = read_both_ways(self._network, normalized(slices).to(device))
+                logits, boxes = read_both_ways(self._network, CANAL_NETWORK.normalize(slices).to(device))
                 self._enter(to_array(batch), corner, logits.cpu(), boxes.cpu())
                 self.seen_mm[rows[start : start + _SLICES_PER_BATCH]] = self._sides_mm(corner, size)
                 report((start + len(batch)) / len(rows))
@@ -202,13 +203,9 @@ def read_both_ways(network: CanalNetwork, slices: torch.Tensor) -> tuple[torch.T
 
 def boxes_at(boxes: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
     """Walls ``(n, c, BOX_SIDES)`` from the box maps at pixels (i, j) ``(n, c, 2)``, between the four around each."""
-    height, width = boxes.shape[2:]
     # The middle of box pixel q lies at image pixel BOX_PIXELS * q + (BOX_PIXELS - 1) / 2.
     place = (position.float() - 0.5 * (BOX_PIXELS - 1)) / BOX_PIXELS
-    scale = torch.tensor([2.0 / max(width - 1, 1), 2.0 / max(height - 1, 1)], device=boxes.device)
-    grid = (place * scale - 1.0)[:, :, None]
-    read = functional.grid_sample(boxes, grid, mode="bilinear", padding_mode="border", align_corners=True)
-    return read[..., 0].transpose(1, 2)
+    return sample_tensor(boxes, place[:, :, None])[..., 0].transpose(1, 2)
 
 
 def _against_none(mass: torch.Tensor, none: torch.Tensor) -> torch.Tensor:

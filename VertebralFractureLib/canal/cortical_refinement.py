@@ -11,12 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from VertebralFractureLib.canal.bony_canal import bone_from_hu, hu_near
+from VertebralFractureLib.canal.bony_canal import bone_from_hu
 from VertebralFractureLib.canal.candidates import CanalCandidates
 from VertebralFractureLib.canal.path import CanalPath
 from VertebralFractureLib.thresholds import CORTICAL_REFINEMENT
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
+from VertebralFractureLib.volume.sampling import sample_hu_near
 
 
 def refine_to_cortex(ct: CTVolume, candidates: CanalCandidates, path: CanalPath) -> CanalCandidates:
@@ -69,7 +70,7 @@ def _reach_mm(ct: CTVolume, centers_ras: FloatArray, directions: FloatArray) -> 
     threshold = bone_from_hu(ct, centers_ras)
     radius = np.arange(tuned.nearest_ray_mm, tuned.longest_ray_mm + 0.5 * tuned.ray_step_mm, tuned.ray_step_mm)
     rays = np.concatenate([directions[:, None] * radius[:, None], np.zeros((len(directions), len(radius), 1))], axis=2)
-    hu = hu_near(ct, centers_ras[:, None, None] + rays)
+    hu = sample_hu_near(ct, centers_ras[:, None, None] + rays)
     bone = hu > threshold[:, None, None]
     first = bone.argmax(axis=2)
     at = np.take_along_axis(hu, first[:, :, None], axis=2)[:, :, 0]

@@ -25,8 +25,6 @@ BOX_SIDES = 8
 BOX_PIXELS = 2
 """Pixels of the input per value of the box map, along each axis."""
 _BOX_SCALE_MM = 20.0
-_LOW_HU, _HIGH_HU = -300.0, 900.0
-_MIDDLE_HU, _SCALE_HU = 100.0, 300.0
 
 
 class _Block(nn.Sequential):
@@ -44,8 +42,9 @@ class _Block(nn.Sequential):
 class CanalNetwork(nn.Module):
     """A U-Net on 4 mm features with 2 mm input and output.
 
-    Input ``(n, CHANNELS, h, w)`` from ``normalized``, h and w multiples of 16. Output: logits ``(n, h, w)``, and the
-    boxes ``(n, BOX_SIDES, h / 2, w / 2)`` in mm that hold where the canal's center is at that place.
+    Input ``(n, CHANNELS, h, w)`` normalized by ``hu_windows.CANAL_NETWORK``, h and w multiples of 16. Output: logits
+    ``(n, h, w)``, and the boxes ``(n, BOX_SIDES, h / 2, w / 2)`` in mm that hold where the canal's center is at that
+    place.
     """
 
     def __init__(self, widths: tuple[int, ...] = (24, 40, 64, 64)) -> None:
@@ -78,11 +77,6 @@ class CanalNetwork(nn.Module):
             features = block(torch.cat([wide, kept.pop()], dim=1))
         logits = functional.pixel_shuffle(self.head(features), 2)[:, 0]
         return logits, _BOX_SCALE_MM * self.box_head(features).float()
-
-
-def normalized(hu: torch.Tensor) -> torch.Tensor:
-    """HU to what the network reads: bone and soft tissue spread out, air and metal cut off; one copy, not three."""
-    return hu.clamp(_LOW_HU, _HIGH_HU).sub_(_MIDDLE_HU).div_(_SCALE_HU)
 
 
 def log_probabilities(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

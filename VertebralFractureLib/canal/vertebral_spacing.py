@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from VertebralFractureLib.canal.bony_canal import hu_near
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.canal.plausibility import ADVICE, median_vertebra_width_mm
 from VertebralFractureLib.canal.slice_boxes import SliceBoxes
@@ -17,6 +16,7 @@ from VertebralFractureLib.errors import ImplausibleGeometry
 from VertebralFractureLib.thresholds import VERTEBRAL_SPACING
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
+from VertebralFractureLib.volume.sampling import sample_hu_near
 
 
 def check_vertebral_spacing(ct: CTVolume, centerline: Centerline, boxes: SliceBoxes) -> None:
@@ -95,7 +95,7 @@ def _hu_beside(ct: CTVolume, points_ras: FloatArray, width: FloatArray) -> list[
     sides = []
     for side in (1.0, -1.0):
         places = (side * right[:, None] * r.ravel()[None, :, None] + forward) * width[:, None, None]
-        hu = hu_near(ct, points_ras[:, None] + places)
+        hu = sample_hu_near(ct, points_ras[:, None] + places)
         # Neither lung nor a stretch that was lost says anything of bone.
         hu = np.where(
             hu > VERTEBRAL_SPACING.air_below_hu,

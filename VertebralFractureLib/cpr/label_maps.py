@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.volume import CTVolume
+from VertebralFractureLib.volume.sampling import sample_nearest
 
 _NEIGHBORHOOD = np.array([(i, j, k) for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)])
 
@@ -22,13 +23,10 @@ def labels_to_straight(labels: NDArray[np.integer], ct: CTVolume, spine: Straigh
     sections = spine.frame.reformat_planes(spine.axis_mm("s"))
     r_mm, a_mm = spine.axis_mm("r")[None, :, None], spine.axis_mm("a")[:, None, None]
     result = np.zeros(spine.hu.shape, dtype=labels.dtype)
-    size = np.array(labels.shape[::-1])
     for k in np.flatnonzero(spine.inside.any(axis=(1, 2))):
         points = sections.origin_ras[k] + r_mm * sections.right_ras[k] + a_mm * sections.anterior_ras[k]
-        index = np.rint(ct.ras_to_ijk_points(points)).astype(np.intp)
-        within = spine.inside[k] & np.all((index >= 0) & (index < size), axis=-1)
-        i, j, slice_ = index[within].T
-        result[k][within] = labels[slice_, j, i]
+        values, within = sample_nearest(labels, ct.ras_to_ijk_points(points))
+        result[k] = np.where(within & spine.inside[k], values, 0)
     return result
 
 

@@ -41,6 +41,10 @@ class StraightenedVolume:
         matrix[:3, 3] = self.origin_mm
         return matrix
 
+    def straight_to_ijk_points(self, points_straight: FloatArray) -> FloatArray:
+        """Map ``(..., 3)`` straight points (r, a, s) in mm to continuous voxel indices (i, j, k)."""
+        return np.asarray((points_straight - np.array(self.origin_mm)) / np.array(self.spacing_mm))
+
     def axis_mm(self, axis: str) -> FloatArray:
         """Voxel-center coordinates along ``"r"``, ``"a"`` or ``"s"``."""
         index = "ras".index(axis)

@@ -15,9 +15,8 @@ from VertebralFractureLib.cpr import VIRTUAL_SAGITTAL, ReformatFrame
 from VertebralFractureLib.cpr.straighten import sample_straight
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
+from VertebralFractureLib.volume.hu_windows import OVERVIEW_DISPLAY
 
-WINDOW_HU = 1400.0
-LEVEL_HU = 350.0
 _SLAB_MM = (-2.0, 0.0, 2.0)
 _OUTSIDE_GRAY = 0.075
 
@@ -69,7 +68,7 @@ class SagittalPanel:
         )
         shape = (self.box.height, self.box.width, len(_SLAB_MM))
         hu, inside = sample_straight(ct, self.frame, origin, (_SLAB_MM[1] - _SLAB_MM[0], step, step), shape)
-        gray = ((hu.mean(axis=2) - LEVEL_HU) / WINDOW_HU + 0.5).clip(0.0, 1.0)
+        gray = OVERVIEW_DISPLAY.normalize(hu.mean(axis=2))
         gray[~inside.any(axis=2) | np.isnan(gray)] = _OUTSIDE_GRAY
         return np.ascontiguousarray(gray[::-1, ::-1])
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from VertebralFractureLib.cpr import ReformatFrame, StraightenedVolume
 from VertebralFractureLib.torch_arrays import to_tensor
 from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.volume.hu_windows import FRACTURE_NETWORKS
+from VertebralFractureLib.volume.sampling import sample_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +26,6 @@ STRAIGHTENED = "straightened"
 SAGITTAL = "sagittal"
 STRIDE_MM = 6.0
 """Distance of neighboring patches: at least one center falls into every body that is 6 mm high or more."""
-_LOW_HU, _HIGH_HU = -150.0, 850.0
-_CENTER_HU, _SCALE_HU = 150.0, 250.0
 _OUTSIDE_VALUE = 0.0
 _LATTICE = (7, 4, 3)
 CODE_PERIODS_MM = (192.0, 384.0, 768.0)
@@ -137,17 +137,15 @@ def sample_patches(spine: StraightenedVolume, points: NDArray[np.float32], grid:
     """
     import torch
 
-    hu = to_tensor(np.clip(spine.hu, _LOW_HU, _HIGH_HU, dtype=np.float32))
     inside = to_tensor(spine.inside.astype(np.float32))
-    scaled = (hu - _CENTER_HU) / _SCALE_HU
+    scaled = to_tensor(FRACTURE_NETWORKS.normalize(np.asarray(spine.hu, dtype=np.float32)))
     volume = torch.stack([scaled * inside, inside])[None]
     for axis, width in enumerate(grid.smoothing):
         volume = _running_mean(volume, axis + 2, width)
-    spacing = np.asarray(spine.spacing_mm, dtype=np.float32)
-    extent = np.maximum(np.asarray(spine.hu.shape[::-1], dtype=np.float32) - 1.0, 1.0)
-    where = (points - np.asarray(spine.origin_mm, dtype=np.float32)) / spacing * (2.0 / extent) - 1.0
-    flat = to_tensor(where).reshape(1, 1, -1, points.shape[-2], 3)
-    values = torch.nn.functional.grid_sample(volume, flat, mode="bilinear", padding_mode="zeros", align_corners=True)
+    # In single precision, as the points are: they are many.
+    origin, spacing = (np.asarray(values, dtype=np.float32) for values in (spine.origin_mm, spine.spacing_mm))
+    index = np.asarray((points - origin) / spacing, dtype=np.float32)
+    values = sample_tensor(volume, index.reshape(1, 1, -1, points.shape[-2], 3), beyond="zeros")
     patches = values.reshape(2, len(points), *grid.shape).transpose(0, 1).contiguous()
     weight = patches[:, 1:].clamp_min(1e-3)
     patches[:, :1] = torch.where(patches[:, 1:] > 0.05, patches[:, :1] / weight, _OUTSIDE_VALUE)

@@ -19,9 +19,9 @@ from VertebralFractureLib.vertebrae.level_input import (
     LEVEL_CLASSES,
     fine_rows,
     fine_volume,
-    normalized,
+    normalize_channels,
     relative_pitch,
-    sampled,
+    sample_column,
     standard_places,
 )
 from VertebralFractureLib.vertebrae.level_landmark import limit_without_landmark
@@ -74,7 +74,9 @@ def level_log_probability(
     restore(network, weights)
     network.to(device)
     column = column_of(extents_mm)
-    picture = normalized(sampled(fine_volume(spine), fine_rows(column, spine.origin_mm[2]), *standard_places()))
+    picture = normalize_channels(
+        sample_column(fine_volume(spine), fine_rows(column, spine.origin_mm[2]), *standard_places())
+    )
     pitch = to_tensor(relative_pitch(column.pitch_mm))
     with torch.inference_mode():
         both = torch.stack([picture, picture.flip(-1)]).to(device)

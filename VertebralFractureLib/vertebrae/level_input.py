@@ -16,6 +16,8 @@ from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.torch_arrays import to_tensor
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.level_column import Column
+from VertebralFractureLib.volume.hu_windows import VERTEBRA_NETWORKS
+from VertebralFractureLib.volume.sampling import sample_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -77,33 +79,27 @@ def fine_rows(column: Column, s_from_mm: float) -> FloatArray:
     return np.asarray((column.rows_mm(ROWS_PER_CELL).ravel() - s_from_mm - 0.5 * (FINE_MM - 1)) / FINE_MM)
 
 
-def sampled(fine: torch.Tensor, rows: FloatArray, a: FloatArray, r: FloatArray, tilt: float = 0.0) -> torch.Tensor:
+def sample_column(
+    fine: torch.Tensor, rows: FloatArray, a: FloatArray, r: FloatArray, tilt: float = 0.0
+) -> torch.Tensor:
     """``(3, len(rows), len(a), len(r))`` of the fine volume at these indices; air and outside beyond its ends.
 
     ``tilt`` is the slope of the slices, rows over a.
     """
-    import torch
-
-    size = np.array(fine.shape[1:]) - 1.0
-    grid = np.empty((len(rows), len(a), len(r), 3), dtype=np.float32)
-    grid[..., 0] = (r * (2.0 / size[2]) - 1.0)[None, None, :]
-    grid[..., 1] = (a * (2.0 / size[1]) - 1.0)[None, :, None]
     s = rows[:, None] + tilt * (a[None] - a.mean())
-    grid[..., 2] = (s * (2.0 / size[0]) - 1.0)[:, :, None]
-    values = torch.nn.functional.grid_sample(
-        fine[None].float(), to_tensor(grid)[None], align_corners=True, padding_mode="border"
-    )[0]
-    within = to_tensor(((s > -0.5) & (s < size[0] + 0.5)).astype(np.float32))[:, :, None]
+    index = np.stack(np.broadcast_arrays(r[None, None, :], a[None, :, None], s[:, :, None]), axis=-1)
+    values = sample_tensor(fine[None].float(), index[None])[0]
+    within = to_tensor(((s > -0.5) & (s < fine.shape[1] - 0.5)).astype(np.float32))[:, :, None]
     values[2] *= within
     return values
 
 
-def normalized(values: torch.Tensor) -> torch.Tensor:
-    """HU of the first two channels to about -1.2 (fat and air, and all that is outside) to 3 (cortex, metal)."""
+def normalize_channels(values: torch.Tensor) -> torch.Tensor:
+    """Normalize the HU of the first two channels; all that is outside becomes air."""
     import torch
 
-    hu = ((values[:2] - 100.0) / 300.0).clamp(-1.2, 3.0)
-    return torch.cat([torch.where(values[2:] > 0.5, hu, torch.tensor(-1.2)), values[2:]])
+    hu = torch.where(values[2:] > 0.5, values[:2], torch.tensor(VERTEBRA_NETWORKS.low))
+    return torch.cat([VERTEBRA_NETWORKS.normalize(hu), values[2:]])
 
 
 def relative_pitch(pitch_mm: FloatArray) -> NDArray[np.float32]:

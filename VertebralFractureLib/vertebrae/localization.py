@@ -21,6 +21,7 @@ from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS,
 from VertebralFractureLib.vertebrae.endplates import BodyShape, measure_shape, mid_depth, strip_mean
 from VertebralFractureLib.vertebrae.mid_plane import MidPlane, find_mid_plane
 from VertebralFractureLib.vertebrae.sequence_search import Profiles, Span, search_spans
+from VertebralFractureLib.volume.sampling import sample_nearest
 from VertebralFractureLib.weights import load_weights, restore
 
 WEIGHTS_NAME = "vertebrae"
@@ -173,8 +174,5 @@ def _is_whole(spine: StraightenedVolume, plane: MidPlane, span: Span, middle: fl
     a, s = np.array(corners).T
     beside = tuned.corner_mm * np.array([-1.0, 0.0, 1.0])
     points = plane.straight(beside[:, None], a[None], s[None]).reshape(-1, 3)
-    index = np.rint(points - np.array(spine.origin_mm)).astype(np.intp)[:, ::-1]
-    if np.any(index < 0) or np.any(index >= np.array(spine.hu.shape)):
-        return False
-    k, j, i = index.T
-    return bool(np.asarray(spine.inside[k, j, i]).all())
+    inside, within = sample_nearest(spine.inside, spine.straight_to_ijk_points(points))
+    return bool(np.all(within & inside))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.thresholds import MID_PLANE
 from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.volume.sampling import sample_linear
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,7 @@ def _best(axial: _Picture, offsets: FloatArray, turns: FloatArray) -> tuple[floa
     within = (row >= 0.0) & (row <= rows - 1.001) & (column >= 0.0) & (column <= columns - 1.001)
     row, column = np.clip(row, 0.0, rows - 1.001), np.clip(column, 0.0, columns - 1.001)
     j, i = row.astype(np.intp), column.astype(np.intp)
-    wj, wi = row - j, column - i
-    mirrored = (picture[j, i] * (1.0 - wi) + picture[j, i + 1] * wi) * (1.0 - wj)
-    mirrored += (picture[j + 1, i] * (1.0 - wi) + picture[j + 1, i + 1] * wi) * wj
-    mirrored = np.where(within, mirrored, tuned.lowest_hu)
+    mirrored = np.where(within, sample_linear(picture, np.stack([column, row], axis=-1)), tuned.lowest_hu)
     weight = known[None] & (~within | (known[j, i] & known[j + 1, i + 1]))
     count = np.maximum(weight.sum(axis=(1, 2)), 1)
     own = np.broadcast_to(picture[None], mirrored.shape)

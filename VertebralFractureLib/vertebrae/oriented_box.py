@@ -14,6 +14,7 @@ from VertebralFractureLib.thresholds import LATERAL_WALLS
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.localization import LocalizedBody
 from VertebralFractureLib.vertebrae.vertebra import OrientedBox, Vector
+from VertebralFractureLib.volume.sampling import sample_nearest
 
 _SMOOTHING = np.array([0.25, 0.5, 0.25])
 
@@ -56,10 +57,8 @@ def _lateral_walls(spine: StraightenedVolume, body: LocalizedBody) -> tuple[floa
     a = 0.5 * (shape.a_anterior + shape.a_posterior) + 0.12 * depth * np.linspace(-1.0, 1.0, 5)
     s = span.middle_mm + 0.2 * (span.s_superior_mm - span.s_inferior_mm) * np.linspace(-1.0, 1.0, 7)
     points = body.plane.straight(r[:, None, None], a[None, :, None], s[None, None, :])
-    index = np.rint((points - np.array(spine.origin_mm)) / np.array(spine.spacing_mm)).astype(np.intp)
-    within = np.all((index >= 0) & (index < np.array(spine.hu.shape[::-1])), axis=-1)
-    i, j, k = np.moveaxis(np.where(within[..., None], index, 0), -1, 0)
-    hu = np.where(within, np.asarray(spine.hu[k, j, i], dtype=np.float64), OUTSIDE_HU)
+    values, within = sample_nearest(spine.hu, spine.straight_to_ijk_points(points))
+    hu = np.where(within, values.astype(np.float64), OUTSIDE_HU)
     profile = np.convolve(np.clip(hu, tuned.lowest_hu, tuned.highest_hu).mean(axis=(1, 2)), _SMOOTHING, mode="same")
     return -_wall(r, profile[::-1], usual), _wall(r, profile, usual)
 

@@ -18,6 +18,7 @@ from VertebralFractureLib.thresholds import TRABECULAR
 from VertebralFractureLib.vertebrae.grading import is_graded
 from VertebralFractureLib.vertebrae.localization import LocalizedBody
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
+from VertebralFractureLib.volume.sampling import sample_nearest
 
 REASON_METAL = "implant or cement"
 REASON_FRACTURED = "fractured or suspected of it"
@@ -56,11 +57,10 @@ def measure_trabecular_region(spine: StraightenedVolume, body: LocalizedBody) ->
     a = 0.5 * (shape.a_anterior + shape.a_posterior) + np.arange(-np.floor(reach_a), np.floor(reach_a) + 0.5)
     s = span.middle_mm + np.arange(-np.floor(reach_s), np.floor(reach_s) + 0.5)
     points = body.plane.straight(r[None, None, :], a[None, :, None], s[:, None, None])
-    index = np.rint((points - np.array(spine.origin_mm)) / np.array(spine.spacing_mm)).astype(np.intp)
-    within = np.all((index >= 0) & (index < np.array(spine.hu.shape[::-1])), axis=-1)
-    i, j, k = np.moveaxis(np.where(within[..., None], index, 0), -1, 0)
-    known = within & np.asarray(spine.inside[k, j, i])
-    hu = np.where(known, np.asarray(spine.hu[k, j, i], dtype=np.float64), np.nan)
+    index = spine.straight_to_ijk_points(points)
+    inside, within = sample_nearest(spine.inside, index)
+    known = np.asarray(within & inside)
+    hu = np.where(known, sample_nearest(spine.hu, index)[0].astype(np.float64), np.nan)
     values = hu[known]
     if len(values) == 0:
         return TrabecularRegion(None, 0.0, 0.0, 0.0)

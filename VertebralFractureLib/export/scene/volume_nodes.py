@@ -12,10 +12,7 @@ from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_nump
 from VertebralFractureLib.cpr import ReformatFrame, StraightenedVolume
 from VertebralFractureLib.cpr.displacement_grid import DisplacementGrid, displacement_grid
 from VertebralFractureLib.volume import CTVolume
-
-BONE_WINDOW_HU = 1000.0
-BONE_LEVEL_HU = 400.0
-"""Window and level of Slicer's "CT-Bone" preset."""
+from VertebralFractureLib.volume.hu_windows import BONE_DISPLAY
 
 
 def add_ct_node(scene: Any, ct: CTVolume) -> Any:
@@ -46,7 +43,7 @@ def _add_volume_node(scene: Any, name: str, voxels: NDArray[np.int16], ijk_to_wo
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
     display.SetAutoWindowLevel(False)
-    display.SetWindowLevel(BONE_WINDOW_HU, BONE_LEVEL_HU)
+    display.SetWindowLevel(BONE_DISPLAY.width, BONE_DISPLAY.level)
     # Last, so that no window is computed from all voxels only to be replaced.
     fill_volume_node(node, voxels, ijk_to_world)
     return node

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.canal.bony_canal import hu_near
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
+from VertebralFractureLib.volume.sampling import sample_hu_near
 
 _NOISE_HALF_MM = 3.0
 _AHEAD_MM, _ASIDE_MM = (20.0, 85.0), 45.0
@@ -49,7 +49,7 @@ def vessel_hu(ct: CTVolume, centerline: Centerline) -> float | None:
     ahead = np.arange(*_AHEAD_MM, _SAMPLING_MM)
     offsets = np.stack([*np.meshgrid(aside, ahead, indexing="ij"), np.zeros((len(aside), len(ahead)))], axis=-1)
     is_bone = (np.abs(offsets[..., 0]) < _BODY_ASIDE_MM) & (offsets[..., 1] < _BODY_AHEAD_MM)
-    planes = (hu_near(ct, place + offsets) for place in centerline.positions_ras(stops))
+    planes = (sample_hu_near(ct, place + offsets) for place in centerline.positions_ras(stops))
     found = [_densest_even(np.where(is_bone, np.nan, plane)) for plane in planes]
     known = [value for value in found if value is not None]
     return float(np.quantile(known, _QUANTILE)) if len(known) >= 3 else None

@@ -14,10 +14,11 @@ import torch
 from torch.nn import functional
 
 from VertebralFractureLib.canal.candidates import boxes_at
-from VertebralFractureLib.canal.network import log_probabilities, normalized
+from VertebralFractureLib.canal.network import log_probabilities
 from VertebralFractureLib.research.training.canal_cases import UNKNOWN, CordCase
 from VertebralFractureLib.research.training.canal_intensities import with_random_intensities
 from VertebralFractureLib.research.training.canal_windows import Window, window_at, window_of_no_ct
+from VertebralFractureLib.volume.hu_windows import CANAL_NETWORK
 
 _SIGMA_PIXELS = 1.25
 _BOX_WEIGHT = 0.15
@@ -68,7 +69,7 @@ class CordSampler:
         windows = [self._window(random) for _ in range(self._batch_size)]
         slices = torch.stack([with_random_intensities(window.hu, random) for window in windows])
         return CordBatch(
-            normalized(slices),
+            CANAL_NETWORK.normalize(slices),
             torch.tensor(np.array([window.target for window in windows]), dtype=torch.float32),
             torch.tensor([window.present for window in windows]),
             torch.tensor(np.array([window.walls_mm for window in windows]), dtype=torch.float32),

@@ -21,9 +21,9 @@ from VertebralFractureLib.vertebrae.level_input import (
     LEVEL_CLASSES,
     fine_rows,
     fine_volume,
-    normalized,
+    normalize_channels,
     relative_pitch,
-    sampled,
+    sample_column,
     standard_places,
 )
 from VertebralFractureLib.vertebrae.localization import body_maps, localize_bodies
@@ -88,7 +88,7 @@ class LevelBatches:
         r = ((r - r.mean()) * scale + rng.normal(0.0, 1.0)) * (-1.0 if rng.random() < 0.5 else 1.0) + r.mean()
         s_from = self.view_mm[index][0]
         rows = fine_rows(column, s_from)
-        values = sampled(self.fine[index], rows, a, r, rng.normal(0.0, 0.05))
+        values = sample_column(self.fine[index], rows, a, r, rng.normal(0.0, 0.05))
         seen = (rows * FINE_MM + s_from > low) & (rows * FINE_MM + s_from < high)
         values[2] *= torch.from_numpy(seen.astype(np.float32))[:, None, None]
         values[:2] = values[:2] * rng.uniform(0.85, 1.15) + rng.normal(0.0, 25.0)
@@ -97,7 +97,7 @@ class LevelBatches:
         classes = np.full(len(column.pitch_mm), UNKNOWN)
         classes[column.found] = whole.classes[part]
         pitch = torch.from_numpy(relative_pitch(column.pitch_mm / scale))
-        return normalized(values), pitch, torch.from_numpy(classes)
+        return normalize_channels(values), pitch, torch.from_numpy(classes)
 
     def _window(self, index: int, part: slice, rng: np.random.Generator) -> tuple[float, float]:
         """Where the field of view ends: beside the stretch or within its outermost bodies, or as the scan ends."""

@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from VertebralFractureLib.cpr import OUTSIDE_HU
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.simulation.collapsed_cases import with_collapses
 from VertebralFractureLib.research.training.vertebra_targets import BodyTargets, body_targets
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS, SLAB_CENTERS_MM, normalize_hu
+from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS, SLAB_CENTERS_MM
+from VertebralFractureLib.volume.hu_windows import VERTEBRA_NETWORKS
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Input ``(n, 8, rows, 96)``, target and weight ``(n, 3, rows, 96)``."""
@@ -122,7 +124,7 @@ def _slabs(
     values = torch.nn.functional.grid_sample(source, torch.from_numpy(grid)[None], align_corners=True)[0, 0] - 1024.0
     slabs = values.view(len(SLAB_CENTERS_MM), len(_SLAB_OFFSETS_MM), *s.shape).mean(1).numpy()
     grain = rng.normal(0.0, 1.0, slabs.shape).astype(np.float32) * rng.choice([0.0, 10.0, 30.0])
-    return torch.from_numpy(normalize_hu(slabs + grain))
+    return torch.from_numpy(VERTEBRA_NETWORKS.normalize(slabs + grain))
 
 
 def _plane_grid(s: FloatArray, a: FloatArray, shape: tuple[int, int]) -> torch.Tensor:
@@ -154,5 +156,5 @@ def _cut(present: torch.Tensor, picture: torch.Tensor, rng: np.random.Generator)
         line = rng.uniform(0.05, 0.3) * len(rows) + rng.normal(0.0, 0.2) * (columns - COLUMNS / 2)
         keep = torch.from_numpy((rows > line) if rng.random() < 0.5 else (rows < len(rows) - line))
         present = present * keep
-        picture = torch.where(keep[None], picture, torch.tensor(float(normalize_hu(np.float32(-1024.0)))))
+        picture = torch.where(keep[None], picture, VERTEBRA_NETWORKS.normalize(torch.tensor(OUTSIDE_HU)))
     return present, picture
