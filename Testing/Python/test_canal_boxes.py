@@ -19,7 +19,7 @@ from VertebralFractureLib.errors import ImplausibleGeometry, NoSpineFound
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom
 from VertebralFractureLib.research.training.canal_boxes import canal_at, vertebra_walls
-from VertebralFractureLib.research.training.canal_cases import LABELLED, CordCase, cord_case
+from VertebralFractureLib.research.training.canal_cases import LABELED, CanalCase, make_canal_case
 from VertebralFractureLib.research.training.canal_windows import window_at
 from VertebralFractureLib.research.training.train_canal import READ_IN_FRONT_MM
 from VertebralFractureLib.volume import CTVolume
@@ -78,7 +78,7 @@ def test_the_center_that_a_phantom_teaches_lies_between_its_walls_where_a_reader
     )
     phantom = make_phantom(options)
 
-    case = cord_case("made", phantom.ct, phantom.reference, forward_mm=READ_IN_FRONT_MM)
+    case = make_canal_case("made", phantom.ct, phantom.reference, forward_mm=READ_IN_FRONT_MM)
 
     middle = 0.5 * (case.walls_mm[:, 2] + case.walls_mm[:, 3])
     assert np.nanmedian(middle) == pytest.approx(-0.47, abs=0.35)
@@ -88,7 +88,7 @@ def test_the_center_that_a_phantom_teaches_lies_between_its_walls_where_a_reader
 def test_walls_follow_the_flips_and_the_scale_of_a_window():
     stack = AxialStack(np.zeros((60, 90, 90), np.int16), (0.0, 0.0, 0.0), (2.0, 2.0, 2.0), (0.0, 120.0))
     walls = np.array([-8.0, 9.0, -6.0, 7.0, -15.0, 19.0, 6.0, 33.0])
-    case = CordCase("made", stack, np.full((60, 2), 90.0), np.full(60, LABELLED, np.int8), np.tile(walls, (60, 1)))
+    case = CanalCase("made", stack, np.full((60, 2), 90.0), np.full(60, LABELED, np.int8), np.tile(walls, (60, 1)))
     random = np.random.default_rng(2)
 
     known = [window.walls_mm for window in (window_at(case, 30, random) for _ in range(80)) if window.present]

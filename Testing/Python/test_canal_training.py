@@ -15,8 +15,8 @@ from VertebralFractureLib.canal.network import BOX_SIDES, CanalNetwork, log_prob
 from VertebralFractureLib.research.datasets import ReferenceSpine
 from VertebralFractureLib.research.evaluation.evaluate_canal import centerline_errors
 from VertebralFractureLib.research.training import train_canal
-from VertebralFractureLib.research.training.canal_cases import case_without_spine, cord_case, load_case, save_case
-from VertebralFractureLib.research.training.canal_data import CordSampler, canal_loss
+from VertebralFractureLib.research.training.canal_cases import case_without_spine, load_case, make_canal_case, save_case
+from VertebralFractureLib.research.training.canal_data import CanalSampler, canal_loss
 from VertebralFractureLib.research.training.canal_windows import WINDOW, window_at
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.weights import load_weights
@@ -43,11 +43,11 @@ def a_reference(low_mm: float, high_mm: float, uncertain=()) -> ReferenceSpine:
 
 @pytest.fixture
 def a_case():
-    return cord_case("made", a_body_with_a_bright_canal(), a_reference(0.0, 145.0))
+    return make_canal_case("made", a_body_with_a_bright_canal(), a_reference(0.0, 145.0))
 
 
 def test_only_what_is_known_of_the_canal_is_taught():
-    case = cord_case("made", a_body_with_a_bright_canal(), a_reference(60.0, 100.0, ((10.0, 20.0),)))
+    case = make_canal_case("made", a_body_with_a_bright_canal(), a_reference(60.0, 100.0, ((10.0, 20.0),)))
     heights = case.stack.heights_mm
 
     state = {round(float(s)): int(value) for s, value in zip(heights, case.state, strict=True)}
@@ -89,14 +89,14 @@ def test_a_window_without_the_canal_in_it_says_so(a_case):
 def test_a_volume_without_a_spine_teaches_that_there_is_none():
     case = case_without_spine("nothing", a_body_with_a_bright_canal())
 
-    batch = CordSampler([], [case], [case], batch_size=8)(3)
+    batch = CanalSampler([], [case], [case], batch_size=8)(3)
 
     assert not batch.present.any()
     assert not torch.isfinite(batch.walls_mm).any()
 
 
 def test_a_batch_depends_on_its_seed_alone(a_case):
-    sampler = CordSampler([a_case], [], batch_size=3)
+    sampler = CanalSampler([a_case], [], batch_size=3)
 
     first, again, other = sampler(5), sampler(5), sampler(6)
 
@@ -140,7 +140,7 @@ def loss_of(batch, logits, boxes) -> float:
 
 
 def test_the_loss_falls_when_the_network_points_at_the_canal(a_case):
-    batch = CordSampler([a_case], [], batch_size=6)(0)
+    batch = CanalSampler([a_case], [], batch_size=6)(0)
     pointing = torch.full((6, WINDOW, WINDOW), -9.0)
     for row in torch.nonzero(batch.present)[:, 0].tolist():
         i, j = (round(value) for value in batch.target[row].tolist())
@@ -151,7 +151,7 @@ def test_the_loss_falls_when_the_network_points_at_the_canal(a_case):
 
 
 def test_the_loss_falls_when_the_known_walls_are_right_and_ignores_the_unknown(a_case):
-    batch = CordSampler([a_case], [], batch_size=6)(0)
+    batch = CanalSampler([a_case], [], batch_size=6)(0)
     row = int(torch.nonzero(batch.present)[0])
     batch.walls_mm[:] = torch.nan
     batch.walls_mm[row, :2] = torch.tensor([-9.0, 10.0])

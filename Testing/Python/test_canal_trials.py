@@ -1,4 +1,4 @@
-"""The trials of the canal detection: changes that can be undone, an unlearned yardstick, and an honest calibration."""
+"""The trials of the canal detection: changes that can be undone, an unlearned baseline, and an honest calibration."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_the_part_beside_the_spine_begins_where_it_was_asked_to():
     assert _beyond(a_scan_with_a_mark(), 0, 20.0, 1.0) is None
 
 
-def test_the_yardstick_finds_the_ring_of_a_phantoms_canal(a_spine_phantom):
+def test_the_baseline_finds_the_ring_of_a_phantoms_canal(a_spine_phantom):
     line = classical_centerline(a_spine_phantom.ct)
 
     assert line is not None
@@ -102,7 +102,7 @@ def test_the_yardstick_finds_the_ring_of_a_phantoms_canal(a_spine_phantom):
     assert errors.coverage > 0.8
 
 
-def test_the_yardstick_finds_nothing_where_nothing_is():
+def test_the_baseline_finds_nothing_where_nothing_is():
     assert classical_centerline(replace(a_scan_with_a_mark(), hu=np.full((48, 60, 50), 20, np.int16))) is None
 
 

@@ -1,4 +1,4 @@
-"""The yardstick itself is right: matching, level shifts, false alarms, areas under curves and their intervals."""
+"""The evaluation itself is right: matching, level shifts, false alarms, areas under curves and their intervals."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.research.datasets import ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.research.datasets.reference_set import fold_of_scan, patient_of_scan
-from VertebralFractureLib.research.evaluation.case_sets import FIRST_HARD_SEED, hard_options
+from VertebralFractureLib.research.evaluation.case_sets import FIRST_OOD_SEED, ood_options
 from VertebralFractureLib.research.evaluation.compare import compare
 from VertebralFractureLib.research.evaluation.metrics import bootstrap_by_patient, proportion_by_patient
 from VertebralFractureLib.result.report import (
@@ -147,12 +147,12 @@ def test_scans_with_a_non_commercial_license_are_in_no_fold():
     assert [fold_of_scan(name) for name in ("lung1-001", "lung1-002", "lung1-141")] == [None] * 3
 
 
-def test_hard_phantoms_lie_outside_the_range_of_the_training_in_one_way_each():
-    options = [hard_options(seed) for seed in range(FIRST_HARD_SEED, FIRST_HARD_SEED + 6)]
+def test_ood_phantoms_lie_outside_the_range_of_the_training_in_one_way_each():
+    options = [ood_options(seed) for seed in range(FIRST_OOD_SEED, FIRST_OOD_SEED + 6)]
 
     assert sorted(item.spacing_mm[2] > 5.0 for item in options) == [False] * 4 + [True] * 2
     assert sorted(item.noise_hu > 75.0 for item in options) == [False] * 4 + [True] * 2
     assert sorted(abs(item.scoliosis_deg) >= 40.0 for item in options) == [False] * 4 + [True] * 2
     assert {len(item.fractures) for item in options} <= {0, 1, 2}
     assert any(item.fractures for item in options)
-    assert hard_options(FIRST_HARD_SEED) == hard_options(FIRST_HARD_SEED)
+    assert ood_options(FIRST_OOD_SEED) == ood_options(FIRST_OOD_SEED)

@@ -18,9 +18,9 @@ from VertebralFractureLib.research.simulation.fracture_shapes import CRUSH, WEDG
 from VertebralFractureLib.research.simulation.incidental_findings import (
     StraightGrid,
     add_findings,
+    degenerated_disc,
     reacquired,
     schmorl_node,
-    worn_disc,
 )
 from VertebralFractureLib.research.simulation.noise_texture import Layers, blurred
 from VertebralFractureLib.research.simulation.simulate_fracture import simulate
@@ -72,7 +72,7 @@ def test_a_map_by_half_a_voxel_keeps_the_strength_of_the_grain() -> None:
 
     window = (slice(48, 54), slice(36, 50), slice(18, 30))
     assert layers.sampled(k - 0.5, j - 0.5).hu == pytest.approx(hu[:138, :74], abs=0.01)
-    assert moved.grain[window].std() == pytest.approx(layers.grain[window].std(), rel=0.1)
+    assert moved.texture[window].std() == pytest.approx(layers.texture[window].std(), rel=0.1)
 
 
 @pytest.mark.parametrize("shape", [WEDGE, CRUSH])
@@ -170,11 +170,11 @@ def test_a_schmorl_node_is_dense_and_stays_in_its_body() -> None:
     assert 4 < opened < 20, "some broke through the endplate, and some are sclerosis alone"
 
 
-def test_a_worn_disc_has_dense_endplates_and_leaves_the_middle_of_the_bodies_alone() -> None:
+def test_a_degenerated_disc_has_dense_endplates_and_leaves_the_middle_of_the_bodies_alone() -> None:
     hu, _ = a_stack_of_blocks()
     before = hu.copy()
 
-    worn_disc(hu, StraightGrid.of(hu.shape, ORIGIN), BOXES[1], BOXES[2], np.random.default_rng(0))
+    degenerated_disc(hu, StraightGrid.of(hu.shape, ORIGIN), BOXES[1], BOXES[2], np.random.default_rng(0))
 
     denser = (hu - before).max(axis=(1, 2))
     middle = [round(0.5 * (box.s_inf + box.s_sup) - ORIGIN[2]) for box in BOXES[1:3]]

@@ -1,4 +1,4 @@
-"""How names and their probabilities are judged: anchors, misleading names, reliability, and the weight of evidence."""
+"""How levels and their probabilities are judged: landmarks, misleading labels, reliability, the weight of evidence."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import pytest
 from test_vertebrae_training import FIRST, HEIGHT, LEVELS, PITCH, a_block_spine
 
 from VertebralFractureLib.research.evaluation.evaluate_levels import (
-    NamedBody,
+    LabeledBody,
     Opinion,
     best_weight,
     figures_of,
-    holds_anchor,
-    named,
+    label_bodies,
+    shows_landmark,
     stretches,
 )
 from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 
 
-def a_body(true: str, likeliest: str, probability: float, stretch: int = 0) -> NamedBody:
-    return NamedBody("scan", stretch, True, true, likeliest, probability)
+def a_body(true: str, likeliest: str, probability: float, stretch: int = 0) -> LabeledBody:
+    return LabeledBody("scan", stretch, True, true, likeliest, probability)
 
 
 def an_opinion(shift: int, share: float, stretch: int) -> Opinion:
@@ -45,7 +45,7 @@ def test_stretches_are_parts_of_the_scan_and_the_same_every_time() -> None:
         assert part.volume.hu.shape[0] < case.volume.hu.shape[0]
 
 
-def test_the_last_rib_is_an_anchor_only_with_the_vertebra_below_it() -> None:
+def test_the_last_rib_is_a_landmark_only_with_the_vertebra_below_it() -> None:
     case = a_block_spine()
     low = FIRST + PITCH * LEVELS.index("T12")
 
@@ -55,7 +55,7 @@ def test_the_last_rib_is_an_anchor_only_with_the_vertebra_below_it() -> None:
         part = volume.__class__(
             volume.hu[first:], volume.inside[first:], (-64.0, -48.0, s_mm), volume.spacing_mm, volume.frame
         )
-        return holds_anchor(case.__class__(**{**case.__dict__, "volume": part}))
+        return shows_landmark(case.__class__(**{**case.__dict__, "volume": part}))
 
     assert seen_from(low - HEIGHT)
     assert not seen_from(low + 2.0)
@@ -72,8 +72,8 @@ def test_a_wrong_name_misleads_only_when_it_is_told_with_confidence() -> None:
 
     figures = figures_of(bodies)
 
-    assert (figures.told, figures.right) == (3, 1)
-    assert (figures.stretches_right, figures.stretches_wrong, figures.stretches_unnamed) == (1, 2, 1)
+    assert (figures.reported, figures.right) == (3, 1)
+    assert (figures.stretches_right, figures.stretches_wrong, figures.stretches_unlabeled) == (1, 2, 1)
     assert figures.stretches_misled == 1
     assert figures.misled_interval[0] < 0.25 < figures.misled_interval[1]
 
@@ -91,7 +91,7 @@ def test_reliability_sets_what_was_said_beside_what_was_right() -> None:
 
 def test_stretches_of_one_scan_are_one_patient() -> None:
     bodies = [
-        NamedBody(f"scan{number}", stretch, True, "L1", "L1", 0.95) for number in range(5) for stretch in range(9)
+        LabeledBody(f"scan{number}", stretch, True, "L1", "L1", 0.95) for number in range(5) for stretch in range(9)
     ]
 
     figures = figures_of(bodies)
@@ -105,4 +105,4 @@ def test_evidence_that_is_always_right_weighs_more_than_evidence_that_often_errs
     unreliable = [an_opinion(number % 2, 0.5, number) for number in range(10)]
 
     assert best_weight(reliable) > best_weight(unreliable)
-    assert all(body.right for body in named(reliable))
+    assert all(body.right for body in label_bodies(reliable))

@@ -12,7 +12,7 @@ from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
-from VertebralFractureLib.research.evaluation.evaluate_vertebrae import compare, summarise
+from VertebralFractureLib.research.evaluation.evaluate_vertebrae import compare, summarize
 from VertebralFractureLib.research.training.straightened_cases import (
     RESERVED_SEEDS_FROM,
     load_or_build_cases,
@@ -188,7 +188,7 @@ def test_seeds_of_the_final_test_are_refused(tmp_path: Path) -> None:
 def test_perfect_vertebrae_give_perfect_figures_and_their_height_error() -> None:
     case = a_block_spine()
 
-    figures = summarise([compare(case, what_a_perfect_reader_finds(case))])
+    figures = summarize([compare(case, what_a_perfect_reader_finds(case))])
 
     assert (figures.recall, figures.precision) == (1.0, 1.0)
     assert figures.scans_levels_right == 1
@@ -201,7 +201,7 @@ def test_a_missed_a_doubled_and_a_misnamed_vertebra_are_counted() -> None:
     found = what_a_perfect_reader_finds(case, shift=1)
     extra = Vertebra(61.0, 66.0, (0.0, 22.0, 63.5), (20.0, 22.0, 63.5), True, 0.4, level="L1")
 
-    figures = summarise([compare(case, [*found[:2], extra, *found[3:]])])
+    figures = summarize([compare(case, [*found[:2], extra, *found[3:]])])
 
     assert figures.recall == pytest.approx(5 / 6)
     assert figures.precision == pytest.approx(5 / 6)

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=None, help="folder of <id>.nii.gz with <id>.json")
     parser.add_argument("--fold-weights", type=Path, default=None, help="folder with fold0, fold1, ... of weights")
     parser.add_argument("--phantoms", type=int, default=0, help="how many unseen phantoms to draw and judge")
-    parser.add_argument("--hard-phantoms", type=int, default=0, help="phantoms outside the range of the training")
+    parser.add_argument("--ood-phantoms", type=int, default=0, help="out-of-distribution phantoms to draw and judge")
     parser.add_argument(
         "--out",
         type=Path,
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from VertebralFractureLib.research.evaluation.case_sets import annotated_cases, hard_phantom_cases, phantom_cases
+    from VertebralFractureLib.research.evaluation.case_sets import annotated_cases, ood_phantom_cases, phantom_cases
     from VertebralFractureLib.research.evaluation.html_report import html_report
     from VertebralFractureLib.research.evaluation.judged import judged_scans
     from VertebralFractureLib.research.evaluation.performance import performance
@@ -39,12 +39,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.phantoms:
         folder = arguments.out / "phantoms"
         sets["Unseen phantoms (synthetic)"] = phantom_cases(arguments.phantoms, folder, arguments.weights)
-    if arguments.hard_phantoms:
+    if arguments.ood_phantoms:
         folder = arguments.out / "phantoms"
-        title = "Phantoms outside the range of the training (synthetic)"
-        sets[title] = hard_phantom_cases(arguments.hard_phantoms, folder, arguments.weights)
+        title = "Out-of-distribution phantoms (synthetic)"
+        sets[title] = ood_phantom_cases(arguments.ood_phantoms, folder, arguments.weights)
     if not sets:
-        raise UnreadableVolume("There is nothing to evaluate; give --data, --phantoms or --hard-phantoms.")
+        raise UnreadableVolume("There is nothing to evaluate; give --data, --phantoms or --ood-phantoms.")
     done: dict[str, list[CaseResult]] = {}
     for title, cases in sets.items():
         done[title] = []

@@ -1,4 +1,4 @@
-"""The yardstick: the canal found without learning, as soft tissue inside a ring of bone with a body in front of it.
+"""The baseline: the canal found without learning, as soft tissue inside a ring of bone with a body in front of it.
 
 Rays go out from every pixel; how many meet bone at a canal's distance is the evidence. Path and curve are those of the
 product, so that a comparison shows what the network adds and nothing else.

@@ -1,4 +1,4 @@
-"""The same scan as another hospital might have sent it: thicker, turned, flipped, cut, shifted in HU, noisier.
+"""The same scan as another hospital might have sent it: thicker, rotated, flipped, cut, shifted in HU, noisier.
 
 Each change gives the changed volume and the matrix that takes its world back to the first one's, so that the two
 centerlines can be compared point by point.
@@ -37,8 +37,8 @@ class ChangedScan:
 Change = Callable[[CTVolume, Centerline, np.random.Generator], ChangedScan]
 
 
-def turned(axis: int, degrees: float) -> Change:
-    """The patient turned about a RAS axis through the volume's middle, and no header says so."""
+def rotated(axis: int, degrees: float) -> Change:
+    """The patient rotated about a RAS axis through the volume's middle, and no header says so."""
     angle = np.radians(degrees)
     first, second = [other for other in range(3) if other != axis]
     rotation = np.eye(3)
@@ -173,9 +173,9 @@ def _voxels(hu: NDArray[np.generic]) -> NDArray[np.generic]:
 
 ROBUSTNESS: Mapping[str, Change] = {
     "5 mm slices": thick_slices(5.0),
-    "turned 15° about right-left": turned(0, 15.0),
-    "turned 15° about front-back": turned(1, 15.0),
-    "turned 15° about head-feet": turned(2, 15.0),
+    "rotated 15° about right-left": rotated(0, 15.0),
+    "rotated 15° about front-back": rotated(1, 15.0),
+    "rotated 15° about head-feet": rotated(2, 15.0),
     "mirrored right-left": mirrored(0),
     "mirrored front-back": mirrored(1),
     "mirrored head-feet": mirrored(2),
@@ -191,8 +191,8 @@ ROBUSTNESS: Mapping[str, Change] = {
 HARDER: Mapping[str, Change] = {
     "noise of 250 HU": noise(250.0),
     "8 mm slices": thick_slices(8.0),
-    "turned 35° about right-left": turned(0, 35.0),
-    "lying on the side": turned(2, 90.0),
+    "rotated 35° about right-left": rotated(0, 35.0),
+    "lateral decubitus": rotated(2, 90.0),
     "a fifth lost": blanked(0.2),
 }
 """Worse than any scan should be, with a header that does not say so: the errors that a confidence is calibrated on."""
@@ -200,9 +200,9 @@ HARDER: Mapping[str, Change] = {
 EXTREMES: Mapping[str, Change] = {
     "size of a child of five (0.6)": scaled(0.6),
     "size of a very large adult (1.25)": scaled(1.25),
-    "prone": turned(2, 180.0),
-    "lying on one side": turned(2, -90.0),
-    "lying on the other side": turned(2, 90.0),
-    "feet first": turned(1, 180.0),
+    "prone": rotated(2, 180.0),
+    "lateral decubitus, one side": rotated(2, -90.0),
+    "lateral decubitus, other side": rotated(2, 90.0),
+    "feet first": rotated(1, 180.0),
 }
 """Sizes and positions of patients; the header does not tell the position."""

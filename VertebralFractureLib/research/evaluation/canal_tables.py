@@ -1,4 +1,4 @@
-"""The records of ``cord_trials`` as Markdown tables and the figures under them."""
+"""The records of ``canal_trials`` as Markdown tables and the figures under them."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def _accuracy(records: Sequence[Record]) -> list[str]:
             lines.append(f"| {name} | {record['slice_mm']:.2f} | lost: {record['reason']} |" + " - |" * 11)
             continue
         network, classical = record["network"], record["classical"]
-        yardstick = "lost | - | -"
+        baseline = "lost | - | -"
         if classical is not None:
-            yardstick = f"{classical['mean_mm']:.2f} | {classical['p95_mm']:.2f} | {100 * classical['coverage']:.1f}"
+            baseline = f"{classical['mean_mm']:.2f} | {classical['p95_mm']:.2f} | {100 * classical['coverage']:.1f}"
         overlap = f"{record['vertebra_overlap']:.2f}" if "vertebra_overlap" in record else "-"
         canal = " x ".join(f"{size:.0f}" for size in record["canal_size_mm"])
         lines.append(
             f"| {name} | {record['slice_mm']:.2f} | {network['mean_mm']:.2f} | {network['p95_mm']:.2f} | "
             f"{network['worst_mm']:.1f} | {100 * network['coverage']:.1f} | {network['beyond_mm']:.0f} | "
-            f"{record['confidence']:.2f} | {yardstick} | {overlap} | {canal} | {record['seconds']:.1f} |"
+            f"{record['confidence']:.2f} | {baseline} | {overlap} | {canal} | {record['seconds']:.1f} |"
         )
     found = [record for record in records if "network" in record]
     for name in ("network", "classical"):
@@ -76,12 +76,12 @@ def _changes(records: Sequence[Record]) -> list[str]:
         moved = [record["moved_median_mm"] for record in kept]
         farthest = max(kept, key=lambda record: float(record["moved_median_mm"]), default={"scan": "-"})["scan"]
         judged = [record["classical"] for record in own if "classical" in record]
-        yardstick = [errors for errors in judged if errors is not None]
+        baseline = [errors for errors in judged if errors is not None]
         lost = ", ".join(f"{r['scan']} ({r['refused']})" for r in own if "errors" not in r) or "0"
         lines.append(
             f"| {name} | {len(own)} | {lost} | {_figure(moved, np.median)} | {_figure(moved, max)} | {farthest} | "
             f"{sum(value < 2.0 for value in moved)} | {_errors_in_words([r['errors'] for r in kept])} | "
-            f"{len(judged)} | {_errors_in_words(yardstick)} | {len(judged) - len(yardstick)} |"
+            f"{len(judged)} | {_errors_in_words(baseline)} | {len(judged) - len(baseline)} |"
         )
     lines += ["", *confidence_table(points_of(records, {"unchanged", *names})), ""]
     lines += confidence_table(points_of(records, {record["change"] for record in records}))

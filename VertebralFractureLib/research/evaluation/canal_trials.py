@@ -25,8 +25,8 @@ from VertebralFractureLib.research.evaluation.canal_changes import (
     ROBUSTNESS,
     Change,
     ChangedScan,
+    rotated,
     stretched,
-    turned,
 )
 from VertebralFractureLib.research.evaluation.evaluate_canal import (
     CenterlineErrors,
@@ -64,7 +64,7 @@ def load_scan(scan: ReferenceScan, fold_weights: Path | None) -> LoadedScan:
 
 
 def accuracy(scan: LoadedScan) -> Record:
-    """The scan as it is: the network's curve and boxes, and the classical yardstick's curve."""
+    """The scan as it is: the network's curve and boxes, and the classical baseline's curve."""
     record: Record = {
         "scan": scan.identifier,
         "slice_mm": max(scan.ct.spacing_mm),
@@ -115,13 +115,13 @@ def extremes(scan: LoadedScan) -> Iterator[Record]:
 
 def changes(
     scan: LoadedScan,
-    with_yardstick: bool = True,
+    with_baseline: bool = True,
     asked: Mapping[str, Change] = ROBUSTNESS,
     harder: Mapping[str, Change] = HARDER,
 ) -> Iterator[Record]:
     """The scan under every change: how far the curve moved, whether it was lost, and what its confidence was worth.
 
-    Under the changes that are asked for, the yardstick is judged beside the network if ``with_yardstick``; it takes
+    Under the changes that are asked for, the baseline is judged beside the network if ``with_baseline``; it takes
     as long as the network.
     """
     first = detect_canal(scan.ct, weights_folder=scan.weights).centerline
@@ -131,9 +131,9 @@ def changes(
         changed = change(scan.ct, scan.reference.centerline, np.random.default_rng(0))
         line, record = _changed(scan, name, changed)
         record["asked"] = name in asked
-        if record["asked"] and with_yardstick:
-            yardstick = classical_centerline(changed.ct)
-            record["classical"] = None if yardstick is None else _errors(changed.taken_back(yardstick), scan.reference)
+        if record["asked"] and with_baseline:
+            baseline = classical_centerline(changed.ct)
+            record["classical"] = None if baseline is None else _errors(changed.taken_back(baseline), scan.reference)
         if line is not None:
             distance = nearest_distance_mm(along, line.positions_ras(np.arange(0.0, line.length_mm, 1.0)))
             record["moved_median_mm"] = float(np.median(distance))
@@ -173,7 +173,7 @@ def _points_record(scan: LoadedScan, name: str, line: Centerline) -> Record:
 
 
 def without_spine(scan: LoadedScan) -> Iterator[Record]:
-    """Parts of the scan that leave the spine out: right of it, left of it, in front of it; each also turned over.
+    """Parts of the scan that leave the spine out: right of it, left of it, in front of it; each also rotated.
 
     Turned over to the front or to the side, bones and vessels run through the axial slices in ways that they never do
     in a patient who lies straight. What is too low for a spine then is left out, for its height alone would refuse it.
@@ -189,11 +189,11 @@ def without_spine(scan: LoadedScan) -> Iterator[Record]:
         if part is None:
             continue
         yield _refusal(f"{scan.identifier} {side}", part, scan.weights)
-        for way, over in (("front", turned(0, 90.0)), ("side", turned(1, 90.0))):
+        for way, over in (("front", rotated(0, 90.0)), ("side", rotated(1, 90.0))):
             other = over(part, scan.reference.centerline, np.random.default_rng(0)).ct
             height = np.ptp(other.ijk_to_ras_points(np.array([[0, 0, 0], other.hu.shape[::-1]]))[:, 2])
             if height >= CANAL_PLAUSIBILITY.shortest_spine_mm:
-                yield _refusal(f"{scan.identifier} {side}, turned to the {way}", other, scan.weights)
+                yield _refusal(f"{scan.identifier} {side}, rotated to the {way}", other, scan.weights)
 
 
 def _beyond(ct: CTVolume, axis: int, face_mm: float, direction: float) -> CTVolume | None:

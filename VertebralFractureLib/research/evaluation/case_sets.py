@@ -18,7 +18,7 @@ from VertebralFractureLib.volume import write_volume
 
 FIRST_TEST_SEED = 900_000
 """Phantom seeds from here on are for testing only."""
-FIRST_HARD_SEED = 950_000
+FIRST_OOD_SEED = 950_000
 
 
 def annotated_cases(data: Path, weights: Path | None, fold_weights: Path | None) -> list[Case]:
@@ -48,19 +48,19 @@ def phantom_cases(count: int, folder: Path, weights: Path | None) -> list[Case]:
     return [_phantom_case(f"phantom-{seed}", random_options(seed), folder, weights) for seed in seeds]
 
 
-def hard_phantom_cases(count: int, folder: Path, weights: Path | None) -> list[Case]:
-    """``count`` phantoms outside of what any model was trained on; see ``hard_options``."""
-    seeds = range(FIRST_HARD_SEED, FIRST_HARD_SEED + count)
-    return [_phantom_case(f"hard-{seed}", hard_options(seed), folder, weights) for seed in seeds]
+def ood_phantom_cases(count: int, folder: Path, weights: Path | None) -> list[Case]:
+    """``count`` out-of-distribution phantoms, beyond what any model was trained on; see ``ood_options``."""
+    seeds = range(FIRST_OOD_SEED, FIRST_OOD_SEED + count)
+    return [_phantom_case(f"ood-{seed}", ood_options(seed), folder, weights) for seed in seeds]
 
 
-def hard_options(seed: int) -> PhantomOptions:
+def ood_options(seed: int) -> PhantomOptions:
     """A random phantom with one thing beyond the range of the training, in turn; every other one has two fractures.
 
     Slices of 5.5 mm (trained: up to 5), noise of 80 to 110 HU (trained: up to 75), or a scoliosis of 40 to 55 degrees
     (trained: 95 in 100 below 24).
     """
-    rng = np.random.default_rng([FIRST_HARD_SEED, seed])
+    rng = np.random.default_rng([FIRST_OOD_SEED, seed])
     options = random_options(seed, fractures=2 * (seed // 3 % 2))
     if seed % 3 == 0:
         spacing = (*options.spacing_mm[:2], 5.5)

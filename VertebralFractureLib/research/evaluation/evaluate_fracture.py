@@ -1,7 +1,7 @@
 """Measure the fracture networks on spines that they never saw: real ones, simulated fractures on them, and phantoms.
 
 Every fold's weights judge that fold's patients; sensitivity and AUC on real anatomy are those of SIMULATED fractures.
-The figures are those of ``evaluation.performance``, so networks and program are measured with one yardstick.
+The figures are those of ``evaluation.performance``, so networks and program are measured by the same functions.
 """
 
 from __future__ import annotations

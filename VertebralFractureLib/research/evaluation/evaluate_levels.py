@@ -1,7 +1,7 @@
 """How often a name is right, and whether its probability means what it says: whole scans, and stretches out of them.
 
 A scan is judged by weights that never saw its patient. A stretch that holds neither the first nor the last rib nor the
-sacrum has no anchor: there the right answer is a probability that says so, or no name at all.
+sacrum has no landmark: there the right answer is a probability that says so, or no name at all.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Opinion:
         log_probability: ``(n, 25)`` of every body by itself.
         steps: how many levels up each next body is.
         levels: the reader's level of each body, None where the reader annotated none.
-        anchored: a first rib, a last rib or the sacrum is in the field of view.
+        has_landmark: a first rib, a last rib or the sacrum is in the field of view.
         extents_mm: arc lengths of the bodies' endplates; seen_mm: of the field of view.
     """
 
@@ -54,18 +54,18 @@ class Opinion:
     log_probability: NDArray[np.float64]
     steps: tuple[int, ...]
     levels: tuple[str | None, ...]
-    anchored: bool
+    has_landmark: bool
     extents_mm: tuple[tuple[float, float], ...]
     seen_mm: tuple[float, float]
 
 
 @dataclass(frozen=True)
-class NamedBody:
+class LabeledBody:
     """A body with its true and its likeliest level."""
 
     scan: str
     stretch: int
-    anchored: bool
+    has_landmark: bool
     true: str
     likeliest: str
     probability: float
@@ -80,19 +80,19 @@ class LevelFigures:
     """Over a set of bodies; the interval is 95 % and by patient.
 
     Attributes:
-        told: bodies whose level is told (probability from 0.6 on); right: those told rightly.
+        reported: bodies whose level is reported (probability from 0.6 on); right: those reported rightly.
         stretches_wrong: with a wrong name; stretches_misled: with a wrong name of 0.9 or more.
         patients: whom the stretches are of.
         reliability: for every range of probability that holds bodies: how many, mean probability, fraction right.
     """
 
     bodies: int
-    told: int
+    reported: int
     right: int
     stretches: int
     patients: int
     stretches_right: int
-    stretches_unnamed: int
+    stretches_unlabeled: int
     stretches_wrong: int
     stretches_misled: int
     misled_interval: tuple[float, float]
@@ -137,14 +137,14 @@ def opinion_on(case: StraightCase, stretch: int, weights_folder: Path | None) ->
         log_probability=level_log_probability(case.volume, extents, weights_folder),
         steps=tuple(steps_between(extents)),
         levels=tuple(levels),
-        anchored=holds_anchor(case),
+        has_landmark=shows_landmark(case),
         extents_mm=tuple(extents),
         seen_mm=_seen_mm(case),
     )
 
 
-def holds_anchor(case: StraightCase) -> bool:
-    """Whether the reader's own levels say that an anchor is in the field of view."""
+def shows_landmark(case: StraightCase) -> bool:
+    """Whether the reader's own levels say that a landmark is in the field of view."""
     boxed = [(v.level, v.box) for v in case.reference.vertebrae if v.box is not None]
     return has_landmark([level for level, _ in boxed], [(box.s_inf, box.s_sup) for _, box in boxed], _seen_mm(case))
 
@@ -154,7 +154,7 @@ def _seen_mm(case: StraightCase) -> tuple[float, float]:
     return float(s[0]), float(s[-1])
 
 
-def named(opinions: Sequence[Opinion], evidence_weight: float | None = None) -> list[NamedBody]:
+def label_bodies(opinions: Sequence[Opinion], evidence_weight: float | None = None) -> list[LabeledBody]:
     """The likeliest level of every body whose true level is known, as sure as the program is of it."""
     bodies = []
     for opinion in opinions:
@@ -163,17 +163,17 @@ def named(opinions: Sequence[Opinion], evidence_weight: float | None = None) -> 
         for true, name in zip(opinion.levels, names, strict=True):
             if true is not None and name.level is not None:
                 bodies.append(
-                    NamedBody(opinion.scan, opinion.stretch, opinion.anchored, true, name.level, name.probability)
+                    LabeledBody(opinion.scan, opinion.stretch, opinion.has_landmark, true, name.level, name.probability)
                 )
     return bodies
 
 
 def best_weight(opinions: Sequence[Opinion]) -> float:
     """The evidence weight with the smallest log loss of the probabilities; every stretch counts the same."""
-    return min(_WEIGHTS, key=lambda weight: _log_loss(named(opinions, weight)))
+    return min(_WEIGHTS, key=lambda weight: _log_loss(label_bodies(opinions, weight)))
 
 
-def _log_loss(bodies: Sequence[NamedBody]) -> float:
+def _log_loss(bodies: Sequence[LabeledBody]) -> float:
     losses: dict[tuple[str, int], list[float]] = {}
     for body in bodies:
         chance = body.probability if body.right else 1.0 - body.probability
@@ -181,13 +181,13 @@ def _log_loss(bodies: Sequence[NamedBody]) -> float:
     return float(np.mean([np.mean(values) for values in losses.values()]))
 
 
-def figures_of(bodies: Sequence[NamedBody]) -> LevelFigures:
+def figures_of(bodies: Sequence[LabeledBody]) -> LevelFigures:
     """The figures over some bodies."""
     tuned = LABELING
-    groups: dict[tuple[str, int], list[NamedBody]] = {}
+    groups: dict[tuple[str, int], list[LabeledBody]] = {}
     for body in bodies:
         groups.setdefault((body.scan, body.stretch), []).append(body)
-    told = [body for body in bodies if body.probability >= tuned.known_from]
+    reported = [body for body in bodies if body.probability >= tuned.known_from]
     wrong = [any(not b.right and b.probability >= tuned.known_from for b in group) for group in groups.values()]
     misled = proportion_by_patient(
         [any(not b.right and b.probability >= CONFIDENT for b in group) for group in groups.values()],
@@ -197,12 +197,12 @@ def figures_of(bodies: Sequence[NamedBody]) -> LevelFigures:
     unnamed = [all(b.probability < tuned.known_from for b in group) for group in groups.values()]
     return LevelFigures(
         bodies=len(bodies),
-        told=len(told),
-        right=sum(body.right for body in told),
+        reported=len(reported),
+        right=sum(body.right for body in reported),
         stretches=len(groups),
         patients=misled.patients,
         stretches_right=len(groups) - sum(wrong) - sum(unnamed),
-        stretches_unnamed=sum(unnamed),
+        stretches_unlabeled=sum(unnamed),
         stretches_wrong=sum(wrong),
         stretches_misled=misled.hits,
         misled_interval=(misled.low, misled.high),
@@ -224,12 +224,12 @@ def main() -> int:
         for case in load_or_build_cases(arguments.cache, arguments.data)
         for number, part in enumerate(stretches(case, arguments.stretches))
     ]
-    bodies = named(opinions)
+    bodies = label_bodies(opinions)
     folds = sorted({opinion.fold for opinion in opinions})
     groups = {
         "whole": [b for b in bodies if b.stretch == 0],
-        "stretches with an anchor": [b for b in bodies if b.stretch > 0 and b.anchored],
-        "stretches without an anchor": [b for b in bodies if b.stretch > 0 and not b.anchored],
+        "stretches with a landmark": [b for b in bodies if b.stretch > 0 and b.has_landmark],
+        "stretches without a landmark": [b for b in bodies if b.stretch > 0 and not b.has_landmark],
     }
     content = {
         "classes": len(LEVEL_CLASSES),

@@ -150,7 +150,7 @@ def _match(
     return pairs
 
 
-def summarise(cases: Sequence[CaseFigures]) -> VertebraeFigures:
+def summarize(cases: Sequence[CaseFigures]) -> VertebraeFigures:
     """Pool vertebrae over scans; a scan's levels are right when every named pair is, unknown when none is named."""
     complete, found = sum(c.complete for c in cases), sum(c.found for c in cases)
     spurious = sum(c.spurious for c in cases)
@@ -215,8 +215,8 @@ def run(arguments: argparse.Namespace) -> int:
     drawn = load_or_build_cases(arguments.cache, None, range(*arguments.phantoms))
     phantoms = [evaluate_case(case, arguments.weights_folder) for case in drawn]
     content = {
-        "real": asdict(summarise(real)),
-        "phantoms": asdict(summarise(phantoms)) if phantoms else None,
+        "real": asdict(summarize(real)),
+        "phantoms": asdict(summarize(phantoms)) if phantoms else None,
         "cases": [asdict(figures) for figures in real + phantoms],
     }
     arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
 """What a program said of each vertebra and scan beside the truth: the plain rows that every figure is computed from.
 
 A vertebra that was not found or not judged keeps its row without a probability: it can never be called, so a fracture
-that the program was silent about counts as missed.
+that the program did not score counts as missed.
 """
 
 from __future__ import annotations

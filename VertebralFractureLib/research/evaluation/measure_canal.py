@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the records")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--scans", nargs="+", default=None, help="only these scans")
-    parser.add_argument("--without-yardstick", action="store_true", help="only the network on changed scans")
+    parser.add_argument("--without-baseline", action="store_true", help="only the network on changed scans")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tables", action="store_true", help="only print the tables of records that are there")
 
@@ -66,7 +66,7 @@ def _records(part: str, arguments: argparse.Namespace) -> Iterator[Record]:
             print(f"{part}: {scan.identifier}", file=sys.stderr, flush=True)
             loaded = canal_trials.load_scan(scan, arguments.fold_weights)
             if part == "changes":
-                yield from canal_trials.changes(loaded, not arguments.without_yardstick)
+                yield from canal_trials.changes(loaded, not arguments.without_baseline)
             else:
                 yield from _PER_SCAN[part](loaded)
 

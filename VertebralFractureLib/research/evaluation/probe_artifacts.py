@@ -1,9 +1,9 @@
 """Does the simulation betray itself? A probe that sees a body's inner texture alone must not tell what collapsed.
 
-Collapses of every grade without band, pit or added density are made in real scans; a small network gets 8 x 14 x 14 mm
-from the middle of each body, too little to see an endplate, and learns on two folds to tell collapsed bodies from the
-same bodies untouched, and from the same bodies mapped onto themselves, as all are beside a simulated fracture. On the
-third fold it should be at chance; what lies above is what a fracture model could cheat with.
+Collapses of every grade without band, Schmorl's node or added density are made in real scans; a small network gets
+8 x 14 x 14 mm from the middle of each body, too little to see an endplate, and learns on two folds to tell collapsed
+bodies from the same bodies untouched, and from the same bodies mapped onto themselves, as all are beside a simulated
+fracture. On the third fold it should be at chance; what lies above is what a fracture model could cheat with.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _SCALE_HU = 100.0
 
 @dataclass(frozen=True)
 class Textures:
-    """Cubes ``(n, 8, 14, 14)`` of centerd HU from the middle of bodies, whether each was warped, and whose it is."""
+    """Cubes ``(n, 8, 14, 14)`` of centered HU from the middle of bodies, whether each was warped, and whose it is."""
 
     cubes: NDArray[np.float32]
     warped: NDArray[np.bool_]

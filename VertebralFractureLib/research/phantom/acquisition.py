@@ -70,10 +70,10 @@ def _blur(values: Field, axis: int, sigma: float) -> Field:
 
 
 def _noise(shape: tuple[int, ...], options: PhantomOptions, rng: np.random.Generator) -> Field:
-    """Noise whose grain follows the kernel, of standard deviation ``noise_hu``."""
+    """Noise whose texture follows the kernel, of standard deviation ``noise_hu``."""
     noise = rng.standard_normal(shape, dtype=np.float32)
-    grain = 0.75 * (1.0 - 0.75 * options.sharpening)
-    noise = _blur(_blur(noise, 1, grain / options.spacing_mm[1]), 2, grain / options.spacing_mm[0])
+    correlation_mm = 0.75 * (1.0 - 0.75 * options.sharpening)
+    noise = _blur(_blur(noise, 1, correlation_mm / options.spacing_mm[1]), 2, correlation_mm / options.spacing_mm[0])
     sample = noise[:: max(1, len(noise) // 8)]
     return np.asarray(noise * np.float32(options.noise_hu / max(float(sample.std()), 1e-6)), dtype=np.float32)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.research.phantom.arch import draw_arch
 from VertebralFractureLib.research.phantom.options import PhantomOptions
-from VertebralFractureLib.research.phantom.raster import Raster, grain, oval, shells
+from VertebralFractureLib.research.phantom.raster import Raster, noise_texture, oval, shells
 from VertebralFractureLib.research.phantom.skeleton import PlacedVertebra, Skeleton
 
 Field = NDArray[np.float32]
@@ -86,9 +86,9 @@ def _draw_soft(raster: Raster, bone: _Bone, disc_hu: float, contrast: float) -> 
 
 def _draw_body(raster: Raster, bone: _Bone) -> None:
     vertebra, shape = bone.vertebra, bone.vertebra.shape
-    spur = shape.osteophyte_mm * 1.6 + 2.5
+    reach = shape.osteophyte_mm * 1.6 + 2.5
     half = 0.5 * bone.vertebra.intact.plane[0] + 4.0
-    side, deep = shape.half_width + spur, shape.half_depth + spur + shape.retropulsion_mm
+    side, deep = shape.half_width + reach, shape.half_depth + reach + shape.retropulsion_mm
     found = raster.local(vertebra, (-side, -deep, -half), (side, deep, half))
     if found is None:
         return
@@ -97,8 +97,8 @@ def _draw_body(raster: Raster, bone: _Bone) -> None:
     distance += min(_BLOOM * raster.edge_mm, 0.4)
     k_mm, j_mm, i_mm = np.linalg.norm(raster.ijk_to_ras[:3, :3], axis=0)[::-1].tolist()
     rng = np.random.default_rng(bone.texture_seed)
-    texture = grain(r.shape, (4.0 / k_mm, 2.0 / j_mm, 2.0 / i_mm), rng)
-    texture += 0.6 * grain(r.shape, (9.0 / k_mm, 7.0 / j_mm, 7.0 / i_mm), rng)
+    texture = noise_texture(r.shape, (4.0 / k_mm, 2.0 / j_mm, 2.0 / i_mm), rng)
+    texture += 0.6 * noise_texture(r.shape, (9.0 / k_mm, 7.0 / j_mm, 7.0 / i_mm), rng)
     shell = np.where(plates > distance - 0.8, bone.plate_mm, bone.wall_mm).astype(np.float32)
     whole, inside = shells(raster, distance, shell)
     raster.paint(window, whole, bone.cortical)
@@ -106,7 +106,7 @@ def _draw_body(raster: Raster, bone: _Bone) -> None:
 
 
 def _marrow(bone: _Bone, texture: Field, r: Field, a: Field, s: Field, distance: Field, plates: Field) -> Field:
-    """HU inside a body: density, its grain, denser below the endplates, the basivertebral vein, a broken band."""
+    """HU inside a body: density and texture, denser below the endplates, the basivertebral vein, a fracture's band."""
     shape = bone.vertebra.shape
     hu = bone.trabecular + bone.texture * texture + 0.35 * bone.trabecular * np.exp(np.minimum(plates, 0.0) / 2.2)
     hu = hu + 0.15 * bone.trabecular * np.exp(np.minimum(distance, 0.0) / 2.0)

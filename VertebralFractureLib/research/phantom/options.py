@@ -1,6 +1,6 @@
 """``PhantomOptions``: every choice behind a phantom that a reader of results may want to group by, as plain JSON data.
 
-What is not listed here (small differences from level to level, texture, noise grains) follows from ``seed`` alone, so
+What is not listed here (small differences from level to level, texture, noise) follows from ``seed`` alone, so
 the same options always give the same phantom.
 """
 

@@ -94,8 +94,8 @@ def stretch(values: Field, axis: int, positions: FloatArray, count: int) -> Fiel
     return mix_along(values, axis, matrix)
 
 
-def grain(shape: tuple[int, ...], cells: tuple[float, float, float], rng: np.random.Generator) -> Field:
-    """Smooth noise of standard deviation near 1 on a grid; ``cells`` is the grain's size in voxels along each axis."""
+def noise_texture(shape: tuple[int, ...], cells: tuple[float, float, float], rng: np.random.Generator) -> Field:
+    """Smooth noise of standard deviation near 1 on a grid; ``cells`` is its correlation in voxels along each axis."""
     counts = [max(int(np.ceil(n / cell)) + 1, 2) for n, cell in zip(shape, cells, strict=True)]
     values = rng.standard_normal(counts, dtype=np.float32) * np.float32(1.8)
     for axis in (2, 1, 0):

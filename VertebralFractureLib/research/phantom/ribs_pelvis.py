@@ -1,4 +1,4 @@
-"""Draw the ribs, the wings of the sacrum and the iliac bones: the anchors by which levels are counted.
+"""Draw the ribs, the wings of the sacrum and the iliac bones: the landmarks by which levels are counted.
 
 A rib is a row of short rods along a smooth curve from the head at the vertebra round the chest, so that only the small
 boxes around the rods are ever computed.

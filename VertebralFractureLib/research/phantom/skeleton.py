@@ -14,7 +14,12 @@ from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.cpr.frame import smooth_along
 from VertebralFractureLib.research.phantom.level_sizes import LEVEL_SIZES, LORDOSIS_SHARE, spine_levels
 from VertebralFractureLib.research.phantom.options import PhantomOptions
-from VertebralFractureLib.research.phantom.vertebra_shape import Pit, VertebraShape, broken_shape, intact_shape
+from VertebralFractureLib.research.phantom.vertebra_shape import (
+    SchmorlNode,
+    VertebraShape,
+    fractured_shape,
+    intact_shape,
+)
 from VertebralFractureLib.types import FloatArray
 
 _SMALLEST_GAP_MM = 0.7
@@ -63,7 +68,7 @@ def build_skeleton(options: PhantomOptions, rng: np.random.Generator) -> Skeleto
     intact = [_intact(level, options, rng) for level in levels]
     intact = _with_schmorl_nodes(intact, options, rng)
     breaks = {item.level: item for item in options.fractures}
-    shapes = [broken_shape(item, breaks[item.level], rng) if item.level in breaks else item for item in intact]
+    shapes = [fractured_shape(item, breaks[item.level], rng) if item.level in breaks else item for item in intact]
     discs = [_disc_mm(level, options, rng) for level in levels]
     tilt = _sagittal_tilts(levels, intact, shapes, discs, options, rng)
     bend, twist = _coronal_angles(levels, options, rng)
@@ -96,9 +101,9 @@ def _with_schmorl_nodes(
         n = int(rng.choice(able))
         shape = result[n]
         side = float(rng.choice([-1.0, 1.0])) * min(rng.uniform(7.0, 10.0), 0.7 * shape.half_width)
-        pit = Pit(bool(rng.random() < 0.45), side, float(rng.uniform(-0.4, 0.2)) * shape.half_depth,
+        node = SchmorlNode(bool(rng.random() < 0.45), side, float(rng.uniform(-0.4, 0.2)) * shape.half_depth,
                   float(rng.uniform(3.0, 4.5)), float(rng.uniform(2.0, 5.0)))  # fmt: skip
-        result[n] = replace(shape, pits=(*shape.pits, pit))
+        result[n] = replace(shape, schmorl_nodes=(*shape.schmorl_nodes, node))
     return result
 
 

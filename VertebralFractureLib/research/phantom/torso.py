@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.research.phantom.options import PhantomOptions
-from VertebralFractureLib.research.phantom.raster import Raster, grain, stretch
+from VertebralFractureLib.research.phantom.raster import Raster, noise_texture, stretch
 from VertebralFractureLib.research.phantom.skeleton import Skeleton
 from VertebralFractureLib.types import FloatArray
 
@@ -136,12 +136,14 @@ def _soft_tissue(
     heart = np.sqrt((cx + 22.0) ** 2 + (cy - 95.0) ** 2 + (z - zl["T8"]) ** 2) - 52.0
     mediastinum = np.minimum(mediastinum, heart)
     lung = np.maximum(np.maximum(inside, -mediastinum), np.maximum(dome - z, -cy - 32.0))
-    vessels = np.clip(grain(hu.shape, (9.0 / _COARSE_MM,) * 3, rng) - 1.9, 0.0, 1.0) * 700.0
-    _blend(hu, lung, vessels + rng.uniform(-890.0, -800.0) + 40.0 * grain(hu.shape, (14.0 / _COARSE_MM,) * 3, rng))
+    vessels = np.clip(noise_texture(hu.shape, (9.0 / _COARSE_MM,) * 3, rng) - 1.9, 0.0, 1.0) * 700.0
+    _blend(
+        hu, lung, vessels + rng.uniform(-890.0, -800.0) + 40.0 * noise_texture(hu.shape, (14.0 / _COARSE_MM,) * 3, rng)
+    )
     _blend(
         hu,
         np.maximum(np.maximum(_oval(cx + 3.0, cy - 52.0, 22.0, 24.0), dome - z), z - zl["T1"]),
-        -60.0 + 60.0 * grain(hu.shape, (20.0 / _COARSE_MM,) * 3, rng),
+        -60.0 + 60.0 * noise_texture(hu.shape, (20.0 / _COARSE_MM,) * 3, rng),
     )
     _blend(hu, np.maximum(np.maximum(_oval(cx - 2.0, cy - 50.0, 9.0, 8.0), zl["T5"] - z), z - zl["C3"]), -990.0)
     aorta_y = 44.0 + 2.0 * np.clip((z - zl["L3"]) / 100.0, -1.0, 1.0)
@@ -152,8 +154,10 @@ def _soft_tissue(
     _blend(hu, cava, 45.0 + 0.9 * enhance)
     back = np.maximum(_oval(np.abs(cx) - 24.0, cy + 30.0, 25.0, 21.0, 2.4), skin + 0.7 * fat)
     infiltration = (0.15 + 0.006 * max(options.age_years - 40.0, 0.0)) * 150.0
-    _blend(hu, back, muscle - infiltration * np.clip(grain(hu.shape, (9.0 / _COARSE_MM,) * 3, rng) - 0.2, 0.0, 1.2))
-    hu += np.where(hu > -300.0, 7.0, 0.0) * grain(hu.shape, (12.0 / _COARSE_MM,) * 3, rng)
+    _blend(
+        hu, back, muscle - infiltration * np.clip(noise_texture(hu.shape, (9.0 / _COARSE_MM,) * 3, rng) - 0.2, 0.0, 1.2)
+    )
+    hu += np.where(hu > -300.0, 7.0, 0.0) * noise_texture(hu.shape, (12.0 / _COARSE_MM,) * 3, rng)
     return hu
 
 

@@ -28,9 +28,9 @@ def draw_labels(labels: NDArray[np.uint8], ijk_to_ras: FloatArray, skeleton: Ske
         if vertebra.level not in LEVEL_NUMBERS:
             continue
         shape = vertebra.shape
-        spur = shape.osteophyte_mm * 1.6 + shape.retropulsion_mm + 2.0
+        reach = shape.osteophyte_mm * 1.6 + shape.retropulsion_mm + 2.0
         half = 0.5 * vertebra.intact.plane[0] + 4.0
-        side, deep = shape.half_width + spur, shape.half_depth + spur
+        side, deep = shape.half_width + reach, shape.half_depth + reach
         found = raster.local(vertebra, (-side, -deep, -half), (side, deep, half))
         if found is not None:
             window, r, a, s = found
@@ -50,7 +50,7 @@ def reference_vertebra(
     landmarks = vertebra.to_ras(np.concatenate([np.stack([zero, at, upper], 1), np.stack([zero, at, lower], 1)]))
     heights = shape.heights()
     flags = [name for name, present in (
-        ("schmorl", bool(shape.pits)), ("osteophytes", shape.osteophyte_mm > 2.0),
+        ("schmorl", bool(shape.schmorl_nodes)), ("osteophytes", shape.osteophyte_mm > 2.0),
         ("hardware", vertebra.level in options.screw_levels), ("cement", vertebra.level in options.cement_levels),
     ) if present]  # fmt: skip
     return ReferenceVertebra(

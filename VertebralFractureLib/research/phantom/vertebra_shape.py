@@ -20,8 +20,8 @@ ANTERIOR_INSET_MM = 3.5
 
 
 @dataclass(frozen=True)
-class Pit:
-    """A Schmorl node: a round pit of an endplate, mm."""
+class SchmorlNode:
+    """A Schmorl's node: a round hollow of an endplate, mm."""
 
     upper: bool
     r: float
@@ -36,7 +36,7 @@ class VertebraShape:
 
     ``plane`` and ``dip`` are (h0, h1, c): the endplates are apart by h0 + h1 * a less c times the dip profile.
     ``loss_mm`` is taken away at the anterior, middle and posterior measuring points, ``upper_share`` of it from the
-    upper endplate. ``lumps`` are the amplitude and phases of the broken endplates' unevenness.
+    upper endplate. ``lumps`` are the amplitude and phases of the fractured endplates' unevenness.
     """
 
     level: str
@@ -48,7 +48,7 @@ class VertebraShape:
     canal_half_depth: float
     osteophyte_mm: float
     osteophyte_phase: float
-    pits: tuple[Pit, ...] = ()
+    schmorl_nodes: tuple[SchmorlNode, ...] = ()
     loss_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     upper_share: float = 0.5
     side_relief: float = 0.0
@@ -84,9 +84,9 @@ class VertebraShape:
             lost = self._lost(r, a)
             upper = upper - self.upper_share * lost
             lower = lower + (1.0 - self.upper_share) * lost
-        for pit in self.pits:
-            depth = pit.depth * np.exp(-((((r - pit.r) ** 2 + (a - pit.a) ** 2) / pit.radius**2) ** 2))
-            if pit.upper:
+        for node in self.schmorl_nodes:
+            depth = node.depth * np.exp(-((((r - node.r) ** 2 + (a - node.a) ** 2) / node.radius**2) ** 2))
+            if node.upper:
                 upper = upper - depth
             else:
                 lower = lower + depth
@@ -151,7 +151,7 @@ def intact_shape(
     posterior = size.posterior_height_mm * scale * rng.normal(1.0, 0.025)
     anterior = posterior * (size.anterior_ratio + rng.normal(0.015, 0.045))
     middle = min(posterior * (size.middle_ratio + rng.normal(0.05, 0.04)), 0.5 * (anterior + posterior) - 0.3)
-    spur = rng.random()
+    chance = rng.random()
     shape = VertebraShape(
         level=level,
         half_width=0.5 * size.width_mm * scale * rng.normal(1.0, 0.02),
@@ -160,7 +160,7 @@ def intact_shape(
         waist=float(rng.uniform(0.06, 0.13)),
         canal_half_width=0.5 * size.canal_width_mm * scale,
         canal_half_depth=0.5 * size.canal_depth_mm * scale,
-        osteophyte_mm=float(max(0.0, degeneration * rng.uniform(-1.5, 7.0))) if spur < 0.8 else 0.0,
+        osteophyte_mm=float(max(0.0, degeneration * rng.uniform(-1.5, 7.0))) if chance < 0.8 else 0.0,
         osteophyte_phase=float(rng.uniform(0.0, 6.28)),
     )
     at = np.array(shape.measuring_a)
@@ -170,7 +170,7 @@ def intact_shape(
     return replace(shape, plane=(h0, h1, dip))
 
 
-def broken_shape(shape: VertebraShape, fracture: FractureOptions, rng: np.random.Generator) -> VertebraShape:
+def fractured_shape(shape: VertebraShape, fracture: FractureOptions, rng: np.random.Generator) -> VertebraShape:
     """The same vertebra after a fracture; the worst of its three heights has lost exactly ``height_loss``."""
     loss = fracture.height_loss
     shares = {
@@ -190,6 +190,6 @@ def broken_shape(shape: VertebraShape, fracture: FractureOptions, rng: np.random
         side_relief=float(rng.uniform(0.15, 0.5) if fracture.shape == "biconcave" else rng.uniform(0.0, 0.2)),
         lumps=(float(rng.uniform(0.2, 1.3)), float(rng.uniform(0.0, 6.28)), float(rng.uniform(0.0, 6.28))),
         retropulsion_mm=float(severe * rng.uniform(0.0, 14.0)),
-        pits=(),
+        schmorl_nodes=(),
         fracture=fracture,
     )

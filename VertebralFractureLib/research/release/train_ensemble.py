@@ -1,4 +1,4 @@
-"""One command from annotated scans to a calibrated, measured fracture ensemble; broken off, it goes on where it was.
+"""One command from annotated scans to a calibrated, measured fracture ensemble; interrupted, it goes on where it was.
 
 Every network first learns from phantoms alone. From there every member is trained once without each fold and once on
 everything; the folds' weights judge the patients that they never saw, and those scores calibrate the final weights.

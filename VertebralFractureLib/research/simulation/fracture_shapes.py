@@ -1,7 +1,7 @@
 """What can happen to a vertebral body: a compression fracture, or what only looks like one, drawn at random.
 
-A mimic differs from a fracture in its loss of height: rough endplates, bands, pits, bulges and tilts are drawn for
-both, so that none of them betrays a fracture by itself.
+A mimic differs from a fracture in its loss of height: rough endplates, bands, Schmorl's nodes, bulges and tilts are
+drawn for both, so that none of them betrays a fracture by itself.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Deformation:
         bowl_center: where along the depth (0 posterior, 1 anterior) a concavity is deepest.
         wedge_power: how the loss of a wedge rises from the back to the front.
         lateral_tilt: relative rise of the loss from the left wall (minus) to the right one (plus).
-        dents: Schmorl-like pits (a, r as fractions of the box, depth mm, radius mm), in the upper endplate.
+        dents: like Schmorl's nodes (a, r as fractions of the box, depth mm, radius mm), in the upper endplate.
         roughness_mm: standard deviation of an irregular upper endplate; the lower one gets half of it.
         break_mm: step by which the upper endplate in front of ``break_at`` (0 to 1) lies deeper.
-        break_at: where along the depth the endplate is broken.
+        break_at: where along the depth the endplate has a step.
         band_hu: density of the impacted band below the upper endplate; negative for a cleft.
         band_depth_mm, band_width_mm: where it lies.
         density_gain: rise of the whole body's density per unit of local loss.
@@ -129,8 +129,8 @@ def random_fracture(box: BodyBox, grade: int, shape: str, rng: np.random.Generat
 
 
 def random_mimic(box: BodyBox, rng: np.random.Generator) -> Deformation:
-    """Not a fracture: growth or a loss of at most 10 %, no change of height at all, a Schmorl-like pit, or a band."""
-    kind = rng.choice(["height", "identity", "pit", "band"], p=[0.4, 0.15, 0.25, 0.2])
+    """Not a fracture: growth or a loss of at most 10 %, no change of height at all, a Schmorl's node, or a band."""
+    kind = rng.choice(["height", "identity", "node", "band"], p=[0.4, 0.15, 0.25, 0.2])
     base = replace(
         _mapped(box, rng),
         shape=str(rng.choice([WEDGE, BICONCAVE, CRUSH])),
@@ -143,9 +143,9 @@ def random_mimic(box: BodyBox, rng: np.random.Generator) -> Deformation:
         bulge_mm=float(rng.uniform(0.0, 3.0)),
         buckle_mm=float(rng.uniform(0.8, 1.8)) if rng.random() < 0.2 else 0.0,
     )
-    if kind == "pit":
-        pits = tuple(_pit(rng) for _ in range(int(rng.integers(1, 3))))
-        return replace(base, dents=pits, band_hu=float(rng.choice([0.0, 120.0])), roughness_mm=0.5 * base.roughness_mm)
+    if kind == "node":
+        nodes = tuple(_schmorl_node(rng) for _ in range(int(rng.integers(1, 3))))
+        return replace(base, dents=nodes, band_hu=float(rng.choice([0.0, 120.0])), roughness_mm=0.5 * base.roughness_mm)
     if kind == "band":
         band = float(rng.uniform(-80.0, 260.0))
         depth, width = float(rng.uniform(1.5, 8.0)), float(rng.uniform(1.2, 2.6))
@@ -160,7 +160,7 @@ def scheuermann(box: BodyBox, rng: np.random.Generator) -> Deformation:
         shape=WEDGE,
         loss=float(rng.uniform(*_SCHEUERMANN_LOSS)),
         upper_share=float(rng.uniform(0.4, 0.7)),
-        dents=tuple(_pit(rng) for _ in range(int(rng.integers(1, 3)))),
+        dents=tuple(_schmorl_node(rng) for _ in range(int(rng.integers(1, 3)))),
         roughness_mm=float(rng.uniform(0.5, 1.0)),
         bend_share=float(rng.uniform(0.3, 0.7)),
     )
@@ -182,21 +182,21 @@ def random_plan(
 ) -> tuple[dict[int, Deformation], dict[int, int]]:
     """Deformations by index into ``boxes`` and the grade that each leads to.
 
-    Fractures like company: the next one is a neighbor of one that is already broken with a chance of 40 %. With a
+    Fractures like company: the next one is a neighbor of one that is already fractured with a chance of 40 %. With a
     chance of 10 % a run of three to five of the other bodies has Scheuermann's disease. What is left is mapped onto
     itself: all of it beside a fracture, and in two of three spines without one, so that spines as scanned are seen too.
     """
     plan: dict[int, Deformation] = {}
     grades: dict[int, int] = {}
-    broken: list[int] = []
-    while len(broken) < min(fractures, len(candidates)):
-        free = [index for index in candidates if index not in broken]
-        beside = [index for index in free if any(abs(index - other) == 1 for other in broken)]
-        broken.append(int(rng.choice(beside if beside and rng.random() < 0.4 else free)))
-    for index in broken:
+    fractured: list[int] = []
+    while len(fractured) < min(fractures, len(candidates)):
+        free = [index for index in candidates if index not in fractured]
+        adjacent = [index for index in free if any(abs(index - other) == 1 for other in fractured)]
+        fractured.append(int(rng.choice(adjacent if adjacent and rng.random() < 0.4 else free)))
+    for index in fractured:
         grades[index] = _drawn(_GRADE_SHARES, rng)
         plan[index] = random_fracture(boxes[index], grades[index], _drawn(_SHAPE_SHARES, rng), rng)
-    rest = [index for index in candidates if index not in broken]
+    rest = [index for index in candidates if index not in fractured]
     if len(rest) >= 3 and rng.random() < 0.1:
         start = int(rng.integers(0, len(rest) - 2))
         for index in rest[start : start + int(rng.integers(3, 6))]:
@@ -204,7 +204,7 @@ def random_plan(
     for index in rest:
         if index not in plan and rng.random() < mimic_share:
             plan[index], grades[index] = random_mimic(boxes[index], rng), 0
-    if broken or rng.random() < _RESAMPLED_SHARE:
+    if fractured or rng.random() < _RESAMPLED_SHARE:
         for index in rest:
             if index not in plan:
                 plan[index], grades[index] = resampled(boxes[index], rng), 0
@@ -230,6 +230,6 @@ def _mapped(box: BodyBox, rng: np.random.Generator) -> Deformation:
     return Deformation(box, seams_mm=(low, high), core_shift_mm=shift, core_flipped=bool(rng.random() < 0.7))
 
 
-def _pit(rng: np.random.Generator) -> tuple[float, float, float, float]:
+def _schmorl_node(rng: np.random.Generator) -> tuple[float, float, float, float]:
     where = (float(rng.uniform(0.25, 0.7)), float(rng.uniform(-0.5, 0.5)))
     return (*where, float(rng.uniform(2.0, 5.0)), float(rng.uniform(3.0, 5.5)))

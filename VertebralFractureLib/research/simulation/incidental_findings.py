@@ -1,4 +1,4 @@
-"""What a scan may show besides fractures: spurs, bridges, sclerosis, old bone, metal, cement, motion, its acquisition.
+"""What a scan may show besides fractures: osteophytes, bridges, sclerosis, metal, cement, motion, its acquisition.
 
 Everything here is drawn with the same chance whether a spine holds a fracture or not, so that none of it says anything
 about one; it works in place on a float32 volume of 1 mm voxels in straight space.
@@ -18,7 +18,7 @@ from VertebralFractureLib.cpr import OUTSIDE_HU
 from VertebralFractureLib.research.datasets import BodyBox
 
 Float32Array = NDArray[np.float32]
-_CHANCES = {"spurs": 0.25, "bridge": 0.10, "bone_loss": 0.35, "metal": 0.03, "motion": 0.06, "cut": 0.12}
+_CHANCES = {"osteophytes": 0.25, "bridge": 0.10, "bone_loss": 0.35, "metal": 0.03, "motion": 0.06, "cut": 0.12}
 CEMENT_CHANCE = 0.02
 """Of each body; a cemented body is a treated one, and its grade is nobody's to tell."""
 _NODE_CHANCE, _ISLAND_CHANCE, _LUCENT_CHANCE = 0.05, 0.015, 0.02
@@ -70,15 +70,15 @@ def add_findings(
     for box in boxes:
         _foci(hu, grid, box, rng)
     for lower, upper in pairwise(boxes):
-        if drawn["spurs"] and rng.random() < 0.5:
-            _spur(hu, grid, lower, upper, float(rng.uniform(0.25, 0.85)), rng)
+        if drawn["osteophytes"] and rng.random() < 0.5:
+            _osteophyte(hu, grid, lower, upper, float(rng.uniform(0.25, 0.85)), rng)
         if rng.random() < _WORN_DISC_CHANCE:
-            worn_disc(hu, grid, lower, upper, rng)
+            degenerated_disc(hu, grid, lower, upper, rng)
     if drawn["bridge"] and len(boxes) >= 4:
         start = int(rng.integers(0, len(boxes) - 3))
         run = boxes[start : start + int(rng.integers(4, 8))]
         for lower, upper in pairwise(run):
-            _spur(hu, grid, lower, upper, 1.0, rng)
+            _osteophyte(hu, grid, lower, upper, 1.0, rng)
     if boxes and drawn["metal"]:
         start = int(rng.integers(0, len(boxes)))
         _screws(hu, grid, boxes[start : start + int(rng.integers(2, 5))], rng)
@@ -135,12 +135,14 @@ def schmorl_node(hu: Float32Array, grid: StraightGrid, box: BodyBox, rng: np.ran
     )
     rows = grid.rows(box.s_inf, box.s_sup)
     size = rng.uniform([0.2, 0.15, 0.15], [0.6, 0.5, 0.45]) * (height, depth, width)
-    grain = 1.0 + 0.2 * np.sin(0.8 * grid.s[rows] + float(rng.uniform(0.0, 6.3))) * np.sin(0.6 * grid.a + 0.7 * grid.r)
-    dense = _ramp(1.3 - _away(grid, rows, place, size), 0.6) * grain * _within(grid, rows, box, 0.0)
+    texture = 1.0 + 0.2 * np.sin(0.8 * grid.s[rows] + float(rng.uniform(0.0, 6.3))) * np.sin(
+        0.6 * grid.a + 0.7 * grid.r
+    )
+    dense = _ramp(1.3 - _away(grid, rows, place, size), 0.6) * texture * _within(grid, rows, box, 0.0)
     hu[rows] += np.float32(rng.uniform(80.0, 450.0)) * dense
     if rng.random() < 0.6:
-        pit = rng.uniform([1.5, 2.5, 2.5], [6.0, 6.0, 6.0])
-        open_share = _ramp(1.2 - _away(grid, rows, place, pit), 0.4)
+        opening = rng.uniform([1.5, 2.5, 2.5], [6.0, 6.0, 6.0])
+        open_share = _ramp(1.2 - _away(grid, rows, place, opening), 0.4)
         hu[rows] += open_share * (np.float32(_DISC_HU) - hu[rows])
 
 
@@ -151,7 +153,9 @@ def _away(grid: StraightGrid, rows: slice, place: NDArray[np.float64], size: NDA
     return np.asarray(np.sqrt(s**2 + a**2 + r**2), dtype=np.float32)
 
 
-def worn_disc(hu: Float32Array, grid: StraightGrid, lower: BodyBox, upper: BodyBox, rng: np.random.Generator) -> None:
+def degenerated_disc(
+    hu: Float32Array, grid: StraightGrid, lower: BodyBox, upper: BodyBox, rng: np.random.Generator
+) -> None:
     """Osteochondrosis: both endplates beside a disc are dense, in front or over the whole depth."""
     reach, from_front = float(rng.uniform(2.0, 7.0)), float(rng.uniform(0.3, 1.3))
     density = np.float32(rng.uniform(80.0, 350.0))
@@ -161,7 +165,7 @@ def worn_disc(hu: Float32Array, grid: StraightGrid, lower: BodyBox, upper: BodyB
         hu[rows] += density * _ramp(1.2 - away[rows] / reach, 0.5) * in_front * _within(grid, rows, box, 0.0)
 
 
-def _spur(
+def _osteophyte(
     hu: Float32Array, grid: StraightGrid, lower: BodyBox, upper: BodyBox, reach: float, rng: np.random.Generator
 ) -> None:
     """Bone in front of the disc, from both corners towards its middle; ``reach`` 1 joins them."""

@@ -1,6 +1,6 @@
-"""Map a straight volume without changing its grain: smooth structure and fine grain are sampled apart.
+"""Map a straight volume without changing its noise texture: smooth structure and fine texture are sampled apart.
 
-Interpolation between voxels and blending of two copies average the grain away, and a network could tell a mapped body
+Interpolation between voxels and blending of two copies average the texture away, and a network could tell a mapped body
 by that. What interpolation takes follows from the correlation of neighboring voxels, measured on the volume itself;
 what blending takes is measured on the copies.
 """
@@ -19,7 +19,7 @@ from VertebralFractureLib.research.datasets import BodyBox
 Float32Array = NDArray[np.float32]
 
 _STRUCTURE_MM = 2.5
-"""Standard deviation of the Gaussian that separates structure from grain; voxels are 1 mm."""
+"""Standard deviation of the Gaussian that separates structure from texture; voxels are 1 mm."""
 _POWER_MM, _MOST_GAIN = 2.0, 2.0
 _MARGIN_MM = 4.0
 _LEAST_CORRELATION, _MOST_CORRELATION = 0.05, 0.999
@@ -27,13 +27,13 @@ _LEAST_CORRELATION, _MOST_CORRELATION = 0.05, 0.999
 
 @dataclass(frozen=True)
 class Layers:
-    """A volume ``[k, j, i]`` as the sum of ``structure`` and ``grain``, and where it lies ``inside`` the scan.
+    """A volume ``[k, j, i]`` as the sum of ``structure`` and ``texture``, and where it lies ``inside`` the scan.
 
-    ``along_s``, ``along_a``: correlation of the grain of neighboring voxels along the axes that a map moves.
+    ``along_s``, ``along_a``: correlation of the texture of neighboring voxels along the axes that a map moves.
     """
 
     structure: Float32Array
-    grain: Float32Array
+    texture: Float32Array
     inside: NDArray[np.bool_]
     along_s: float
     along_a: float
@@ -48,29 +48,29 @@ class Layers:
         structure = hu
         for axis in range(3):
             structure = blurred(structure, _STRUCTURE_MM, axis)
-        grain = hu - structure
-        along_s, along_a = _neighbor_correlations(grain, origin_mm, boxes)
-        return Layers(structure, grain, inside, along_s, along_a)
+        texture = hu - structure
+        along_s, along_a = _neighbor_correlations(texture, origin_mm, boxes)
+        return Layers(structure, texture, inside, along_s, along_a)
 
     @property
     def hu(self) -> Float32Array:
-        return self.structure + self.grain
+        return self.structure + self.texture
 
     def with_rows(self, first: int, part: Layers) -> Layers:
         """A copy with the rows from ``first`` on exchanged."""
         arrays = {}
-        for name in ("structure", "grain", "inside"):
+        for name in ("structure", "texture", "inside"):
             arrays[name] = getattr(self, name).copy()
             arrays[name][first : first + len(part.inside)] = getattr(part, name)
         return replace(self, **arrays)
 
     def sampled(self, k: Float32Array, j: Float32Array) -> Layers:
-        """The layers at rows ``k`` and columns ``j``, ``[k, j, i]``; i stays, and the grain keeps its strength."""
+        """The layers at rows ``k`` and columns ``j``, ``[k, j, i]``; i stays, and the texture keeps its strength."""
         size_s, size_a, size_r = self.structure.shape
         within = (k > -0.5) & (k < size_s - 0.5)
         k, j = np.clip(k, 0.0, size_s - 1.001), np.clip(j, 0.0, size_a - 1.001)
         first, last = int(k.min()), min(int(k.max()) + 2, size_s)
-        both = torch.from_numpy(np.stack([self.structure[first:last], self.grain[first:last]]))[None]
+        both = torch.from_numpy(np.stack([self.structure[first:last], self.texture[first:last]]))[None]
         i = np.broadcast_to(np.arange(size_r, dtype=np.float32), k.shape)
         axes = zip((i, j, k - first), (size_r, size_a, last - first), strict=True)
         at = np.stack([2.0 * where / max(size - 1, 1) - 1.0 for where, size in axes], axis=-1)
@@ -82,28 +82,28 @@ class Layers:
             row, column = np.rint(k).astype(np.int32), np.rint(j).astype(np.int32)
             within &= self.inside[row, column, np.arange(size_r)]
         return replace(
-            self, structure=found[0], grain=np.asarray(found[1] / np.sqrt(kept), dtype=np.float32), inside=within
+            self, structure=found[0], texture=np.asarray(found[1] / np.sqrt(kept), dtype=np.float32), inside=within
         )
 
     def blended(self, copies: Sequence[tuple[Float32Array, Layers]]) -> Layers:
         """Copies of one place with their weights (of sum 1), as one.
 
-        The grain keeps the power that it has in the copies around, however much of it the average would take away.
+        The texture keeps the power that it has in the copies around, however much of it the average would take away.
         """
-        structure, grain, power = (np.zeros_like(copies[0][1].grain) for _ in range(3))
-        inside = np.ones(grain.shape, dtype=np.bool_)
+        structure, texture, power = (np.zeros_like(copies[0][1].texture) for _ in range(3))
+        inside = np.ones(texture.shape, dtype=np.bool_)
         for weight, layers in copies:
             structure += weight * layers.structure
-            grain += weight * layers.grain
-            power += weight * _power(layers.grain)
+            texture += weight * layers.texture
+            power += weight * _power(layers.texture)
             inside &= layers.inside | (weight <= 0.0)
-        gain = np.sqrt(power / np.maximum(_power(grain), 1e-3))
-        return replace(self, structure=structure, grain=grain * np.clip(gain, 1.0, _MOST_GAIN), inside=inside)
+        gain = np.sqrt(power / np.maximum(_power(texture), 1e-3))
+        return replace(self, structure=structure, texture=texture * np.clip(gain, 1.0, _MOST_GAIN), inside=inside)
 
 
-def _power(grain: Float32Array) -> Float32Array:
+def _power(texture: Float32Array) -> Float32Array:
     """Mean square within a few mm in the plane across s."""
-    power = grain**2
+    power = texture**2
     for axis in (1, 2):
         power = blurred(power, _POWER_MM, axis)
     return power
@@ -122,14 +122,14 @@ def blurred(values: Float32Array, sigma: float, axis: int = 0) -> Float32Array:
 
 
 def _kept_variance(share: Float32Array, correlation: float) -> Float32Array:
-    """Variance of ``(1 - w) x + w y`` over that of x and y, for correlated grain."""
+    """Variance of ``(1 - w) x + w y`` over that of x and y, for correlated texture."""
     return np.asarray(1.0 - 2.0 * share * (1.0 - share) * np.float32(1.0 - correlation), dtype=np.float32)
 
 
 def _neighbor_correlations(
-    grain: Float32Array, origin_mm: tuple[float, float, float], boxes: Sequence[BodyBox]
+    texture: Float32Array, origin_mm: tuple[float, float, float], boxes: Sequence[BodyBox]
 ) -> tuple[float, float]:
-    """Along s and a, median over the bodies' insides; near 1 (nothing is made good) where there is no grain."""
+    """Along s and a, median over the bodies' insides; near 1 (nothing is made good) where there is no texture."""
     found = []
     for box in boxes:
         bounds = ((box.s_inf, box.s_sup), (box.a_post, box.a_ant), (box.r_left, box.r_right))
@@ -137,7 +137,7 @@ def _neighbor_correlations(
             slice(max(round(low + _MARGIN_MM - origin), 0), max(round(high - _MARGIN_MM - origin), 0))
             for (low, high), origin in zip(bounds, origin_mm[::-1], strict=True)
         )
-        inner = grain[window]
+        inner = texture[window]
         if min(inner.shape) >= 3 and float(inner.var()) > 1.0:
             power = float((inner**2).mean())
             found.append(

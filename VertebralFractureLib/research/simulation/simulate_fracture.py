@@ -64,7 +64,7 @@ def simulate(
         boxes: every annotated body, caudal to cranial.
         deformations: at most one for each box; they are applied from the cranial to the caudal end, so that each
             still finds its box where it was annotated.
-        rng: for the grain of the bands and the roughness of the endplates.
+        rng: for the texture of the bands and the roughness of the endplates.
         slice_mm: thickness of the slices that the volume was made from.
     """
     layers = Layers.of(np.ascontiguousarray(hu, dtype=np.float32), inside, origin_mm, boxes)
@@ -242,10 +242,10 @@ class _ColumnWarp:
             else:
                 parts.append(layers.blended([(share, found) for share, _, found in copies]))
                 arcs.append(np.asarray(sum(share * u for share, u, _ in copies), dtype=np.float32))
-        structure, grain, inside = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("structure", "grain", "inside")
+        structure, texture, inside = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("structure", "texture", "inside")
         )
-        return replace(layers, structure=structure, grain=grain, inside=inside), np.concatenate(arcs)
+        return replace(layers, structure=structure, texture=texture, inside=inside), np.concatenate(arcs)
 
     def _source(self, which: str, s: Float32Array, fade: FloatArray, below: Piece, above: Piece) -> Float32Array:
         """Where the content of a target comes from, if it belongs to the lower endplate, the core or the upper one.
@@ -300,10 +300,10 @@ class _ColumnWarp:
         seen_mm = float(np.hypot(item.band_width_mm, BLUR_SHARE * self.slice_mm))
         band = np.exp(-0.5 * ((box.s_sup - item.band_depth_mm - u) / seen_mm) ** 2) * (item.band_width_mm / seen_mm)
         where = 0.35 + 0.65 * lost / max(float(lost.max()), 1e-6) if item.loss > 0.1 else np.ones_like(lost)
-        grain = _grain(values.shape, rng)
+        texture = _texture(values.shape, rng)
         bone = np.clip(values, 0.0, 400.0)
         gain = item.density_gain * lost * bone
-        return np.asarray(body * (item.band_hu * band * where * grain + gain), dtype=np.float32)
+        return np.asarray(body * (item.band_hu * band * where * texture + gain), dtype=np.float32)
 
 
 def _fade(distance: FloatArray, reach: float) -> FloatArray:
@@ -315,7 +315,7 @@ def _edge(value: FloatArray | Float32Array, width: float) -> FloatArray:
     return np.asarray(np.clip(value / width, 0.0, 1.0))
 
 
-def _grain(shape: tuple[int, ...], rng: np.random.Generator) -> Float32Array:
+def _texture(shape: tuple[int, ...], rng: np.random.Generator) -> Float32Array:
     """Random factors around 1 that vary over about 4 mm."""
     coarse = rng.normal(1.0, 0.35, [n // 4 + 2 for n in shape]).astype(np.float32)
     return _stretched(coarse, shape, range(len(shape)))

@@ -1,7 +1,7 @@
 """What the box head learns: at every axial slice, where the walls of the canal and of the vertebra in front of it are.
 
 The vertebra's walls come from the annotated body boxes, which are cut with the axial plane. Nobody annotated the
-canal's walls, so they are measured on the scan (``cord.bony_canal``).
+canal's walls, so they are measured on the scan (``canal.bony_canal``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``CordCase``: one volume to train the canal network on, as an axial stack with what is known at every slice.
+"""``CanalCase``: one volume to train the canal network on, as an axial stack with what is known at every slice.
 
 What lies beyond the annotated ends of a real canal is neither canal nor background: such slices are left out, except
 far beyond, where no canal can be.
@@ -21,17 +21,17 @@ from VertebralFractureLib.volume import CTVolume
 
 STACK_MM = 2.0
 """Slices of the cached stacks; the network's own distance is reached by interpolation, at any phase."""
-LABELLED, NONE, UNKNOWN = 1, 0, -1
+LABELED, NONE, UNKNOWN = 1, 0, -1
 _BEYOND_MM = 45.0
 
 
 @dataclass(frozen=True)
-class CordCase:
+class CanalCase:
     """One volume to train on.
 
     Attributes:
         center_ras: R and A of the canal at every slice ``(n, 2)``.
-        state: what is known at every slice ``(n,)``: ``LABELLED``, ``NONE`` (no canal there) or ``UNKNOWN``.
+        state: what is known at every slice ``(n,)``: ``LABELED``, ``NONE`` (no canal there) or ``UNKNOWN``.
         walls_mm: walls of canal and vertebra ``(n, 8)`` from the canal's center, in the order of ``BOX_SIDES``; NaN
             where they are not known.
     """
@@ -43,7 +43,7 @@ class CordCase:
     walls_mm: FloatArray
 
 
-def cord_case(name: str, ct: CTVolume, reference: ReferenceSpine, forward_mm: float = 0.0) -> CordCase:
+def make_canal_case(name: str, ct: CTVolume, reference: ReferenceSpine, forward_mm: float = 0.0) -> CanalCase:
     """Resample ``ct`` and read the canal's position and walls off the reference at every slice.
 
     Args:
@@ -54,21 +54,21 @@ def cord_case(name: str, ct: CTVolume, reference: ReferenceSpine, forward_mm: fl
     center, arc = canal_at(reference.centerline, heights)
     center[:, 1] += forward_mm
     ends = reference.centerline.positions_ras(np.array([0.0, reference.centerline.length_mm]))[:, 2]
-    state = np.full(len(heights), LABELLED, dtype=np.int8)
+    state = np.full(len(heights), LABELED, dtype=np.int8)
     for low, high in reference.uncertain_mm:
         state[(arc >= low) & (arc <= high)] = UNKNOWN
     state[(heights < ends[0] - 2.0) | (heights > ends[1] + 2.0)] = UNKNOWN
     state[(heights < ends[0] - _BEYOND_MM) | (heights > ends[1] + _BEYOND_MM)] = NONE
     walls = np.column_stack([canal_walls(ct, heights, center), vertebra_walls(reference, heights, center)])
-    walls[state != LABELLED] = np.nan
-    return CordCase(name, stack, center, state, walls)
+    walls[state != LABELED] = np.nan
+    return CanalCase(name, stack, center, state, walls)
 
 
-def case_without_spine(name: str, ct: CTVolume) -> CordCase:
+def case_without_spine(name: str, ct: CTVolume) -> CanalCase:
     """A volume that holds no canal anywhere."""
     stack = _whole_numbers(axial_stack(ct, slice_mm=STACK_MM))
     count = len(stack.hu)
-    return CordCase(name, stack, np.zeros((count, 2)), np.full(count, NONE, np.int8), np.full((count, 8), np.nan))
+    return CanalCase(name, stack, np.zeros((count, 2)), np.full(count, NONE, np.int8), np.full((count, 8), np.nan))
 
 
 def _whole_numbers(stack: AxialStack) -> AxialStack:
@@ -76,7 +76,7 @@ def _whole_numbers(stack: AxialStack) -> AxialStack:
     return replace(stack, hu=np.rint(stack.hu.astype(np.float32)).clip(-1024, 3071).astype(np.int16))
 
 
-def save_case(case: CordCase, path: Path) -> None:
+def save_case(case: CanalCase, path: Path) -> None:
     np.savez(
         path,
         hu=case.stack.hu,
@@ -88,9 +88,9 @@ def save_case(case: CordCase, path: Path) -> None:
     )
 
 
-def load_case(name: str, path: Path) -> CordCase:
+def load_case(name: str, path: Path) -> CanalCase:
     with np.load(path, allow_pickle=False) as content:
         r, a, s = (float(value) for value in content["origin"])
         low, high = (float(value) for value in content["extent"])
         stack = AxialStack(content["hu"], (r, a, s), (IN_PLANE_MM, IN_PLANE_MM, STACK_MM), (low, high))
-        return CordCase(name, stack, content["center"], content["state"], content["walls"])
+        return CanalCase(name, stack, content["center"], content["state"], content["walls"])

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from VertebralFractureLib.canal.candidates import boxes_at
 from VertebralFractureLib.canal.network import log_probabilities
-from VertebralFractureLib.research.training.canal_cases import UNKNOWN, CordCase
+from VertebralFractureLib.research.training.canal_cases import UNKNOWN, CanalCase
 from VertebralFractureLib.research.training.canal_intensities import with_random_intensities
 from VertebralFractureLib.research.training.canal_windows import Window, window_at, window_of_no_ct
 from VertebralFractureLib.volume.hu_windows import CANAL_NETWORK
@@ -28,7 +28,7 @@ SHARE_OF_PHANTOMS, SHARE_WITHOUT_SPINE = 0.22, 0.08
 
 
 @dataclass(frozen=True)
-class CordBatch:
+class CanalBatch:
     """``slices`` ``(n, CHANNELS, h, w)`` normalized; ``target`` ``(n, 2)`` pixel (i, j) of the canal; ``present``
     ``(n,)``; ``walls_mm`` ``(n, BOX_SIDES)``, NaN where unknown."""
 
@@ -38,7 +38,7 @@ class CordBatch:
     walls_mm: torch.Tensor
 
 
-class CordSampler:
+class CanalSampler:
     """Makes a batch from a step's seed.
 
     Raises:
@@ -47,9 +47,9 @@ class CordSampler:
 
     def __init__(
         self,
-        scans: Sequence[CordCase],
-        phantoms: Sequence[CordCase],
-        without_spine: Sequence[CordCase] = (),
+        scans: Sequence[CanalCase],
+        phantoms: Sequence[CanalCase],
+        without_spine: Sequence[CanalCase] = (),
         batch_size: int = 10,
     ) -> None:
         if not scans and not phantoms:
@@ -64,11 +64,11 @@ class CordSampler:
         self._shares = shares / shares.sum()
         self._batch_size = batch_size
 
-    def __call__(self, seed: int) -> CordBatch:
+    def __call__(self, seed: int) -> CanalBatch:
         random = np.random.default_rng(seed)
         windows = [self._window(random) for _ in range(self._batch_size)]
         slices = torch.stack([with_random_intensities(window.hu, random) for window in windows])
-        return CordBatch(
+        return CanalBatch(
             CANAL_NETWORK.normalize(slices),
             torch.tensor(np.array([window.target for window in windows]), dtype=torch.float32),
             torch.tensor([window.present for window in windows]),
@@ -86,7 +86,7 @@ class CordSampler:
                 return window_at(case, row, random)
 
 
-def canal_loss(network: torch.nn.Module, batch: CordBatch, device: torch.device) -> torch.Tensor:
+def canal_loss(network: torch.nn.Module, batch: CanalBatch, device: torch.device) -> torch.Tensor:
     """Cross-entropy between the softmax and a Gaussian around the canal's center, or "none"; Huber for known walls."""
     logits, boxes = network(batch.slices.to(device))
     pixels, none = log_probabilities(logits)

@@ -1,4 +1,4 @@
-"""Windows cut from an axial stack as a scanner might have shown them: turned, tilted, scaled, flipped, cut and shifted.
+"""Windows cut from an axial stack as a scanner might have shown them: rotated, tilted, scaled, flipped, cut, shifted.
 
 The geometry of a window is drawn once (``WindowGeometry``); image, canal position and walls all follow from it, so that
 truth and image cannot part.
@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from VertebralFractureLib.canal.axial_stack import IN_PLANE_MM, OUTSIDE_HU, SLICE_MM
 from VertebralFractureLib.canal.network import CHANNELS
-from VertebralFractureLib.research.training.canal_cases import LABELLED, STACK_MM, CordCase
+from VertebralFractureLib.research.training.canal_cases import LABELED, STACK_MM, CanalCase
 from VertebralFractureLib.types import FloatArray
 
 WINDOW = 96
@@ -52,7 +52,7 @@ class WindowGeometry:
         return np.asarray(np.linalg.solve(self.matrix, place - self.focus) + HALF_WINDOW)
 
     def walls_in_window(self, walls_mm: FloatArray) -> FloatArray:
-        """Walls ``(8,)`` as they measure in the window; unknown where the window is turned too far for a box."""
+        """Walls ``(8,)`` as they measure in the window; unknown where the window is rotated too far for a box."""
         if abs(self.turn_deg) > _LARGEST_TURN_WITH_WALLS_DEG:
             return np.full(8, np.nan)
         ends = walls_mm.reshape(2, 2, 2) / np.array(self.scale_xy)[None, :, None]
@@ -71,9 +71,9 @@ class Window:
     walls_mm: FloatArray
 
 
-def window_at(case: CordCase, row: int, random: np.random.Generator) -> Window:
+def window_at(case: CanalCase, row: int, random: np.random.Generator) -> Window:
     """A window around a random place near the canal, or clear of it."""
-    labeled = bool(case.state[row] == LABELLED)
+    labeled = bool(case.state[row] == LABELED)
     size = np.array(case.stack.hu.shape[:0:-1], dtype=np.float64)
     center = (case.center_ras[row] - np.array(case.stack.origin_ras[:2])) / IN_PLANE_MM
     beside = not labeled or random.random() < 0.3
@@ -93,7 +93,7 @@ def window_at(case: CordCase, row: int, random: np.random.Generator) -> Window:
     return Window(hu, target, present, walls)
 
 
-def window_of_no_ct(case: CordCase, random: np.random.Generator) -> Window:
+def window_of_no_ct(case: CanalCase, random: np.random.Generator) -> Window:
     """Something with no canal in it: noise, a uniform body, a scan seen from the side, or one with reversed grays."""
     kind = int(random.integers(4))
     if kind == 0:
@@ -201,5 +201,5 @@ def _disk_window(random: np.random.Generator) -> torch.Tensor:
     level = (i / a) ** 2 + (j / b) ** 2
     disk = np.where(level < 1.0, random.uniform(-100.0, 300.0), -1000.0)
     disk = np.where((level > 0.8) & (level < 1.0) & (random.random() < 0.6), random.uniform(200.0, 1200.0), disk)
-    grain = random.normal(0.0, random.uniform(0.0, 40.0), (CHANNELS, WINDOW, WINDOW))
-    return torch.from_numpy((disk + grain).astype(np.float32))
+    noise = random.normal(0.0, random.uniform(0.0, 40.0), (CHANNELS, WINDOW, WINDOW))
+    return torch.from_numpy((disk + noise).astype(np.float32))

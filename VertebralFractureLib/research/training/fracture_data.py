@@ -79,7 +79,8 @@ class SeriesOptions:
     """What a training series is made of.
 
     ``fracture_share``: share of series that get fractures (half of it on a phantom, which may have some of its own);
-    ``mimic_share``: chance of every other vertebra to become a mimic; ``with_findings``: spurs, metal and the like.
+    ``mimic_share``: chance of every other vertebra to become a mimic; ``with_findings``: osteophytes, metal and
+    the like.
     """
 
     length: int = 22

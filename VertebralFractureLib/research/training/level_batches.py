@@ -1,4 +1,4 @@
-"""Batches for the level network: random stretches of columns, so that every anchor is at times missing.
+"""Batches for the level network: random stretches of columns, so that every landmark is at times missing.
 
 A stretch is cut out of the volume as a short scan is, with the bodies that it cuts; scale, shift, tilt, side, density
 and noise vary. All stretches of a batch have as many cells, which spares the network any padding.
@@ -29,7 +29,7 @@ from VertebralFractureLib.vertebrae.level_input import (
 from VertebralFractureLib.vertebrae.localization import body_maps, localize_bodies
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""Picture ``(n, 3, cells * 6, 28, 32)``, relative pitch ``(n, cells)``, class of every cell ``(n, cells)`` or -1."""
+"""Picture ``(n, 3, cells * 6, 28, 32)``, relative spacing ``(n, cells)``, class of every cell ``(n, cells)`` or -1."""
 
 UNKNOWN = -1
 _SHORTEST, _LONGEST = 3, 20
@@ -68,8 +68,8 @@ class LevelBatches:
         wanted = int(rng.integers(min(_SHORTEST, longest), min(_LONGEST, longest) + 1))
         able = [i for i in pool if len(self.columns[i].classes) >= wanted]
         samples = [self._sample(int(rng.choice(able)), wanted, rng) for _ in range(self.batch_size)]
-        pictures, pitches, classes = zip(*samples, strict=True)
-        return torch.stack(pictures), torch.stack(pitches), torch.stack(classes)
+        pictures, spacings, classes = zip(*samples, strict=True)
+        return torch.stack(pictures), torch.stack(spacings), torch.stack(classes)
 
     def _sample(
         self, index: int, count: int, rng: np.random.Generator
@@ -92,12 +92,12 @@ class LevelBatches:
         seen = (rows * FINE_MM + s_from > low) & (rows * FINE_MM + s_from < high)
         values[2] *= torch.from_numpy(seen.astype(np.float32))[:, None, None]
         values[:2] = values[:2] * rng.uniform(0.85, 1.15) + rng.normal(0.0, 25.0)
-        grain = torch.from_numpy(rng.normal(0.0, rng.choice([0.0, 10.0, 30.0]), values[:2].shape).astype(np.float32))
-        values[:2] += grain
+        noise = torch.from_numpy(rng.normal(0.0, rng.choice([0.0, 10.0, 30.0]), values[:2].shape).astype(np.float32))
+        values[:2] += noise
         classes = np.full(len(column.pitch_mm), UNKNOWN)
         classes[column.found] = whole.classes[part]
-        pitch = torch.from_numpy(relative_pitch(column.pitch_mm / scale))
-        return normalize_channels(values), pitch, torch.from_numpy(classes)
+        spacing = torch.from_numpy(relative_pitch(column.pitch_mm / scale))
+        return normalize_channels(values), spacing, torch.from_numpy(classes)
 
     def _window(self, index: int, part: slice, rng: np.random.Generator) -> tuple[float, float]:
         """Where the field of view ends: beside the stretch or within its outermost bodies, or as the scan ends."""

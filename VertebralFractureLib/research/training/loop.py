@@ -1,7 +1,7 @@
 """One training loop for every model: seeded, resumable, on CPU or GPU, in bfloat16 where the machine is fast at it.
 
 A batch is a pure function of ``(seed, step)`` and each step seeds the random state that dropout draws from, so a
-resumed run takes exactly the steps that an unbroken one would.
+resumed run takes exactly the steps that one without interruption would.
 """
 
 from __future__ import annotations

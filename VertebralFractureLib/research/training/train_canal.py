@@ -19,13 +19,13 @@ from VertebralFractureLib.canal.network import CanalNetwork, network_config, net
 from VertebralFractureLib.research.datasets import read_annotation
 from VertebralFractureLib.research.datasets.reference_set import ReferenceScan, fold_count, reference_scans
 from VertebralFractureLib.research.training.canal_cases import (
-    CordCase,
+    CanalCase,
     case_without_spine,
-    cord_case,
     load_case,
+    make_canal_case,
     save_case,
 )
-from VertebralFractureLib.research.training.canal_data import CordSampler, canal_loss
+from VertebralFractureLib.research.training.canal_data import CanalSampler, canal_loss
 from VertebralFractureLib.research.training.loop import TrainingOptions, train
 from VertebralFractureLib.weights import load_weights, save_weights
 
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         time_limit_s=None if arguments.minutes is None else 60.0 * arguments.minutes,
     )
-    sampler = CordSampler(cases, phantoms, spineless)
+    sampler = CanalSampler(cases, phantoms, spineless)
     log = train(network, sampler, canal_loss, options, arguments.out / f"fold-{arguments.fold}")
     record = {
         "scans": [scan.identifier for scan in scans],
@@ -120,7 +120,7 @@ def _scans_to_train_on(folder: Path, left_out: int | None) -> list[ReferenceScan
     return [scan for scan in reference_scans(folder) if scan.fold is not None and scan.fold != left_out]
 
 
-def _cached(name: str, folder: Path, make: Callable[[], CordCase]) -> CordCase:
+def _cached(name: str, folder: Path, make: Callable[[], CanalCase]) -> CanalCase:
     path = folder / f"{name}.npz"
     if not path.is_file():
         # Written beside and moved into place: runs that share the folder never read half a file.
@@ -130,17 +130,17 @@ def _cached(name: str, folder: Path, make: Callable[[], CordCase]) -> CordCase:
     return load_case(name, path)
 
 
-def _reader(scan: ReferenceScan) -> Callable[[], CordCase]:
-    def read() -> CordCase:
+def _reader(scan: ReferenceScan) -> Callable[[], CanalCase]:
+    def read() -> CanalCase:
         from VertebralFractureLib.volume import read_volume
 
-        return cord_case(scan.identifier, read_volume(scan.volume_path), read_annotation(scan.annotation_path))
+        return make_canal_case(scan.identifier, read_volume(scan.volume_path), read_annotation(scan.annotation_path))
 
     return read
 
 
-def _phantom_maker(seed: int) -> Callable[[], CordCase]:
-    def make() -> CordCase:
+def _phantom_maker(seed: int) -> Callable[[], CanalCase]:
+    def make() -> CanalCase:
         from VertebralFractureLib.research.phantom import make_phantom, random_options
 
         options = random_options(seed, field_of_view="full", spacing_mm=(2.0, 2.0, 4.0))
@@ -148,13 +148,13 @@ def _phantom_maker(seed: int) -> Callable[[], CordCase]:
             side = 1.0 if seed % (2 * _EVERY_SCOLIOSIS) == 0 else -1.0
             options = replace(options, scoliosis_deg=side * (30.0 + 5.0 * (seed % 7)))
         phantom = make_phantom(options)
-        return cord_case(f"phantom-{seed}", phantom.ct, phantom.reference, forward_mm=READ_IN_FRONT_MM)
+        return make_canal_case(f"phantom-{seed}", phantom.ct, phantom.reference, forward_mm=READ_IN_FRONT_MM)
 
     return make
 
 
-def _spineless_maker(seed: int) -> Callable[[], CordCase]:
-    def make() -> CordCase:
+def _spineless_maker(seed: int) -> Callable[[], CanalCase]:
+    def make() -> CanalCase:
         from VertebralFractureLib.research.phantom.no_spine import NO_SPINE_KINDS, make_no_spine
 
         kind = NO_SPINE_KINDS[seed % len(NO_SPINE_KINDS)]

@@ -117,8 +117,8 @@ def loss_of(model: torch.nn.Module, batch: Batch, device: torch.device) -> torch
     entropy = entropy * (1.0 + (_POSITIVE_WEIGHT - 1.0) * target)
     entropy = (entropy * torch.tensor(_GRADE_WEIGHTS, device=device)).sum(dim=-1)
     position_loss = (entropy * weight).sum() / weight.sum().clamp_min(1.0)
-    broken = ((grade > 0) & (weight >= 1.0)).any(dim=1).float()
-    series_loss = torch.nn.functional.binary_cross_entropy_with_logits(series.float(), broken)
+    is_fractured = ((grade > 0) & (weight >= 1.0)).any(dim=1).float()
+    series_loss = torch.nn.functional.binary_cross_entropy_with_logits(series.float(), is_fractured)
     height_loss = ((predicted - heights).abs() * known).sum() / known.sum().clamp_min(1.0)
     total: torch.Tensor = position_loss + _SERIES_WEIGHT * series_loss + _HEIGHT_WEIGHT * height_loss
     return total

@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def level_loss(model: torch.nn.Module, batch: Batch, device: torch.device) -> torch.Tensor:
     """Cross entropy over the named cells, with 5 % on each neighboring class, and over the shifts of the whole run."""
-    picture, pitch, classes = (part.to(device) for part in batch)
-    logits = model(picture, pitch).float().permute(0, 2, 1)
+    picture, spacing, classes = (part.to(device) for part in batch)
+    logits = model(picture, spacing).float().permute(0, 2, 1)
     known = classes != UNKNOWN
     log_p = torch.log_softmax(logits, dim=-1)
     target = torch.nn.functional.one_hot(classes[known], len(LEVEL_CLASSES)).float()

@@ -123,8 +123,8 @@ def _slabs(
     source = torch.from_numpy(block + 1024.0)[None, None]
     values = torch.nn.functional.grid_sample(source, torch.from_numpy(grid)[None], align_corners=True)[0, 0] - 1024.0
     slabs = values.view(len(SLAB_CENTERS_MM), len(_SLAB_OFFSETS_MM), *s.shape).mean(1).numpy()
-    grain = rng.normal(0.0, 1.0, slabs.shape).astype(np.float32) * rng.choice([0.0, 10.0, 30.0])
-    return torch.from_numpy(VERTEBRA_NETWORKS.normalize(slabs + grain))
+    noise = rng.normal(0.0, 1.0, slabs.shape).astype(np.float32) * rng.choice([0.0, 10.0, 30.0])
+    return torch.from_numpy(VERTEBRA_NETWORKS.normalize(slabs + noise))
 
 
 def _plane_grid(s: FloatArray, a: FloatArray, shape: tuple[int, int]) -> torch.Tensor:
