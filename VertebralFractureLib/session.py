@@ -393,7 +393,7 @@ def serve(idle_s: float = IDLE_S) -> int:
 
 def write_answer(detection: Detection, folder: Path) -> Path:
     """Write report, table and straightened volume for the program that asked; the report's path."""
-    from VertebralFractureLib.cpr.straightened_file import save_straightened
+    from VertebralFractureLib.cpr.straightened_volume import save_straightened
     from VertebralFractureLib.export.table import report_to_csv
     from VertebralFractureLib.result import report_to_json
 

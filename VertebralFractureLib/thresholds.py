@@ -189,7 +189,7 @@ class CanalPathThresholds:
 
 @dataclass(frozen=True)
 class CanalCurveThresholds:
-    """From the path to the smooth centerline and its boxes (``canal/curve.py``, ``canal/slice_boxes.py``)."""
+    """From the path to the smooth centerline and its boxes (``canal/curve.py``)."""
 
     point_mm: float = _tuned(5.0, "mm", "distance of the centerline's points")
     stiffness_mm: float = _tuned(9.0, "mm", "undulations of the canal shorter than about this are smoothed away")

@@ -113,7 +113,7 @@ def _export(request: dict[str, Any], lines: JsonLines) -> None:
 
 def write_answer(detection: Detection, folder: Path) -> Path:
     """Write report, table and spine volume for the program that asked; the report's path."""
-    from VertebralFractureLib.cpr.straightened_file import save_straightened
+    from VertebralFractureLib.cpr.straightened_volume import save_straightened
     from VertebralFractureLib.export.table import report_to_csv
     from VertebralFractureLib.result import report_to_json
 

@@ -36,7 +36,7 @@ from PySide6.QtCore import QTimer
 from VertebralFracture import VertebralFractureLogic, VertebralFractureWidget
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import straighten
-from VertebralFractureLib.cpr.straightened_file import save_straightened
+from VertebralFractureLib.cpr.straightened_volume import save_straightened
 from VertebralFractureLib.export.scene import new_scene
 from VertebralFractureLib.result import SpineReport, report_to_json
 from VertebralFractureLib.result.report import (

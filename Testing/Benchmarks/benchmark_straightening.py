@@ -24,8 +24,8 @@ from VertebralFractureLib.cpr import (
     StraightenedVolume,
     straighten,
 )
-from VertebralFractureLib.cpr.displacement_grid import displacement_grid
-from VertebralFractureLib.cpr.sampler import row_planes
+from VertebralFractureLib.cpr.frame import build_displacement_grid
+from VertebralFractureLib.cpr.sampler import locate_planes
 from VertebralFractureLib.volume import CTVolume, ct_to_sitk
 
 SHAPE_KJI = (400, 512, 512)
@@ -53,7 +53,7 @@ def a_ct() -> CTVolume:
 
 def voxel_indices(ct: CTVolume, spine: StraightenedVolume, dtype: type) -> np.ndarray:
     """``(3, k, j, i)`` indices (i, j, k) of every straight voxel: what the array methods start from."""
-    planes = row_planes(ct, spine.frame, spine.axis_mm("s")).astype(dtype)
+    planes = locate_planes(ct, spine.frame, spine.axis_mm("s")).astype(dtype)
     r, a = spine.axis_mm("r").astype(dtype), spine.axis_mm("a").astype(dtype)
     index = np.empty((3, *spine.hu.shape), dtype=dtype)
     for axis in range(3):
@@ -83,7 +83,7 @@ def with_scipy(ct: CTVolume, spine: StraightenedVolume) -> np.ndarray:
 
 def with_simpleitk(ct: CTVolume, spine: StraightenedVolume) -> np.ndarray:
     """``Resample`` through the displacement grid (in LPS, as SimpleITK wants it)."""
-    grid = displacement_grid(spine.frame)
+    grid = build_displacement_grid(spine.frame)
     field = sitk.GetImageFromArray(grid.displacement_mm * (-1.0, -1.0, 1.0), isVector=True)
     field.SetSpacing(grid.spacing_mm)
     field.SetOrigin((-grid.origin_mm[0], -grid.origin_mm[1], grid.origin_mm[2]))
@@ -121,7 +121,7 @@ def with_vtk(ct: CTVolume, spine: StraightenedVolume) -> np.ndarray:
     import vtk
     from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-    grid = displacement_grid(spine.frame)
+    grid = build_displacement_grid(spine.frame)
     rows, columns_a, columns_r, _ = grid.displacement_mm.shape
     displacements = vtk.vtkImageData()
     displacements.SetDimensions(columns_r, columns_a, rows)
@@ -229,7 +229,7 @@ def follow(ct: CTVolume, centerline: Centerline, grid: ReformatGrid, name: str) 
             moved = centerline.points_ras.copy()
             moved[index] += part * by
             line = Centerline(moved, centerline.confidence)
-            rows.append(len(timed("dragged", live.move, line).changed_rows))
+            rows.append(len(timed("dragged", live.move, line).changed_planes))
         timed("let go", live.settle, line)
         live.commit(centerline)
     for what, pairs in times.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from VertebralFractureLib.canal import Centerline, repair_centerline
-from VertebralFractureLib.canal.centerline import ordered_points
+from VertebralFractureLib.canal.centerline import order_points
 
 GOOD_ENOUGH_MM = 4.0
 """A reader who sees no point farther aside than this stops."""
@@ -65,10 +65,10 @@ def repaired_by_dragging(evidence, curve, truth, drags=3):
     """The curve after a reader dragged it where it was worst, and how often that was."""
     anchors = None
     for done in range(drags):
-        deviation = deviation_mm(ordered_points(curve), truth)
+        deviation = deviation_mm(order_points(curve), truth)
         if deviation.max() < GOOD_ENOUGH_MM:
-            return ordered_points(curve), done
+            return order_points(curve), done
         worst = truth[deviation.argmax()]
         repaired = repair_centerline(evidence, curve, canal_at(truth, worst[2]), anchors)
         curve, anchors = repaired.points_ras, repaired.anchors_ras
-    return ordered_points(curve), drags
+    return order_points(curve), drags

@@ -9,7 +9,7 @@ import pytest
 from report_samples import a_reported_vertebra
 
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame
+from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
 from VertebralFractureLib.result.bone_density import bone_density
 from VertebralFractureLib.thresholds import MID_PLANE
 from VertebralFractureLib.vertebrae import Heights, OrientedBox, Vertebra, grade_column, grade_heights
@@ -47,7 +47,7 @@ def a_block(
         np.ones(hu.shape, dtype=np.bool_),
         (-64.0, -48.0, 0.0),
         (1.0, 1.0, 1.0),
-        reformat_frame(line),
+        lay_frame(line),
     )
     front, back = tuned.pivot_mm + 0.5 * DEPTH, tuned.pivot_mm - 0.5 * DEPTH
     lean = tilt * 0.5 * HEIGHT

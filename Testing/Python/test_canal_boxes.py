@@ -10,11 +10,11 @@ import torch
 
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.canal.axial_stack import AxialStack
-from VertebralFractureLib.canal.bony_canal import canal_walls
+from VertebralFractureLib.canal.bony_canal import measure_canal_walls
 from VertebralFractureLib.canal.candidates import read_both_ways
+from VertebralFractureLib.canal.curve import SliceBoxes
 from VertebralFractureLib.canal.network import CHANNELS, CanalNetwork
 from VertebralFractureLib.canal.plausibility import check_anatomy, check_bone_around
-from VertebralFractureLib.canal.slice_boxes import SliceBoxes
 from VertebralFractureLib.errors import ImplausibleGeometry, NoSpineFound
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom
@@ -65,7 +65,7 @@ def test_the_bone_around_the_canal_is_measured_and_an_open_side_is_unknown():
     matrix = np.eye(4)
     matrix[:2, 3] = -40.0
 
-    walls = canal_walls(CTVolume(hu, matrix), np.array([10.0]), np.zeros((1, 2)))[0]
+    walls = measure_canal_walls(CTVolume(hu, matrix), np.array([10.0]), np.zeros((1, 2)))[0]
 
     assert walls[:3] == pytest.approx([-9.0, 11.0, -7.0], abs=1.0)
     assert np.isnan(walls[3])

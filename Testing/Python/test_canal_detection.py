@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from VertebralFractureLib.canal import canal_weights_sha256, detect_canal, detect_centerline
-from VertebralFractureLib.canal.axial_stack import axial_stack
+from VertebralFractureLib.canal.axial_stack import build_axial_stack
 from VertebralFractureLib.canal.candidates import CanalReader
 from VertebralFractureLib.canal.network import network_from_weights
 from VertebralFractureLib.errors import Cancelled, ImplausibleGeometry, NoSpineFound
@@ -88,7 +88,7 @@ def test_a_scan_on_an_oblique_grid_is_read_by_its_geometry():
     matrix[2, 2] = 4.0
     rod = CTVolume(hu, matrix).ijk_to_ras_points(np.array([[29.5, 19.5, 0.0]]))[0]
 
-    stack = axial_stack(CTVolume(hu, matrix))
+    stack = build_axial_stack(CTVolume(hu, matrix))
 
     bright = np.argwhere(stack.hu[len(stack.hu) // 2] > 200.0).mean(axis=0)
     assert np.array(stack.origin_ras[:2]) + bright[::-1] * stack.spacing_mm[0] == pytest.approx(rod[:2], abs=0.5)
@@ -188,7 +188,7 @@ def test_reading_windows_gives_the_places_that_reading_whole_slices_gives():
     options = PhantomOptions(
         seed=4, caudal_level="L2", cranial_level="T9", spacing_mm=(3.0, 3.0, 4.0), slice_thickness_mm=4.0
     )
-    stack = axial_stack(make_phantom(options).ct)
+    stack = build_axial_stack(make_phantom(options).ct)
     weights = load_weights("cord")
     network = network_from_weights(weights.tensors, weights.config)
 

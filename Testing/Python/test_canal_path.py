@@ -7,9 +7,9 @@ import pytest
 
 from VertebralFractureLib.canal.axial_stack import AxialStack
 from VertebralFractureLib.canal.candidates import CanalCandidates
-from VertebralFractureLib.canal.curve import centerline_from_path, robust_smooth
+from VertebralFractureLib.canal.curve import fit_centerline, smooth_robustly
 from VertebralFractureLib.canal.network import BOX_SIDES
-from VertebralFractureLib.canal.path import canal_path
+from VertebralFractureLib.canal.path import find_canal_path
 
 SLICE_MM = 4.0
 
@@ -40,7 +40,7 @@ def test_the_path_follows_the_canal_from_its_first_to_its_last_slice(a_leaning_c
     probability[8:50] = 0.95
     found = candidates_along(a_leaning_canal, probability)
 
-    path = canal_path(found.position_mm, found.probability, SLICE_MM)
+    path = find_canal_path(found.position_mm, found.probability, SLICE_MM)
 
     assert path is not None
     assert path.rows.tolist() == list(range(8, 50))
@@ -52,9 +52,9 @@ def test_a_stretch_without_evidence_is_bridged_and_reported_as_a_gap(a_leaning_c
     probability[25:33] = 0.0
     found = candidates_along(a_leaning_canal, probability)
 
-    path = canal_path(found.position_mm, found.probability, SLICE_MM)
+    path = find_canal_path(found.position_mm, found.probability, SLICE_MM)
     assert path is not None
-    line = centerline_from_path(stack_of(60), found, path)
+    line = fit_centerline(stack_of(60), found, path)
 
     assert line is not None
     assert len(line.gaps_mm) == 1
@@ -70,7 +70,7 @@ def test_a_stronger_place_that_jumps_aside_for_one_slice_is_not_followed(a_leani
     found = candidates_along(a_leaning_canal, np.full(60, 0.8))
     found.probability[30, 1] = 0.99
 
-    path = canal_path(found.position_mm, found.probability, SLICE_MM)
+    path = find_canal_path(found.position_mm, found.probability, SLICE_MM)
 
     assert path is not None
     assert path.choices[path.rows == 30].tolist() in ([], [0])
@@ -81,7 +81,7 @@ def test_two_separate_tracks_are_never_joined_across_the_body():
     canal[40:, 0] = 120.0
     found = candidates_along(canal, np.full(60, 0.9))
 
-    path = canal_path(found.position_mm, found.probability, SLICE_MM)
+    path = find_canal_path(found.position_mm, found.probability, SLICE_MM)
 
     assert path is not None
     assert path.rows.tolist() == list(range(40))
@@ -90,14 +90,14 @@ def test_two_separate_tracks_are_never_joined_across_the_body():
 def test_no_path_is_laid_where_nothing_looks_like_a_canal(a_leaning_canal):
     found = candidates_along(a_leaning_canal, np.full(60, 0.1))
 
-    assert canal_path(found.position_mm, found.probability, SLICE_MM) is None
+    assert find_canal_path(found.position_mm, found.probability, SLICE_MM) is None
 
 
 def test_one_wrong_place_does_not_bend_the_curve(a_leaning_canal):
     wrong = a_leaning_canal.copy()
     wrong[20] += (14.0, -9.0)
 
-    smooth, residual = robust_smooth(wrong, np.ones(60), 3.0)
+    smooth, residual = smooth_robustly(wrong, np.ones(60), 3.0)
 
     assert np.linalg.norm(smooth - a_leaning_canal, axis=1).max() < 1.0
     assert residual.argmax() == 20
@@ -105,10 +105,10 @@ def test_one_wrong_place_does_not_bend_the_curve(a_leaning_canal):
 
 def test_the_curve_reaches_the_faces_of_the_scan_and_runs_upward(a_leaning_canal):
     found = candidates_along(a_leaning_canal, np.full(60, 0.95))
-    path = canal_path(found.position_mm, found.probability, SLICE_MM)
+    path = find_canal_path(found.position_mm, found.probability, SLICE_MM)
 
     assert path is not None
-    line = centerline_from_path(stack_of(60), found, path)
+    line = fit_centerline(stack_of(60), found, path)
 
     assert line is not None
     assert line.points_ras[0, 2] == pytest.approx(-2.0, abs=0.01)

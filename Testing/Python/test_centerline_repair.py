@@ -14,7 +14,7 @@ from VertebralFractureLib.canal import (
     draw_centerline,
     repair_centerline,
 )
-from VertebralFractureLib.canal.centerline import ordered_points
+from VertebralFractureLib.canal.centerline import order_points
 from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom
 
 
@@ -50,7 +50,7 @@ def a_wide_phantom():
 def test_a_broken_centerline_is_repaired_by_at_most_three_drags(evidence, detected, truth, name):
     curve = BREAKS[name](detected)
     wanted = error_mm(detected, truth)
-    assert name == "swapped ends" or error_mm(ordered_points(curve), truth)[0] > wanted[0] + 0.5
+    assert name == "swapped ends" or error_mm(order_points(curve), truth)[0] > wanted[0] + 0.5
 
     curve, _ = repaired_by_dragging(evidence, curve, truth)
 

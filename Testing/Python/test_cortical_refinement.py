@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from VertebralFractureLib.canal.candidates import CanalCandidates
-from VertebralFractureLib.canal.cortical_refinement import cortical_boundary_center, refine_to_cortex
+from VertebralFractureLib.canal.cortical_refinement import find_cortical_boundary_center, refine_to_cortex
 from VertebralFractureLib.canal.path import CanalPath
 from VertebralFractureLib.thresholds import CORTICAL_REFINEMENT
 from VertebralFractureLib.volume import CTVolume
@@ -34,19 +34,21 @@ def places_off_by(shift_mm: tuple[float, float]) -> np.ndarray:
 @pytest.mark.parametrize("shift_mm", [(0.0, 0.0), (2.0, 0.0), (0.0, -2.5), (-1.5, 2.0)])
 @pytest.mark.parametrize("offset_hu", [0.0, 200.0])
 def test_the_middle_of_a_closed_ring_is_found_from_any_place_near_it(shift_mm, offset_hu):
-    middle = cortical_boundary_center(a_canal(offset_hu=offset_hu), HEIGHTS_MM, places_off_by(shift_mm))
+    middle = find_cortical_boundary_center(a_canal(offset_hu=offset_hu), HEIGHTS_MM, places_off_by(shift_mm))
 
     assert np.abs(middle - MIDDLE_MM).max() < 0.3
 
 
 def test_the_middle_is_found_where_the_ring_is_open_on_both_sides_as_at_a_foramen():
-    middle = cortical_boundary_center(a_canal(open_beyond_deg=55.0), HEIGHTS_MM, places_off_by((0.5, 2.0)))
+    middle = find_cortical_boundary_center(a_canal(open_beyond_deg=55.0), HEIGHTS_MM, places_off_by((0.5, 2.0)))
 
     assert np.abs(middle - MIDDLE_MM).max() < 0.5
 
 
 def test_there_is_no_middle_where_no_bone_is():
-    assert np.isnan(cortical_boundary_center(a_canal(open_beyond_deg=0.0), HEIGHTS_MM, places_off_by((0.0, 0.0)))).all()
+    assert np.isnan(
+        find_cortical_boundary_center(a_canal(open_beyond_deg=0.0), HEIGHTS_MM, places_off_by((0.0, 0.0)))
+    ).all()
 
 
 def candidates_at(places_mm: np.ndarray) -> tuple[CanalCandidates, CanalPath]:

@@ -5,8 +5,8 @@ import pytest
 from cpr_samples import SMALL_GRID, a_realistic_centerline, a_smooth_field, an_axial_ct
 
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.cpr import STRAIGHTENED, VIRTUAL_SAGITTAL, reformat_frame, straighten
-from VertebralFractureLib.cpr.straightened_file import load_straightened, save_straightened
+from VertebralFractureLib.cpr import STRAIGHTENED, VIRTUAL_SAGITTAL, lay_frame, straighten
+from VertebralFractureLib.cpr.straightened_volume import load_straightened, save_straightened
 from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.volume import CTVolume
 
@@ -16,7 +16,7 @@ KINDS = (STRAIGHTENED, VIRTUAL_SAGITTAL)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(20))
 def test_points_go_to_straight_space_and_back_within_a_hundredth_of_a_millimeter(kind, seed):
-    frame = reformat_frame(a_realistic_centerline(seed), kind)
+    frame = lay_frame(a_realistic_centerline(seed), kind)
     rng = np.random.default_rng(seed)
     points = rng.uniform((-60.0, -40.0, 0.0), (60.0, 60.0, frame.range_mm[1]), (400, 3))
 
@@ -27,7 +27,7 @@ def test_points_go_to_straight_space_and_back_within_a_hundredth_of_a_millimeter
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_right_stays_right_and_anterior_stays_anterior(kind):
-    frame = reformat_frame(a_realistic_centerline(), kind)
+    frame = lay_frame(a_realistic_centerline(), kind)
     probes = np.array([[0.0, 0.0, 150.0], [10.0, 0.0, 150.0], [0.0, 10.0, 150.0]])
 
     center, to_the_right, to_the_front = frame.straight_to_ras(probes)
@@ -38,7 +38,7 @@ def test_right_stays_right_and_anterior_stays_anterior(kind):
 
 @pytest.mark.parametrize("seed", range(10))
 def test_neighboring_frames_never_flip_or_twist_out_of_the_sagittal_plane(seed):
-    frame = reformat_frame(a_realistic_centerline(seed))
+    frame = lay_frame(a_realistic_centerline(seed))
 
     neighbors = np.einsum("nd,nd->n", frame.anterior_ras[1:], frame.anterior_ras[:-1])
 
@@ -104,7 +104,7 @@ def test_a_centerline_that_runs_sideways_is_refused():
     line = Centerline(np.stack([np.arange(0, 200, 5.0), np.zeros(40), np.zeros(40)], axis=1), np.ones(40))
 
     with pytest.raises(NoSpineFound, match="sideways"):
-        reformat_frame(line)
+        lay_frame(line)
 
 
 def test_a_spine_volume_survives_its_file(tmp_path):

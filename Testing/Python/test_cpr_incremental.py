@@ -42,7 +42,7 @@ def test_a_dragged_point_gives_what_a_full_run_on_the_same_frame_gives(index):
 
     update = live.move(a_drag(line, index))
 
-    assert 0 < len(update.changed_rows) < 0.5 * len(update.spine.hu)
+    assert 0 < len(update.changed_planes) < 0.5 * len(update.spine.hu)
     assert_same(update.spine, a_full_run(ct, update.spine))
 
 
@@ -67,7 +67,7 @@ def test_away_from_the_dragged_point_rows_keep_their_place_in_the_picture():
 
     update = live.move(a_drag(line, 40, (4.0, 0.0, 0.0)))
 
-    untouched = np.setdiff1d(np.arange(len(before)), update.changed_rows)
+    untouched = np.setdiff1d(np.arange(len(before)), update.changed_planes)
     assert untouched[0] == 0
     assert untouched[-1] == len(before) - 1
     assert np.array_equal(update.spine.hu[untouched], before[untouched])
@@ -80,7 +80,7 @@ def test_a_tolerance_leaves_rows_out_during_a_drag_and_none_after_it():
     exact, rough = (IncrementalReformatter(ct, line, grid=SMALL_GRID) for _ in range(2))
     moved = a_drag(line)
 
-    all_rows, some_rows = exact.move(moved).changed_rows, rough.move(moved, 0.02).changed_rows
+    all_rows, some_rows = exact.move(moved).changed_planes, rough.move(moved, 0.02).changed_planes
 
     assert len(some_rows) < 0.7 * len(all_rows)
     assert set(some_rows) <= set(all_rows)
@@ -110,7 +110,7 @@ def test_a_longer_or_shorter_curve_keeps_the_rows_that_stay():
         update = live.move(a_line(points))
 
         assert not update.same_shape
-        assert len(update.changed_rows) < 0.5 * len(update.spine.hu)
+        assert len(update.changed_planes) < 0.5 * len(update.spine.hu)
         assert_same(update.spine, straighten(ct, a_line(points), grid=SMALL_GRID))
 
 
@@ -121,7 +121,7 @@ def test_a_filtered_and_turned_volume_follows_as_well():
 
     update = live.move(a_drag(line, 10))
 
-    assert len(update.changed_rows) < len(update.spine.hu)
+    assert len(update.changed_planes) < len(update.spine.hu)
     assert_same(update.spine, a_full_run(ct, update.spine, grid))
     assert_same(live.commit(a_drag(line, 10)).spine, straighten(ct, a_drag(line, 10), grid=grid))
 

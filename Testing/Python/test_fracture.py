@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame, straighten
+from VertebralFractureLib.cpr import StraightenedVolume, lay_frame, straighten
 from VertebralFractureLib.errors import NotEvaluable, OptionRefused
 from VertebralFractureLib.fracture import FractureSequence, fracture_weights_sha256, score_sequence, score_series
 from VertebralFractureLib.fracture.network import FractureNetwork, NetworkOptions
@@ -28,7 +28,7 @@ from VertebralFractureLib.fracture.patches import (
     sample_patches,
 )
 from VertebralFractureLib.fracture.pooling import ensemble_probability, two_members
-from VertebralFractureLib.fracture.scoring import calibrated, series_logit
+from VertebralFractureLib.fracture.scoring import calibrate_confidence, series_logit
 from VertebralFractureLib.weights import save_weights, weights_folder
 
 SMALL = {
@@ -41,7 +41,7 @@ def a_bent_spine(radius_mm: float = 150.0, angle_rad: float = 1.0) -> Straighten
     """A kyphotic arc in the sagittal plane; HU is the anterior coordinate, so that a sample says where it was taken."""
     angles = np.linspace(-0.5 * angle_rad, 0.5 * angle_rad, 40)
     points = np.stack([0.0 * angles, radius_mm - radius_mm * np.cos(angles), radius_mm * np.sin(angles)], axis=1)
-    frame = reformat_frame(Centerline(points, np.ones(len(points))))
+    frame = lay_frame(Centerline(points, np.ones(len(points))))
     count = len(frame.s_mm) + 24
     a = np.arange(-48.0, 65.0)
     hu = np.broadcast_to(a[None, :, None], (count, len(a), 81)).astype(np.float32)
@@ -269,8 +269,8 @@ def test_a_spine_outside_the_field_of_view_is_not_called_normal(tmp_path: Path) 
 def test_calibration_moves_a_logit_along_a_line() -> None:
     logits = np.array([-2.0, 0.0, 2.0])
 
-    assert np.allclose(calibrated(logits, (1.0, 0.0)), 1.0 / (1.0 + np.exp(-logits)))
-    assert np.allclose(calibrated(logits, (0.5, -1.0))[1], 1.0 / (1.0 + np.e))
+    assert np.allclose(calibrate_confidence(logits, (1.0, 0.0)), 1.0 / (1.0 + np.exp(-logits)))
+    assert np.allclose(calibrate_confidence(logits, (0.5, -1.0))[1], 1.0 / (1.0 + np.e))
 
 
 def test_importing_the_step_does_not_import_torch() -> None:

@@ -9,7 +9,7 @@ import pytest
 from bone_stack_samples import BOXES, ORIGIN, a_stack_of_blocks
 
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame
+from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
 from VertebralFractureLib.research.datasets import ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.evaluation.metrics import auc
@@ -223,7 +223,7 @@ def test_a_probe_sees_the_middle_of_bodies_without_their_endplates() -> None:
         ReferenceVertebra(f"T{12 - n}", True, (0.0, 23.0, 20.0 + 26.0 * n), box, (20.0, 20.0, 20.0), 0, None)
         for n, box in enumerate(BOXES)
     )
-    volume = StraightenedVolume(hu, inside, ORIGIN, (1.0, 1.0, 1.0), reformat_frame(line))
+    volume = StraightenedVolume(hu, inside, ORIGIN, (1.0, 1.0, 1.0), lay_frame(line))
     case = StraightCase("blocks", 1, False, True, volume, ReferenceSpine("b", line, vertebrae), None, (1.0, 1.0, 1.0))
 
     sets = textures([case], versions=6)

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cli.main import main
-from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame
+from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
 from VertebralFractureLib.fracture.network import FractureNetwork, NetworkOptions
 from VertebralFractureLib.fracture.patches import SAGITTAL, STRAIGHTENED, PatchGrid, kyphotic_angle
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceSpine, ReferenceVertebra, reference_to_json
@@ -78,7 +78,7 @@ def a_case(grade: int = 0) -> StraightCase:
         ReferenceVertebra(f"T{12 - n}", True, (0.0, 23.0, 20.0 + 26.0 * n), box, (20.0, 20.0, 20.0), grade, None)
         for n, box in enumerate(BOXES)
     )
-    volume = StraightenedVolume(hu, inside, ORIGIN, (1.0, 1.0, 1.0), reformat_frame(line))
+    volume = StraightenedVolume(hu, inside, ORIGIN, (1.0, 1.0, 1.0), lay_frame(line))
     return StraightCase("blocks", 0, False, True, volume, ReferenceSpine("blocks", line, vertebrae), None, (1, 1, 1))
 
 

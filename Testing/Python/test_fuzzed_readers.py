@@ -26,7 +26,7 @@ import SimpleITK as sitk
 from volume_samples import a_ct, write_dicom
 
 from VertebralFractureLib.cli.corrections import read_curve
-from VertebralFractureLib.cpr.straightened_file import load_straightened
+from VertebralFractureLib.cpr.straightened_volume import load_straightened
 from VertebralFractureLib.errors import UnreadableVolume, UnusableCorrection, WeightsDamaged
 from VertebralFractureLib.research.datasets.annotation_file import read_annotation, reference_to_json
 from VertebralFractureLib.result import correction_from_json, report_from_json

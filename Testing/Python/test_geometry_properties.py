@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from volume_samples import a_matrix, grid_points_ras, hu_at
 
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.cpr import VIRTUAL_SAGITTAL, ReformatFrame, reformat_frame, straighten
+from VertebralFractureLib.cpr import VIRTUAL_SAGITTAL, ReformatFrame, lay_frame, straighten
 from VertebralFractureLib.cpr.frame import STRAIGHTENED
 from VertebralFractureLib.volume import CTVolume, ct_from_sitk, ct_to_sitk
 
@@ -76,7 +76,7 @@ def test_a_volume_keeps_its_geometry_through_simpleitk(ct: CTVolume) -> None:
 def test_a_point_that_is_straightened_comes_back_to_its_place_in_the_patient(
     canal: Centerline, kind: str, seed: int
 ) -> None:
-    frame = reformat_frame(canal, kind)
+    frame = lay_frame(canal, kind)
     straight = points_near(frame, seed)
 
     back = frame.ras_to_straight(frame.straight_to_ras(straight))
@@ -87,7 +87,7 @@ def test_a_point_that_is_straightened_comes_back_to_its_place_in_the_patient(
 
 @given(canal=canals(), kind=KINDS)
 def test_reformat_planes_are_right_handed_and_the_patients_right_stays_right(canal: Centerline, kind: str) -> None:
-    frame = reformat_frame(canal, kind)
+    frame = lay_frame(canal, kind)
 
     axes = np.stack([frame.right_ras, frame.anterior_ras, frame.normal_ras], axis=2)
     assert np.swapaxes(axes, 1, 2) @ axes == pytest.approx(np.broadcast_to(np.eye(3), axes.shape), abs=1e-9)
@@ -102,7 +102,7 @@ def test_a_patient_who_lies_elsewhere_is_straightened_the_same(
 ) -> None:
     moved = Centerline(canal.points_ras + np.array(shift), canal.confidence)
 
-    frame, elsewhere = reformat_frame(canal, kind), reformat_frame(moved, kind)
+    frame, elsewhere = lay_frame(canal, kind), lay_frame(moved, kind)
 
     count = min(len(frame.s_mm), len(elsewhere.s_mm))  # A length of whole millimeters can fall to either side.
     assert abs(len(frame.s_mm) - len(elsewhere.s_mm)) <= 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame
+from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
 from VertebralFractureLib.vertebrae.level_column import BEYOND, column_of, steps_between
 
 REGULAR = [(26.0 * number, 26.0 * number + 20.0) for number in range(5)]
@@ -72,7 +72,7 @@ def a_block_of_bone(low: float, high: float) -> StraightenedVolume:
     hu = np.full((186, 113, 129), 40, dtype=np.int16)
     hu[round(low) : round(high), 40:48, 90:98] = 800
     return StraightenedVolume(
-        hu, np.ones(hu.shape, dtype=np.bool_), (-64.0, -48.0, 0.0), (1.0, 1.0, 1.0), reformat_frame(centerline)
+        hu, np.ones(hu.shape, dtype=np.bool_), (-64.0, -48.0, 0.0), (1.0, 1.0, 1.0), lay_frame(centerline)
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame, straighten
+from VertebralFractureLib.cpr import StraightenedVolume, lay_frame, straighten
 from VertebralFractureLib.research.phantom import Phantom, make_phantom, random_options
 from VertebralFractureLib.thresholds import MID_PLANE
 from VertebralFractureLib.vertebrae import localize_vertebrae
@@ -29,7 +29,7 @@ def a_turned_vertebra(offset_mm: float, turn_deg: float, *, aorta: bool = False)
     if aorta:
         section[(r + 26.0) ** 2 + (a - 38.0) ** 2 < 100.0] = 450.0
     hu = np.repeat(section[None], 41, axis=0).astype(np.float32)
-    frame = reformat_frame(centerline)
+    frame = lay_frame(centerline)
     return StraightenedVolume(hu, np.ones(hu.shape, dtype=np.bool_), (-64.0, -48.0, 0.0), (1.0, 1.0, 1.0), frame)
 
 

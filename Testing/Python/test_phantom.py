@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from VertebralFractureLib.cpr import reformat_frame
+from VertebralFractureLib.cpr import lay_frame
 from VertebralFractureLib.research.datasets import ReferenceVertebra
 from VertebralFractureLib.research.phantom import (
     FractureOptions,
@@ -140,7 +140,7 @@ def _linear(phantom: Phantom, points_ras: np.ndarray) -> np.ndarray:
 
 
 def test_boxes_hold_the_middle_of_the_labeled_bodies(a_phantom: Phantom) -> None:
-    frame = reformat_frame(a_phantom.reference.centerline)
+    frame = lay_frame(a_phantom.reference.centerline)
     for vertebra in _whole(a_phantom):
         box = vertebra.box
         assert box is not None
@@ -174,7 +174,7 @@ def test_grades_follow_from_the_heights_that_were_lost(a_phantom: Phantom) -> No
 def test_the_centerline_runs_in_the_canal_and_bone_surrounds_it_at_the_pedicles(a_phantom: Phantom) -> None:
     centerline = a_phantom.reference.centerline
     inner = centerline.positions_ras(np.arange(8.0, centerline.length_mm - 8.0, 1.0))
-    frame = reformat_frame(centerline)
+    frame = lay_frame(centerline)
     hu = _sample(a_phantom.ct.hu, a_phantom, inner).astype(float)
 
     assert np.all(np.diff(inner[:, 2]) > 0.0)

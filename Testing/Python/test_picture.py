@@ -11,7 +11,7 @@ from PIL import Image
 from report_samples import a_reported_vertebra
 
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.cpr import VIRTUAL_SAGITTAL, StraightenedVolume, reformat_frame, straighten
+from VertebralFractureLib.cpr import VIRTUAL_SAGITTAL, StraightenedVolume, lay_frame, straighten
 from VertebralFractureLib.export.palette import (
     EXCLUDED,
     GRADE_GROUPS,
@@ -183,7 +183,7 @@ def test_a_ct_with_unknown_values_is_drawn_without_holes(a_ct_with_a_bright_ball
 def test_a_thing_in_the_patient_is_drawn_where_its_outline_would_be(
     kind: str, a_ct_with_a_bright_ball, a_centerline
 ) -> None:
-    panel = fitted_panel(reformat_frame(a_centerline, kind), (-40.0, 60.0), (0.0, 105.0), Box(30, 50, 400, 400))
+    panel = fitted_panel(lay_frame(a_centerline, kind), (-40.0, 60.0), (0.0, 105.0), Box(30, 50, 400, 400))
 
     gray = panel.gray(a_ct_with_a_bright_ball)
 

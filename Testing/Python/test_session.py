@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from VertebralFractureLib.cpr.straightened_file import load_straightened
+from VertebralFractureLib.cpr.straightened_volume import load_straightened
 from VertebralFractureLib.pipeline import detect, reader_centerline
 from VertebralFractureLib.research.phantom.no_spine import NO_SPINE_KINDS, make_no_spine
 from VertebralFractureLib.result import Correction, apply_correction, edits, report_from_json

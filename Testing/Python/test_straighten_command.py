@@ -29,7 +29,7 @@ def the_command(a_phantom_file, out, *options):
 def test_the_volume_is_what_the_library_straightens_with_the_same_choices(a_phantom_file, a_curve_file, tmp_path):
     out = tmp_path / "new" / "spine.nrrd"
     options = ["--spacing", 1.5, 1.5, 2, "--right", -20, 25, "--anterior", -10, 40, "--margin", 5, "--rotation", 12]
-    options += ["--even-at", 25, "--interpolation", "cubic", "--centerline", a_curve_file, "--threads", 1]
+    options += ["--arc-length-offset", 25, "--interpolation", "cubic", "--centerline", a_curve_file, "--threads", 1]
 
     code = the_command(a_phantom_file, out, *options)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from VertebralFractureLib.canal.path import canal_path
+from VertebralFractureLib.canal.path import find_canal_path
 from VertebralFractureLib.thresholds import CANAL_PATH, GROUPS, moved_threshold, thresholds
 
 LIBRARY = Path(__file__).parents[2] / "VertebralFractureLib"
@@ -37,27 +37,27 @@ NOT_TUNED = {
     "canal/centerline.py": {"_SAMPLES_PER_SEGMENT": NUMERICAL},
     "canal/editing.py": {"_STEP_MM": NUMERICAL},
     "canal/network.py": dict.fromkeys(
-        ("CHANNELS", "BOX_SIDES", "BOX_PIXELS", "_BOX_SCALE_MM", "_LOW_HU", "_HIGH_HU", "_MIDDLE_HU", "_SCALE_HU"),
+        ("CHANNELS", "BOX_SIDES", "BOX_PIXELS", "_BOX_SCALE_MM"),
         WEIGHTS,
     ),
     "canal/path.py": {"_REQUIRED_GAIN": NUMERICAL},
-    "cpr/displacement_grid.py": dict.fromkeys(("_HALF_WIDTH_MM", "_COLUMNS", "_MARGIN_MM"), NUMERICAL),
     "cpr/frame.py": {
-        **dict.fromkeys(("_STEP_MM", "_FAR_MM", "_NEWTON_STEPS"), NUMERICAL),
+        **dict.fromkeys(
+            ("_STEP_MM", "_FAR_MM", "_NEWTON_STEPS", "_HALF_WIDTH_MM", "_COLUMNS", "_MARGIN_MM"), NUMERICAL
+        ),
         "_CHUNK": LAYOUT,
     },
     "cpr/incremental.py": {
         **dict.fromkeys(("_TOLERANCE_VOXELS", "_LIMIT_TOLERANCE_MM"), NUMERICAL),
-        "_SPARE_ROWS": LAYOUT,
+        "_SPARE_PLANES": LAYOUT,
     },
-    "cpr/label_maps.py": {"_NEIGHBORHOOD": NUMERICAL},
     "cpr/plane_intersection.py": dict.fromkeys(("_SCREEN_MM", "_OTHERS_MM"), NUMERICAL),
     "cpr/plane_sampling.py": dict.fromkeys(("_SAMPLES_PER_CHUNK", "_MOST_THREADS", "_BORDER"), LAYOUT),
-    "cpr/sampler.py": {"_ROWS_PER_BATCH": LAYOUT},
+    "cpr/sampler.py": {"_PLANES_PER_BATCH": LAYOUT},
     "cpr/straightened_volume.py": {"OUTSIDE_HU": UNIT},
     "fracture/network.py": dict.fromkeys(("GRADES", "HEIGHTS", "_DILATIONS"), WEIGHTS),
     "fracture/patches.py": {
-        **dict.fromkeys(("STRIDE_MM", "_LOW_HU", "_HIGH_HU", "_CENTER_HU", "_SCALE_HU", "_OUTSIDE_VALUE"), WEIGHTS),
+        **dict.fromkeys(("STRIDE_MM", "_OUTSIDE_VALUE"), WEIGHTS),
         **dict.fromkeys(("CODE_PERIODS_MM", "_BEND_BASE_MM", "CODE_LENGTH"), WEIGHTS),
         "_LATTICE": NUMERICAL,
     },
@@ -93,6 +93,10 @@ NOT_TUNED = {
     "vertebrae/oriented_box.py": {"_SMOOTHING": NUMERICAL},
     "vertebrae/relabeling.py": {"_CONTRADICTION": NUMERICAL},
     "volume/compressed_stream.py": dict.fromkeys(("_BLOCK_BYTES", "_GZIP_OR_ZLIB"), UNIT),
+    "volume/hu_windows.py": {
+        **dict.fromkeys(("CANAL_NETWORK", "VERTEBRA_NETWORKS", "FRACTURE_NETWORKS"), WEIGHTS),
+        **dict.fromkeys(("BONE_DISPLAY", "OVERVIEW_DISPLAY"), LAYOUT),
+    },
     "volume/image_file.py": {"_HEADER_BYTES": UNIT},
     "volume/nifti_file.py": dict.fromkeys(("_HEADER_BYTES", "_VOXEL_TYPES"), UNIT),
     "volume/plausibility.py": {"AIR_HU": UNIT, "_SAMPLES": LAYOUT},
@@ -156,8 +160,8 @@ def test_a_step_follows_a_moved_number_and_it_comes_back() -> None:
     probability[11:29] = 0.0
 
     with moved_threshold("CANAL_PATH.longest_gap_mm", 200.0):
-        across = canal_path(position, probability, 4.0)
-    before = canal_path(position, probability, 4.0)
+        across = find_canal_path(position, probability, 4.0)
+    before = find_canal_path(position, probability, 4.0)
 
     assert across is not None
     assert before is not None

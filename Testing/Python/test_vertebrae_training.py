@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame
+from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.evaluation.evaluate_vertebrae import compare, summarize
@@ -31,7 +31,7 @@ def a_block_spine(
 ) -> StraightCase:
     """Six bodies of 600 HU in soft tissue around a straight canal; straight space equals RAS, shifted by 12 mm in s."""
     centerline = Centerline(np.column_stack([np.zeros(38), np.zeros(38), 5.0 * np.arange(38)]), np.ones(38))
-    frame = reformat_frame(centerline)
+    frame = lay_frame(centerline)
     hu = np.full((209, 113, 129), 40, dtype=np.int16)
     s = -12.0 + np.arange(209)
     vertebrae = []

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from VertebralFractureLib.canal import Centerline, detect_canal
-from VertebralFractureLib.canal.slice_boxes import SliceBoxes
-from VertebralFractureLib.canal.vertebral_spacing import check_vertebral_spacing, spacing_spectrum
+from VertebralFractureLib.canal.curve import SliceBoxes
+from VertebralFractureLib.canal.vertebral_spacing import check_vertebral_spacing, measure_spacing_spectrum
 from VertebralFractureLib.errors import ImplausibleGeometry
 from VertebralFractureLib.research.evaluation.canal_changes import stretched
 from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom
@@ -50,7 +50,7 @@ def pedicles_every(pitch_mm: float | None, noise_hu: float = 0.0) -> CTVolume:
 def test_the_pitch_of_children_and_adults_is_measured_and_plausible(pitch_mm, width_mm):
     ct, boxes = pedicles_every(pitch_mm), boxes_of_width(width_mm)
 
-    pitches, power = spacing_spectrum(ct, STRAIGHT, boxes)
+    pitches, power = measure_spacing_spectrum(ct, STRAIGHT, boxes)
     check_vertebral_spacing(ct, STRAIGHT, boxes)
 
     assert pitches[power.argmax()] * width_mm == pytest.approx(pitch_mm, rel=0.05)
@@ -79,7 +79,7 @@ def test_a_stretch_of_lost_slices_is_not_taken_for_a_pitch():
 def test_nothing_is_said_of_a_curve_that_is_too_short():
     short = replace(STRAIGHT, points_ras=np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 45.0]]))
 
-    pitches, _ = spacing_spectrum(pedicles_every(11.0), short, boxes_of_width(36.0))
+    pitches, _ = measure_spacing_spectrum(pedicles_every(11.0), short, boxes_of_width(36.0))
 
     assert len(pitches) == 0
     check_vertebral_spacing(pedicles_every(11.0), short, boxes_of_width(36.0))

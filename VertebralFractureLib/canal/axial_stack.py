@@ -56,10 +56,10 @@ class AxialStack:
         return CTVolume(self.hu, matrix)
 
 
-def axial_stack(ct: CTVolume, slice_mm: float = SLICE_MM, in_plane_mm: float = IN_PLANE_MM) -> AxialStack:
+def build_axial_stack(ct: CTVolume, slice_mm: float = SLICE_MM, in_plane_mm: float = IN_PLANE_MM) -> AxialStack:
     """Resample ``ct`` onto axial slices of the patient; the in-plane extent is cropped to what is denser than air."""
     blocks, ijk_to_ras = _block_means(ct)
-    low, high = bounds_ras(ct.shape_kji, ct.ijk_to_ras)
+    low, high = compute_bounds_ras(ct.shape_kji, ct.ijk_to_ras)
     body_low, body_high = _body_bounds_ras(blocks, ijk_to_ras)
     extent_s = (float(low[2]), float(high[2]))
     low[:2] = np.maximum(low[:2], body_low[:2] - CANAL_STACK.body_margin_mm)
@@ -94,7 +94,7 @@ def _block_means(ct: CTVolume) -> tuple[NDArray[np.float32], FloatArray]:
     return means, matrix
 
 
-def bounds_ras(shape_kji: tuple[int, int, int], ijk_to_ras: FloatArray) -> tuple[FloatArray, FloatArray]:
+def compute_bounds_ras(shape_kji: tuple[int, int, int], ijk_to_ras: FloatArray) -> tuple[FloatArray, FloatArray]:
     """RAS box around the outer faces of a grid."""
     k, j, i = shape_kji
     corners = np.array([[x, y, z] for x in (-0.5, i - 0.5) for y in (-0.5, j - 0.5) for z in (-0.5, k - 0.5)])
@@ -105,7 +105,7 @@ def bounds_ras(shape_kji: tuple[int, int, int], ijk_to_ras: FloatArray) -> tuple
 def _body_bounds_ras(blocks: NDArray[np.float32], ijk_to_ras: FloatArray) -> tuple[FloatArray, FloatArray]:
     dense = blocks > CANAL_STACK.body_from_hu
     if not dense.any():
-        return bounds_ras((1, 1, 1), ijk_to_ras)
+        return compute_bounds_ras((1, 1, 1), ijk_to_ras)
     first, count = np.zeros(3), np.zeros(3)
     for axis in range(3):
         others = tuple(other for other in range(3) if other != 2 - axis)
@@ -113,7 +113,7 @@ def _body_bounds_ras(blocks: NDArray[np.float32], ijk_to_ras: FloatArray) -> tup
         first[axis], count[axis] = filled[0], filled[-1] - filled[0] + 1
     moved = ijk_to_ras.copy()
     moved[:3, 3] += ijk_to_ras[:3, :3] @ first
-    return bounds_ras((int(count[2]), int(count[1]), int(count[0])), moved)
+    return compute_bounds_ras((int(count[2]), int(count[1]), int(count[0])), moved)
 
 
 def _interpolate(

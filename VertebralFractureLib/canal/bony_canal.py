@@ -17,7 +17,7 @@ _SIDES = ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0))
 """Lowest R, highest R, lowest A, highest A: the order of every box."""
 
 
-def canal_walls(
+def measure_canal_walls(
     ct: CTVolume, heights_mm: FloatArray, center_ras: FloatArray, nearest_mm: float = 4.0, farthest_mm: float = 17.0
 ) -> FloatArray:
     """Distance of the bone around the canal in the axial planes at ``heights_mm`` (RAS S).
@@ -34,10 +34,10 @@ def canal_walls(
     centers = np.column_stack([center_ras, heights_mm])
     radius = np.arange(nearest_mm, farthest_mm + 0.5 * tuned.step_mm, tuned.step_mm)
     around = (-tuned.content_mm, 0.0, tuned.content_mm)
-    contents = sample_hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
-    seen = np.isfinite(contents).any(axis=1)
+    content = sample_hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
+    seen = np.isfinite(content).any(axis=1)
     threshold = np.full(len(centers), np.inf)
-    threshold[seen] = np.nanmedian(contents[seen], axis=1) + tuned.bone_above_content_hu
+    threshold[seen] = np.nanmedian(content[seen], axis=1) + tuned.bone_above_content_hu
     fan = np.radians(np.linspace(-tuned.fan_deg, tuned.fan_deg, tuned.rays))
     walls = np.full((len(centers), 4), np.nan)
     for side, (x, y) in enumerate(_SIDES):
@@ -52,23 +52,23 @@ def canal_walls(
     return walls
 
 
-def lateral_bone_fraction(
+def measure_bone_around(
     ct: CTVolume, heights_mm: FloatArray, center_ras: FloatArray, size: float = 1.0
 ) -> list[tuple[float, float]]:
     """How much bone lies where a vertebral body would be, for a body on each of the four sides of the centers.
 
-    Bone is what exceeds both the canal's contents and the soft parts around it, so that a shift of all HU changes
+    Bone is what exceeds both the canal's content and the soft parts around it, so that a shift of all HU changes
     nothing. A strip of 18 to 48 mm from the center and 16 mm across is looked at, in a body of an adult's ``size``.
 
     Returns:
-        Per side (lowest R, highest R, lowest A, highest A) the share of the strip that is bone, and the share of
+        Per side (lowest R, highest R, lowest A, highest A) the bone fraction of the strip, and the fraction of
         slices in which most lines along the strip meet bone.
     """
     tuned = BONY_CANAL
     centers = np.column_stack([center_ras, heights_mm])
-    contents, around = _contents_and_around_hu(ct, centers)
+    content, around = _measure_content_and_around_hu(ct, centers)
     soft = [_median(own) for own in around]
-    threshold = np.maximum(soft, [_median(own) for own in contents]) + tuned.bone_above_soft_hu
+    threshold = np.maximum(soft, [_median(own) for own in content]) + tuned.bone_above_soft_hu
     threshold[np.isnan(threshold)] = np.inf
     across, along = np.meshgrid(
         np.arange(-tuned.body_half_width_mm, tuned.body_half_width_mm + 1.0, 2.0),
@@ -84,29 +84,29 @@ def lateral_bone_fraction(
     return shares
 
 
-def content_over_soft_hu(ct: CTVolume, heights_mm: FloatArray, center_ras: FloatArray) -> float:
-    """How much denser the canal's contents are than the soft parts around it; the slices' upper quartile, or NaN.
+def measure_content_over_soft_hu(ct: CTVolume, heights_mm: FloatArray, center_ras: FloatArray) -> float:
+    """How much denser the canal's content are than the soft parts around it; the slices' upper quartile, or NaN.
 
     Water and nerves are about as dense as muscle, while the marrow of a long bone is fat all along; fat beside the
     nerves, as in a severe scoliosis, is not. A shift of all HU changes nothing. Bone is no soft part, or a narrow field
     of view would make it the measure.
     """
-    contents, around = _contents_and_around_hu(ct, np.column_stack([center_ras, heights_mm]))
-    middle = np.array([_median(own) for own in contents])
+    content, around = _measure_content_and_around_hu(ct, np.column_stack([center_ras, heights_mm]))
+    middle = np.array([_median(own) for own in content])
     around = np.where(around < middle[:, None] + BONY_CANAL.bone_above_content_hu, around, np.nan)
     over = middle - [_median(own) for own in around]
     known = over[np.isfinite(over)]
     return float(np.percentile(known, 75.0)) if len(known) else np.nan
 
 
-def _contents_and_around_hu(ct: CTVolume, centers: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _measure_content_and_around_hu(ct: CTVolume, centers: FloatArray) -> tuple[FloatArray, FloatArray]:
     """HU at the places ``(n, 3)``, ``(n, 9)``, and of what is denser than lung within 60 mm, ``(n, m)``, else NaN."""
     tuned = BONY_CANAL
     wide = np.arange(-tuned.around_mm, tuned.around_mm + 1.0, 6.0)
     near = (-2.0, 0.0, 2.0)
     around = sample_hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in wide for y in wide]))
-    contents = sample_hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in near for y in near]))
-    return contents, np.where(around > tuned.soft_from_hu, around, np.nan)
+    content = sample_hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in near for y in near]))
+    return content, np.where(around > tuned.soft_from_hu, around, np.nan)
 
 
 def _median(values: FloatArray) -> float:
@@ -115,12 +115,12 @@ def _median(values: FloatArray) -> float:
     return float(np.median(known)) if len(known) else np.nan
 
 
-def bone_from_hu(ct: CTVolume, centers_ras: FloatArray) -> FloatArray:
+def find_bone_threshold_hu(ct: CTVolume, centers_ras: FloatArray) -> FloatArray:
     """HU ``(n,)`` above which something around a canal's center ``(n, 3)`` is bone; infinite outside the volume."""
     tuned = BONY_CANAL
     around = (-tuned.content_mm, 0.0, tuned.content_mm)
-    contents = sample_hu_near(ct, centers_ras[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
+    content = sample_hu_near(ct, centers_ras[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
     threshold = np.full(len(centers_ras), np.inf)
-    seen = np.isfinite(contents).any(axis=1)
-    threshold[seen] = np.nanmedian(contents[seen], axis=1) + tuned.bone_above_content_hu
+    seen = np.isfinite(content).any(axis=1)
+    threshold[seen] = np.nanmedian(content[seen], axis=1) + tuned.bone_above_content_hu
     return threshold

@@ -23,7 +23,7 @@ from VertebralFractureLib.canal.network import (
     CanalNetwork,
     log_probabilities,
 )
-from VertebralFractureLib.canal.path import CanalPath, canal_path
+from VertebralFractureLib.canal.path import CanalPath, find_canal_path
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.thresholds import CANAL_CANDIDATES
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
@@ -130,7 +130,7 @@ class CanalReader:
         found, rows = self.found, np.arange(count)
         whole = rows[tuned.whole_every // 2 :: tuned.whole_every]
         self._read(whole, None, _reported(progress, 0.0, 0.5))
-        path = canal_path(found.position_mm[whole], found.probability[whole], tuned.whole_every * self._slice_mm)
+        path = find_canal_path(found.position_mm[whole], found.probability[whole], tuned.whole_every * self._slice_mm)
         others = np.setdiff1d(rows, whole)
         if path is None or not _believed(found.probability[whole], path):
             self._read(others, None, _reported(progress, 0.5, 1.0))
@@ -186,7 +186,7 @@ class CanalReader:
         found.position_mm[rows] = self._origin + index * self._spacing
         found.probability[rows] = to_array(_against_none(mass, none.exp()[:, None]))
         found.spread_mm[rows] = to_array(spread) * self._spacing[0]
-        found.walls_mm[rows] = to_array(boxes_at(boxes, position))
+        found.walls_mm[rows] = to_array(read_boxes(boxes, position))
 
 
 def read_both_ways(network: CanalNetwork, slices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -201,7 +201,7 @@ def read_both_ways(network: CanalNetwork, slices: torch.Tensor) -> tuple[torch.T
     return 0.5 * (logits + other_logits.flip(-1)), 0.5 * (boxes + mirrored)
 
 
-def boxes_at(boxes: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+def read_boxes(boxes: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
     """Walls ``(n, c, BOX_SIDES)`` from the box maps at pixels (i, j) ``(n, c, 2)``, between the four around each."""
     # The middle of box pixel q lies at image pixel BOX_PIXELS * q + (BOX_PIXELS - 1) / 2.
     place = (position.float() - 0.5 * (BOX_PIXELS - 1)) / BOX_PIXELS

@@ -16,7 +16,7 @@ from VertebralFractureLib.types import FloatArray
 _SAMPLES_PER_SEGMENT = 16
 
 
-def natural_spline_second_derivatives(knots: FloatArray, values: FloatArray) -> FloatArray:
+def solve_natural_spline(knots: FloatArray, values: FloatArray) -> FloatArray:
     """Second derivatives at the knots of the natural cubic spline through ``values`` ``(n, d)``.
 
     Source: the tridiagonal system of Burden and Faires, Numerical Analysis, section 3.5.
@@ -39,7 +39,7 @@ def natural_spline_second_derivatives(knots: FloatArray, values: FloatArray) -> 
     return second
 
 
-def ordered_points(points_ras: FloatArray) -> FloatArray:
+def order_points(points_ras: FloatArray) -> FloatArray:
     """The points caudal to cranial, whatever their order was; of two at one height the later one stays."""
     if len(points_ras) == 0:
         return points_ras
@@ -88,7 +88,7 @@ class Centerline:
 
     @cached_property
     def _second(self) -> FloatArray:
-        return natural_spline_second_derivatives(self._knots, self.points_ras)
+        return solve_natural_spline(self._knots, self.points_ras)
 
     def _evaluate(self, parameter: FloatArray) -> FloatArray:
         knots, points, second = self._knots, self.points_ras, self._second

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.canal.axial_stack import AxialStack, axial_stack
+from VertebralFractureLib.canal.axial_stack import AxialStack, build_axial_stack
 from VertebralFractureLib.canal.candidates import CanalCandidates, CanalReader
-from VertebralFractureLib.canal.centerline import Centerline, ordered_points
-from VertebralFractureLib.canal.curve import centerline_from_path
+from VertebralFractureLib.canal.centerline import Centerline, order_points
+from VertebralFractureLib.canal.curve import fit_centerline
 from VertebralFractureLib.canal.network import network_from_weights
-from VertebralFractureLib.canal.path import canal_path
+from VertebralFractureLib.canal.path import find_canal_path
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.thresholds import CANAL_CURVE, CANAL_EDITING
 from VertebralFractureLib.types import FloatArray
@@ -65,29 +65,29 @@ def canal_evidence(
     """
     weights = load_weights("cord", weights_folder)
     network = network_from_weights(weights.tensors, weights.config).to(device)
-    stack = axial_stack(ct)
+    stack = build_axial_stack(ct)
     reader = CanalReader(network, stack)
     reader.read_along_path(progress)
     return CanalEvidence(stack, reader.found, reader)
 
 
-def path_through(evidence: CanalEvidence, anchors_ras: FloatArray) -> Centerline | None:
+def find_path_through(evidence: CanalEvidence, anchors_ras: FloatArray) -> Centerline | None:
     """The canal's centerline through the anchors ``(n, 3)`` RAS mm, beyond them as far as the network sees a canal.
 
     ``None`` when neither the network nor the anchors make a path.
     """
-    anchors = ordered_points(np.asarray(anchors_ras, dtype=np.float64).reshape(-1, 3))
+    anchors = order_points(np.asarray(anchors_ras, dtype=np.float64).reshape(-1, 3))
     evidence.cover(anchors)
     candidates, required = _with_anchors(evidence, anchors)
     slice_mm = evidence.stack.spacing_mm[2]
-    path = canal_path(candidates.position_mm, candidates.probability, slice_mm, required)
-    line = None if path is None else centerline_from_path(evidence.stack, candidates, path)
+    path = find_canal_path(candidates.position_mm, candidates.probability, slice_mm, required)
+    line = None if path is None else fit_centerline(evidence.stack, candidates, path)
     if line is None or (len(anchors) and not _covers(line, anchors, slice_mm)):
-        return centerline_through(anchors)
-    return bent_through(line, anchors)
+        return fit_centerline_through(anchors)
+    return bend_through(line, anchors)
 
 
-def centerline_through(anchors: FloatArray) -> Centerline | None:
+def fit_centerline_through(anchors: FloatArray) -> Centerline | None:
     """A plain spline through ordered points with a point every 5 mm; ``None`` for fewer than two."""
     if len(anchors) < 2:
         return None
@@ -97,7 +97,7 @@ def centerline_through(anchors: FloatArray) -> Centerline | None:
     return Centerline(spline.positions_ras(at), np.zeros(count))
 
 
-def bent_through(line: Centerline, anchors: FloatArray) -> Centerline:
+def bend_through(line: Centerline, anchors: FloatArray) -> Centerline:
     """``line`` bent sideways, over 12 mm to each side, so that it runs through the anchors at its heights."""
     points = line.points_ras.copy()
     inside = (anchors[:, 2] > points[0, 2]) & (anchors[:, 2] < points[-1, 2]) if len(anchors) else np.zeros(0, bool)

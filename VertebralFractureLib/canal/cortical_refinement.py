@@ -1,4 +1,4 @@
-"""The found places moved towards the middle of the bony ring around them, measured on the scan's own voxels.
+"""Cortical boundary refinement: move the found points towards the middle of the bone around them, on the scan's voxels.
 
 The network knows which hole in the bone is the canal, and sees it in pixels of 2 mm; where its walls stand can be
 measured. Neither is perfect, so a place goes a part of the way: where few rays meet bone on both sides, or where the
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from VertebralFractureLib.canal.bony_canal import bone_from_hu
+from VertebralFractureLib.canal.bony_canal import find_bone_threshold_hu
 from VertebralFractureLib.canal.candidates import CanalCandidates
 from VertebralFractureLib.canal.path import CanalPath
 from VertebralFractureLib.thresholds import CORTICAL_REFINEMENT
@@ -23,7 +23,7 @@ from VertebralFractureLib.volume.sampling import sample_hu_near
 def refine_to_cortex(ct: CTVolume, candidates: CanalCandidates, path: CanalPath) -> CanalCandidates:
     """The candidates with the places along ``path`` moved, and their walls still where they were."""
     places = candidates.position_mm[path.rows, path.choices]
-    shift = cortical_boundary_center(ct, candidates.heights_mm[path.rows], places) - places
+    shift = find_cortical_boundary_center(ct, candidates.heights_mm[path.rows], places) - places
     far = np.linalg.norm(np.where(np.isfinite(shift), shift, np.inf), axis=1) > CORTICAL_REFINEMENT.farthest_mm
     shift = CORTICAL_REFINEMENT.cortex_weight * np.where(far[:, None], 0.0, shift)
     position, walls = candidates.position_mm.copy(), candidates.walls_mm.copy()
@@ -32,7 +32,7 @@ def refine_to_cortex(ct: CTVolume, candidates: CanalCandidates, path: CanalPath)
     return replace(candidates, position_mm=position, walls_mm=walls)
 
 
-def cortical_boundary_center(ct: CTVolume, heights_mm: FloatArray, places_mm: FloatArray) -> FloatArray:
+def find_cortical_boundary_center(ct: CTVolume, heights_mm: FloatArray, places_mm: FloatArray) -> FloatArray:
     """Middle between the walls that rays from each place meet in its axial plane.
 
     A place off the middle by d sees the two walls in a direction u at distances that differ by 2 d . u: d is the least
@@ -67,7 +67,7 @@ def cortical_boundary_center(ct: CTVolume, heights_mm: FloatArray, places_mm: Fl
 def _reach_mm(ct: CTVolume, centers_ras: FloatArray, directions: FloatArray) -> FloatArray:
     """Distance ``(n, rays)`` at which each ray meets bone, between voxels; NaN where it meets none or starts in it."""
     tuned = CORTICAL_REFINEMENT
-    threshold = bone_from_hu(ct, centers_ras)
+    threshold = find_bone_threshold_hu(ct, centers_ras)
     radius = np.arange(tuned.nearest_ray_mm, tuned.longest_ray_mm + 0.5 * tuned.ray_step_mm, tuned.ray_step_mm)
     rays = np.concatenate([directions[:, None] * radius[:, None], np.zeros((len(directions), len(radius), 1))], axis=2)
     hu = sample_hu_near(ct, centers_ras[:, None, None] + rays)

@@ -1,12 +1,15 @@
-"""From the path's places to the ``Centerline``: robust smoothing, confidence per point, and the gaps.
+"""From the path's points to the ``Centerline`` (smooth, with confidence and gaps) and the ``SliceBoxes`` along it.
 
-Smoothing is a Whittaker smoother over equidistant slices whose weights fall with the distance of a place from the
-curve, so that one slice with metal or noise bends nothing.
+Smoothing is a Whittaker smoother over equidistant slices whose weights fall with the distance of a point from the
+curve, so that one slice with metal or noise bends nothing; a running median does the same for the walls of the boxes.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +22,7 @@ from VertebralFractureLib.thresholds import CANAL_CURVE
 from VertebralFractureLib.types import FloatArray
 
 
-def centerline_from_path(stack: AxialStack, candidates: CanalCandidates, path: CanalPath) -> Centerline | None:
+def fit_centerline(stack: AxialStack, candidates: CanalCandidates, path: CanalPath) -> Centerline | None:
     """The smooth centerline along ``path`` with a point every ``point_mm``; ``None`` when it is only a point long."""
     rows = np.arange(path.rows[0], path.rows[-1] + 1)
     if len(rows) < 3:
@@ -32,10 +35,10 @@ def centerline_from_path(stack: AxialStack, candidates: CanalCandidates, path: C
     spread = np.full(len(rows), np.inf)
     spread[used] = candidates.spread_mm[path.rows, path.choices]
     slice_mm = stack.spacing_mm[2]
-    smooth, residual = robust_smooth(places, probability, CANAL_CURVE.stiffness_mm / slice_mm)
+    smooth, residual = smooth_robustly(places, probability, CANAL_CURVE.stiffness_mm / slice_mm)
     residual[probability == 0.0] = np.inf
     points = np.column_stack([smooth, candidates.heights_mm[rows]])
-    confidence = slice_confidence(probability, residual, spread)
+    confidence = compute_confidence(probability, residual, spread)
     low, high = stack.extent_s_mm
     lead = _stretch_to(low, points[0], points[1], slice_mm)
     tail = _stretch_to(high, points[-1], points[-2], slice_mm)
@@ -49,7 +52,7 @@ def centerline_from_path(stack: AxialStack, candidates: CanalCandidates, path: C
     return Centerline(dense.positions_ras(at), dense.confidence_at(at), gaps)
 
 
-def robust_smooth(places: FloatArray, weights: FloatArray, stiffness: float) -> tuple[FloatArray, FloatArray]:
+def smooth_robustly(places: FloatArray, weights: FloatArray, stiffness: float) -> tuple[FloatArray, FloatArray]:
     """Smooth ``places`` ``(n, 2)`` given ``weights`` ``(n,)`` (0 = missing); also the distance of each from the curve.
 
     Minimizes sum w |x - y|^2 + stiffness^4 sum |second difference|^2 (Whittaker 1923; Eilers 2003), with the weights
@@ -69,7 +72,7 @@ def robust_smooth(places: FloatArray, weights: FloatArray, stiffness: float) -> 
     return smooth, residual
 
 
-def slice_confidence(probability: FloatArray, residual_mm: FloatArray, spread_mm: FloatArray) -> FloatArray:
+def compute_confidence(probability: FloatArray, residual_mm: FloatArray, spread_mm: FloatArray) -> FloatArray:
     """Confidence per slice, 0 to 1: the network's probability, lowered where it is vague or off the smooth curve."""
     tuned = CANAL_CURVE
     agreement = np.exp(-0.5 * (residual_mm / tuned.off_curve_sd_mm) ** 2)
@@ -91,3 +94,59 @@ def _gaps(missing: NDArray[np.bool_], arcs: FloatArray) -> tuple[tuple[float, fl
     edges = np.flatnonzero(np.diff(np.concatenate([[0], missing.astype(int), [0]])))
     runs = zip(edges[::2], edges[1::2], strict=True)
     return tuple((float(arcs[first - 1]), float(arcs[last])) for first, last in runs if last - first >= 2)
+
+
+CONFIG_KEY = "confidence"
+
+
+def calibrate_confidence(raw: FloatArray, config: Mapping[str, Any]) -> FloatArray:
+    """Map the network's own probability ``(n,)`` to the probability that the true center lies within 3 mm.
+
+    How often the network is right at a value was counted on changed scans (``research/release/calibrate_canal.py``),
+    which stores a monotone map in the weights; without one the raw value is given.
+    """
+    mapping = config.get(CONFIG_KEY)
+    if mapping is None:
+        return raw
+    return np.asarray(np.interp(raw, mapping["raw"], mapping["calibrated"]))
+
+
+@dataclass(frozen=True)
+class SliceBoxes:
+    """On every axial slice of the spine, the box of the canal and of the vertebra in front of it.
+
+    Boxes in axial planes of the patient, RAS mm, ``(lowest R, highest R, lowest A, highest A)`` per slice.
+
+    Attributes:
+        heights_mm: ``(n,)`` RAS S of the slices with evidence, ascending.
+        canal_ras, vertebra_ras: ``(n, 4)``. At a disc, the vertebra's box is that of the disc.
+    """
+
+    heights_mm: FloatArray
+    canal_ras: FloatArray
+    vertebra_ras: FloatArray
+
+    @property
+    def region_ras(self) -> FloatArray:
+        """``(n, 4)`` the box around canal and vertebra together."""
+        low = np.minimum(self.canal_ras, self.vertebra_ras)
+        high = np.maximum(self.canal_ras, self.vertebra_ras)
+        return np.stack([low[:, 0], high[:, 1], low[:, 2], high[:, 3]], axis=1)
+
+
+def fit_slice_boxes(candidates: CanalCandidates, path: CanalPath, centerline: Centerline) -> SliceBoxes:
+    """The walls along ``path``, around the smooth curve."""
+    walls = _running_median(candidates.walls_mm[path.rows, path.choices])
+    heights = candidates.heights_mm[path.rows]
+    fine = centerline.positions_ras(np.arange(0.0, centerline.length_mm, 0.5))
+    order = np.argsort(fine[:, 2])
+    r, a = (np.interp(heights, fine[order, 2], fine[order, axis]) for axis in (0, 1))
+    boxes = walls + np.stack([r, r, a, a, r, r, a, a], axis=1)
+    return SliceBoxes(heights, boxes[:, :4], boxes[:, 4:])
+
+
+def _running_median(values: FloatArray) -> FloatArray:
+    tuned = CANAL_CURVE
+    padded = np.pad(values, ((tuned.box_median_slices, tuned.box_median_slices), (0, 0)), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * tuned.box_median_slices + 1, axis=0)
+    return np.asarray(np.median(windows, axis=-1))

@@ -9,15 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from VertebralFractureLib.canal.axial_stack import bounds_ras
+from VertebralFractureLib.canal.axial_stack import compute_bounds_ras
 from VertebralFractureLib.canal.centerline import Centerline
-from VertebralFractureLib.canal.confidence import calibrated
 from VertebralFractureLib.canal.control_point_path import CanalEvidence, canal_evidence
 from VertebralFractureLib.canal.cortical_refinement import refine_to_cortex
-from VertebralFractureLib.canal.curve import centerline_from_path
-from VertebralFractureLib.canal.path import canal_path
+from VertebralFractureLib.canal.curve import SliceBoxes, calibrate_confidence, fit_centerline, fit_slice_boxes
+from VertebralFractureLib.canal.path import find_canal_path
 from VertebralFractureLib.canal.plausibility import check_anatomy, check_bone_around
-from VertebralFractureLib.canal.slice_boxes import SliceBoxes, slice_boxes
 from VertebralFractureLib.canal.vertebral_spacing import check_vertebral_spacing
 from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.progress import StageProgress
@@ -58,7 +56,7 @@ def detect_canal(
     """
     tuned = CANAL_PLAUSIBILITY
     weights = load_weights("cord", weights_folder)
-    low, high = bounds_ras(ct.shape_kji, ct.ijk_to_ras)
+    low, high = compute_bounds_ras(ct.shape_kji, ct.ijk_to_ras)
     height = float(high[2] - low[2])
     if height < tuned.shortest_spine_mm:
         raise NoSpineFound(
@@ -68,11 +66,11 @@ def detect_canal(
     if evidence is None:
         evidence = canal_evidence(ct, weights_folder=weights_folder, device=device, progress=progress)
     stack, candidates = evidence.stack, evidence.candidates
-    path = canal_path(candidates.position_mm, candidates.probability, stack.spacing_mm[2])
+    path = find_canal_path(candidates.position_mm, candidates.probability, stack.spacing_mm[2])
     if path is None:
         raise NoSpineFound(_NO_CANAL)
     candidates = refine_to_cortex(ct, candidates, path)
-    centerline = centerline_from_path(stack, candidates, path)
+    centerline = fit_centerline(stack, candidates, path)
     if centerline is None:
         raise NoSpineFound(_NO_CANAL)
     if centerline.length_mm < tuned.shortest_spine_mm:
@@ -83,11 +81,11 @@ def detect_canal(
     mean_probability = float(centerline.confidence.mean())
     if mean_probability < tuned.lowest_mean_probability:
         raise NoSpineFound("No spinal canal was found with confidence; check that this is a CT that shows the spine.")
-    boxes = slice_boxes(candidates, path, centerline)
+    boxes = fit_slice_boxes(candidates, path, centerline)
     check_bone_around(stack, boxes, mean_probability)
     check_anatomy(ct, boxes)
     check_vertebral_spacing(ct, centerline, boxes)
-    confidence = calibrated(centerline.confidence, weights.config)
+    confidence = calibrate_confidence(centerline.confidence, weights.config)
     return CanalDetection(replace(centerline, confidence=confidence), boxes)
 
 

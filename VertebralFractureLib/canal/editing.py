@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.canal.centerline import Centerline, ordered_points
+from VertebralFractureLib.canal.centerline import Centerline, order_points
 from VertebralFractureLib.canal.control_point_path import (
     CanalEvidence,
-    bent_through,
-    centerline_through,
-    path_through,
+    bend_through,
+    find_path_through,
+    fit_centerline_through,
 )
 from VertebralFractureLib.thresholds import CANAL_CURVE, CANAL_EDITING
 from VertebralFractureLib.types import FloatArray
@@ -38,8 +38,8 @@ def draw_centerline(evidence: CanalEvidence, points_ras: FloatArray) -> Repaired
     Raises:
         ValueError: when there is neither a canal at the points nor a second point to join.
     """
-    anchors = ordered_points(np.asarray(points_ras, dtype=np.float64).reshape(-1, 3))
-    line = path_through(evidence, anchors) if len(anchors) else None
+    anchors = order_points(np.asarray(points_ras, dtype=np.float64).reshape(-1, 3))
+    line = find_path_through(evidence, anchors) if len(anchors) else None
     if line is None:
         raise ValueError("No spinal canal was found there; place at least two points along the canal.")
     return RepairedCenterline(_with_control_points(line.points_ras, anchors), anchors)
@@ -54,11 +54,11 @@ def repair_centerline(
         points_ras: the curve ``(n, 3)`` before the drag, in any order.
         anchors_ras: points ``(m, 3)`` that were dragged before; the curve goes on running through them.
     """
-    old = ordered_points(np.asarray(points_ras, dtype=np.float64).reshape(-1, 3))
+    old = order_points(np.asarray(points_ras, dtype=np.float64).reshape(-1, 3))
     dragged = np.asarray(dragged_ras, dtype=np.float64).reshape(3)
     earlier = np.zeros((0, 3)) if anchors_ras is None else np.asarray(anchors_ras, dtype=np.float64).reshape(-1, 3)
-    anchors = ordered_points(np.concatenate([earlier, dragged[None]]))
-    path = path_through(evidence, anchors)
+    anchors = order_points(np.concatenate([earlier, dragged[None]]))
+    path = find_path_through(evidence, anchors)
     if path is None:
         path = _moved(old, dragged)
     if len(old) < 2:
@@ -105,10 +105,10 @@ def _first_run(agree: NDArray[np.bool_]) -> int | None:
 
 def _moved(old: FloatArray, dragged: FloatArray) -> Centerline:
     """Without any evidence: the old curve, bent through the dragged point."""
-    line = centerline_through(ordered_points(np.concatenate([old, dragged[None]])) if len(old) < 2 else old)
+    line = fit_centerline_through(order_points(np.concatenate([old, dragged[None]])) if len(old) < 2 else old)
     if line is None:
         raise ValueError("A centerline needs at least two points; place another one along the canal.")
-    return bent_through(line, dragged[None])
+    return bend_through(line, dragged[None])
 
 
 def _with_control_points(points: FloatArray, anchors: FloatArray) -> FloatArray:
@@ -116,4 +116,4 @@ def _with_control_points(points: FloatArray, anchors: FloatArray) -> FloatArray:
     if len(anchors) == 0:
         return points
     distance = np.abs(points[:, None, 2] - anchors[None, :, 2]).min(axis=1)
-    return ordered_points(np.concatenate([points[distance > 0.4 * CANAL_CURVE.point_mm], anchors]))
+    return order_points(np.concatenate([points[distance > 0.4 * CANAL_CURVE.point_mm], anchors]))

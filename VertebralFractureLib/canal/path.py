@@ -27,7 +27,7 @@ class CanalPath:
     evidence: float
 
 
-def canal_path(
+def find_canal_path(
     position_mm: FloatArray, probability: FloatArray, slice_mm: float, required: NDArray[np.bool_] | None = None
 ) -> CanalPath | None:
     """The best path; ``None`` when no candidate is more likely a canal than not.

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from VertebralFractureLib.canal.axial_stack import AxialStack
-from VertebralFractureLib.canal.bony_canal import canal_walls, content_over_soft_hu, lateral_bone_fraction
-from VertebralFractureLib.canal.slice_boxes import SliceBoxes
+from VertebralFractureLib.canal.bony_canal import measure_bone_around, measure_canal_walls, measure_content_over_soft_hu
+from VertebralFractureLib.canal.curve import SliceBoxes
 from VertebralFractureLib.errors import ImplausibleGeometry, NoSpineFound
 from VertebralFractureLib.thresholds import CANAL_PLAUSIBILITY
 from VertebralFractureLib.types import FloatArray
@@ -32,13 +32,13 @@ def check_bone_around(stack: AxialStack, boxes: SliceBoxes, mean_probability: fl
             And when what it runs through is fat.
     """
     tuned = CANAL_PLAUSIBILITY
-    if content_over_soft_hu(stack.as_volume(), boxes.heights_mm, _centers(boxes)) < tuned.lowest_content_hu:
+    if measure_content_over_soft_hu(stack.as_volume(), boxes.heights_mm, _centers(boxes)) < tuned.lowest_content_hu:
         raise NoSpineFound(
             "No spinal canal was found: the likeliest place is filled with fat, as the marrow of a long bone is; "
             "check that this is a CT that shows the spine."
         )
     size = float(np.clip(median_vertebra_width_mm(boxes) / tuned.adult_vertebra_mm, tuned.smallest_size, 1.0))
-    sides = lateral_bone_fraction(stack.as_volume(), boxes.heights_mm, _centers(boxes), size)
+    sides = measure_bone_around(stack.as_volume(), boxes.heights_mm, _centers(boxes), size)
     if any(dense >= tuned.least_dense and slices >= tuned.least_slices_with_bone for dense, slices in sides):
         return
     on_three_sides = sorted(slices for _, slices in sides)[1] >= tuned.least_slices_on_three_sides
@@ -60,7 +60,7 @@ def check_anatomy(ct: CTVolume, boxes: SliceBoxes) -> None:
     if len(boxes.heights_mm) < tuned.least_slices:
         return
     centers = _centers(boxes)
-    walls = canal_walls(ct, boxes.heights_mm, centers, tuned.nearest_wall_mm, tuned.farthest_wall_mm)
+    walls = measure_canal_walls(ct, boxes.heights_mm, centers, tuned.nearest_wall_mm, tuned.farthest_wall_mm)
     # An axial plane cuts a leaning canal longer than it is: the cosine of the lean takes that back.
     lean = np.arctan(np.gradient(centers, boxes.heights_mm, axis=0))
     width, depth = ((walls[:, [1, 3]] - walls[:, [0, 2]]) * np.cos(lean)).T
@@ -89,7 +89,7 @@ def _check_position(ct: CTVolume, boxes: SliceBoxes) -> None:
         ImplausibleGeometry: when the vertebral bodies lie beside the canal and not in front of it or behind it.
     """
     tuned = CANAL_PLAUSIBILITY
-    sides = lateral_bone_fraction(ct, boxes.heights_mm, _centers(boxes))
+    sides = measure_bone_around(ct, boxes.heights_mm, _centers(boxes))
     left, right, behind, in_front = (dense for dense, _ in sides)
     dense, slices = max(sides[:2])
     is_body = dense >= tuned.least_dense and slices >= tuned.least_slices_with_bone

@@ -1,8 +1,8 @@
-"""The pitch of the vertebrae along the canal, against their width: is the distance between the slices true?
+"""The spacing of the vertebrae along the canal, against their width: is the distance between the slices true?
 
 An axial slice looks the same at any distance from the next, so nothing within it tells a false spacing along the body.
 But beside the canal pedicles and foramina take turns once for each vertebra, on thick slices and in fused spines too,
-and in everybody that pitch is about three quarters of the vertebrae's width.
+and in everybody that spacing is about three quarters of the vertebrae's width.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from VertebralFractureLib.canal.centerline import Centerline
+from VertebralFractureLib.canal.curve import SliceBoxes
 from VertebralFractureLib.canal.plausibility import ADVICE, median_vertebra_width_mm
-from VertebralFractureLib.canal.slice_boxes import SliceBoxes
 from VertebralFractureLib.errors import ImplausibleGeometry
 from VertebralFractureLib.thresholds import VERTEBRAL_SPACING
 from VertebralFractureLib.types import FloatArray
@@ -20,31 +20,31 @@ from VertebralFractureLib.volume.sampling import sample_hu_near
 
 
 def check_vertebral_spacing(ct: CTVolume, centerline: Centerline, boxes: SliceBoxes) -> None:
-    """Compare the pitch of the vertebrae with their width; a spine too short or too vague to tell passes.
+    """Compare the spacing of the vertebrae with their width; a spine too short or too vague to tell passes.
 
     Raises:
         ImplausibleGeometry: when the spacing along the body cannot be true.
     """
     tuned = VERTEBRAL_SPACING
-    pitches, power = spacing_spectrum(ct, centerline, boxes)
-    if not len(pitches):
+    spacings, power = measure_spacing_spectrum(ct, centerline, boxes)
+    if not len(spacings):
         return
-    pitch = float(pitches[power.argmax()])
-    usual = power[(pitches >= tuned.usual_from) & (pitches <= tuned.usual_to)].max()
-    if tuned.smallest <= pitch <= tuned.largest or power.max() < max(tuned.least_share, tuned.stronger * usual):
+    spacing = float(spacings[power.argmax()])
+    usual = power[(spacings >= tuned.usual_from) & (spacings <= tuned.usual_to)].max()
+    if tuned.smallest <= spacing <= tuned.largest or power.max() < max(tuned.least_share, tuned.stronger * usual):
         return
     width = median_vertebra_width_mm(boxes)
     raise ImplausibleGeometry(
         f"The distance between the slices in the file cannot be true: the vertebrae are {width:.0f} mm wide and follow "
-        f"each other every {pitch * width:.0f} mm, which no spine does; {ADVICE}."
+        f"each other every {spacing * width:.0f} mm, which no spine does; {ADVICE}."
     )
 
 
-def spacing_spectrum(ct: CTVolume, centerline: Centerline, boxes: SliceBoxes) -> tuple[FloatArray, FloatArray]:
-    """How strongly bone beside the canal comes and goes with every pitch.
+def measure_spacing_spectrum(ct: CTVolume, centerline: Centerline, boxes: SliceBoxes) -> tuple[FloatArray, FloatArray]:
+    """Measure how strongly bone lateral of the canal comes and goes with every spacing.
 
     Returns:
-        Pitches ``(n,)`` in widths of the vertebra, and the share ``(n,)`` of each in what changes along the curve,
+        Spacings ``(n,)`` in widths of the vertebra, and the share ``(n,)`` of each in what changes along the curve,
         mean of both sides; both empty where the curve is shorter than ``least_vertebrae`` of what is expected.
     """
     tuned = VERTEBRAL_SPACING
@@ -58,7 +58,7 @@ def spacing_spectrum(ct: CTVolume, centerline: Centerline, boxes: SliceBoxes) ->
     taper = np.hanning(len(turns))
     waves = np.exp(-2j * np.pi * frequencies[:, None] * turns) * taper / taper.sum()
     power = np.zeros(len(frequencies))
-    for bone in _hu_beside(ct, points, width):
+    for bone in _measure_lateral_hu(ct, points, width):
         known = np.isfinite(bone)
         if known.mean() < tuned.least_known:
             continue
@@ -80,7 +80,7 @@ def _width_along(arc: FloatArray, points_ras: FloatArray, boxes: SliceBoxes) -> 
     )
 
 
-def _hu_beside(ct: CTVolume, points_ras: FloatArray, width: FloatArray) -> list[FloatArray]:
+def _measure_lateral_hu(ct: CTVolume, points_ras: FloatArray, width: FloatArray) -> list[FloatArray]:
     """Mean HU ``(n,)`` in a small area to the right and to the left of every point, across the curve."""
     tangent = np.gradient(points_ras, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1)[:, None]

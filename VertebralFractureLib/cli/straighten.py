@@ -53,7 +53,8 @@ def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--margin", type=float, default=_DEFAULT.margin_mm, help="mm beyond both ends of the canal")
     parser.add_argument("--rotation", type=float, default=0.0, help="degrees about the canal, right towards anterior")
     parser.add_argument(
-        "--even-at",
+        "--arc-length-offset",
+        "--even-at",  # its name until version 1
         type=float,
         default=0.0,
         help="mm in front of the canal where lengths are true: 0 along the canal, 25 along the bodies",
@@ -75,7 +76,7 @@ def grid_of(arguments: argparse.Namespace) -> ReformatGrid:
             margin_mm=arguments.margin,
             interpolation=arguments.interpolation,
             rotation_deg=arguments.rotation,
-            even_at_anterior_mm=arguments.even_at,
+            arc_length_offset_mm=arguments.arc_length_offset,
         )
     except ValueError as error:
         raise OutputRefused(str(error)) from error

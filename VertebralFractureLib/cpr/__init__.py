@@ -1,6 +1,6 @@
 """Step 3: the compact spine volume, straightened along the canal, with the exact map to the patient and back."""
 
-from VertebralFractureLib.cpr.frame import STRAIGHTENED, VIRTUAL_SAGITTAL, ReformatFrame, reformat_frame
+from VertebralFractureLib.cpr.frame import STRAIGHTENED, VIRTUAL_SAGITTAL, ReformatFrame, lay_frame
 from VertebralFractureLib.cpr.grid import CUBIC, LINEAR, SMOOTH_THROUGH_SLICES, ReformatGrid
 from VertebralFractureLib.cpr.incremental import IncrementalReformatter, IncrementalUpdate
 from VertebralFractureLib.cpr.straighten import straighten
@@ -18,6 +18,6 @@ __all__ = [
     "ReformatFrame",
     "ReformatGrid",
     "StraightenedVolume",
-    "reformat_frame",
+    "lay_frame",
     "straighten",
 ]

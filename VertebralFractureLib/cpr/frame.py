@@ -1,7 +1,7 @@
 """``ReformatFrame``: sagittal-locked frames along the curve, and the map between straightened and patient coordinates.
 
-The frames are a table over arc length and are blended linearly between its rows, so the map is exactly what a
-displacement grid with the same rows does, and its inverse is found by Newton steps to far below a hundredth of a mm.
+The frames are a table over arc length and are blended linearly between its entries, so the map is exactly what a
+displacement grid with the same planes does, and its inverse is found by Newton steps to far below a hundredth of a mm.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ReformatPlanes:
 
 @dataclass(frozen=True)
 class ReformatFrame:
-    """One frame per row, equidistant in ``s_mm``; beyond the ends the last frame goes on along its normal.
+    """One frame per reformat plane, equidistant in ``s_mm``; beyond the ends the last frame goes on along its normal.
 
     Attributes:
         kind: ``STRAIGHTENED`` or ``VIRTUAL_SAGITTAL``.
@@ -62,17 +62,17 @@ class ReformatFrame:
 
     @property
     def normal_ras(self) -> FloatArray:
-        """``(n, 3)`` unit normals of the cross sections, cranial."""
+        """``(n, 3)`` unit normals of the reformat planes, cranial."""
         return np.asarray(np.cross(self.right_ras, self.anterior_ras))
 
     def straight_to_ras(self, points_straight: FloatArray) -> FloatArray:
-        """Map ``(m, 3)`` points (r, a, s) in straight mm to RAS mm."""
+        """Map ``(m, 3)`` points (r, a, s) in straightened coordinates to RAS mm."""
         points = np.atleast_2d(np.asarray(points_straight, dtype=np.float64))
         at = self.reformat_planes(points[:, 2])
         return np.asarray(at.origin_ras + points[:, :1] * at.right_ras + points[:, 1:2] * at.anterior_ras)
 
     def reformat_planes(self, s_mm: FloatArray) -> ReformatPlanes:
-        """The planes at the given ``s``; between rows their axes are blends, so minutely shorter than one."""
+        """The planes at the given ``s``; between two of the frame's, axes are blends, so minutely shorter than one."""
         knots, table = self._extended()
         row, share = _locate(knots, np.asarray(s_mm, dtype=np.float64))
         frames = table[row] * (1.0 - share)[:, None, None] + table[row + 1] * share[:, None, None]
@@ -88,7 +88,10 @@ class ReformatFrame:
         return ReformatFrame(self.kind, self.s_mm, self.origin_ras, right, anterior)
 
     def ras_to_straight(self, points_ras: FloatArray) -> FloatArray:
-        """Map ``(m, 3)`` RAS mm points to straight (r, a, s) mm; the inverse of ``straight_to_ras`` near the spine."""
+        """Map ``(m, 3)`` RAS mm points to straightened coordinates (r, a, s).
+
+        This is the inverse of ``straight_to_ras`` near the spine.
+        """
         points = np.atleast_2d(np.asarray(points_ras, dtype=np.float64))
         chunks = [self._invert(points[start : start + _CHUNK]) for start in range(0, len(points), _CHUNK)]
         return np.concatenate(chunks) if chunks else np.zeros((0, 3))
@@ -114,7 +117,7 @@ class ReformatFrame:
         return np.stack([r, a, s], axis=1)
 
     def _extended(self) -> tuple[FloatArray, FloatArray]:
-        """Knots and table ``(n + 2, 3, 3)`` (origin, right, anterior) with one far row at each end."""
+        """Knots and table ``(n + 2, 3, 3)`` (origin, right, anterior) with one far entry at each end."""
         table = np.stack([self.origin_ras, self.right_ras, self.anterior_ras], axis=1)
         first, last = table[:1].copy(), table[-1:].copy()
         normal = self.normal_ras
@@ -141,50 +144,50 @@ def _locate(knots: FloatArray, s: FloatArray) -> tuple[NDArray[np.intp], FloatAr
     return row, (s - knots[row]) / (knots[row + 1] - knots[row])
 
 
-def reformat_frame(centerline: Centerline, kind: str = STRAIGHTENED, even_at_anterior_mm: float = 0.0) -> ReformatFrame:
+def lay_frame(centerline: Centerline, kind: str = STRAIGHTENED, arc_length_offset_mm: float = 0.0) -> ReformatFrame:
     """The frames along a centerline.
 
     ``straightened``: tangent t = derivative of the centerline after Gaussian smoothing over arc length (odd reflection
     at the ends); right = the patient's right made orthogonal to t; anterior = t x right. Because the right axis is
     always derived from the patient's, there is no Frenet twist, and neighboring frames cannot flip.
-    ``virtual_sagittal``: cross sections stay axial in the patient and only follow the canal to the side.
+    ``virtual_sagittal``: planes stay axial in the patient and only follow the canal to the side.
 
     Args:
-        even_at_anterior_mm: how far in front of the canal a millimeter of ``s`` is a millimeter of the patient; 0 makes
-            ``s`` arc length. Without effect on ``virtual_sagittal``.
+        arc_length_offset_mm: how far in front of the canal ``s`` is arc length, so that a millimeter of ``s`` is a
+            millimeter of the patient there; 0: along the canal. Without effect on ``virtual_sagittal``.
 
     Raises:
         NoSpineFound: when the centerline is too short, or runs sideways so that no sagittal plane holds it.
-        CenterlineTooSharp: when cross sections meet at ``even_at_anterior_mm``.
+        CenterlineTooSharp: when reformat planes meet at ``arc_length_offset_mm``.
         ValueError: for an unknown kind.
     """
     if kind == VIRTUAL_SAGITTAL:
         return _virtual_sagittal_frame(centerline)
     if kind != STRAIGHTENED:
         raise ValueError(f"Unknown representation '{kind}'; use '{STRAIGHTENED}' or '{VIRTUAL_SAGITTAL}'.")
-    s = stations(centerline.length_mm)
-    frame = straightened_rows(centerline, s, s)
-    return frame if even_at_anterior_mm == 0.0 else _evened(frame, even_at_anterior_mm)
+    s = list_stations(centerline.length_mm)
+    frame = lay_frame_at(centerline, s, s)
+    return frame if arc_length_offset_mm == 0.0 else _lay_at_offset(frame, arc_length_offset_mm)
 
 
-def _evened(frame: ReformatFrame, anterior_mm: float) -> ReformatFrame:
-    """The frame whose rows are equidistant on the curve ``anterior_mm`` in front of the canal."""
+def _lay_at_offset(frame: ReformatFrame, anterior_mm: float) -> ReformatFrame:
+    """The frame whose planes are equidistant on the curve ``anterior_mm`` in front of the canal."""
     path = frame.origin_ras + anterior_mm * frame.anterior_ras
     steps = np.einsum("nd,nd->n", np.diff(path, axis=0), frame.normal_ras[:-1])
     if steps.min() <= 0.0:
         raise CenterlineTooSharp(
-            f"Cross sections meet {anterior_mm:.0f} mm in front of the canal; measure s nearer to it, or smooth the "
+            f"Reformat planes meet {anterior_mm:.0f} mm in front of the canal; measure s nearer to it, or smooth the "
             "centerline."
         )
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
-    s = stations(float(along[-1]))
+    s = list_stations(float(along[-1]))
     at = frame.reformat_planes(np.interp(s, along, frame.s_mm))
     right = at.right_ras / np.linalg.norm(at.right_ras, axis=1, keepdims=True)
     return ReformatFrame(frame.kind, s, at.origin_ras, right, np.cross(at.normal_ras, right))
 
 
-def stations(length_mm: float) -> FloatArray:
-    """``s`` of every row of a frame that is ``length_mm`` long.
+def list_stations(length_mm: float) -> FloatArray:
+    """``s`` of every plane of a frame that is ``length_mm`` long.
 
     Raises:
         NoSpineFound: when that is less than 10 mm.
@@ -195,8 +198,8 @@ def stations(length_mm: float) -> FloatArray:
     return _STEP_MM * np.arange(count, dtype=np.float64)
 
 
-def straightened_rows(centerline: Centerline, arc_length_mm: FloatArray, s_mm: FloatArray) -> ReformatFrame:
-    """The ``straightened`` frame whose rows ``s_mm`` lie at the given arc lengths, about one mm apart.
+def lay_frame_at(centerline: Centerline, arc_length_mm: FloatArray, s_mm: FloatArray) -> ReformatFrame:
+    """The ``straightened`` frame whose planes ``s_mm`` lie at the given arc lengths, about one mm apart.
 
     Raises:
         NoSpineFound: when the centerline runs sideways, so that no sagittal plane holds it.
@@ -246,3 +249,49 @@ def smooth_along(values: FloatArray, sigma: float) -> FloatArray:
     kernel /= kernel.sum()
     smoothed = [np.convolve(padded[:, d], kernel, mode="valid") for d in range(values.shape[1])]
     return np.stack(smoothed, axis=1)
+
+
+_HALF_WIDTH_MM = 120.0
+_COLUMNS = 4
+_MARGIN_MM = 40.0
+"""Beyond the grid its border's displacement goes on; the margins keep that away from anything that is looked at."""
+
+
+@dataclass(frozen=True)
+class DisplacementGrid:
+    """Displacements from straightened coordinates to RAS mm, the form that other software applies to anything.
+
+    Across a plane the map is linear, so four columns reproduce it exactly, also for a reader that blends cubically.
+
+    Attributes:
+        displacement_mm: ``[s, a, r, 3]``: what is added to a straightened point to reach the patient.
+        origin_mm, spacing_mm: straightened coordinates of the first node, and mm between nodes, along (r, a, s).
+    """
+
+    displacement_mm: FloatArray
+    origin_mm: tuple[float, float, float]
+    spacing_mm: tuple[float, float, float]
+
+    @property
+    def range_mm(self) -> tuple[float, float]:
+        """From the first to the last plane of the frame, without the margins, in mm along s."""
+        step, rows = self.spacing_mm[2], len(self.displacement_mm)
+        extra = _margin_rows(step)
+        return self.origin_mm[2] + extra * step, self.origin_mm[2] + (rows - 1 - extra) * step
+
+
+def build_displacement_grid(frame: ReformatFrame) -> DisplacementGrid:
+    """The grid of ``frame.straight_to_ras``, with nodes at each of the frame's planes and beyond both ends."""
+    step = float(frame.s_mm[1] - frame.s_mm[0])
+    extra = _margin_rows(step)
+    s = frame.range_mm[0] + step * np.arange(-extra, len(frame.s_mm) + extra)
+    across = np.linspace(-_HALF_WIDTH_MM, _HALF_WIDTH_MM, _COLUMNS)
+    grid_s, grid_a, grid_r = np.meshgrid(s, across, across, indexing="ij")
+    points = np.stack([grid_r, grid_a, grid_s], axis=-1)
+    mapped = frame.straight_to_ras(points.reshape(-1, 3)).reshape(points.shape)
+    width = float(across[1] - across[0])
+    return DisplacementGrid(mapped - points, (-_HALF_WIDTH_MM, -_HALF_WIDTH_MM, float(s[0])), (width, width, step))
+
+
+def _margin_rows(step_mm: float) -> int:
+    return int(np.ceil(_MARGIN_MM / step_mm))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from VertebralFractureLib.canal.centerline import Centerline
-from VertebralFractureLib.cpr.frame import VIRTUAL_SAGITTAL, ReformatFrame, reformat_frame
+from VertebralFractureLib.cpr.frame import VIRTUAL_SAGITTAL, ReformatFrame, lay_frame
 from VertebralFractureLib.types import FloatArray
 
 LINEAR = "linear"
@@ -18,7 +18,7 @@ INTERPOLATIONS = (LINEAR, CUBIC, SMOOTH_THROUGH_SLICES)
 
 @dataclass(frozen=True)
 class ReformatGrid:
-    """How a spine volume is laid and sampled; lengths in straight mm.
+    """How a spine volume is laid and sampled; lengths in mm of straightened coordinates.
 
     Attributes:
         spacing_mm: along (r, a, s). Where it is clearly coarser than the scan's, the scan is low-pass filtered.
@@ -28,8 +28,8 @@ class ReformatGrid:
             slices that lie 2 mm and more apart so that partial volume makes no staircase of an oblique endplate; it
             takes some contrast off the discs.
         rotation_deg: turns the frames about the canal; positive brings the right axis towards anterior.
-        even_at_anterior_mm: where a millimeter of s is a millimeter of the patient. 0: along the canal, so that s is
-            its arc length; about 25: along the centers of the vertebral bodies.
+        arc_length_offset_mm: how far in front of the canal s is arc length. 0: along the canal; about 25: along the
+            centers of the vertebral bodies.
 
     Raises:
         ValueError: for an unknown interpolation, or an extent or spacing that is not positive.
@@ -41,7 +41,7 @@ class ReformatGrid:
     margin_mm: float = 12.0
     interpolation: str = LINEAR
     rotation_deg: float = 0.0
-    even_at_anterior_mm: float = 0.0
+    arc_length_offset_mm: float = 0.0
 
     def __post_init__(self) -> None:
         if self.interpolation not in INTERPOLATIONS:
@@ -52,14 +52,20 @@ class ReformatGrid:
             raise ValueError("The extent of a spine volume must run from the lower to the higher millimeter.")
 
     def frame(self, centerline: Centerline, kind: str) -> ReformatFrame:
-        """The frames along ``centerline`` as this grid wants them; raises as ``reformat_frame`` does."""
-        frame = reformat_frame(centerline, kind, self.even_at_anterior_mm)
+        """The frames along ``centerline`` as this grid wants them; raises as ``lay_frame`` does."""
+        frame = lay_frame(centerline, kind, self.arc_length_offset_mm)
         return frame.rotated(self.rotation_deg)
 
 
 @dataclass(frozen=True)
 class ReformatBox:
-    """The voxels of a grid along one centerline: straight mm of voxel (0, 0, 0), spacing, and number ``[k, j, i]``."""
+    """The voxels of a grid along one centerline.
+
+    Attributes:
+        origin_mm: straightened coordinates (r, a, s) of voxel (0, 0, 0).
+        spacing_mm: along (r, a, s).
+        shape_kji: number of voxels.
+    """
 
     origin_mm: tuple[float, float, float]
     spacing_mm: tuple[float, float, float]
@@ -72,7 +78,7 @@ class ReformatBox:
         return self.origin_mm[index] + self.spacing_mm[index] * np.arange(count, dtype=np.float64)
 
 
-def reformat_box(centerline: Centerline, frame: ReformatFrame, grid: ReformatGrid) -> ReformatBox:
+def lay_box(centerline: Centerline, frame: ReformatFrame, grid: ReformatGrid) -> ReformatBox:
     """For ``virtual_sagittal`` the anterior extent is widened by the canal's own anterior-posterior excursion."""
     anterior = grid.anterior_mm
     if frame.kind == VIRTUAL_SAGITTAL:

@@ -1,7 +1,7 @@
-"""Where the canal bends so sharply that cross sections would meet, keep only the part of each that no other reaches.
+"""Where the canal bends so sharply that reformat planes intersect, keep only the part of each that no other reaches.
 
-A point of a cross section is its own as long as it lies below every cross section further up and above every one
-further down. What does not is marked as outside, so that the map from the patient to straight space has one value.
+A point of a plane is its own as long as it lies below every plane further up and above every one further down. What
+does not is marked as outside, so that the map from the patient to straightened coordinates has one value.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _OTHERS_MM = 2.0
 
 @dataclass(frozen=True)
 class IntersectionLimits:
-    """What limits the rows of a box; for every spine that is not sharply bent there is nothing.
+    """What limits the planes of a box; for every spine that is not sharply bent there is nothing.
 
     Attributes:
-        half_planes: row k to ``(m, 3)``: only where c0 + c1 r + c2 a >= 0 for each of them the row is its own.
+        half_planes: plane k to ``(m, 3)``: only where c0 + c1 r + c2 a >= 0 for each of them the plane is its own.
     """
 
     half_planes: dict[int, FloatArray]
 
-    def other_rows(self, other: IntersectionLimits, tolerance_mm: float) -> set[int]:
-        """Rows that ``other`` limits in another way."""
+    def differing_planes(self, other: IntersectionLimits, tolerance_mm: float) -> set[int]:
+        """Planes that ``other`` limits in another way."""
         rows = {*self.half_planes, *other.half_planes}
         none = np.zeros((0, 3))
         pairs = {k: (self.half_planes.get(k, none), other.half_planes.get(k, none)) for k in rows}
@@ -43,7 +43,7 @@ class IntersectionLimits:
     def mask_outside(
         self, box: ReformatBox, rows: NDArray[np.intp], hu: NDArray[np.float32], inside: NDArray[np.bool_]
     ) -> None:
-        """Mark in ``hu`` and ``inside``, which hold the given rows of the box, what belongs to another row."""
+        """Mark in ``hu`` and ``inside``, which hold the given planes of the box, what belongs to another plane."""
         r, a = box.axis_mm("r"), box.axis_mm("a")[:, None]
         for place, k in enumerate(rows.tolist()):
             for c0, c1, c2 in self.half_planes.get(k, ()):
@@ -52,8 +52,8 @@ class IntersectionLimits:
                 hu[place][~inside[place]] = OUTSIDE_HU
 
 
-def intersection_limits(frame: ReformatFrame, box: ReformatBox) -> IntersectionLimits:
-    """Find the rows that other rows of the same box reach.
+def find_intersections(frame: ReformatFrame, box: ReformatBox) -> IntersectionLimits:
+    """Find the planes that other planes of the same box reach.
 
     Raises:
         CenterlineTooSharp: when they meet within the canal.
@@ -82,22 +82,22 @@ def _corners(r_mm: FloatArray, a_mm: FloatArray) -> FloatArray:
 
 
 def _half_planes(
-    sections: ReformatPlanes, s: FloatArray, rows: NDArray[np.intp], others: NDArray[np.intp], reach: float
+    at: ReformatPlanes, s: FloatArray, rows: NDArray[np.intp], others: NDArray[np.intp], reach: float
 ) -> FloatArray:
-    """``(rows, others, 3)``: how far a point (r, a) of a row lies on its own side of another section, in mm.
+    """``(planes, others, 3)``: how far a point (r, a) of a plane lies on its own side of another plane, in mm.
 
-    It is c0 + c1 r + c2 a, less the distance that is asked for; a section that is out of reach never limits.
+    It is c0 + c1 r + c2 a, less the distance that is asked for; a plane that is out of reach never limits.
     """
-    normal = sections.normal_ras[others]
+    normal = at.normal_ras[others]
     away = s[others][None, :] - s[rows][:, None]
     side = np.sign(away)
-    offset = (normal * sections.origin_ras[others]).sum(axis=1)[None, :] - sections.origin_ras[rows] @ normal.T
+    offset = (normal * at.origin_ras[others]).sum(axis=1)[None, :] - at.origin_ras[rows] @ normal.T
     planes = np.stack(
         [
             side * offset
             - REFORMATTING.least_distance * np.minimum(np.abs(away), REFORMATTING.least_distance_up_to_mm),
-            -side * (sections.right_ras[rows] @ normal.T),
-            -side * (sections.anterior_ras[rows] @ normal.T),
+            -side * (at.right_ras[rows] @ normal.T),
+            -side * (at.anterior_ras[rows] @ normal.T),
         ],
         axis=-1,
     )
@@ -106,7 +106,7 @@ def _half_planes(
 
 
 def _least(planes: FloatArray, corners: FloatArray) -> FloatArray:
-    """``(rows, others)`` smallest value of each half-plane over the corners (r, a)."""
+    """``(planes, others)`` smallest value of each half-plane over the corners (r, a)."""
     values = planes[..., :1] + planes[..., 1:] @ corners.T
     return np.asarray(values.min(axis=-1))
 
@@ -118,6 +118,6 @@ def _refuse_at_the_canal(planes: FloatArray, s: FloatArray) -> None:
     if meeting.any():
         where = float(np.median(s[meeting]))
         raise CenterlineTooSharp(
-            f"The centerline bends so sharply {where:.0f} mm above its lower end that cross sections "
+            f"The centerline bends so sharply {where:.0f} mm above its lower end that reformat planes "
             "meet in the canal; smooth or move its points there."
         )

@@ -1,8 +1,8 @@
-"""Sample planes of a CT: every row of a spine volume is one plane through the scan, read straight from its voxels.
+"""Sample planes of a CT: every plane of a spine volume is one plane through the scan, read straight from its voxels.
 
-Within a plane the voxel index is linear in r and a, so a row needs no table of coordinates; the neighbors are gathered
+Within a plane the voxel index is linear in r and a, so a plane needs no table of coordinates; neighbors are gathered
 from the scan's own integers, so nothing of the scan is turned into floating point, and for linear interpolation nothing
-is copied, whatever its storage order. A row's result does not depend on which other rows are sampled with it.
+is copied, whatever its storage order. A plane's result does not depend on which others are sampled with it.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _step_exact_weights(share: NDArray[np.float32], weights: NDArray[np.float32]
 KERNELS = {"keys": _keys_weights, "step_exact": _step_exact_weights}
 
 
-def thread_count(threads: int | None) -> int:
+def choose_thread_count(threads: int | None) -> int:
     """``threads``, or as many as this process may use, at most four: more only wait for memory."""
     if threads is not None:
         return max(1, threads)
@@ -123,7 +123,7 @@ def sample_planes(
         for chunk in lot:
             _sample_chunk(source, planes[chunk], r_mm, a_mm, hu[chunk], inside[chunk], work)
 
-    count = thread_count(threads)
+    count = choose_thread_count(threads)
     lot_size = max(1, min(8, len(chunks) // (2 * count)))
     lots = [chunks[start : start + lot_size] for start in range(0, len(chunks), lot_size)]
     if count == 1 or len(lots) <= 1:

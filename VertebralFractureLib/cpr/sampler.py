@@ -1,6 +1,6 @@
 """``ReformatSampler``: reformat planes out of one scan, low-pass filtered where the output is coarser than it.
 
-Where a straight voxel is clearly larger than the scan's, samples are taken between the voxel centers as well and
+Where a straightened voxel is clearly larger than the scan's, samples are taken between the voxel centers as well and
 averaged with a triangle as wide as the distance of two voxels, which keeps constants and suppresses what the coarser
 grid cannot show.
 """
@@ -20,7 +20,7 @@ from VertebralFractureLib.thresholds import REFORMATTING
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
 
-_ROWS_PER_BATCH = 8
+_PLANES_PER_BATCH = 8
 
 
 class ReformatSampler:
@@ -29,20 +29,20 @@ class ReformatSampler:
     def __init__(self, ct: CTVolume, grid: ReformatGrid, threads: int | None = None) -> None:
         self._ct = ct
         self._threads = threads
-        self._finer = oversampling(ct, grid.spacing_mm)
+        self._finer = choose_oversampling(ct, grid.spacing_mm)
         self._kernels = _kernels(ct, grid.interpolation)
 
     def planes(self, frame: ReformatFrame, box: ReformatBox) -> FloatArray:
-        """``(n, m, 3, 3)``: for each row of the box the planes of the scan that it blends; see ``row_planes``."""
+        """``(n, m, 3, 3)``: for each plane of the box the planes of the scan that it blends; see ``locate_planes``."""
         finer = self._finer[2]
         between = np.arange(1 - finer, finer) * (box.spacing_mm[2] / finer)
         s = box.axis_mm("s")[:, None] + between
-        return row_planes(self._ct, frame, s.ravel()).reshape(len(s), len(between), 3, 3)
+        return locate_planes(self._ct, frame, s.ravel()).reshape(len(s), len(between), 3, 3)
 
     def sample(
         self, planes: FloatArray, box: ReformatBox, progress: Callable[[float], None] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """HU float32 and field of view ``[row, a, r]`` of some rows of ``planes(frame, box)``."""
+        """HU float32 and field of view ``[plane, a, r]`` of some of ``planes(frame, box)``."""
         r_mm, a_mm = box.axis_mm("r"), box.axis_mm("a")
         shape = (len(planes), len(a_mm), len(r_mm))
         hu, inside = np.full(shape, OUTSIDE_HU, dtype=np.float32), np.zeros(shape, dtype=np.bool_)
@@ -50,13 +50,13 @@ class ReformatSampler:
             self._fill(planes[:, 0], r_mm, a_mm, hu, inside, progress)
             return hu, inside
         r_fine, a_fine = (_between(axis, n) for axis, n in ((r_mm, self._finer[0]), (a_mm, self._finer[1])))
-        for start in range(0, len(planes), _ROWS_PER_BATCH):
-            batch = planes[start : start + _ROWS_PER_BATCH]
+        for start in range(0, len(planes), _PLANES_PER_BATCH):
+            batch = planes[start : start + _PLANES_PER_BATCH]
             fine = np.zeros((batch.shape[0] * batch.shape[1], len(a_fine), len(r_fine)), dtype=np.float32)
             within = np.zeros(fine.shape, dtype=np.bool_)
             self._fill(batch.reshape(-1, 3, 3), r_fine, a_fine, fine, within, None)
-            rows = slice(start, start + len(batch))
-            hu[rows], inside[rows] = self._averaged(fine, within, len(batch))
+            done = slice(start, start + len(batch))
+            hu[done], inside[done] = self._averaged(fine, within, len(batch))
             if progress is not None:
                 progress(min(1.0, (start + len(batch)) / len(planes)))
         return hu, inside
@@ -75,7 +75,7 @@ class ReformatSampler:
         )
 
     def _averaged(
-        self, fine: NDArray[np.float32], within: NDArray[np.bool_], rows: int
+        self, fine: NDArray[np.float32], within: NDArray[np.bool_], count: int
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Mean of what lies inside, weighted; a voxel is inside when its center is."""
         n_r, n_a, n_s = self._finer
@@ -85,10 +85,10 @@ class ReformatSampler:
             values, share = (_triangle(array, array_axis, n) for array in (values, share))
         weights = _weights(n_s).astype(np.float32)
         values, share = (
-            np.tensordot(weights, array.reshape(rows, len(weights), *array.shape[1:]), axes=([0], [1]))
+            np.tensordot(weights, array.reshape(count, len(weights), *array.shape[1:]), axes=([0], [1]))
             for array in (values, share)
         )
-        center = within.reshape(rows, len(weights), *within.shape[1:])[:, n_s - 1, n_a - 1 :: n_a, n_r - 1 :: n_r]
+        center = within.reshape(count, len(weights), *within.shape[1:])[:, n_s - 1, n_a - 1 :: n_a, n_r - 1 :: n_r]
         inside = center[:, : values.shape[1], : values.shape[2]]
         hu = np.where(inside, values / np.maximum(share, 1e-6), np.float32(OUTSIDE_HU))
         return hu.astype(np.float32, copy=False), inside
@@ -108,7 +108,7 @@ def _kernels(ct: CTVolume, interpolation: str) -> Kernels:
     return i, j, k
 
 
-def oversampling(ct: CTVolume, spacing_mm: tuple[float, float, float]) -> tuple[int, int, int]:
+def choose_oversampling(ct: CTVolume, spacing_mm: tuple[float, float, float]) -> tuple[int, int, int]:
     """Samples per voxel along (r, a, s), from the scan's resolution along the patient's R, A and S; 1 where enough."""
     per_mm = np.abs(np.linalg.inv(ct.ijk_to_ras)[:3, :3]).max(axis=0)
     ratios = np.array(spacing_mm) * per_mm
@@ -116,12 +116,12 @@ def oversampling(ct: CTVolume, spacing_mm: tuple[float, float, float]) -> tuple[
     return r, a, s
 
 
-def row_planes(ct: CTVolume, frame: ReformatFrame, s_mm: FloatArray) -> FloatArray:
-    """``(len(s_mm), 3, 3)``: for each row the voxel index of its origin, and its change per mm of r and of a."""
-    sections = frame.reformat_planes(s_mm)
+def locate_planes(ct: CTVolume, frame: ReformatFrame, s_mm: FloatArray) -> FloatArray:
+    """``(len(s_mm), 3, 3)``: for each plane the voxel index of its origin, and its change per mm of r and of a."""
+    planes = frame.reformat_planes(s_mm)
     to_index = np.linalg.inv(ct.ijk_to_ras)[:3, :3].T
-    origin = ct.ras_to_ijk_points(sections.origin_ras)
-    return np.stack([origin, sections.right_ras @ to_index, sections.anterior_ras @ to_index], axis=1)
+    origin = ct.ras_to_ijk_points(planes.origin_ras)
+    return np.stack([origin, planes.right_ras @ to_index, planes.anterior_ras @ to_index], axis=1)
 
 
 def _between(axis_mm: FloatArray, n: int) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Resample a CT along the spine: one code path for both representations; see ``row_sampling`` for how."""
+"""Curved planar reformation of a CT along the spine, for both kinds of frames; ``plane_sampling`` does the work."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.cpr.frame import STRAIGHTENED, ReformatFrame
-from VertebralFractureLib.cpr.grid import ReformatBox, ReformatGrid, reformat_box
-from VertebralFractureLib.cpr.plane_intersection import intersection_limits
+from VertebralFractureLib.cpr.grid import ReformatBox, ReformatGrid, lay_box
+from VertebralFractureLib.cpr.plane_intersection import find_intersections
 from VertebralFractureLib.cpr.plane_sampling import sample_planes
-from VertebralFractureLib.cpr.sampler import ReformatSampler, row_planes
+from VertebralFractureLib.cpr.sampler import ReformatSampler, locate_planes
 from VertebralFractureLib.cpr.straightened_volume import OUTSIDE_HU, StraightenedVolume
 from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.progress import StageProgress
@@ -26,19 +26,19 @@ def straighten(
     *,
     threads: int | None = None,
 ) -> StraightenedVolume:
-    """The CT in straight space; see ``ReformatFrame`` for the two kinds and ``ReformatGrid`` for the options.
+    """Reformat the CT along the spine; see ``ReformatFrame`` for the two kinds and ``ReformatGrid`` for the options.
 
     Args:
         threads: None takes what the machine has, at most four.
 
     Raises:
         NoSpineFound: when the grid does not meet the CT, or no frame can be laid along the centerline.
-        CenterlineTooSharp: when cross sections meet within the canal.
+        CenterlineTooSharp: when reformat planes meet within the canal.
         Cancelled: from ``progress``.
     """
     grid = grid or ReformatGrid()
     frame = grid.frame(centerline, kind)
-    return straighten_along(ct, frame, reformat_box(centerline, frame, grid), grid, progress, threads=threads)
+    return straighten_along(ct, frame, lay_box(centerline, frame, grid), grid, progress, threads=threads)
 
 
 def straighten_along(
@@ -51,7 +51,7 @@ def straighten_along(
     threads: int | None = None,
 ) -> StraightenedVolume:
     """As ``straighten``, with a frame and a box that were laid before."""
-    limits = intersection_limits(frame, box)
+    limits = find_intersections(frame, box)
     sampler = ReformatSampler(ct, grid, threads)
     hu, inside = sampler.sample(sampler.planes(frame, box), box, progress)
     limits.mask_outside(box, np.arange(len(hu)), hu, inside)
@@ -66,11 +66,11 @@ def sample_straight(
     spacing_mm: tuple[float, float, float],
     shape_kji: tuple[int, int, int],
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Sample a straight grid at its points: HU ``[k, j, i]`` float32, and what lies inside the CT's field of view."""
+    """Sample a straightened grid at its points: HU ``[k, j, i]`` float32, and what lies in the CT's field of view."""
     box = ReformatBox(origin_mm, spacing_mm, shape_kji)
     hu = np.full(shape_kji, OUTSIDE_HU, dtype=np.float32)
     inside = np.zeros(shape_kji, dtype=np.bool_)
-    planes = row_planes(ct, frame, box.axis_mm("s"))
+    planes = locate_planes(ct, frame, box.axis_mm("s"))
     sample_planes(ct.hu, planes, box.axis_mm("r"), box.axis_mm("a"), hu, inside)
     return hu, inside
 

@@ -1,12 +1,18 @@
 """``StraightenedVolume``: the compact, straightened CT with its own geometry and the map both ways.
 
-Straight space is RAS-like: ``(r, a, s)`` in mm, r to the patient's right, a anterior of the canal's center, s along the
-centerline. ``ReformatFrame`` holds the curve of frames that ties it to the patient's RAS.
+Straightened coordinates are RAS-like: ``(r, a, s)`` in mm, r to the patient's right, a anterior of the canal's center,
+s along the centerline. ``ReformatFrame`` holds the curve of frames that ties it to the patient's RAS.
 """
 
 from __future__ import annotations
 
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +29,9 @@ class StraightenedVolume:
         hu: float32 ``[k, j, i]`` with i along +r, j along +a, k along +s; outside the field of view the value is
             ``OUTSIDE_HU`` and ``inside`` is False.
         inside: bool, same shape.
-        origin_mm: straight coordinates (r, a, s) of voxel (0, 0, 0).
+        origin_mm: straightened coordinates (r, a, s) of voxel (0, 0, 0).
         spacing_mm: along (r, a, s).
-        frame: the map between straight space and the patient's RAS.
+        frame: the map between straightened coordinates and the patient's RAS.
     """
 
     hu: NDArray[np.float32]
@@ -36,13 +42,13 @@ class StraightenedVolume:
 
     @property
     def ijk_to_straight(self) -> FloatArray:
-        """4x4 from ``(i, j, k, 1)`` to straight mm."""
+        """4x4 from ``(i, j, k, 1)`` to straightened coordinates in mm."""
         matrix = np.diag([*self.spacing_mm, 1.0])
         matrix[:3, 3] = self.origin_mm
         return matrix
 
     def straight_to_ijk_points(self, points_straight: FloatArray) -> FloatArray:
-        """Map ``(..., 3)`` straight points (r, a, s) in mm to continuous voxel indices (i, j, k)."""
+        """Map ``(..., 3)`` straightened coordinates (r, a, s) to continuous voxel indices (i, j, k)."""
         return np.asarray((points_straight - np.array(self.origin_mm)) / np.array(self.spacing_mm))
 
     def axis_mm(self, axis: str) -> FloatArray:
@@ -53,3 +59,51 @@ class StraightenedVolume:
 
 
 OUTSIDE_HU = -1024.0
+
+
+# What numpy lets through of zipfile, and of Python's own parser, which reads the headers of arrays.
+_NO_ARCHIVE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, MemoryError),
+    *(SyntaxError, tokenize.TokenError, KeyError, TypeError),
+)
+
+
+def save_straightened(spine: StraightenedVolume, path: Path) -> None:
+    """Write ``spine``; HU are rounded to int16. Not compressed, which would take longer than to score it."""
+    frame = spine.frame
+    np.savez(
+        path,
+        hu=np.round(spine.hu).clip(-32768, 32767).astype(np.int16),
+        inside=spine.inside,
+        origin_mm=np.array(spine.origin_mm),
+        spacing_mm=np.array(spine.spacing_mm),
+        kind=np.array(frame.kind),
+        s_mm=frame.s_mm,
+        origin_ras=frame.origin_ras,
+        right_ras=frame.right_ras,
+        anterior_ras=frame.anterior_ras,
+    )
+
+
+def load_straightened(path: Path) -> StraightenedVolume:
+    """Read what ``save_straightened`` wrote.
+
+    Raises:
+        OSError: when the file cannot be opened.
+        ValueError: when it is not such a file, or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return _straightened(content)
+    except _NO_ARCHIVE as error:
+        raise ValueError(f"'{path.name}' is no straightened volume: {error}") from error
+
+
+def _straightened(content: Mapping[str, NDArray[Any]]) -> StraightenedVolume:
+    frame = ReformatFrame(
+        str(content["kind"]), content["s_mm"], content["origin_ras"], content["right_ras"], content["anterior_ras"]
+    )
+    r, a, s = (float(value) for value in content["origin_mm"])
+    step_r, step_a, step_s = (float(value) for value in content["spacing_mm"])
+    hu = content["hu"].astype(np.float32)
+    return StraightenedVolume(hu, content["inside"], (r, a, s), (step_r, step_a, step_s), frame)

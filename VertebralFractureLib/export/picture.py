@@ -13,7 +13,7 @@ import numpy as np
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.cpr import VIRTUAL_SAGITTAL, ReformatFrame, StraightenedVolume, reformat_frame
+from VertebralFractureLib.cpr import VIRTUAL_SAGITTAL, ReformatFrame, StraightenedVolume, lay_frame
 from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.export.palette import GROUPS, group_of, probability_color
 from VertebralFractureLib.export.picture_canvas import Canvas, Color, shortened, wrapped
@@ -92,7 +92,7 @@ def _evaluable(canvas: Canvas, report: SpineReport, ct: CTVolume, spine: Straigh
 def _natural_panel(ct: CTVolume, line: Centerline, outlines: list[FloatArray]) -> SagittalPanel:
     """The view that keeps kyphosis and lordosis, just large enough for the canal and all bodies."""
     try:
-        frame = reformat_frame(line, VIRTUAL_SAGITTAL)
+        frame = lay_frame(line, VIRTUAL_SAGITTAL)
     except NoSpineFound:
         # A canal that does not rise, as when the header gives a wrong orientation: show the patient's plane as it is.
         return fitted_panel(*middle_frame(ct, float(line.points_ras[:, 0].mean())), _ROOM_LEFT)

@@ -129,7 +129,7 @@ def score_sequence(
         if np.count_nonzero(scores.inside_fraction >= tuned.least_inside) < tuned.least_positions:
             raise NotEvaluable("Too little of the spine lies inside the volume to look for fractures.")
         line = weights.config["calibration"]["vertebra"]
-        probability[name] = calibrated(scores.logits[:, 0], line)
+        probability[name] = calibrate_confidence(scores.logits[:, 0], line)
         if progress is not None:
             progress((index + 1) / len(names))
     stacked = np.stack(list(probability.values()))
@@ -169,7 +169,7 @@ def _with_series_score(
         slope, offset = weights.config["calibration"]["vertebra"]
         logits = (logit(probability) - offset) / slope
         series = series_logit(logits[counted], np.asarray(weights.tensors["pooling"], dtype=np.float64))
-        scores.append(float(calibrated(np.asarray(series), weights.config["calibration"]["scan"])))
+        scores.append(float(calibrate_confidence(np.asarray(series), weights.config["calibration"]["scan"])))
     return replace(sequence, scan_probability=float(ensemble_probability(np.array(scores))))
 
 
@@ -180,7 +180,7 @@ def series_logit(logits: FloatArray, pooling: FloatArray) -> float:
     return float(pooling[1]) * smooth_maximum + float(pooling[2])
 
 
-def calibrated(logits: FloatArray, line: Sequence[float]) -> FloatArray:
+def calibrate_confidence(logits: FloatArray, line: Sequence[float]) -> FloatArray:
     """Platt 1999: probability from a logit through a fitted ``(slope, offset)``."""
     slope, offset = line
     return sigmoid(slope * logits + offset)

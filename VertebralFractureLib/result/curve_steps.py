@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from VertebralFractureLib.canal.centerline import ordered_points
+from VertebralFractureLib.canal.centerline import order_points
 from VertebralFractureLib.result.report import Point
 
 _SAME_PLACE_MM = 1e-4
@@ -39,7 +39,7 @@ def curve_step(before: Sequence[Point], anchors: Sequence[Point], after: Sequenc
     gone = _missing(before, after)
     if not placed and not gone:
         return None
-    points = tuple(_rounded(point) for point in ordered_points(np.array(after, dtype=np.float64).reshape(-1, 3)))
+    points = tuple(_rounded(point) for point in order_points(np.array(after, dtype=np.float64).reshape(-1, 3)))
     if len(points) < 2:
         raise ValueError("A centerline needs at least two points; place another one along the canal first.")
     kept = tuple(anchor for anchor in anchors if anchor not in gone)

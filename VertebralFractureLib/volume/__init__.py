@@ -1,7 +1,6 @@
 """Step 1: a CT from a file, a DICOM folder, an array or an MRML scene, as Hounsfield units with their geometry."""
 
-from VertebralFractureLib.volume.acquisition import with_acquisition
-from VertebralFractureLib.volume.ct_volume import CTVolume
+from VertebralFractureLib.volume.ct_volume import CTVolume, with_acquisition
 from VertebralFractureLib.volume.dicom_series import DicomSeries, list_dicom_series
 from VertebralFractureLib.volume.plausibility import check_ct
 from VertebralFractureLib.volume.reading import read_volume

@@ -7,7 +7,7 @@ the order that a 4x4 IJK-to-RAS matrix multiplies.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,3 +88,13 @@ class CTVolume:
         inverse = np.linalg.inv(self.ijk_to_ras)
         points = np.asarray(points_ras, dtype=np.float64)
         return np.asarray(points @ inverse[:3, :3].T + inverse[:3, 3])
+
+
+ACQUISITION_FACTS = ("slice_thickness_mm", "kvp", "kernel", "contrast_agent")
+"""Names in ``CTVolume.source``; ``contrast_agent`` is "yes" or "no"."""
+
+
+def with_acquisition(ct: CTVolume, facts: Mapping[str, object] | None) -> CTVolume:
+    """The volume with facts that came beside its file; names that are none of ``ACQUISITION_FACTS`` are dropped."""
+    known = {name: str(value) for name, value in (facts or {}).items() if name in ACQUISITION_FACTS and value}
+    return replace(ct, source={**ct.source, **known})

@@ -19,7 +19,7 @@ from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.dicom_series import DicomSlice
 
 
-def frames_of(file: DicomSlice) -> list[DicomSlice]:
+def read_frames(file: DicomSlice) -> list[DicomSlice]:
     """One header for each frame of a multi-frame file, in the order of the file.
 
     Raises:
@@ -44,7 +44,7 @@ def frames_of(file: DicomSlice) -> list[DicomSlice]:
     return [replace(file, position_lps=position, axes_lps=axes, frames=1) for position in positions]
 
 
-def frame_thickness_mm(file: DicomSlice) -> float | None:
+def read_frame_thickness_mm(file: DicomSlice) -> float | None:
     """The largest slice thickness that the functional groups of a multi-frame file give; None where they give none.
 
     An enhanced CT has no (0018,0050) at its top level: it stands in the Pixel Measures (DICOM PS3.3 C.7.6.16.2.1).

@@ -17,7 +17,7 @@ import numpy as np
 
 from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.volume.acquisition import ACQUISITION_FACTS
+from VertebralFractureLib.volume.ct_volume import ACQUISITION_FACTS
 
 if TYPE_CHECKING:
     import SimpleITK

@@ -17,7 +17,7 @@ from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.thresholds import VOLUME_CHECKS
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.ct_volume import CTVolume
-from VertebralFractureLib.volume.dicom_multiframe import frame_thickness_mm, frames_of
+from VertebralFractureLib.volume.dicom_multiframe import read_frame_thickness_mm, read_frames
 from VertebralFractureLib.volume.dicom_series import DicomSeries, DicomSlice
 from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS, compact_hu
 
@@ -158,8 +158,8 @@ def _read_multi_frame(stack: DicomSeries, name: str, source: dict[str, str]) -> 
             f"The series '{name}' consists of {len(stack.slices)} multi-frame files, which cannot be put in order; "
             "export it as one image per slice."
         )
-    frames = frames_of(stack.slices[0])
-    thickness = frame_thickness_mm(stack.slices[0])
+    frames = read_frames(stack.slices[0])
+    thickness = read_frame_thickness_mm(stack.slices[0])
     if thickness is not None:
         source = {**source, "slice_thickness_mm": f"{thickness:g}"}
     normal = _normal(frames[0])

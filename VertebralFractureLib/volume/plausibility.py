@@ -46,7 +46,7 @@ def check_ct(ct: CTVolume) -> CTVolume:
     return ct if hu is ct.hu else replace(ct, hu=hu)
 
 
-def plane_distances_mm(ijk_to_ras: FloatArray) -> tuple[float, float, float]:
+def measure_plane_distances_mm(ijk_to_ras: FloatArray) -> tuple[float, float, float]:
     """Distance between neighboring planes of constant i, j and k, perpendicular to them (also for sheared grids)."""
     i, j, k = 1.0 / np.linalg.norm(np.linalg.inv(ijk_to_ras[:3, :3]), axis=1)
     return float(i), float(j), float(k)
@@ -54,7 +54,7 @@ def plane_distances_mm(ijk_to_ras: FloatArray) -> tuple[float, float, float]:
 
 def _check_geometry(ct: CTVolume) -> None:
     tuned = VOLUME_CHECKS
-    distances = plane_distances_mm(ct.ijk_to_ras)
+    distances = measure_plane_distances_mm(ct.ijk_to_ras)
     shown = " x ".join(f"{distance:.3g}" for distance in distances)
     if min(distances) < tuned.min_spacing_mm:
         raise UnreadableVolume(

@@ -16,7 +16,7 @@ from report_samples import a_reported_vertebra
 
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import ReformatGrid, straighten
-from VertebralFractureLib.cpr.straightened_file import save_straightened
+from VertebralFractureLib.cpr.straightened_volume import save_straightened
 from VertebralFractureLib.export.scene import find_results, new_scene
 from VertebralFractureLib.result import report_to_json
 from VertebralFractureLib.result.report import (

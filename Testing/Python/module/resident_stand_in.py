@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import ReformatGrid, straighten
-from VertebralFractureLib.cpr.straightened_file import save_straightened
+from VertebralFractureLib.cpr.straightened_volume import save_straightened
 from VertebralFractureLib.errors import VertebralFractureError
 from VertebralFractureLib.result import report_from_json, report_to_json
 from VertebralFractureLib.result.report import ReportedCenterline

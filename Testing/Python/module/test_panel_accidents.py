@@ -19,7 +19,7 @@ from PySide6.QtWidgets import QApplication
 import VertebralFracture as module
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import straighten
-from VertebralFractureLib.cpr.straightened_file import save_straightened
+from VertebralFractureLib.cpr.straightened_volume import save_straightened
 from VertebralFractureLib.export.scene import find_results
 from VertebralFractureLib.result import report_to_json
 from VertebralFractureLib.volume import CTVolume

@@ -11,7 +11,7 @@ from panel_helpers import until
 
 import VertebralFracture as module
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.canal.centerline import ordered_points
+from VertebralFractureLib.canal.centerline import order_points
 from VertebralFractureLib.export.scene import write_scene
 from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.export.scene.markups_nodes import control_points
@@ -114,7 +114,7 @@ def test_a_broken_centerline_is_repaired_in_the_panel_by_at_most_three_drags(the
         drags = 0
         while drags < 3:
             curve = np.array(read_correction(scene, the_result).correction.centerline_ras)
-            deviation = deviation_mm(ordered_points(curve), truth)
+            deviation = deviation_mm(order_points(curve), truth)
             if deviation.max() < GOOD_ENOUGH_MM and np.all(np.diff(curve[:, 2]) > 0.0):
                 break
             target = canal_at(truth, truth[deviation.argmax()][2])

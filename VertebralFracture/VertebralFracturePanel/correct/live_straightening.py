@@ -146,7 +146,7 @@ class LiveStraightening:
 
     def _showMoved(self, update: IncrementalUpdate, picture: StraightPicture | None) -> None:
         if picture is None:
-            show_rows(self._nodes.straightened, update.changed_rows, update.spine.hu[update.changed_rows])
+            show_rows(self._nodes.straightened, update.changed_planes, update.spine.hu[update.changed_planes])
             mark_picture(self._nodes, _BETWEEN)
         else:
             show_picture(self._nodes, picture, _BETWEEN)

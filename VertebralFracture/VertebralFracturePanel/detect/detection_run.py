@@ -23,7 +23,7 @@ import qt
 
 import VertebralFractureLib
 from VertebralFractureLib.cpr import StraightenedVolume
-from VertebralFractureLib.cpr.straightened_file import load_straightened
+from VertebralFractureLib.cpr.straightened_volume import load_straightened
 from VertebralFractureLib.export.scene import SceneNodes, scene_steps
 from VertebralFractureLib.export.scene.remove_result import remove_result
 from VertebralFractureLib.options import DetectionOptions

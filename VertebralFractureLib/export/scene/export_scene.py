@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.cpr import StraightenedVolume, reformat_frame
+from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
 from VertebralFractureLib.errors import NotEvaluable, OutputRefused
 from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.export.scene.jump import jump_to_vertebra
@@ -85,7 +85,7 @@ def _placeholder(report: SpineReport) -> StraightenedVolume | None:
     """One voxel with the frame of the report's centerline; None where no frame can be laid along it."""
     line = report.centerline
     try:
-        frame = reformat_frame(Centerline(np.array(line.points_ras), np.array(line.confidence)))
+        frame = lay_frame(Centerline(np.array(line.points_ras), np.array(line.confidence)))
     except NotEvaluable:
         return None
     voxel = np.zeros((1, 1, 1))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vtk.util.numpy_support import vtk_to_numpy
 
 from VertebralFractureLib.cpr import ReformatGrid, StraightenedVolume
-from VertebralFractureLib.cpr.displacement_grid import DisplacementGrid, displacement_grid
+from VertebralFractureLib.cpr.frame import DisplacementGrid, build_displacement_grid
 from VertebralFractureLib.export.scene import scene_nodes as roles
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes
 from VertebralFractureLib.export.scene.volume_nodes import (
@@ -46,7 +46,7 @@ class StraightPicture:
 def picture_of(spine: StraightenedVolume) -> StraightPicture:
     """As nodes hold a spine volume; a copy."""
     voxels = int16_voxels(spine.hu)
-    return StraightPicture(voxels, spine.ijk_to_straight, displacement_grid(spine.frame))
+    return StraightPicture(voxels, spine.ijk_to_straight, build_displacement_grid(spine.frame))
 
 
 def along_curve(points_ras: Sequence[Point] | None) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_numpy
 
 from VertebralFractureLib.cpr import ReformatFrame, StraightenedVolume
-from VertebralFractureLib.cpr.displacement_grid import DisplacementGrid, displacement_grid
+from VertebralFractureLib.cpr.frame import DisplacementGrid, build_displacement_grid
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.volume.hu_windows import BONE_DISPLAY
 
@@ -69,7 +69,7 @@ def add_transform_node(scene: Any, frame: ReformatFrame, name: str) -> Any:
     A node in patient space that is put under it appears straightened; its inverse brings straight points back.
     """
     node = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", name)
-    fill_transform_node(node, displacement_grid(frame))
+    fill_transform_node(node, build_displacement_grid(frame))
     return node
 
 

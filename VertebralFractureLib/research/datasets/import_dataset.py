@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.canal import Centerline, detect_centerline
 from VertebralFractureLib.cpr import StraightenedVolume, straighten
-from VertebralFractureLib.cpr.label_maps import labels_to_straight
 from VertebralFractureLib.errors import NotEvaluable, UnreadableVolume
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceSpine, ReferenceVertebra, reference_to_json
 from VertebralFractureLib.research.datasets.grade_table import ScanGrades, read_grades, scan_key
+from VertebralFractureLib.research.datasets.label_maps import labels_to_straight
 from VertebralFractureLib.vertebrae import Vertebra, localize_vertebrae
 from VertebralFractureLib.vertebrae.levels import LEVEL_NAMES
 from VertebralFractureLib.volume import CTVolume, ct_from_sitk, read_volume

@@ -16,9 +16,9 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.cpr import ReformatFrame, StraightenedVolume, reformat_frame, straighten
-from VertebralFractureLib.cpr.label_maps import labels_to_straight
+from VertebralFractureLib.cpr import ReformatFrame, StraightenedVolume, lay_frame, straighten
 from VertebralFractureLib.research.datasets.annotation_file import read_annotation, reference_to_json
+from VertebralFractureLib.research.datasets.label_maps import labels_to_straight
 from VertebralFractureLib.research.datasets.reference_spine import ReferenceSpine
 from VertebralFractureLib.volume import CTVolume
 
@@ -90,7 +90,7 @@ def load_case(folder: Path, identifier: str, fold: int | None, *, is_phantom: bo
     labels = np.load(labels_path, mmap_mode="r", allow_pickle=False) if labels_path.is_file() else None
     r, a, s = content["origin_mm"]
     step_r, step_a, step_s = content["spacing_mm"]
-    frame: ReformatFrame = reformat_frame(reference.centerline)
+    frame: ReformatFrame = lay_frame(reference.centerline)
     volume = StraightenedVolume(cast(NDArray[np.float32], hu), inside, (r, a, s), (step_r, step_a, step_s), frame)
     i, j, k = content["source_spacing_mm"]
     return StraightCase(identifier, fold, is_phantom, may_train, volume, reference, labels, (i, j, k))

@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.canal.axial_stack import AxialStack, axial_stack
+from VertebralFractureLib.canal.axial_stack import AxialStack, build_axial_stack
 from VertebralFractureLib.canal.candidates import CanalCandidates
 from VertebralFractureLib.canal.centerline import Centerline
-from VertebralFractureLib.canal.curve import centerline_from_path
+from VertebralFractureLib.canal.curve import fit_centerline
 from VertebralFractureLib.canal.network import BOX_SIDES
-from VertebralFractureLib.canal.path import canal_path
+from VertebralFractureLib.canal.path import find_canal_path
 from VertebralFractureLib.thresholds import CANAL_CANDIDATES
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
@@ -38,10 +38,10 @@ _SPREAD_MM = 3.0
 
 def classical_centerline(ct: CTVolume) -> Centerline | None:
     """The canal's centerline by bone ring and dynamic programming; None where no path is found."""
-    stack = axial_stack(ct)
+    stack = build_axial_stack(ct)
     candidates = classical_candidates(stack)
-    path = canal_path(candidates.position_mm, candidates.probability, stack.spacing_mm[2])
-    return None if path is None else centerline_from_path(stack, candidates, path)
+    path = find_canal_path(candidates.position_mm, candidates.probability, stack.spacing_mm[2])
+    return None if path is None else fit_centerline(stack, candidates, path)
 
 
 def classical_candidates(stack: AxialStack) -> CanalCandidates:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from VertebralFractureLib.canal import detect_canal
-from VertebralFractureLib.canal.axial_stack import AxialStack, axial_stack
+from VertebralFractureLib.canal.axial_stack import AxialStack, build_axial_stack
 from VertebralFractureLib.canal.detection import CanalDetection
 from VertebralFractureLib.research.datasets import ReferenceSpine, read_annotation
 from VertebralFractureLib.research.datasets.reference_set import fold_of_scan
@@ -72,7 +72,7 @@ def _from_phantom(seed: int) -> Case:
 
 
 def _draw_row(axes: Any, ct: CTVolume, reference: ReferenceSpine | None, found: CanalDetection) -> None:
-    stack = axial_stack(ct, slice_mm=2.0)
+    stack = build_axial_stack(ct, slice_mm=2.0)
     line = found.centerline
     arc = np.arange(0.0, line.length_mm, _STEP_MM)
     points, confidence = line.positions_ras(arc), line.confidence_at(arc)

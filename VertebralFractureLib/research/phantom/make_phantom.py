@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.cpr import reformat_frame
+from VertebralFractureLib.cpr import lay_frame
 from VertebralFractureLib.research.datasets import ReferenceSpine
 from VertebralFractureLib.research.phantom.acquisition import scan, sub_slices
 from VertebralFractureLib.research.phantom.bones import draw_spine
@@ -78,7 +78,7 @@ def _reference(
     low: FloatArray, high: FloatArray, options: PhantomOptions,
 ) -> ReferenceSpine:  # fmt: skip
     centerline = crop_centerline(skeleton.centerline, low, high)
-    frame = reformat_frame(centerline)
+    frame = lay_frame(centerline)
     seen = {LEVEL_NAMES[int(number)] for number in np.unique(labels) if number > 0}
     vertebrae = tuple(
         reference_vertebra(vertebra, ct, frame, options) for vertebra in skeleton.vertebrae if vertebra.level in seen

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from VertebralFractureLib.canal.confidence import CONFIG_KEY
+from VertebralFractureLib.canal.curve import CONFIG_KEY
 from VertebralFractureLib.research.datasets.reference_set import fold_count, fold_of_scan, patient_of_scan
 from VertebralFractureLib.research.evaluation.canal_tables import (
     CONFIDENCE_EDGES,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.cpr import reformat_frame
+from VertebralFractureLib.cpr import lay_frame
 from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.research.datasets import ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.types import FloatArray
@@ -29,7 +29,7 @@ def vertebra_walls(reference: ReferenceSpine, heights_mm: FloatArray, center_ras
     if len(boxed) < 2:
         return walls
     try:
-        frame = reformat_frame(reference.centerline)
+        frame = lay_frame(reference.centerline)
     except NoSpineFound:
         return walls
     table = np.array([_box_row(vertebra) for vertebra in boxed])

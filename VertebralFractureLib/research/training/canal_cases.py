@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.canal.axial_stack import IN_PLANE_MM, AxialStack, axial_stack
-from VertebralFractureLib.canal.bony_canal import canal_walls
+from VertebralFractureLib.canal.axial_stack import IN_PLANE_MM, AxialStack, build_axial_stack
+from VertebralFractureLib.canal.bony_canal import measure_canal_walls
 from VertebralFractureLib.research.datasets import ReferenceSpine
 from VertebralFractureLib.research.training.canal_boxes import canal_at, vertebra_walls
 from VertebralFractureLib.types import FloatArray
@@ -49,7 +49,7 @@ def make_canal_case(name: str, ct: CTVolume, reference: ReferenceSpine, forward_
     Args:
         forward_mm: how far in front of the reference's centerline the center to learn lies.
     """
-    stack = _whole_numbers(axial_stack(ct, slice_mm=STACK_MM))
+    stack = _whole_numbers(build_axial_stack(ct, slice_mm=STACK_MM))
     heights = stack.heights_mm
     center, arc = canal_at(reference.centerline, heights)
     center[:, 1] += forward_mm
@@ -59,14 +59,14 @@ def make_canal_case(name: str, ct: CTVolume, reference: ReferenceSpine, forward_
         state[(arc >= low) & (arc <= high)] = UNKNOWN
     state[(heights < ends[0] - 2.0) | (heights > ends[1] + 2.0)] = UNKNOWN
     state[(heights < ends[0] - _BEYOND_MM) | (heights > ends[1] + _BEYOND_MM)] = NONE
-    walls = np.column_stack([canal_walls(ct, heights, center), vertebra_walls(reference, heights, center)])
+    walls = np.column_stack([measure_canal_walls(ct, heights, center), vertebra_walls(reference, heights, center)])
     walls[state != LABELED] = np.nan
     return CanalCase(name, stack, center, state, walls)
 
 
 def case_without_spine(name: str, ct: CTVolume) -> CanalCase:
     """A volume that holds no canal anywhere."""
-    stack = _whole_numbers(axial_stack(ct, slice_mm=STACK_MM))
+    stack = _whole_numbers(build_axial_stack(ct, slice_mm=STACK_MM))
     count = len(stack.hu)
     return CanalCase(name, stack, np.zeros((count, 2)), np.full(count, NONE, np.int8), np.full((count, 8), np.nan))
 

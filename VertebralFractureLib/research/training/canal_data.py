@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from VertebralFractureLib.canal.candidates import boxes_at
+from VertebralFractureLib.canal.candidates import read_boxes
 from VertebralFractureLib.canal.network import log_probabilities
 from VertebralFractureLib.research.training.canal_cases import UNKNOWN, CanalCase
 from VertebralFractureLib.research.training.canal_intensities import with_random_intensities
@@ -103,6 +103,6 @@ def _box_loss(boxes: torch.Tensor, target: torch.Tensor, walls_mm: torch.Tensor)
     known = torch.isfinite(walls_mm)
     if not bool(known.any()):
         return boxes.sum() * 0.0
-    read = boxes_at(boxes, target[:, None])[:, 0]
+    read = read_boxes(boxes, target[:, None])[:, 0]
     loss = functional.smooth_l1_loss(read / _BOX_UNIT_MM, walls_mm.nan_to_num() / _BOX_UNIT_MM, reduction="none")
     return (loss * known).sum() / known.sum()
