@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.level_assignment import LevelLabel, likeliest_levels, told
 from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 
 UNIFORM = np.full(len(LEVEL_CLASSES), -np.log(len(LEVEL_CLASSES)))
 
 
-def name_levels(log_probability: NDArray[np.float64], steps: list[int]) -> list[LevelLabel]:
+def name_levels(log_probability: FloatArray, steps: list[int]) -> list[LevelLabel]:
     """As the program names a column in which an anchor is seen."""
     return told(likeliest_levels(log_probability, steps))
 
 
-def thinks(level: str, share: float) -> NDArray[np.float64]:
+def thinks(level: str, share: float) -> FloatArray:
     """Log-probabilities with ``share`` on one level and the rest spread evenly."""
     p = np.full(len(LEVEL_CLASSES), (1.0 - share) / (len(LEVEL_CLASSES) - 1))
     p[LEVEL_CLASSES.index(level)] = share

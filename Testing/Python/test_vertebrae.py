@@ -6,19 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr import straighten
 from VertebralFractureLib.fracture import FractureSequence
 from VertebralFractureLib.fracture.pooling import two_members
 from VertebralFractureLib.research.phantom import make_phantom, random_options
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae import Vertebra, localize_vertebrae, score_vertebrae
 from VertebralFractureLib.vertebrae.endplates import BodyShape, column_positions, measure_shape
 from VertebralFractureLib.vertebrae.localization import LocalizedBody, without_shallow_shapes
 from VertebralFractureLib.vertebrae.mid_plane import MidPlane
 from VertebralFractureLib.vertebrae.sequence_search import Profiles, Span, search_spans
-
-FloatArray = NDArray[np.float64]
 
 
 def a_column(edges: list[tuple[float, float]], length: int = 200, faint: tuple[int, ...] = ()) -> Profiles:

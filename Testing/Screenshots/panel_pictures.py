@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import slicer
-from numpy.typing import NDArray
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication
+
+from VertebralFractureLib.types import ByteArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Python" / "module"))
 import slicer_stand_ins
@@ -38,7 +39,7 @@ def open_panel(scene: Any) -> Any:
     return widget
 
 
-def grab(widget: Any, height: int) -> NDArray[np.uint8]:
+def grab(widget: Any, height: int) -> ByteArray:
     """The upper ``height`` pixels of the panel, RGB ``[row, column, channel]``."""
     widget.parent.resize(WIDTH, height)
     _settle(0.3)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
-from numpy.typing import NDArray
 from vtk.util.numpy_support import vtk_to_numpy
 
-Picture = NDArray[np.uint8]
+from VertebralFractureLib.types import ByteArray
+
+Picture = ByteArray
 """RGB ``[row, column, channel]``, the first row at the top."""
 
 BONE_WINDOW_AND_LEVEL_HU = (1000.0, 300.0)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.thresholds import CANAL_STACK
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import Float32Array, FloatArray
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.volume.sampling import sample_tensor
 
@@ -73,7 +73,7 @@ def build_axial_stack(ct: CTVolume, slice_mm: float = SLICE_MM, in_plane_mm: flo
     return AxialStack(hu, (r, a, s), (in_plane_mm, in_plane_mm, slice_mm), extent_s)
 
 
-def _block_means(ct: CTVolume) -> tuple[NDArray[np.float32], FloatArray]:
+def _block_means(ct: CTVolume) -> tuple[Float32Array, FloatArray]:
     """Means over blocks of whole voxels and their IJK-to-RAS matrix; a last block may hold fewer voxels."""
     spacing = np.array(ct.spacing_mm)
     factors = np.maximum(np.floor(_BLOCK_MM / spacing + 0.25).astype(int), 1)
@@ -102,7 +102,7 @@ def compute_bounds_ras(shape_kji: tuple[int, int, int], ijk_to_ras: FloatArray) 
     return ras.min(axis=0), ras.max(axis=0)
 
 
-def _body_bounds_ras(blocks: NDArray[np.float32], ijk_to_ras: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _body_bounds_ras(blocks: Float32Array, ijk_to_ras: FloatArray) -> tuple[FloatArray, FloatArray]:
     dense = blocks > CANAL_STACK.body_from_hu
     if not dense.any():
         return compute_bounds_ras((1, 1, 1), ijk_to_ras)
@@ -117,8 +117,8 @@ def _body_bounds_ras(blocks: NDArray[np.float32], ijk_to_ras: FloatArray) -> tup
 
 
 def _interpolate(
-    blocks: NDArray[np.float32], ijk_to_ras: FloatArray, origin: FloatArray, step: FloatArray, counts: NDArray[np.int_]
-) -> NDArray[np.float32]:
+    blocks: Float32Array, ijk_to_ras: FloatArray, origin: FloatArray, step: FloatArray, counts: NDArray[np.int_]
+) -> Float32Array:
     inverse = np.linalg.inv(ijk_to_ras)
     axes = inverse[:3, :3] * step
     start = inverse[:3, :3] @ origin + inverse[:3, 3]

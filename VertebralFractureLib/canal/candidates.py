@@ -27,11 +27,9 @@ from VertebralFractureLib.canal.path import CanalPath, find_canal_path
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.thresholds import CANAL_CANDIDATES
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import FloatArray, IntArray
 from VertebralFractureLib.volume.hu_windows import CANAL_NETWORK
 from VertebralFractureLib.volume.sampling import sample_tensor
-
-Rows = NDArray[np.intp]
 
 _SLICES_PER_BATCH = 4
 _WINDOW = 96
@@ -141,7 +139,7 @@ class CanalReader:
         center = np.stack([np.interp(others, at, places[:, axis]) for axis in (0, 1)], axis=1)
         self._read(others, center, _reported(progress, 0.5, 1.0))
 
-    def _read(self, rows: Rows, center_mm: FloatArray | None, report: Callable[[float], None]) -> None:
+    def _read(self, rows: IntArray, center_mm: FloatArray | None, report: Callable[[float], None]) -> None:
         """Read whole slices, or windows around RAS R and A ``(n, 2)``."""
         count, *whole = self._slices.shape
         size = (whole[0], whole[1]) if center_mm is None else (min(whole[0], _WINDOW), min(whole[1], _WINDOW))
@@ -178,7 +176,7 @@ class CanalReader:
         pixel = np.rint((center_mm - self._origin) / self._spacing).astype(int) - window // 2
         return np.asarray(np.clip(pixel, 0, np.array(self._slices.shape[:0:-1]) - window))
 
-    def _enter(self, rows: Rows, corner: NDArray[np.int_], logits: torch.Tensor, boxes: torch.Tensor) -> None:
+    def _enter(self, rows: IntArray, corner: NDArray[np.int_], logits: torch.Tensor, boxes: torch.Tensor) -> None:
         pixels, none = log_probabilities(logits)
         position, mass, spread = _peaks(pixels.exp())
         found = self.found

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.canal.axial_stack import AxialStack, build_axial_stack
 from VertebralFractureLib.canal.candidates import CanalCandidates, CanalReader
@@ -20,7 +19,7 @@ from VertebralFractureLib.canal.network import network_from_weights
 from VertebralFractureLib.canal.path import find_canal_path
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.thresholds import CANAL_CURVE, CANAL_EDITING
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, FloatArray
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.weights import load_weights
 
@@ -112,7 +111,7 @@ def bend_through(line: Centerline, anchors: FloatArray) -> Centerline:
     return replace(line, points_ras=points)
 
 
-def _with_anchors(evidence: CanalEvidence, anchors: FloatArray) -> tuple[CanalCandidates, NDArray[np.bool_]]:
+def _with_anchors(evidence: CanalEvidence, anchors: FloatArray) -> tuple[CanalCandidates, BoolArray]:
     """The candidates with one place more per slice: the anchor, or a faint one on the line between two anchors."""
     tuned = CANAL_EDITING
     found, heights = evidence.candidates, evidence.candidates.heights_mm

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.canal.axial_stack import AxialStack
 from VertebralFractureLib.canal.candidates import CanalCandidates
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.canal.path import CanalPath
 from VertebralFractureLib.thresholds import CANAL_CURVE
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, FloatArray
 
 
 def fit_centerline(stack: AxialStack, candidates: CanalCandidates, path: CanalPath) -> Centerline | None:
@@ -89,7 +88,7 @@ def _stretch_to(face_mm: float, end: FloatArray, next_to_it: FloatArray, reach_m
     return np.asarray((end + (face_mm - end[2]) * slope)[None])
 
 
-def _gaps(missing: NDArray[np.bool_], arcs: FloatArray) -> tuple[tuple[float, float], ...]:
+def _gaps(missing: BoolArray, arcs: FloatArray) -> tuple[tuple[float, float], ...]:
     """Arc lengths between the last place before and the first place after two or more slices without evidence."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], missing.astype(int), [0]])))
     runs = zip(edges[::2], edges[1::2], strict=True)

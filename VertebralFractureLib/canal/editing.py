@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.canal.centerline import Centerline, order_points
 from VertebralFractureLib.canal.control_point_path import (
@@ -19,7 +18,7 @@ from VertebralFractureLib.canal.control_point_path import (
     fit_centerline_through,
 )
 from VertebralFractureLib.thresholds import CANAL_CURVE, CANAL_EDITING
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, FloatArray
 
 _STEP_MM = 1.0
 
@@ -92,7 +91,7 @@ def _stretch(old: FloatArray, path: Centerline, at_mm: float) -> tuple[float, fl
     )
 
 
-def _first_run(agree: NDArray[np.bool_]) -> int | None:
+def _first_run(agree: BoolArray) -> int | None:
     """Where the first agreement of ``agree_over_mm`` begins; None where there is none."""
     need = int(CANAL_EDITING.agree_over_mm / _STEP_MM)
     length = 0

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.thresholds import CANAL_PATH
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, FloatArray, IntArray
 
 _REQUIRED_GAIN = 1e6
 
@@ -22,13 +21,13 @@ class CanalPath:
     """``rows`` ``(m,)`` ascending slices that the path uses, ``choices`` ``(m,)`` the candidate in each, ``evidence``
     the sum of log-odds less the costs of movement and gaps."""
 
-    rows: NDArray[np.intp]
-    choices: NDArray[np.intp]
+    rows: IntArray
+    choices: IntArray
     evidence: float
 
 
 def find_canal_path(
-    position_mm: FloatArray, probability: FloatArray, slice_mm: float, required: NDArray[np.bool_] | None = None
+    position_mm: FloatArray, probability: FloatArray, slice_mm: float, required: BoolArray | None = None
 ) -> CanalPath | None:
     """The best path; ``None`` when no candidate is more likely a canal than not.
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.errors import CenterlineTooSharp, NoSpineFound
 from VertebralFractureLib.thresholds import REFORMATTING
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import FloatArray, IntArray
 
 STRAIGHTENED = "straightened"
 VIRTUAL_SAGITTAL = "virtual_sagittal"
@@ -139,7 +138,7 @@ def _solved(first: FloatArray, second: FloatArray, third: FloatArray, right: Flo
     return np.asarray(np.stack(parts, axis=1) / determinant[:, None])
 
 
-def _locate(knots: FloatArray, s: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
+def _locate(knots: FloatArray, s: FloatArray) -> tuple[IntArray, FloatArray]:
     row = np.clip(np.searchsorted(knots, s, side="right") - 1, 0, len(knots) - 2)
     return row, (s - knots[row]) / (knots[row + 1] - knots[row])
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.cpr.frame import STRAIGHTENED, ReformatFrame, lay_frame_at, list_stations
@@ -22,7 +21,7 @@ from VertebralFractureLib.cpr.sampler import ReformatSampler
 from VertebralFractureLib.cpr.straighten import refuse_empty
 from VertebralFractureLib.cpr.straightened_volume import OUTSIDE_HU, StraightenedVolume
 from VertebralFractureLib.thresholds import REFORMATTING
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, Float32Array, FloatArray, IntArray
 from VertebralFractureLib.volume import CTVolume
 
 _TOLERANCE_VOXELS = 5e-5
@@ -42,7 +41,7 @@ class IncrementalUpdate:
     """
 
     spine: StraightenedVolume
-    changed_planes: NDArray[np.intp]
+    changed_planes: IntArray
     same_shape: bool
 
 
@@ -131,8 +130,8 @@ class IncrementalReformatter:
 class _Planes:
     """Room for the volume and for the scan planes that each of its planes was sampled with (NaN: not sampled yet)."""
 
-    hu: NDArray[np.float32]
-    inside: NDArray[np.bool_]
+    hu: Float32Array
+    inside: BoolArray
     planes: FloatArray
 
     @staticmethod
@@ -153,7 +152,7 @@ class _Planes:
         return larger
 
 
-def _moved(planes: FloatArray, sampled: FloatArray, box: ReformatBox, tolerance_voxels: float) -> NDArray[np.bool_]:
+def _moved(planes: FloatArray, sampled: FloatArray, box: ReformatBox, tolerance_voxels: float) -> BoolArray:
     """``(n,)`` True where a corner of a plane moved by more than the tolerance, or the plane was never sampled."""
     corners = np.array([(1.0, r, a) for r in box.axis_mm("r")[[0, -1]] for a in box.axis_mm("a")[[0, -1]]])
     distance = np.abs(corners @ planes - corners @ sampled).max(axis=(1, 2, 3))

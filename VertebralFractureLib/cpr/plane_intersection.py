@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr.frame import STRAIGHTENED, ReformatFrame, ReformatPlanes
 from VertebralFractureLib.cpr.grid import ReformatBox
 from VertebralFractureLib.cpr.straightened_volume import OUTSIDE_HU
 from VertebralFractureLib.errors import CenterlineTooSharp
 from VertebralFractureLib.thresholds import REFORMATTING
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, Float32Array, FloatArray, IntArray
 
 _SCREEN_MM = 4.0
 _OTHERS_MM = 2.0
@@ -40,9 +39,7 @@ class IntersectionLimits:
         same = {k for k, (a, b) in pairs.items() if a.shape == b.shape and np.abs(a - b).max() <= tolerance_mm}
         return rows - same
 
-    def mask_outside(
-        self, box: ReformatBox, rows: NDArray[np.intp], hu: NDArray[np.float32], inside: NDArray[np.bool_]
-    ) -> None:
+    def mask_outside(self, box: ReformatBox, rows: IntArray, hu: Float32Array, inside: BoolArray) -> None:
         """Mark in ``hu`` and ``inside``, which hold the given planes of the box, what belongs to another plane."""
         r, a = box.axis_mm("r"), box.axis_mm("a")[:, None]
         for place, k in enumerate(rows.tolist()):
@@ -81,9 +78,7 @@ def _corners(r_mm: FloatArray, a_mm: FloatArray) -> FloatArray:
     return np.array([(r, a) for r in r_mm for a in a_mm])
 
 
-def _half_planes(
-    at: ReformatPlanes, s: FloatArray, rows: NDArray[np.intp], others: NDArray[np.intp], reach: float
-) -> FloatArray:
+def _half_planes(at: ReformatPlanes, s: FloatArray, rows: IntArray, others: IntArray, reach: float) -> FloatArray:
     """``(planes, others, 3)``: how far a point (r, a) of a plane lies on its own side of another plane, in mm.
 
     It is c0 + c1 r + c2 a, less the distance that is asked for; a plane that is out of reach never limits.

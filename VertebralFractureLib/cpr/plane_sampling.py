@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, Float32Array, FloatArray
 
 Kernels = tuple[str, str, str]
 LINEAR_KERNEL = "linear"
@@ -54,7 +54,7 @@ class FlatVoxels:
         return FlatVoxels(line, sum(backward), (steps[2], steps[1], steps[0]), (i, j, k))
 
 
-def _keys_weights(share: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
+def _keys_weights(share: Float32Array, weights: Float32Array) -> None:
     """Cubic convolution at ``share`` of the way from the second to the third neighbor: passes through the voxels.
 
     Source: Keys, IEEE Trans. Acoust. Speech Signal Process. 29 (1981) 1153, with a = -1/2.
@@ -66,7 +66,7 @@ def _keys_weights(share: NDArray[np.float32], weights: NDArray[np.float32]) -> N
     weights[3] = (0.5 * x - 0.5) * x * x
 
 
-def _step_exact_weights(share: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
+def _step_exact_weights(share: Float32Array, weights: Float32Array) -> None:
     """Four weights as in ``_keys_weights``, for slices as thick as they lie apart: edges come out where they are.
 
     A slice that an edge crosses holds the mean f of its two sides. Half way between them lies, at all f, the true edge
@@ -100,8 +100,8 @@ def sample_planes(
     planes: FloatArray,
     r_mm: FloatArray,
     a_mm: FloatArray,
-    hu: NDArray[np.float32],
-    inside: NDArray[np.bool_],
+    hu: Float32Array,
+    inside: BoolArray,
     *,
     kernels: Kernels = (LINEAR_KERNEL, LINEAR_KERNEL, LINEAR_KERNEL),
     threads: int | None = None,
@@ -197,8 +197,8 @@ def _sample_chunk(
     planes: FloatArray,
     r_mm: FloatArray,
     a_mm: FloatArray,
-    hu: NDArray[np.float32],
-    inside: NDArray[np.bool_],
+    hu: Float32Array,
+    inside: BoolArray,
     work: _Workspace,
 ) -> None:
     shape, count = hu.shape, hu.size
@@ -209,7 +209,7 @@ def _sample_chunk(
         inside[...] = False
         return
     cut = bool(np.any(low < 0.0) or np.any(high >= size - 1))
-    within: NDArray[np.bool_] | None = np.ones(shape, dtype=np.bool_) if cut else None
+    within: BoolArray | None = np.ones(shape, dtype=np.bool_) if cut else None
     index, partial = (work.indices[row, :count].reshape(shape) for row in (0, 1))
     whole = work.spare[0, :count].reshape(shape)
     for axis in (2, 1, 0):
@@ -255,7 +255,7 @@ def _taps(voxels: FlatVoxels, work: _Workspace, axis: int) -> list[int]:
     return [-step, 0, step, 2 * step] if axis in work.weights else [0, step]
 
 
-def _blend_along(axis: int, offset: int, out: NDArray[np.float32], voxels: FlatVoxels, work: _Workspace) -> None:
+def _blend_along(axis: int, offset: int, out: Float32Array, voxels: FlatVoxels, work: _Workspace) -> None:
     """``out`` becomes the value at every position, blended along ``axis`` and the axes before it."""
     count = len(out)
     taps = _taps(voxels, work, axis)

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr.frame import ReformatFrame
 from VertebralFractureLib.cpr.grid import CUBIC, SMOOTH_THROUGH_SLICES, ReformatBox, ReformatGrid
 from VertebralFractureLib.cpr.plane_sampling import LINEAR_KERNEL, Kernels, sample_planes
 from VertebralFractureLib.cpr.straightened_volume import OUTSIDE_HU
 from VertebralFractureLib.thresholds import REFORMATTING
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, Float32Array, FloatArray
 from VertebralFractureLib.volume import CTVolume
 
 _PLANES_PER_BATCH = 8
@@ -41,7 +40,7 @@ class ReformatSampler:
 
     def sample(
         self, planes: FloatArray, box: ReformatBox, progress: Callable[[float], None] | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    ) -> tuple[Float32Array, BoolArray]:
         """HU float32 and field of view ``[plane, a, r]`` of some of ``planes(frame, box)``."""
         r_mm, a_mm = box.axis_mm("r"), box.axis_mm("a")
         shape = (len(planes), len(a_mm), len(r_mm))
@@ -66,17 +65,15 @@ class ReformatSampler:
         planes: FloatArray,
         r_mm: FloatArray,
         a_mm: FloatArray,
-        hu: NDArray[np.float32],
-        inside: NDArray[np.bool_],
+        hu: Float32Array,
+        inside: BoolArray,
         progress: Callable[[float], None] | None,
     ) -> None:
         sample_planes(
             self._ct.hu, planes, r_mm, a_mm, hu, inside, kernels=self._kernels, threads=self._threads, progress=progress
         )
 
-    def _averaged(
-        self, fine: NDArray[np.float32], within: NDArray[np.bool_], count: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def _averaged(self, fine: Float32Array, within: BoolArray, count: int) -> tuple[Float32Array, BoolArray]:
         """Mean of what lies inside, weighted; a voxel is inside when its center is."""
         n_r, n_a, n_s = self._finer
         share = within.astype(np.float32)
@@ -137,7 +134,7 @@ def _weights(n: int) -> FloatArray:
     return np.asarray((n - np.abs(np.arange(1 - n, n))) / n**2)
 
 
-def _triangle(values: NDArray[np.float32], axis: int, n: int) -> NDArray[np.float32]:
+def _triangle(values: Float32Array, axis: int, n: int) -> Float32Array:
     """Every ``n``-th weighted mean along one axis."""
     if n == 1:
         return values

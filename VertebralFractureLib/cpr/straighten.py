@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.cpr.frame import STRAIGHTENED, ReformatFrame
@@ -14,6 +13,7 @@ from VertebralFractureLib.cpr.sampler import ReformatSampler, locate_planes
 from VertebralFractureLib.cpr.straightened_volume import OUTSIDE_HU, StraightenedVolume
 from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.progress import StageProgress
+from VertebralFractureLib.types import BoolArray, Float32Array
 from VertebralFractureLib.volume import CTVolume
 
 
@@ -65,7 +65,7 @@ def sample_straight(
     origin_mm: tuple[float, float, float],
     spacing_mm: tuple[float, float, float],
     shape_kji: tuple[int, int, int],
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+) -> tuple[Float32Array, BoolArray]:
     """Sample a straightened grid at its points: HU ``[k, j, i]`` float32, and what lies in the CT's field of view."""
     box = ReformatBox(origin_mm, spacing_mm, shape_kji)
     hu = np.full(shape_kji, OUTSIDE_HU, dtype=np.float32)
@@ -75,7 +75,7 @@ def sample_straight(
     return hu, inside
 
 
-def refuse_empty(inside: NDArray[np.bool_]) -> None:
+def refuse_empty(inside: BoolArray) -> None:
     """Raise ``NoSpineFound`` when nothing of a spine volume lies in the CT's field of view."""
     if not inside.any():
         raise NoSpineFound("The centerline lies outside the volume; check that both belong to the same scan.")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr.frame import ReformatFrame
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, Float32Array, FloatArray
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class StraightenedVolume:
         frame: the map between straightened coordinates and the patient's RAS.
     """
 
-    hu: NDArray[np.float32]
-    inside: NDArray[np.bool_]
+    hu: Float32Array
+    inside: BoolArray
     origin_mm: tuple[float, float, float]
     spacing_mm: tuple[float, float, float]
     frame: ReformatFrame

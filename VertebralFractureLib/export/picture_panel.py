@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr import VIRTUAL_SAGITTAL, ReformatFrame
 from VertebralFractureLib.cpr.straighten import sample_straight
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import Float32Array, FloatArray
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.volume.hu_windows import OVERVIEW_DISPLAY
 
@@ -58,7 +57,7 @@ class SagittalPanel:
         """``(n, 2)`` canvas pixels (x, y) of ``(n, 3)`` RAS points."""
         return self.straight_to_pixel(self.frame.ras_to_straight(points_ras))
 
-    def gray(self, ct: CTVolume) -> NDArray[np.float32]:
+    def gray(self, ct: CTVolume) -> Float32Array:
         """The view as gray values from 0 to 1, ``(box.height, box.width)``, row 0 on top, anterior in column 0."""
         step = 1.0 / self.pixels_per_mm
         origin = (

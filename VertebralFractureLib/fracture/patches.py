@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr import ReformatFrame, StraightenedVolume
 from VertebralFractureLib.torch_arrays import to_tensor
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import Float32Array, FloatArray
 from VertebralFractureLib.volume.hu_windows import FRACTURE_NETWORKS
 from VertebralFractureLib.volume.sampling import sample_tensor
 
@@ -90,7 +89,7 @@ def patch_positions(frame: ReformatFrame) -> FloatArray:
     return first + 0.5 * (last - first - STRIDE_MM * (count - 1)) + STRIDE_MM * np.arange(count, dtype=np.float64)
 
 
-def patch_points(frame: ReformatFrame, positions_mm: FloatArray, grid: PatchGrid) -> NDArray[np.float32]:
+def patch_points(frame: ReformatFrame, positions_mm: FloatArray, grid: PatchGrid) -> Float32Array:
     """Straight coordinates ``(n, S, A, R, 3)``, last axis (r, a, s) in mm, of the samples of every patch.
 
     For ``SAGITTAL`` the rigid grid is mapped exactly on a coarse lattice and linearly between its nodes; the error of
@@ -130,7 +129,7 @@ def _linear_weights(fine: FloatArray, coarse: FloatArray) -> FloatArray:
     return np.stack([np.interp(fine, coarse, unit) for unit in np.eye(len(coarse))], axis=1)
 
 
-def sample_patches(spine: StraightenedVolume, points: NDArray[np.float32], grid: PatchGrid) -> torch.Tensor:
+def sample_patches(spine: StraightenedVolume, points: Float32Array, grid: PatchGrid) -> torch.Tensor:
     """Patches ``(n, 2, S, A, R)`` float32: scaled HU, and the share that lies inside the field of view.
 
     Outside the field of view the first channel is 0, a value that bone and air do not have.
@@ -162,7 +161,7 @@ def _running_mean(volume: torch.Tensor, axis: int, width: int) -> torch.Tensor:
     return total.div_(width) if reach else total
 
 
-def position_code(frame: ReformatFrame, positions_mm: FloatArray) -> NDArray[np.float32]:
+def position_code(frame: ReformatFrame, positions_mm: FloatArray) -> Float32Array:
     """The paper's ``L_i``, ``(n, CODE_LENGTH)``: where each patch lies and how the canal bends there.
 
     Sines and cosines of the distance in mm from the caudal and from the cranial end (periods 192 to 768 mm, the

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.errors import NotEvaluable
@@ -31,7 +30,7 @@ from VertebralFractureLib.options import ALL_MEMBERS
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.thresholds import SCORING
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, FloatArray
 from VertebralFractureLib.weights import Weights, load_weights, restore
 
 _PATCHES_PER_CHUNK = 32
@@ -160,9 +159,7 @@ def score_series(
     return _with_series_score(sequence, counted, weights_folder) if counted.any() else sequence
 
 
-def _with_series_score(
-    sequence: FractureSequence, counted: NDArray[np.bool_], weights_folder: Path | None
-) -> FractureSequence:
+def _with_series_score(sequence: FractureSequence, counted: BoolArray, weights_folder: Path | None) -> FractureSequence:
     scores = []
     for member, probability in sequence.member_probability.items():
         weights = load_weights(PREFIX + member, weights_folder)

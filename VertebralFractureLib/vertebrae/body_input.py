@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr.straightened_volume import OUTSIDE_HU, StraightenedVolume
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, Float32Array, FloatArray
 from VertebralFractureLib.vertebrae.mid_plane import MidPlane
 from VertebralFractureLib.volume.hu_windows import VERTEBRA_NETWORKS
 from VertebralFractureLib.volume.sampling import sample_linear, sample_nearest
@@ -36,7 +35,7 @@ class SagittalInput:
         rows: number of rows that are not padding.
     """
 
-    channels: NDArray[np.float32]
+    channels: Float32Array
     s_from_mm: float
     rows: int
 
@@ -65,13 +64,13 @@ def sagittal_input(spine: StraightenedVolume, plane: MidPlane | None = None) -> 
     return SagittalInput(channels, spine.origin_mm[2], rows)
 
 
-def inside_plane(spine: StraightenedVolume, plane: MidPlane) -> NDArray[np.bool_]:
+def inside_plane(spine: StraightenedVolume, plane: MidPlane) -> BoolArray:
     """Whether each point of the picture ``(rows, 96)`` lies in the field of view (nearest voxel)."""
     inside, within = sample_nearest(spine.inside, _picture_index(spine, plane, 0.0))
     return np.asarray(within & inside)
 
 
-def _average_columns(spine: StraightenedVolume, first: int, offsets_mm: list[float]) -> NDArray[np.float32]:
+def _average_columns(spine: StraightenedVolume, first: int, offsets_mm: list[float]) -> Float32Array:
     """The mean over whole columns of voxels, which needs no interpolation."""
     at = [round(offset - spine.origin_mm[0]) for offset in offsets_mm]
     columns = slice(first, first + COLUMNS)

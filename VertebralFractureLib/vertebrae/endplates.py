@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.thresholds import ENDPLATES, MID_PLANE
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import FloatArray, IntArray
 from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS
 from VertebralFractureLib.vertebrae.sequence_search import Span
 
@@ -124,7 +123,7 @@ def _walls(profile: FloatArray, a: FloatArray, middle: float) -> tuple[float, fl
 
 
 def _trace(
-    edge: FloatArray, rows: FloatArray, columns: NDArray[np.intp], reach: tuple[float, float], middle: float
+    edge: FloatArray, rows: FloatArray, columns: IntArray, reach: tuple[float, float], middle: float
 ) -> FloatArray:
     """s of the endplate in every column: the best path that moves by at most one row a column, then refined."""
     tuned = ENDPLATES

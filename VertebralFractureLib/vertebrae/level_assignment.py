@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.thresholds import LABELING
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import FloatArray, IntArray
 from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 
 LEVELS: tuple[str, ...] = (
@@ -136,7 +135,7 @@ def _log_transition(step: int) -> FloatArray:
 
 def _most_probable_run(emission: FloatArray, transitions: Sequence[FloatArray]) -> list[int]:
     score = emission[0] + _log_prior()
-    came: list[NDArray[np.intp]] = []
+    came: list[IntArray] = []
     for i, transition in enumerate(transitions):
         options = score[:, None] + transition
         came.append(options.argmax(axis=0))

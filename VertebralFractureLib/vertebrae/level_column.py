@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.thresholds import LABELING
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import FloatArray, IntArray
 
 BEYOND = 2
 """Cells supposed beyond either end: the sacrum or the first ribs show there although no body was found."""
@@ -30,7 +29,7 @@ class Column:
     """
 
     borders_mm: FloatArray
-    found: NDArray[np.intp]
+    found: IntArray
 
     @property
     def pitch_mm(self) -> FloatArray:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.torch_arrays import to_tensor
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import Float32Array, FloatArray
 from VertebralFractureLib.vertebrae.level_column import Column
 from VertebralFractureLib.volume.hu_windows import VERTEBRA_NETWORKS
 from VertebralFractureLib.volume.sampling import sample_tensor
@@ -57,7 +57,7 @@ def fine_volume(spine: StraightenedVolume) -> torch.Tensor:
     return torch.cat([mean[0], bright[0], to_tensor(_pooled(spine.inside))[None]])
 
 
-def _pooled(volume: NDArray[np.generic]) -> NDArray[np.float32]:
+def _pooled(volume: NDArray[np.generic]) -> Float32Array:
     """Block means of 2 mm, clipped at 1500 HU so that metal does not flood a block."""
     rows = -(-volume.shape[0] // FINE_MM)
     out = np.empty((rows, 112 // FINE_MM, 128 // FINE_MM), dtype=np.float32)
@@ -102,6 +102,6 @@ def normalize_channels(values: torch.Tensor) -> torch.Tensor:
     return torch.cat([VERTEBRA_NETWORKS.normalize(hu), values[2:]])
 
 
-def relative_pitch(pitch_mm: FloatArray) -> NDArray[np.float32]:
+def relative_pitch(pitch_mm: FloatArray) -> Float32Array:
     """Logarithm of the cells' lengths over a typical one."""
     return np.asarray(np.log(pitch_mm / TYPICAL_PITCH_MM), dtype=np.float32)

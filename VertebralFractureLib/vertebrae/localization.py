@@ -11,12 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.thresholds import LOCALIZATION
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, FloatArray
 from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS, inside_plane, sagittal_input
 from VertebralFractureLib.vertebrae.endplates import BodyShape, measure_shape, mid_depth, strip_mean
 from VertebralFractureLib.vertebrae.mid_plane import MidPlane, find_mid_plane
@@ -148,7 +147,7 @@ def localize_bodies(spine: StraightenedVolume, maps: BodyMaps) -> list[Localized
     return bodies
 
 
-def _inside_at(in_view: NDArray[np.bool_], middle: FloatArray) -> NDArray[np.bool_]:
+def _inside_at(in_view: BoolArray, middle: FloatArray) -> BoolArray:
     """Whether the mid-depth point of every row of the picture lies in the field of view; one run, the longest."""
     columns = np.clip(np.rint(middle - ANTERIOR_FROM_MM).astype(int), 0, COLUMNS - 1)
     inside = np.asarray(in_view[np.arange(len(middle)), columns])

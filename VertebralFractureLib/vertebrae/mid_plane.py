@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.thresholds import MID_PLANE
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, FloatArray
 from VertebralFractureLib.volume.sampling import sample_linear
 
 
@@ -86,7 +85,7 @@ class _Picture:
     """Mean bone over the middle of a body's height ``(rows along a, columns along r)``, 2 mm apart."""
 
     bone: FloatArray
-    known: NDArray[np.bool_]
+    known: BoolArray
     a_mm: FloatArray
     r_mm: FloatArray
 

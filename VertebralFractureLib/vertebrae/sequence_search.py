@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.thresholds import BODY_SEARCH
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Profiles:
     body: FloatArray
     upper_edge: FloatArray
     lower_edge: FloatArray
-    inside: NDArray[np.bool_]
+    inside: BoolArray
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def _best_chain(profiles: Profiles, expected: FloatArray, spread: float) -> list
     return _trace_back(profiles, best_so_far[1], start_of, previous, (low, high))
 
 
-def _height_prior(height: FloatArray, expected: FloatArray, spread: float, is_cut: NDArray[np.bool_]) -> FloatArray:
+def _height_prior(height: FloatArray, expected: FloatArray, spread: float, is_cut: BoolArray) -> FloatArray:
     """Log-normal around ``expected``, capped below, with a second, steeper wall where two bodies are taken for one."""
     tuned = BODY_SEARCH
     ratio = np.log(height / expected)
@@ -117,7 +116,7 @@ def _height_prior(height: FloatArray, expected: FloatArray, spread: float, is_cu
 
 
 def _trace_back(
-    profiles: Profiles, last: int, start_of: NDArray[np.intp], previous: NDArray[np.intp], limits: tuple[int, int]
+    profiles: Profiles, last: int, start_of: IntArray, previous: IntArray, limits: tuple[int, int]
 ) -> list[Span]:
     spans: list[Span] = []
     j = last

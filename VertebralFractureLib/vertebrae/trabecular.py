@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.thresholds import TRABECULAR
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.grading import is_graded
 from VertebralFractureLib.vertebrae.localization import LocalizedBody
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
@@ -71,7 +71,7 @@ def measure_trabecular_region(spine: StraightenedVolume, body: LocalizedBody) ->
     )
 
 
-def _noise(hu: NDArray[np.float64]) -> float:
+def _noise(hu: FloatArray) -> float:
     difference = hu[:, :, TRABECULAR.noise_step_mm :] - hu[:, :, : -TRABECULAR.noise_step_mm]
     difference = difference[np.isfinite(difference)]
     if len(difference) == 0:

@@ -8,15 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import Float32Array, FloatArray
 
 if TYPE_CHECKING:
     import torch
 
-    Values = TypeVar("Values", NDArray[np.float32], FloatArray, torch.Tensor)
+    Values = TypeVar("Values", Float32Array, FloatArray, torch.Tensor)
 
 
 @dataclass(frozen=True)

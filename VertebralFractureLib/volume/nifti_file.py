@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.errors import UnreadableVolume
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import ByteArray, FloatArray
 from VertebralFractureLib.volume.compressed_stream import plain_blocks, unpacked_blocks
 from VertebralFractureLib.volume.ct_volume import CTVolume
 from VertebralFractureLib.volume.sitk_bridge import (
@@ -69,7 +69,7 @@ def read_nifti(path: Path, damaged: UnreadableVolume) -> CTVolume:
     return CTVolume(_scaled(values, header.slope, header.intercept), valid_geometry(matrix))
 
 
-def _read_blocks(blocks: Iterator[bytes]) -> tuple[_Header, NDArray[np.uint8]]:
+def _read_blocks(blocks: Iterator[bytes]) -> tuple[_Header, ByteArray]:
     start = b""
     while len(start) < _HEADER_BYTES:
         start += next(blocks, b"\0" * _HEADER_BYTES)

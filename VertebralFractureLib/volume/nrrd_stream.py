@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from VertebralFractureLib.types import FloatArray
 
@@ -42,5 +42,5 @@ def nrrd_header(shape_kji: tuple[int, int, int], dtype: DTypeLike, ijk_to_ras: F
     return ("\n".join(lines) + "\n\n").encode("ascii")
 
 
-def _vector(values: NDArray[np.float64]) -> str:
+def _vector(values: FloatArray) -> str:
     return f"({','.join(repr(float(value)) for value in values)})"

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
@@ -24,6 +23,7 @@ from VertebralFractureLib.export.scene.show_report import reading_of, show_readi
 from VertebralFractureLib.export.scene.write_scene import scene_steps
 from VertebralFractureLib.result import SpineReport
 from VertebralFractureLib.result.corrected_deidentification import deidentify_corrected
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
 
 CT_FILE, STRAIGHTENED_FILE = "Data/CT.nrrd", "Data/Straightened.nrrd"
@@ -31,7 +31,7 @@ CT_FILE, STRAIGHTENED_FILE = "Data/CT.nrrd", "Data/Straightened.nrrd"
 
 
 def bundle_steps(
-    scene: Any, nodes: SceneNodes, ijk_to_ras: NDArray[np.float64], folder: Path, *, identifiers: bool
+    scene: Any, nodes: SceneNodes, ijk_to_ras: FloatArray, folder: Path, *, identifiers: bool
 ) -> Generator[None, None, None]:
     """Write the result of ``nodes`` into ``folder`` as Slicer's scene bundle, in short steps.
 

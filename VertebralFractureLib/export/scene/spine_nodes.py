@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import vtk
-from numpy.typing import NDArray
 
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.export.scene.markups_nodes import control_points
 from VertebralFractureLib.export.scene.volume_nodes import add_straightened_node, add_transform_node, int16_voxels
+from VertebralFractureLib.types import FloatArray
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def add_spine_nodes(scene: Any, spine: StraightenedVolume, name: str) -> SpineNo
     return SpineNodes(volume, add_transform_node(scene, spine.frame, f"{name} straightening"))
 
 
-def add_curve_node(scene: Any, points_ras: NDArray[np.float64], name: str) -> Any:
+def add_curve_node(scene: Any, points_ras: FloatArray, name: str) -> Any:
     """A ``vtkMRMLMarkupsCurveNode`` through ``(n, 3)`` RAS mm points; not locked, so that it can be corrected."""
     node = scene.AddNewNodeByClass("vtkMRMLMarkupsCurveNode", name)
     node.CreateDefaultDisplayNodes()

@@ -28,6 +28,7 @@ from VertebralFractureLib.export.scene.volume_nodes import (
     read_transform_node,
 )
 from VertebralFractureLib.result.report import Point
+from VertebralFractureLib.types import Float32Array, FloatArray, IntArray
 
 _ALONG_ATTRIBUTE = roles.ATTRIBUTE_PREFIX + "straightenedAlong"
 DETECTED = ""
@@ -39,7 +40,7 @@ class StraightPicture:
     """Voxels ``[k, j, i]``, their 4x4 from ``(i, j, k, 1)`` to straight mm, and the map to the patient."""
 
     voxels: NDArray[np.int16]
-    ijk_to_straight: NDArray[np.float64]
+    ijk_to_straight: FloatArray
     grid: DisplacementGrid
 
 
@@ -108,7 +109,7 @@ def mark_picture(nodes: SceneNodes, along: str) -> None:
         nodes.straightened.SetAttribute(_ALONG_ATTRIBUTE, along)
 
 
-def show_rows(node: Any, rows: NDArray[np.intp], hu: NDArray[np.float32]) -> None:
+def show_rows(node: Any, rows: IntArray, hu: Float32Array) -> None:
     """Overwrite some rows (indices k) of the straightened volume with HU ``[row, j, i]``; the others stay untouched."""
     voxels = _voxels(node)
     voxels[rows] = int16_voxels(hu)

@@ -11,6 +11,7 @@ from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_nump
 
 from VertebralFractureLib.cpr import ReformatFrame, StraightenedVolume
 from VertebralFractureLib.cpr.frame import DisplacementGrid, build_displacement_grid
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.volume.hu_windows import BONE_DISPLAY
 
@@ -37,7 +38,7 @@ def int16_voxels(hu: NDArray[np.generic]) -> NDArray[np.int16]:
     return rounded.clip(-32768, 32767).astype(np.int16)
 
 
-def _add_volume_node(scene: Any, name: str, voxels: NDArray[np.int16], ijk_to_world: NDArray[np.float64]) -> Any:
+def _add_volume_node(scene: Any, name: str, voxels: NDArray[np.int16], ijk_to_world: FloatArray) -> Any:
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
@@ -49,7 +50,7 @@ def _add_volume_node(scene: Any, name: str, voxels: NDArray[np.int16], ijk_to_wo
     return node
 
 
-def fill_volume_node(node: Any, voxels: NDArray[np.int16], ijk_to_world: NDArray[np.float64]) -> None:
+def fill_volume_node(node: Any, voxels: NDArray[np.int16], ijk_to_world: FloatArray) -> None:
     """Let the node hold a copy of ``voxels`` ``[k, j, i]`` on that grid."""
     image = vtk.vtkImageData()
     image.SetDimensions(*voxels.shape[::-1])
@@ -109,7 +110,7 @@ def read_transform_node(node: Any) -> DisplacementGrid | None:
     )
 
 
-def _vtk_matrix(matrix: NDArray[np.float64]) -> Any:
+def _vtk_matrix(matrix: FloatArray) -> Any:
     result = vtk.vtkMatrix4x4()
     for row in range(4):
         for column in range(4):

@@ -23,6 +23,7 @@ from VertebralFractureLib.errors import NotEvaluable, UnreadableVolume
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceSpine, ReferenceVertebra, reference_to_json
 from VertebralFractureLib.research.datasets.grade_table import ScanGrades, read_grades, scan_key
 from VertebralFractureLib.research.datasets.label_maps import labels_to_straight
+from VertebralFractureLib.types import BoolArray, ByteArray
 from VertebralFractureLib.vertebrae import Vertebra, localize_vertebrae
 from VertebralFractureLib.vertebrae.levels import LEVEL_NAMES
 from VertebralFractureLib.volume import CTVolume, ct_from_sitk, read_volume
@@ -89,7 +90,7 @@ def import_scan(scan: SourceScan, grades: ScanGrades, weights_folder: Path | Non
     return ReferenceSpine(scan.identifier, Centerline(line.points_ras, np.ones(len(line.points_ras))), tuple(vertebrae))
 
 
-def _labels(scan: SourceScan, ct: CTVolume) -> NDArray[np.uint8]:
+def _labels(scan: SourceScan, ct: CTVolume) -> ByteArray:
     import SimpleITK as sitk
 
     mask = ct_from_sitk(sitk.ReadImage(str(scan.mask)))
@@ -98,7 +99,7 @@ def _labels(scan: SourceScan, ct: CTVolume) -> NDArray[np.uint8]:
     return np.asarray(mask.hu).astype(np.uint8)
 
 
-def _check_centroids(scan: SourceScan, ct: CTVolume, labels: NDArray[np.uint8]) -> None:
+def _check_centroids(scan: SourceScan, ct: CTVolume, labels: ByteArray) -> None:
     """Centroids are voxel indices of the CT: where they lie far from their label's mask, somebody turned the image."""
     assert scan.centroids is not None
     for point in json.loads(scan.centroids.read_text(encoding="utf-8")):
@@ -132,7 +133,7 @@ def _from_mask(labels: NDArray[np.integer], spine: StraightenedVolume, grades: S
 Heights = tuple[float | None, float | None, float | None]
 
 
-def _measured(mask: NDArray[np.bool_], spine: StraightenedVolume) -> tuple[BodyBox | None, Heights | None]:
+def _measured(mask: BoolArray, spine: StraightenedVolume) -> tuple[BodyBox | None, Heights | None]:
     r, a, s = (spine.axis_mm(axis) for axis in "ras")
     strip = mask[:, :, np.abs(r) <= _STRIP_MM] & (a > _CANAL_MM)[None, :, None]
     if strip.sum() < _LEAST_VOXELS:

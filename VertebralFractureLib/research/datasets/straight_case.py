@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr import ReformatFrame, StraightenedVolume, lay_frame, straighten
 from VertebralFractureLib.research.datasets.annotation_file import read_annotation, reference_to_json
 from VertebralFractureLib.research.datasets.label_maps import labels_to_straight
 from VertebralFractureLib.research.datasets.reference_spine import ReferenceSpine
+from VertebralFractureLib.types import ByteArray, Float32Array
 from VertebralFractureLib.volume import CTVolume
 
 
@@ -45,11 +45,11 @@ class StraightCase:
     may_train: bool
     volume: StraightenedVolume
     reference: ReferenceSpine
-    body_labels: NDArray[np.uint8] | None
+    body_labels: ByteArray | None
     source_spacing_mm: tuple[float, float, float]
 
 
-def write_case(folder: Path, ct: CTVolume, reference: ReferenceSpine, labels: NDArray[np.uint8] | None) -> None:
+def write_case(folder: Path, ct: CTVolume, reference: ReferenceSpine, labels: ByteArray | None) -> None:
     """Straighten a scan along its reference centerline and write the case's folder atomically.
 
     Args:
@@ -91,6 +91,6 @@ def load_case(folder: Path, identifier: str, fold: int | None, *, is_phantom: bo
     r, a, s = content["origin_mm"]
     step_r, step_a, step_s = content["spacing_mm"]
     frame: ReformatFrame = lay_frame(reference.centerline)
-    volume = StraightenedVolume(cast(NDArray[np.float32], hu), inside, (r, a, s), (step_r, step_a, step_s), frame)
+    volume = StraightenedVolume(cast(Float32Array, hu), inside, (r, a, s), (step_r, step_a, step_s), frame)
     i, j, k = content["source_spacing_mm"]
     return StraightCase(identifier, fold, is_phantom, may_train, volume, reference, labels, (i, j, k))

@@ -7,7 +7,6 @@ product, so that a comparison shows what the network adds and nothing else.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.canal.axial_stack import AxialStack, build_axial_stack
 from VertebralFractureLib.canal.candidates import CanalCandidates
@@ -16,11 +15,9 @@ from VertebralFractureLib.canal.curve import fit_centerline
 from VertebralFractureLib.canal.network import BOX_SIDES
 from VertebralFractureLib.canal.path import find_canal_path
 from VertebralFractureLib.thresholds import CANAL_CANDIDATES
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, FloatArray
+from VertebralFractureLib.types import Float32Array as Field
 from VertebralFractureLib.volume import CTVolume
-
-Field = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 _BONE_HU = 170.0
 _RAYS = 24
@@ -79,7 +76,7 @@ def _angles() -> FloatArray:
     return 2.0 * np.pi * np.arange(_RAYS) / _RAYS
 
 
-def _score(hu: Field, bone: Mask, pixel_mm: float) -> Field:
+def _score(hu: Field, bone: BoolArray, pixel_mm: float) -> Field:
     """0 to 1 per pixel: half of it the ring, the rest lamina behind and body in front; 0 outside soft tissue."""
     angles = _angles()
     ring, lamina = np.zeros(hu.shape, np.float32), np.zeros(hu.shape, np.float32)
@@ -108,7 +105,7 @@ def _offset(angle: float, radius_mm: float, pixel_mm: float) -> tuple[int, int]:
     return round(radius_mm * np.cos(angle) / pixel_mm), round(radius_mm * np.sin(angle) / pixel_mm)
 
 
-def _shifted(mask: Mask, rows: int, columns: int) -> Mask:
+def _shifted(mask: BoolArray, rows: int, columns: int) -> BoolArray:
     """The mask's value ``rows`` anterior and ``columns`` to the right of every pixel; False beyond the edge."""
     result = np.zeros_like(mask)
     height, width = mask.shape[1:]
@@ -129,7 +126,7 @@ def _box_mean(values: Field, reach: int) -> Field:
     return np.asarray(total / size**2, dtype=np.float32)
 
 
-def _cortical_boundary_center(bone: Mask, i: float, j: float, pixel_mm: float) -> tuple[float, float]:
+def _cortical_boundary_center(bone: BoolArray, i: float, j: float, pixel_mm: float) -> tuple[float, float]:
     """Pixel (i, j) in the middle between opposite walls, where both are met; two rounds."""
     angles = _angles()
     radius = np.arange(0.0, _RING_MM[1] + 0.1, 0.5) / pixel_mm

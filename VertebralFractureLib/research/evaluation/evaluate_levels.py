@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import brier_score_loss
 
 from VertebralFractureLib.research.datasets.reference_set import patient_of_scan
@@ -21,6 +20,7 @@ from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.evaluation.metrics import ReliabilityBin, proportion_by_patient, reliability
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
 from VertebralFractureLib.thresholds import LABELING
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.labeling import level_log_probability
 from VertebralFractureLib.vertebrae.level_assignment import likeliest_levels
 from VertebralFractureLib.vertebrae.level_column import steps_between
@@ -51,7 +51,7 @@ class Opinion:
     scan: str
     fold: int
     stretch: int
-    log_probability: NDArray[np.float64]
+    log_probability: FloatArray
     steps: tuple[int, ...]
     levels: tuple[str | None, ...]
     has_landmark: bool

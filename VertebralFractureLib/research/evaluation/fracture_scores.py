@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.fracture.patches import PatchGrid
@@ -28,6 +27,7 @@ from VertebralFractureLib.research.datasets.reference_set import fold_count, pat
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.simulation.fracture_shapes import random_fracture_count, random_plan
 from VertebralFractureLib.research.training.fracture_data import LabeledSpine, boxes_of, eligible, labeled, simulated
+from VertebralFractureLib.types import BoolArray
 from VertebralFractureLib.vertebrae import Vertebra, localize_vertebrae
 from VertebralFractureLib.weights import load_weights, weights_names
 
@@ -124,7 +124,7 @@ def score_cases(
 
 def _score_vertebrae(
     spine: LabeledSpine, raw: Mapping[str, RawScores], found: Sequence[Vertebra]
-) -> tuple[tuple[VertebraScore, ...], NDArray[np.bool_]]:
+) -> tuple[tuple[VertebraScore, ...], BoolArray]:
     """Scores of the vertebrae of known grade, and which positions lie in them."""
     first = next(iter(raw.values()))
     vertebrae = []

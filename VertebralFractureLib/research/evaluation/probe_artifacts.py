@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.research.datasets import BodyBox
@@ -35,7 +34,7 @@ from VertebralFractureLib.research.simulation.fracture_shapes import (
 from VertebralFractureLib.research.simulation.simulate_fracture import DEPTHS, Simulated, simulate
 from VertebralFractureLib.research.training.fracture_data import boxes_of, crop, eligible
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, Float32Array, FloatArray, IntArray
 
 logger = logging.getLogger(__name__)
 _HALF = (4, 7, 7)
@@ -48,10 +47,10 @@ _SCALE_HU = 100.0
 class Textures:
     """Cubes ``(n, 8, 14, 14)`` of centered HU from the middle of bodies, whether each was warped, and whose it is."""
 
-    cubes: NDArray[np.float32]
-    warped: NDArray[np.bool_]
+    cubes: Float32Array
+    warped: BoolArray
     patients: tuple[str, ...]
-    folds: NDArray[np.intp]
+    folds: IntArray
 
 
 def textures(cases: Sequence[StraightCase], versions: int, seed: int = 0, *, all_mapped: bool = False) -> Textures:
@@ -95,11 +94,11 @@ def _simulated(
 
 def _cubes(
     case: StraightCase, volume: StraightenedVolume, result: Simulated, able: Sequence[int]
-) -> dict[int, NDArray[np.float32] | None]:
+) -> dict[int, Float32Array | None]:
     """The cube from the middle of each body; None where an endplate or the end of the field of view would reach it."""
     clear = _HALF[0] + _ENDPLATE_MM + 0.8 * max(case.source_spacing_mm)
     seen = replace(volume, hu=result.hu, inside=result.inside)
-    found: dict[int, NDArray[np.float32] | None] = {}
+    found: dict[int, Float32Array | None] = {}
     for index in able:
         bottom, top = result.middle_mm[index]
         middle = 0.5 * (bottom + top)
@@ -115,7 +114,7 @@ def _pure_warp(box: BodyBox, rng: np.random.Generator) -> Deformation:
     return replace(resampled(box, rng), shape=shape, loss=loss, upper_share=upper_share, concavity=0.0)
 
 
-def _cube(volume: StraightenedVolume, box: BodyBox, bottom: float, top: float) -> NDArray[np.float32] | None:
+def _cube(volume: StraightenedVolume, box: BodyBox, bottom: float, top: float) -> Float32Array | None:
     """None where the field of view ends; without the mean of each row, so that neither density tells anything nor how
     it rises towards an endplate, which is nearer in a low body.
     """
@@ -128,7 +127,7 @@ def _cube(volume: StraightenedVolume, box: BodyBox, bottom: float, top: float) -
     return np.asarray((cube - cube.mean(axis=(1, 2), keepdims=True)) / _SCALE_HU, dtype=np.float32)
 
 
-def probe(sets: Textures, fold: int, steps: int = 400, seed: int = 0) -> NDArray[np.float64]:
+def probe(sets: Textures, fold: int, steps: int = 400, seed: int = 0) -> FloatArray:
     """Scores of the fold's cubes by a 3D network that was trained on the other folds' (mirrored at random)."""
     torch.manual_seed(seed)
     layers = torch.nn.Sequential(

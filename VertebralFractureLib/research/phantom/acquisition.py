@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.research.phantom.options import PhantomOptions
 from VertebralFractureLib.research.phantom.raster import mix_along
+from VertebralFractureLib.types import Float32Array as Field
 
-Field = NDArray[np.float32]
 _METAL_HU = 2600.0
 _RANGE_HU = (-1024, 3071)
 

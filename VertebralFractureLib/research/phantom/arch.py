@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.research.phantom.level_sizes import LEVEL_SIZES
 from VertebralFractureLib.research.phantom.raster import Raster, Window, capsule, oval
 from VertebralFractureLib.research.phantom.skeleton import PlacedVertebra
+from VertebralFractureLib.types import Float32Array as Field
+from VertebralFractureLib.types import Point
 
-Field = NDArray[np.float32]
-Triple = tuple[float, float, float]
 _WALL_MM = 1.5
 
 
@@ -27,7 +26,7 @@ class _Pen:
         self._raster, self._vertebra = raster, vertebra
         self._pieces: list[tuple[Window, Field]] = []
 
-    def add(self, low: Triple, high: Triple, distance_of: Callable[[Field, Field, Field], Field]) -> None:
+    def add(self, low: Point, high: Point, distance_of: Callable[[Field, Field, Field], Field]) -> None:
         found = self._raster.local(self._vertebra, low, high)
         if found is None:
             return
@@ -37,7 +36,7 @@ class _Pen:
         canal = (oval(r / shape.canal_half_width, (a - shape.canal_a) / shape.canal_half_depth) - 1.0) * smaller
         self._pieces.append((window, np.maximum(distance_of(r, a, s), -canal).astype(np.float32)))
 
-    def rod(self, start: Triple, end: Triple, radius: float) -> None:
+    def rod(self, start: Point, end: Point, radius: float) -> None:
         """The same rod on both sides."""
         first, last = np.array(start), np.array(end)
         low, high = np.minimum(first, last) - radius - 2.0, np.maximum(first, last) + radius + 2.0

@@ -6,14 +6,13 @@ Order matters and is fixed in ``draw_spine``: soft parts first, then arches that
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.research.phantom.arch import draw_arch
 from VertebralFractureLib.research.phantom.options import PhantomOptions
 from VertebralFractureLib.research.phantom.raster import Raster, noise_texture, oval, shells
 from VertebralFractureLib.research.phantom.skeleton import PlacedVertebra, Skeleton
+from VertebralFractureLib.types import Float32Array as Field
 
-Field = NDArray[np.float32]
 _BLOOM = 0.3
 """A cortical plate thinner than a voxel looks as if it began further out, by this share of the voxel at half its
 height; the bone is drawn smaller by as much, so that the true surface is the one that a reader sees."""

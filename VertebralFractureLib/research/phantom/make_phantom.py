@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr import lay_frame
 from VertebralFractureLib.research.datasets import ReferenceSpine
@@ -21,7 +20,7 @@ from VertebralFractureLib.research.phantom.ribs_pelvis import draw_girdle, draw_
 from VertebralFractureLib.research.phantom.skeleton import Skeleton, build_skeleton, crop_centerline
 from VertebralFractureLib.research.phantom.torso import Torso, draw_torso, torso_of
 from VertebralFractureLib.research.phantom.truth import draw_labels, reference_vertebra
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import ByteArray, FloatArray
 from VertebralFractureLib.vertebrae.levels import LEVEL_NAMES
 from VertebralFractureLib.volume import CTVolume
 
@@ -39,7 +38,7 @@ class Phantom:
 
     ct: CTVolume
     reference: ReferenceSpine
-    body_labels: NDArray[np.uint8]
+    body_labels: ByteArray
     options: PhantomOptions
 
 
@@ -74,7 +73,7 @@ def make_phantom(options: PhantomOptions) -> Phantom:
 
 
 def _reference(
-    name: str, ct: CTVolume, labels: NDArray[np.uint8], skeleton: Skeleton,
+    name: str, ct: CTVolume, labels: ByteArray, skeleton: Skeleton,
     low: FloatArray, high: FloatArray, options: PhantomOptions,
 ) -> ReferenceSpine:  # fmt: skip
     centerline = crop_centerline(skeleton.centerline, low, high)

@@ -7,11 +7,10 @@ long bone, a calcified vessel, the rings of the skull and the jaw. Proportions a
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from VertebralFractureLib.types import BoolArray
+from VertebralFractureLib.types import Float32Array as Field
 from VertebralFractureLib.volume import CTVolume
-
-Field = NDArray[np.float32]
 
 NO_SPINE_KINDS = ("head", "legs", "trunk_front", "table", "noise", "mr")
 _STREAM = 30303
@@ -64,7 +63,7 @@ def _oval(x: Field, y: Field, z: Field, half: tuple[float, float, float], power:
     return np.asarray(np.abs(x / a) ** power + np.abs(y / b) ** power + np.abs(z / c) ** power, dtype=np.float32)
 
 
-def _fill(hu: Field, inside: NDArray[np.bool_], value: float) -> None:
+def _fill(hu: Field, inside: BoolArray, value: float) -> None:
     np.copyto(hu, np.float32(value), where=np.broadcast_to(inside, hu.shape))
 
 

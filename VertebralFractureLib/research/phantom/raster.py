@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.research.phantom.skeleton import PlacedVertebra
+from VertebralFractureLib.types import Float32Array as Field
 from VertebralFractureLib.types import FloatArray
 
-Field = NDArray[np.float32]
 Window = tuple[slice, slice, slice]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.research.phantom.level_sizes import LEVEL_SIZES
@@ -17,9 +16,9 @@ from VertebralFractureLib.research.phantom.options import PhantomOptions
 from VertebralFractureLib.research.phantom.raster import Raster, capsule
 from VertebralFractureLib.research.phantom.skeleton import PlacedVertebra, Skeleton
 from VertebralFractureLib.research.phantom.torso import Torso
+from VertebralFractureLib.types import Float32Array as Field
 from VertebralFractureLib.types import FloatArray
 
-Field = NDArray[np.float32]
 _ROD_MM = 5.0
 _UNIT = np.eye(3)
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.research.phantom.options import PhantomOptions
 from VertebralFractureLib.research.phantom.raster import Raster, noise_texture, stretch
 from VertebralFractureLib.research.phantom.skeleton import Skeleton
+from VertebralFractureLib.types import Float32Array as Field
 from VertebralFractureLib.types import FloatArray
 
-Field = NDArray[np.float32]
 _COARSE_MM = 2.6
 _SOFT_EDGE_MM = 3.0
 _PROFILE_LEVELS = ("S3", "L5", "L3", "T12", "T8", "T4", "T1", "C6", "C3")

@@ -7,21 +7,20 @@ side), the walls at mid height; so a box is a little smaller than the bounding b
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr import ReformatFrame
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceVertebra
 from VertebralFractureLib.research.phantom.options import PhantomOptions
 from VertebralFractureLib.research.phantom.raster import Raster
 from VertebralFractureLib.research.phantom.skeleton import PlacedVertebra, Skeleton
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import ByteArray, FloatArray
 from VertebralFractureLib.vertebrae.levels import LEVEL_NUMBERS
 from VertebralFractureLib.volume import CTVolume
 
 _RIM = np.linspace(0.0, 2.0 * np.pi, 24, endpoint=False)
 
 
-def draw_labels(labels: NDArray[np.uint8], ijk_to_ras: FloatArray, skeleton: Skeleton) -> None:
+def draw_labels(labels: ByteArray, ijk_to_ras: FloatArray, skeleton: Skeleton) -> None:
     """Write the level's number into every voxel whose center lies in a body (S1 and above)."""
     raster = Raster(np.broadcast_to(np.float32(0.0), labels.shape), ijk_to_ras)
     for vertebra in skeleton.vertebrae:

@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.research.phantom.level_sizes import LevelSize
 from VertebralFractureLib.research.phantom.options import FractureOptions
+from VertebralFractureLib.types import Float32Array as Field
 
-Field = NDArray[np.float32]
 POSTERIOR_INSET_MM = 3.0
 ANTERIOR_INSET_MM = 3.5
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from VertebralFractureLib.types import FloatArray
-
-Float32Array = NDArray[np.float32]
+from VertebralFractureLib.types import Float32Array, FloatArray
 
 LOWER, CORE, UPPER = "lower", "core", "upper"
 _SEAM_MM = 3.0

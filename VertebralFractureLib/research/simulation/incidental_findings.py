@@ -12,12 +12,11 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr import OUTSIDE_HU
 from VertebralFractureLib.research.datasets import BodyBox
+from VertebralFractureLib.types import BoolArray, Float32Array, FloatArray
 
-Float32Array = NDArray[np.float32]
 _CHANCES = {"osteophytes": 0.25, "bridge": 0.10, "bone_loss": 0.35, "metal": 0.03, "motion": 0.06, "cut": 0.12}
 CEMENT_CHANCE = 0.02
 """Of each body; a cemented body is a treated one, and its grade is nobody's to tell."""
@@ -47,7 +46,7 @@ class StraightGrid:
 
 def add_findings(
     hu: Float32Array,
-    inside: NDArray[np.bool_],
+    inside: BoolArray,
     origin_mm: tuple[float, float, float],
     boxes: Sequence[BodyBox],
     rng: np.random.Generator,
@@ -146,7 +145,7 @@ def schmorl_node(hu: Float32Array, grid: StraightGrid, box: BodyBox, rng: np.ran
         hu[rows] += open_share * (np.float32(_DISC_HU) - hu[rows])
 
 
-def _away(grid: StraightGrid, rows: slice, place: NDArray[np.float64], size: NDArray[np.float64]) -> Float32Array:
+def _away(grid: StraightGrid, rows: slice, place: FloatArray, size: FloatArray) -> Float32Array:
     """Distance of the voxels from ``place`` in units of ``size``, both along (s, a, r)."""
     axes = (grid.s[rows], grid.a, grid.r)
     s, a, r = ((axis - where) / np.float32(n) for axis, where, n in zip(axes, place, size, strict=True))
@@ -228,7 +227,7 @@ def _motion(hu: Float32Array, grid: StraightGrid, rng: np.random.Generator) -> N
     hu[rows] += np.float32(rng.uniform(0.3, 0.5)) * (moved - hu[rows])
 
 
-def _cut(hu: Float32Array, inside: NDArray[np.bool_], grid: StraightGrid, rng: np.random.Generator) -> None:
+def _cut(hu: Float32Array, inside: BoolArray, grid: StraightGrid, rng: np.random.Generator) -> None:
     """The field of view ends at an oblique plane somewhere in the outer thirds of the volume."""
     low, high = float(grid.s[0, 0, 0]), float(grid.s[-1, 0, 0])
     share = float(rng.uniform(0.15, 0.33))
@@ -240,7 +239,7 @@ def _cut(hu: Float32Array, inside: NDArray[np.bool_], grid: StraightGrid, rng: n
 
 
 def reacquired(
-    hu: Float32Array, inside: NDArray[np.bool_], slice_mm: float, rng: np.random.Generator
+    hu: Float32Array, inside: BoolArray, slice_mm: float, rng: np.random.Generator
 ) -> tuple[Float32Array, float]:
     """The volume as another scanner would have taken it, and the thickness of its slices then.
 

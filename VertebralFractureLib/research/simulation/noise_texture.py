@@ -12,11 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from VertebralFractureLib.research.datasets import BodyBox
-
-Float32Array = NDArray[np.float32]
+from VertebralFractureLib.types import BoolArray, Float32Array
 
 _STRUCTURE_MM = 2.5
 """Standard deviation of the Gaussian that separates structure from texture; voxels are 1 mm."""
@@ -34,14 +32,14 @@ class Layers:
 
     structure: Float32Array
     texture: Float32Array
-    inside: NDArray[np.bool_]
+    inside: BoolArray
     along_s: float
     along_a: float
 
     @staticmethod
     def of(
         hu: Float32Array,
-        inside: NDArray[np.bool_],
+        inside: BoolArray,
         origin_mm: tuple[float, float, float],
         boxes: Sequence[BodyBox],
     ) -> Layers:

@@ -12,15 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.research.datasets import BodyBox
 from VertebralFractureLib.research.simulation.column_pieces import CORE, LOWER, UPPER, Piece, Seams, smooth
 from VertebralFractureLib.research.simulation.fracture_shapes import CRUSH, WEDGE, Deformation
 from VertebralFractureLib.research.simulation.noise_texture import Layers, blurred
-from VertebralFractureLib.types import FloatArray
-
-Float32Array = NDArray[np.float32]
+from VertebralFractureLib.types import BoolArray, Float32Array, FloatArray
 
 _ENDPLATE_MM = 1.6
 BLUR_SHARE = 0.42
@@ -41,7 +38,7 @@ class Simulated:
     """
 
     hu: Float32Array
-    inside: NDArray[np.bool_]
+    inside: BoolArray
     middle_mm: tuple[tuple[float, float], ...]
     endplates_mm: tuple[FloatArray, ...]
     height_factors: tuple[tuple[float, float, float], ...]
@@ -49,7 +46,7 @@ class Simulated:
 
 def simulate(
     hu: Float32Array,
-    inside: NDArray[np.bool_],
+    inside: BoolArray,
     origin_mm: tuple[float, float, float],
     boxes: Sequence[BodyBox],
     deformations: Sequence[Deformation],

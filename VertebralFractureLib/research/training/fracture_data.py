@@ -29,7 +29,7 @@ from VertebralFractureLib.research.simulation.fracture_shapes import Deformation
 from VertebralFractureLib.research.simulation.incidental_findings import add_findings, reacquired
 from VertebralFractureLib.research.simulation.noise_texture import blurred
 from VertebralFractureLib.research.simulation.simulate_fracture import BLUR_SHARE, simulate
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import Float32Array, FloatArray
 
 _CROP_R_MM, _CROP_A_MM, _CROP_S_MM = 30.0, (-24.0, 56.0), 44.0
 _LEAST_INSIDE = 0.5
@@ -255,7 +255,7 @@ def position_labels(
 
 def make_series(
     case: StraightCase, grids: Mapping[str, PatchGrid], options: SeriesOptions, seed: int
-) -> dict[str, NDArray[np.float32]]:
+) -> dict[str, Float32Array]:
     """One training series of a case, a pure function of ``seed``.
 
     Returns the columns of a ``Batch`` without the leading axis; in place of ``patches`` there is one
@@ -307,7 +307,7 @@ def window(positions: FloatArray, length: int, rng: np.random.Generator) -> Floa
 
 def _disturbed_points(
     frame: ReformatFrame, positions: FloatArray, grid: PatchGrid, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], float]:
+) -> tuple[Float32Array, float]:
     """Patch points as an imperfect centerline would lay them, mirrored and scaled at random; and that scale."""
     points = patch_points(frame, positions, grid)
     center = positions.astype(np.float32)[:, None, None, None]

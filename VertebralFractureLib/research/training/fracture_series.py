@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from VertebralFractureLib.fracture.patches import CODE_PERIODS_MM, PatchGrid
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.training.fracture_data import Batch, SeriesOptions, make_series
+from VertebralFractureLib.types import Float32Array
 
 logger = logging.getLogger(__name__)
 _CODE_SHIFT_MM = 30.0
@@ -57,11 +58,11 @@ class SeriesStore:
 
     files: Sequence[Path]
     grid_name: str
-    columns: Mapping[str, NDArray[np.float32]]
+    columns: Mapping[str, Float32Array]
 
     @staticmethod
     def load(files: Sequence[Path], grid_name: str) -> SeriesStore:
-        columns: dict[str, list[NDArray[np.float32]]] = {name: [] for name in _COLUMNS}
+        columns: dict[str, list[Float32Array]] = {name: [] for name in _COLUMNS}
         for path in files:
             with np.load(path, allow_pickle=False) as content:
                 for name in _COLUMNS:

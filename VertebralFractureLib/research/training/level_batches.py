@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
+from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.level_column import column_of, steps_between
 from VertebralFractureLib.vertebrae.level_input import (
     FINE_MM,
@@ -40,7 +41,7 @@ _MATCH_MM = 10.0
 class NamedColumn:
     """Endplates ``(n, 2)`` of bodies one level apart, caudal to cranial, and their classes (or ``UNKNOWN``)."""
 
-    extents_mm: NDArray[np.float64]
+    extents_mm: FloatArray
     classes: NDArray[np.int64]
 
 

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr import OUTSIDE_HU
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.simulation.collapsed_cases import with_collapses
 from VertebralFractureLib.research.training.vertebra_targets import BodyTargets, body_targets
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import Float32Array, FloatArray
 from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS, SLAB_CENTERS_MM
 from VertebralFractureLib.volume.hu_windows import VERTEBRA_NETWORKS
 
@@ -111,7 +110,7 @@ class _Bend:
 
 
 def _slabs(
-    block: NDArray[np.float32], s: FloatArray, a: FloatArray, shift: FloatArray, zero: float, rng: np.random.Generator
+    block: Float32Array, s: FloatArray, a: FloatArray, shift: FloatArray, zero: float, rng: np.random.Generator
 ) -> torch.Tensor:
     sign = -1.0 if rng.random() < 0.5 else 1.0
     r = zero + sign * np.add.outer(SLAB_CENTERS_MM, _SLAB_OFFSETS_MM).ravel()
@@ -132,12 +131,12 @@ def _plane_grid(s: FloatArray, a: FloatArray, shape: tuple[int, int]) -> torch.T
     return torch.from_numpy(grid.astype(np.float32))
 
 
-def _sample_plane(maps: NDArray[np.float32], grid: torch.Tensor) -> torch.Tensor:
+def _sample_plane(maps: Float32Array, grid: torch.Tensor) -> torch.Tensor:
     source = torch.from_numpy(np.ascontiguousarray(maps))[None]
     return torch.nn.functional.grid_sample(source, grid[None], align_corners=True)[0]
 
 
-def _scanner(block: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def _scanner(block: Float32Array, rng: np.random.Generator) -> Float32Array:
     """Another density, and at times thicker slices: a running mean along s."""
     block = block * np.float32(rng.uniform(0.85, 1.15)) + np.float32(rng.normal(0.0, 25.0))
     if rng.random() < 0.3:

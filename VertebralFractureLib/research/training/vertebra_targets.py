@@ -10,11 +10,10 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceVertebra
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import Float32Array, FloatArray
 from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS
 
 EDGE_SIGMA_MM = 1.3
@@ -30,8 +29,8 @@ _WIDEST_DISC_MM = 20.0
 class BodyTargets:
     """float32 ``(3, rows, 96)`` each: body, upper edge, lower edge; rows and columns as in ``SagittalInput``."""
 
-    value: NDArray[np.float32]
-    weight: NDArray[np.float32]
+    value: Float32Array
+    weight: Float32Array
 
 
 def body_targets(case: StraightCase) -> BodyTargets:
@@ -89,7 +88,7 @@ def _parabola(points: FloatArray, a: FloatArray) -> FloatArray:
     return np.asarray(np.polyval(coefficients, inside) + 0.5 * slope * (a - inside))
 
 
-def _ignore(weight: NDArray[np.float32], vertebra: ReferenceVertebra, s: FloatArray) -> None:
+def _ignore(weight: Float32Array, vertebra: ReferenceVertebra, s: FloatArray) -> None:
     if vertebra.box is not None:
         weight[:, (s > vertebra.box.s_inf - 6.0) & (s < vertebra.box.s_sup + 6.0)] = 0.0
 
