@@ -34,7 +34,6 @@ from VertebralFractureLib.export.scene.show_report import Reading, show_reading
 from VertebralFractureLib.export.scene.spine_nodes import SpineNodes, add_spine_nodes, centerline_of
 from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, DetectionOptions
 from VertebralFractureLib.volume import CTVolume
-from VertebralFracturePanel.correct.edit_session import Edit, EditSession
 from VertebralFracturePanel.correct.rescoring import scoreNow
 from VertebralFracturePanel.detect import detection_run
 from VertebralFracturePanel.detect.detection_run import DetectionRun, RunFailed
@@ -48,6 +47,7 @@ from VertebralFracturePanel.parameters import REPLACE, Parameters
 from VertebralFracturePanel.process.resident_worker import ResidentWorker
 from VertebralFracturePanel.read.result_options import optionsLike
 from VertebralFracturePanel.read.results_view import ResultsView
+from VertebralFracturePanel.shown_result import Edit, ShownResult
 
 CLOCK_MS = 500
 """Between two updates of the time left while nothing else comes in."""
@@ -175,7 +175,9 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
         Raises:
             ValueError, IndexError: from the edit; nothing has changed then.
         """
-        EditSession().edit(nodes, edit, *arguments, **more)
+        result = ShownResult(nodes)
+        result.edit(edit, *arguments, **more)
+        result.settle()
 
     def exportResult(self, nodes: SceneNodes, path: str | Path, *, identifiers: bool = False) -> None:
         """Write a result as the panel shows it: .csv, .json, .html or .mrb, as ``path`` ends; blocks until it is there.

@@ -69,7 +69,7 @@ def main() -> None:
         )
 
     def _is_stale() -> bool:
-        return section.rescoring.isStale(widget.view.nodes) or section._repairing is not None
+        return not widget.view.result.isUpToDate or section._repairing is not None
 
     started = time.perf_counter()
     widget.ui.editCenterlineButton.click()

@@ -92,7 +92,7 @@ class Editing:
     def _is_settled(self) -> bool:
         section = self.panel.view.centerlineSection
         isBusy = self.panel.view.correctionWorker.isBusy or section.rescoring.isBusy
-        return not isBusy and not section.rescoring.isStale(self.panel.view.nodes)
+        return not isBusy and self.panel.view.result.isUpToDate
 
 
 def _markups(scene: Any) -> list[Any]:

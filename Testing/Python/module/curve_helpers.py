@@ -63,9 +63,7 @@ def settled(widget):
     section = widget.view.centerlineSection
     QApplication.processEvents()
     return lambda: (
-        not widget.view.correctionWorker.isBusy
-        and not section.rescoring.isBusy
-        and not section.rescoring.isStale(widget.view.nodes)
+        not widget.view.correctionWorker.isBusy and not section.rescoring.isBusy and widget.view.result.isUpToDate
     )
 
 

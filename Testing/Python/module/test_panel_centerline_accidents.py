@@ -119,7 +119,7 @@ def test_what_is_deleted_or_closed_meanwhile_does_no_harm(
         assert curve.GetLocked()
         if moment == "drag":
             assert control_points(curve) == LINE, "what was not let go is not kept"
-            assert not widget.view.centerlineSection.rescoring.isStale(widget.view.nodes)
+            assert widget.view.result.isUpToDate
         if moment != "drag":
             until(settled(widget))
 

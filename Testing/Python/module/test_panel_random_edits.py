@@ -87,12 +87,12 @@ def test_two_hundred_random_edits_and_as_many_undos_give_the_identical_state(wid
             ui.vertebraTable.cellClicked.emit(dice.randrange(ui.vertebraTable.rowCount), 0)
         ui.verdictSelector.setCurrentIndex(dice.randrange(ui.verdictSelector.count))
         ui.levelSelector.setCurrentIndex(dice.randrange(ui.levelSelector.count))
-        past = len(widget.view.correctSection.session.history(a_spine_result).past)
+        past = len(widget.view.result.history.past)
         action = dice.choice(actions)
         action()
         QApplication.processEvents()
         until(settled(widget))
-        if len(widget.view.correctSection.session.history(a_spine_result).past) > past:
+        if len(widget.view.result.history.past) > past:
             kinds.add(actions.index(action))
             steps.append(state(find_results(slicer.mrmlScene)[0]))
     assert len(kinds) == len(actions), "every kind of edit was among them"

@@ -102,15 +102,14 @@ def test_slab_and_scores_come_in_time_and_equal_a_fresh_run(the_widget, the_resu
 
 
 def test_a_broken_centerline_is_repaired_in_the_panel_by_at_most_three_drags(the_widget, the_result, scene, truth):
-    section, session = the_widget.view.centerlineSection, the_widget.view.correctSection.session
+    section, result = the_widget.view.centerlineSection, the_widget.view.result
     detected = np.array(control_points(the_result.centerline))
     wanted = error_mm(detected, truth)
     edit(the_widget)
     until(settled(the_widget))
     for name in ("shifted to the side", "cut in half", "swapped ends", "zig-zag"):
         broken = BREAKS[name]
-        session.edit(the_result, with_curve(broken(detected)))
-        the_widget.updatePanel()
+        result.edit(with_curve(broken(detected)))
         drags = 0
         while drags < 3:
             curve = np.array(read_correction(scene, the_result).correction.centerline_ras)

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.export.scene.scene_nodes import nodes_of
 from VertebralFractureLib.result import SpineReport, edits
 from VertebralFractureLib.result.curve_steps import CurveStep, curve_step
 from VertebralFractureLib.result.report import Point
-from VertebralFracturePanel.correct.edit_session import EditSession
 from VertebralFracturePanel.correct.edited_curve import CurveInHand
 from VertebralFracturePanel.correct.live_straightening import LiveStraightening
 from VertebralFracturePanel.correct.point_placing import PointPlacing
 from VertebralFracturePanel.correct.rescoring import Rescoring
 from VertebralFracturePanel.process.correction_worker import CURVE_COMMANDS, CorrectionWorker
 from VertebralFracturePanel.process.resident_worker import STARTING
-from VertebralFracturePanel.process.signal import Signal
+from VertebralFracturePanel.shown_result import ShownResult
 
 _STAGES = {STARTING: "handing over the CT", "cpr": "straightening", "fracture": "scoring", "vertebrae": "measuring"}
 _PREPARING = "The network looks for the canal once; points can be dragged already."
@@ -29,18 +26,15 @@ _DRAWING = "Click a handful of points along the canal, in any order, then press 
 
 
 class CenterlineSection:
-    """Signal: ``corrected()``, after the nodes of the result have followed."""
+    """Edits the centerline of one result; what follows an edit is told by the result itself."""
 
-    def __init__(self, ui: Any, session: EditSession, worker: CorrectionWorker) -> None:
-        self.corrected = Signal()
+    def __init__(self, ui: Any, worker: CorrectionWorker) -> None:
         self.hand = CurveInHand()
         self.live = LiveStraightening()
         self.rescoring = Rescoring(worker, self.live)
         self._ui = ui
-        self._session = session
         self._worker = worker
-        self._nodes: SceneNodes | None = None
-        self._shown: SpineReport | None = None
+        self._result: ShownResult | None = None
         self._repairing: tuple[Point, ...] | None = None
         self._wasGrabbed = False
         self._drawn: tuple[Point, ...] = ()
@@ -62,19 +56,22 @@ class CenterlineSection:
         ui.resetCenterlineButton.connect("clicked(bool)", self._onReset)
         ui.rescoreButton.connect("clicked(bool)", self._onRescore)
 
-    def show(self, nodes: SceneNodes | None, shown: SpineReport | None) -> None:
+    def show(self, result: ShownResult | None) -> None:
         """Follow another result or another state of it; nothing is computed for that."""
-        isOther = nodes is None or self._nodes is None or nodes.table is not self._nodes.table
+        nodes = None if result is None else result.nodes
+        isOther = result is None or result is not self._result
         if isOther or nodes.input_volume is None or nodes.centerline is None:
             self._leaveEditing()
         if isOther:
             self._message = ""
             self._setChecked(self._ui.drawCenterlineButton, False)
             self.rescoring.stop()
+            if self._result is not None:
+                self._result.settle()
         volumeNode = self._worker.volumeNode
         if volumeNode is not None and volumeNode.GetScene() is None:
             self._worker.end()
-        self._nodes, self._shown = nodes, shown
+        self._result = result
         if nodes is not None and nodes.centerline is not None and not self.hand.isActive:
             nodes.centerline.SetLocked(True)
         self.hand.refresh()
@@ -82,15 +79,16 @@ class CenterlineSection:
 
     def follow(self) -> None:
         """After an edit, undo or redo: bring scores and straightened volume to the curve that holds now."""
-        if self._nodes is None or self._shown is None:
+        result = self._result
+        if result is None:
             return
         if self._repairing is not None:
-            if self._line == self._repairing:
+            if result.line == self._repairing:
                 return
             self._repairing = None
             self._worker.cancel(*CURVE_COMMANDS)
-        self._nodes = nodes_of(self._nodes.table)
-        self.rescoring.follow(self._nodes)
+        self.rescoring.follow(result)
+        self._settle()
         self._showState()
 
     def leave(self) -> None:
@@ -109,22 +107,23 @@ class CenterlineSection:
         self.leave()
         self.rescoring.forget()
         self._worker.end()
-        self._nodes = self._shown = None
+        self._result = None
         self._message = ""
 
-    @property
-    def _line(self) -> tuple[Point, ...] | None:
-        """The corrected curve; None where the detected one holds."""
-        return self._session.history(self._nodes).present.centerline_ras
+    def _settle(self) -> None:
+        """Where nothing is awaited for the curve any more, the result is written in full."""
+        if self._result is not None and self._repairing is None and not self._isScoring:
+            self._result.settle()
 
     def _onEdit(self, isWanted: bool) -> None:
-        nodes = self._nodes
-        if not isWanted or nodes is None or nodes.centerline is None or self._shown is None:
+        result = self._result
+        if not isWanted or result is None or result.nodes.centerline is None:
             self._leaveEditing()
             return
-        self.rescoring.remember(nodes)
+        nodes = result.nodes
+        self.rescoring.remember(result)
         self.hand.start(nodes)
-        self.live.start(nodes, self._shown.centerline.points_ras)
+        self.live.start(nodes, result.shown.centerline.points_ras)
         self._worker.hold(True)
         self._say("")
         self._worker.ask(nodes, "prepare", lambda _answer: self._showState())
@@ -134,15 +133,15 @@ class CenterlineSection:
         self._setChecked(self._ui.editCenterlineButton, False)
         if not self.hand.isActive:
             return
-        wasDragging, nodes = self.hand.isDragging, self._nodes
+        wasDragging, result = self.hand.isDragging, self._result
         self.hand.stop()
         self.live.stop()
         self._worker.hold(False)
-        scene = None if nodes is None else nodes.table.GetScene()
+        scene = None if result is None else result.nodes.table.GetScene()
         if wasDragging and scene is not None and not scene.IsClosing():
             # What the hand has not let go is not kept, so it is not shown either.
-            self._session.show(nodes_of(nodes.table))
-            self.rescoring.follow(nodes_of(nodes.table))
+            result.showAgain()
+            self.rescoring.follow(result)
 
     def _onGrabbed(self) -> None:
         self._wasGrabbed = True
@@ -157,12 +156,14 @@ class CenterlineSection:
 
     def _onChanged(self) -> None:
         """A point was let go, placed or taken away."""
-        if self._nodes is None or self._shown is None:
+        result = self._result
+        if result is None:
             return
+        before = result.shown.centerline.points_ras
         try:
-            step = curve_step(self._shown.centerline.points_ras, self._anchors, self.hand.points)
+            step = curve_step(before, result.corrected.correction.anchors_ras, self.hand.points)
         except ValueError as error:
-            self._session.show(self._nodes)
+            result.showAgain()
             self._say(str(error))
             return
         wasGrabbed, self._wasGrabbed = self._wasGrabbed, False
@@ -171,16 +172,14 @@ class CenterlineSection:
             if wasGrabbed:
                 self.follow()
             return
-        before = self._shown.centerline.points_ras
         anchors = (*step.anchors_ras, *([step.dragged_ras] if step.dragged_ras is not None else []))
         willRepair = step.dragged_ras is not None and self._ui.findCanalCheckBox.checked
         self._repairing = step.points_ras if willRepair else None
         self._say("")
-        self._session.edit(self._nodes, _setCenterline, step.points_ras, anchors)
-        self.corrected.emit()
+        result.edit(_setCenterline, step.points_ras, anchors)
         if willRepair:
             isAsked = self._worker.ask(
-                self._nodes,
+                result.nodes,
                 "repair",
                 lambda answer: self._onRepaired(step.points_ras, answer),
                 points_ras=before,
@@ -193,7 +192,8 @@ class CenterlineSection:
         self._showState()
 
     def _onRepaired(self, raw: tuple[Point, ...], answer: dict[str, Any]) -> None:
-        if self._repairing != raw or self._nodes is None or self._line != raw:
+        result = self._result
+        if self._repairing != raw or result is None or result.line != raw:
             return
         self._repairing = None
         if "error" in answer:
@@ -201,45 +201,43 @@ class CenterlineSection:
             self.follow()
             return
         points, anchors = ([tuple(point) for point in answer[key]] for key in ("points_ras", "anchors_ras"))
-        self._session.amend(self._nodes, _setCenterline, points, anchors)
-        self.corrected.emit()
+        result.amend(_setCenterline, points, anchors)
+        self._settle()
 
     def _onDraw(self, isWanted: bool) -> None:
-        if isWanted and self._nodes is not None:
+        result = self._result
+        if isWanted and result is not None:
             self._leaveEditing()
             self._drawn = ()
-            self._placing.start(self._nodes)
+            self._placing.start(result.nodes)
             self._say(_DRAWING)
             return
         self._placing.stop()
         drawn, self._drawn = self._drawn, ()
         self._say("" if len(drawn) != 1 else "One point is too few: click some along the canal.")
-        if len(drawn) > 1 and self._nodes is not None and self._nodes.input_volume is not None:
-            table = self._nodes.table
-            self.rescoring.remember(self._nodes)
-            self._worker.ask(self._nodes, "draw", lambda answer: self._onFound(table, answer), points_ras=drawn)
+        if len(drawn) > 1 and result is not None and result.nodes.input_volume is not None:
+            self.rescoring.remember(result)
+            self._worker.ask(result.nodes, "draw", lambda answer: self._onFound(result, answer), points_ras=drawn)
             self._showState()
 
     def _onPlaced(self, points: tuple[Point, ...]) -> None:
         self._drawn = points
         self._say(f"{_DRAWING} {len(points)} so far.")
 
-    def _onFound(self, table: Any, answer: dict[str, Any]) -> None:
-        if self._nodes is None or self._nodes.table is not table:
+    def _onFound(self, result: ShownResult, answer: dict[str, Any]) -> None:
+        if self._result is not result:
             return
         if "error" in answer:
             self._say(answer["error"])
             return
         points, anchors = ([tuple(point) for point in answer[key]] for key in ("points_ras", "anchors_ras"))
-        self._session.edit(self._nodes, _setCenterline, points, anchors)
-        self.corrected.emit()
+        result.edit(_setCenterline, points, anchors)
 
     def _onReset(self, _checked: bool = False) -> None:
-        if self._nodes is not None:
-            self.rescoring.remember(self._nodes)
-            self._session.edit(self._nodes, lambda correction, _shown: edits.reset_centerline(correction))
+        if self._result is not None:
+            self.rescoring.remember(self._result)
+            self._result.edit(lambda correction, _shown: edits.reset_centerline(correction))
             self._say("")
-            self.corrected.emit()
 
     def _onRescore(self, _checked: bool = False) -> None:
         if self._isScoring:
@@ -248,10 +246,10 @@ class CenterlineSection:
             self._say("")
             self.follow()
 
-    def _onScored(self, table: Any) -> None:
-        if self._nodes is not None and self._nodes.table is table:
+    def _onScored(self, result: ShownResult) -> None:
+        if self._result is result:
             self._say("")
-            self.corrected.emit()
+            result.changed.emit()
 
     def _onProgress(self, stage: str, fraction: float) -> None:
         place = list(_STAGES).index(stage) if stage in _STAGES else 0
@@ -265,20 +263,18 @@ class CenterlineSection:
     def _giveUpScores(self, words: str) -> None:
         self._repairing = None
         self.rescoring.stop()
-        if self._nodes is not None and self._nodes.table.GetScene() is not None:
-            self.rescoring.commit(self._nodes)
+        if self._result is not None and self._result.nodes.table.GetScene() is not None:
+            self.rescoring.commit(self._result)
+            self._settle()
         self._say(words)
 
     def _step(self) -> CurveStep | None:
         """What the hand has done so far, against the curve that is kept."""
+        line, anchors = self._result.shown.centerline.points_ras, self._result.corrected.correction.anchors_ras
         try:
-            return curve_step(self._shown.centerline.points_ras, self._anchors, self.hand.points)
+            return curve_step(line, anchors, self.hand.points)
         except ValueError:
             return None
-
-    @property
-    def _anchors(self) -> tuple[Point, ...]:
-        return self._session.history(self._nodes).present.anchors_ras
 
     @property
     def _isScoring(self) -> bool:
@@ -289,15 +285,16 @@ class CenterlineSection:
         self._showState()
 
     def _showState(self) -> None:
-        ui, nodes = self._ui, self._nodes
-        hasVolume = nodes is not None and self._shown is not None and nodes.input_volume is not None
+        ui, result = self._ui, self._result
+        nodes = None if result is None else result.nodes
+        hasVolume = nodes is not None and nodes.input_volume is not None
         isScoring = self._isScoring
         isBusy = isScoring or self._worker.isBusy
-        isStale = hasVolume and self._repairing is None and self.rescoring.isStale(nodes)
-        ui.centerlineSection.visible = nodes is not None and self._shown is not None
+        isStale = hasVolume and self._repairing is None and not result.isUpToDate
+        ui.centerlineSection.visible = result is not None
         ui.editCenterlineButton.enabled = hasVolume and nodes.centerline is not None
         ui.drawCenterlineButton.enabled = hasVolume
-        ui.resetCenterlineButton.enabled = hasVolume and self._line is not None
+        ui.resetCenterlineButton.enabled = hasVolume and result.line is not None
         ui.rescoreButton.enabled = isScoring or isStale
         ui.rescoreButton.text = "Cancel" if isScoring else "Score again"
         ui.rescoreBar.visible = isBusy

@@ -8,12 +8,11 @@ from typing import Any
 
 import qt
 
-from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.result import ReportedVertebra, SpineReport, agreement, edits
+from VertebralFractureLib.result import ReportedVertebra, agreement, edits
 from VertebralFractureLib.result.report import CONFIRMED, REGRADED, REJECTED, UNJUDGED
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
-from VertebralFracturePanel.correct.edit_session import Edit, EditSession
 from VertebralFracturePanel.process.signal import Signal
+from VertebralFracturePanel.shown_result import Edit, ShownResult
 
 _VERDICTS: tuple[tuple[str, str | None, int | None], ...] = (
     ("no verdict", None, None),
@@ -28,17 +27,12 @@ _VERDICTS: tuple[tuple[str, str | None, int | None], ...] = (
 
 
 class CorrectSection:
-    """Signals: ``corrected()``, after the nodes of the result have followed an edit; ``divided()``, after those of a
-    split or a merge have.
-    """
+    """Signal: ``divided()``, after the nodes of the result have followed a split or a merge."""
 
     def __init__(self, ui: Any) -> None:
-        self.corrected = Signal()
         self.divided = Signal()
-        self.session = EditSession()
         self._ui = ui
-        self._nodes: SceneNodes | None = None
-        self._shown: SpineReport | None = None
+        self._result: ShownResult | None = None
         self._index: int | None = None
         for words, _, _ in _VERDICTS:
             ui.verdictSelector.addItem(words)
@@ -70,15 +64,15 @@ class CorrectSection:
             self._shortcuts.append(shortcut)
         self._say("")
 
-    def show(self, nodes: SceneNodes | None, shown: SpineReport | None, index: int | None) -> None:
+    def show(self, result: ShownResult | None, index: int | None) -> None:
         """Follow another result or another chosen vertebra; ``index`` is its place, caudal first."""
-        moved = index != self._index or nodes is None or self._nodes is None or nodes.table is not self._nodes.table
-        self._nodes, self._shown = nodes, shown
+        moved = index != self._index or result is not self._result
+        self._result = result
+        shown = None if result is None else result.shown
         count = 0 if shown is None else len(shown.vertebrae)
         self._index = index if index is not None and index < count else None
-        history = None if nodes is None or shown is None else self.session.history(nodes)
-        self._ui.undoEditButton.enabled = history is not None and bool(history.past)
-        self._ui.redoEditButton.enabled = history is not None and bool(history.future)
+        self._ui.undoEditButton.enabled = result is not None and bool(result.history.past)
+        self._ui.redoEditButton.enabled = result is not None and bool(result.history.future)
         for button, _ in self._edits:
             button.enabled = self._index is not None
         self._ui.mergeButton.enabled = self._index is not None and self._index + 1 < count
@@ -97,20 +91,18 @@ class CorrectSection:
 
     def forget(self) -> None:
         """The scene was closed."""
-        self.session.forget()
+        self._result = None
         self._say("")
 
     def undo(self) -> None:
-        if self._nodes is not None:
-            self.session.undo(self._nodes)
+        if self._result is not None:
+            self._result.undo()
             self._say("")
-            self.corrected.emit()
 
     def redo(self) -> None:
-        if self._nodes is not None:
-            self.session.redo(self._nodes)
+        if self._result is not None:
+            self._result.redo()
             self._say("")
-            self.corrected.emit()
 
     def _giveVerdict(self) -> None:
         _, verdict, grade = _VERDICTS[self._ui.verdictSelector.currentIndex]
@@ -138,15 +130,14 @@ class CorrectSection:
 
     def edit(self, edit: Edit, *arguments: Any, **more: Any) -> bool:
         """Apply an edit to the result that is shown; where that cannot be, say why. Gives whether it was applied."""
-        if self._nodes is None:
+        if self._result is None:
             return False
         try:
-            self.session.edit(self._nodes, edit, *arguments, **more)
+            self._result.edit(edit, *arguments, **more)
         except (ValueError, IndexError) as error:
             self._say(str(error))
             return False
         self._say("")
-        self.corrected.emit()
         return True
 
     def _say(self, words: str) -> None:

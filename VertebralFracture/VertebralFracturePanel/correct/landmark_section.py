@@ -12,20 +12,19 @@ import qt
 import slicer
 from slicer.util import VTKObservationMixin
 
-from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.edit_nodes import add_edit_points, remove_edit_node
 from VertebralFractureLib.export.scene.markups_nodes import LANDMARK_NAMES, control_points, describe, move_points
 from VertebralFractureLib.result import ReportedVertebra, SpineReport, edits
 from VertebralFractureLib.result.correction import LANDMARK_COUNT
-from VertebralFracturePanel.correct.edit_session import EditSession
 from VertebralFracturePanel.correct.point_placing import PointPlacing
 from VertebralFracturePanel.process.signal import Signal
+from VertebralFracturePanel.shown_result import ShownResult
 
 
 class LandmarkSection(VTKObservationMixin):
     """Signal: ``previewed(SpineReport)``, how the result would read with the points as they lie during a drag."""
 
-    def __init__(self, ui: Any, session: EditSession, edit: Callable[..., bool]) -> None:
+    def __init__(self, ui: Any, edit: Callable[..., bool]) -> None:
         """
         Args:
             edit: applies an edit to the result that is shown, or tells the user why not; gives whether it did.
@@ -33,9 +32,8 @@ class LandmarkSection(VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.previewed = Signal()
         self._ui = ui
-        self._session = session
         self._edit = edit
-        self._nodes: SceneNodes | None = None
+        self._result: ShownResult | None = None
         self._shown: SpineReport | None = None
         self._index: int | None = None
         self._points: Any = None
@@ -50,11 +48,11 @@ class LandmarkSection(VTKObservationMixin):
         ui.landmarksButton.connect("toggled(bool)", self._onToggled)
         self._say("")
 
-    def show(self, nodes: SceneNodes | None, shown: SpineReport | None, index: int | None) -> None:
-        """Follow another result, another reading of it, or another chosen vertebra (its place, caudal first)."""
-        sameVertebra = self._nodes is not None and nodes is not None and nodes.table is self._nodes.table
-        sameVertebra = sameVertebra and index == self._index
-        self._nodes, self._shown = nodes, shown
+    def show(self, result: ShownResult | None, index: int | None) -> None:
+        """Follow another result, another state of it, or another chosen vertebra (its place, caudal first)."""
+        sameVertebra = result is not None and result is self._result and index == self._index
+        shown = None if result is None else result.shown
+        self._result, self._shown = result, shown
         count = 0 if shown is None else len(shown.vertebrae)
         self._index = index if index is not None and index < count else None
         self._ui.landmarksButton.enabled = self._index is not None
@@ -72,7 +70,7 @@ class LandmarkSection(VTKObservationMixin):
 
     def forget(self) -> None:
         """The scene was closed, and the points with it."""
-        self._nodes = self._shown = self._index = None
+        self._result = self._shown = self._index = None
         self.leave()
 
     def _onToggled(self, isWanted: bool) -> None:
@@ -85,7 +83,7 @@ class LandmarkSection(VTKObservationMixin):
         landmarks = self._shown.vertebrae[self._index].landmarks_ras
         if landmarks is None:
             self._drop()
-            self._placing.start(self._nodes)
+            self._placing.start(self._result.nodes)
             self._say(f"Click the {LANDMARK_NAMES[0]} height point of {self._shown.vertebrae[self._index].label}.")
             return
         self._placing.stop()
@@ -129,7 +127,7 @@ class LandmarkSection(VTKObservationMixin):
         if len(places) != LANDMARK_COUNT or places == self._shown.vertebrae[self._index].landmarks_ras:
             return
         if self._isDragging:
-            seen = self._session.preview(self._nodes, edits.set_landmarks, self._index, places)
+            seen = self._result.preview(edits.set_landmarks, self._index, places)
             self._say(_words(seen.vertebrae[self._index]))
             self.previewed.emit(seen)
         else:

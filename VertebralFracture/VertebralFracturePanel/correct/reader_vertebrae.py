@@ -7,58 +7,46 @@ from __future__ import annotations
 
 from typing import Any
 
-from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.export.scene.scene_nodes import nodes_of
-from VertebralFractureLib.export.scene.show_report import read_shown_report
 from VertebralFractureLib.result import Correction, ReportedVertebra, edits
 from VertebralFractureLib.result.report import FROM_READER, Point
 from VertebralFractureLib.result.vertebra_lookup import vertebra_at
-from VertebralFracturePanel.correct.edit_session import EditSession
 from VertebralFracturePanel.process.correction_worker import CorrectionWorker
-from VertebralFracturePanel.process.signal import Signal
+from VertebralFracturePanel.shown_result import ShownResult
 
 
 class ReaderVertebrae:
-    """Signal: ``measured()``, after heights came."""
+    """Asks for what was not measured yet; the result follows when the answer comes."""
 
-    def __init__(self, session: EditSession, worker: CorrectionWorker) -> None:
-        self.measured = Signal()
-        self._session = session
+    def __init__(self, worker: CorrectionWorker) -> None:
         self._worker = worker
 
-    def measure(self, nodes: SceneNodes | None) -> None:
+    def measure(self, result: ShownResult | None) -> None:
         """Ask for the heights of all that have none yet, right after the step that made one."""
-        if nodes is None or nodes.input_volume is None:
+        if result is None or result.nodes.input_volume is None:
             return
-        after = self._session.history(nodes).present
-        shown = read_shown_report(nodes.table.GetScene(), nodes)
+        after, shown = result.history.present, result.shown
         new = [vertebra for vertebra in shown.vertebrae if _lacks_heights(vertebra)]
         if new:
             self._worker.ask(
-                nodes,
+                result.nodes,
                 "measure",
-                lambda answer: self._onMeasured(nodes.table, [one.center_ras for one in new], after, answer),
+                lambda answer: self._onMeasured(result, [one.center_ras for one in new], after, answer),
                 centerline_ras=shown.centerline.points_ras,
                 extents_mm=[one.extent_mm for one in new],
             )
 
-    def _onMeasured(self, table: Any, centers: list[Point], after: Correction, answer: dict[str, Any]) -> None:
+    def _onMeasured(self, result: ShownResult, centers: list[Point], after: Correction, answer: dict[str, Any]) -> None:
         """Part of the step that made them; a step of its own where the reader went on meanwhile."""
-        if table.GetScene() is None:
+        if result.nodes.table.GetScene() is None:
             return
-        nodes = nodes_of(table)
-        keep = self._session.amend if self._session.history(nodes).present == after else self._session.edit
-        hasCome = False
+        keep = result.amend if result.history.present == after else result.edit
         for center, body in zip(centers, answer.get("bodies") or [], strict=False):
-            vertebrae = read_shown_report(table.GetScene(), nodes).vertebrae
-            index = vertebra_at(vertebrae, center)
-            if not body.get("landmarks_ras") or index is None or not _lacks_heights(vertebrae[index]):
+            index = vertebra_at(result.shown.vertebrae, center)
+            if not body.get("landmarks_ras") or index is None or not _lacks_heights(result.shown.vertebrae[index]):
                 continue
             landmarks = [tuple(place) for place in body["landmarks_ras"]]
-            keep(nodes, edits.measure_added, index, tuple(body["extent_mm"]), landmarks)
-            keep, hasCome = self._session.amend, True
-        if hasCome:
-            self.measured.emit()
+            keep(edits.measure_added, index, tuple(body["extent_mm"]), landmarks)
+            keep = result.amend
 
 
 def _lacks_heights(vertebra: ReportedVertebra) -> bool:

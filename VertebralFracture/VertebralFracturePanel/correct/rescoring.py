@@ -15,13 +15,11 @@ from typing import Any
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.corrected_scene import read_correction
-from VertebralFractureLib.export.scene.scene_nodes import nodes_of
 from VertebralFractureLib.export.scene.show_report import show_scored
 from VertebralFractureLib.export.scene.straight_picture import (
     DETECTED,
     StraightPicture,
     along_curve,
-    picture_is_along,
     picture_of,
     read_picture,
 )
@@ -34,6 +32,7 @@ from VertebralFracturePanel.process.correction_worker import CURVE_COMMANDS, Cor
 from VertebralFracturePanel.process.event_loop_steps import EventLoopSteps
 from VertebralFracturePanel.process.resident_worker import ResidentWorker
 from VertebralFracturePanel.process.signal import Signal
+from VertebralFracturePanel.shown_result import ShownResult
 
 _ROOM_BYTES = 250_000_000
 """For straightened volumes: 15 MB each for a whole spine at 1 mm."""
@@ -56,7 +55,7 @@ class Scored:
 
 
 class Rescoring:
-    """Signals: ``scored(table node)`` after the nodes show the scores of their curve, ``refused(sentence)``."""
+    """Signals: ``scored(ShownResult)`` after it shows the scores of its curve, ``refused(sentence)``."""
 
     def __init__(self, worker: CorrectionWorker, live: LiveStraightening) -> None:
         self.scored = Signal()
@@ -73,54 +72,45 @@ class Rescoring:
         """Whether an answer is being read."""
         return self._reading.isRunning
 
-    def isStale(self, nodes: SceneNodes) -> bool:
-        """Whether the scores or the straightened volume belong to another curve than the one that is kept."""
-        corrected = _corrected(nodes)
-        return corrected is not None and not _isUpToDate(nodes, corrected)
-
-    def remember(self, nodes: SceneNodes) -> None:
+    def remember(self, result: ShownResult) -> None:
         """Keep what the nodes show for the way back to it, if it belongs together."""
-        corrected = _corrected(nodes)
-        if corrected is None or not _isUpToDate(nodes, corrected):
+        if not result.isUpToDate:
             return
-        along = along_curve(corrected.correction.centerline_ras)
+        nodes, along = result.nodes, along_curve(result.line)
         if (nodes.table.GetID(), along) not in self._known:
-            report = None if along == DETECTED else corrected.rescored
+            report = None if along == DETECTED else result.corrected.rescored
             self._keep(nodes, along, Scored(report, read_picture(nodes)))
 
-    def follow(self, nodes: SceneNodes) -> None:
+    def follow(self, result: ShownResult) -> None:
         """Bring the nodes to the curve that is kept; where that needs the worker, ``scored`` comes later."""
-        corrected = _corrected(nodes)
-        line = None if corrected is None else corrected.correction.centerline_ras
+        nodes, corrected, line = result.nodes, result.corrected, result.line
         wanted = (nodes.table.GetID(), along_curve(line))
-        isUpToDate = corrected is None or _isUpToDate(nodes, corrected)
+        isUpToDate = result.isUpToDate
         if wanted == self._asked and not isUpToDate:
             return
         self.stop()
-        if corrected is None or isUpToDate:
+        if isUpToDate:
             return
         known = self._known.get(wanted)
         if known is None and line is None and corrected.detected.status != EVALUABLE:
             known = Scored(None, None)
         if known is not None:
-            self._show(nodes, corrected, known)
+            self._show(result, known)
             return
         points = line or corrected.detected.centerline.points_ras
         if nodes.input_volume is None:
             self.refused.emit("The CT of this result is gone, so nothing can be scored again.")
             return
-        table = nodes.table
         isAsked = self._worker.ask(
-            nodes, "rescore", lambda answer: self._onAnswer(table, line, answer), centerline_ras=points
+            nodes, "rescore", lambda answer: self._onAnswer(result, line, answer), centerline_ras=points
         )
         self._asked = wanted if isAsked else None
 
-    def commit(self, nodes: SceneNodes) -> None:
+    def commit(self, result: ShownResult) -> None:
         """No scores will come: let at least the straightened volume be that of the curve, where it is being edited."""
-        corrected = _corrected(nodes)
-        if corrected is not None and not _isUpToDate(nodes, corrected):
-            line = corrected.correction.centerline_ras
-            self._live.commit(line or corrected.detected.centerline.points_ras, along_curve(line))
+        if not result.isUpToDate:
+            line = result.line
+            self._live.commit(line or result.corrected.detected.centerline.points_ras, along_curve(line))
 
     def stop(self) -> None:
         """Nothing that was asked about a curve is wanted any more."""
@@ -138,17 +128,19 @@ class Rescoring:
         self.stop()
         self._known.clear()
 
-    def _onAnswer(self, table: Any, line: tuple[Point, ...] | None, answer: dict[str, Any]) -> None:
-        if table.GetScene() is None:
+    def _onAnswer(self, result: ShownResult, line: tuple[Point, ...] | None, answer: dict[str, Any]) -> None:
+        if result.nodes.table.GetScene() is None:
             return
         if "report" not in answer:
             self._asked = None
             self.refused.emit(str(answer.get("error", "The worker gave no answer.")))
             return
-        self._reading.start(self._read(table, line, answer))
+        self._reading.start(self._read(result, line, answer))
 
-    def _read(self, table: Any, line: tuple[Point, ...] | None, answer: dict[str, Any]) -> Generator[int, None, None]:
-        volume = nodes_of(table).input_volume
+    def _read(
+        self, result: ShownResult, line: tuple[Point, ...] | None, answer: dict[str, Any]
+    ) -> Generator[int, None, None]:
+        volume = result.nodes.input_volume
         name = "" if volume is None else volume.GetName()
         try:
             scored = yield from finished(self._background.submit(_readAnswer, answer, name))
@@ -156,23 +148,17 @@ class Rescoring:
             self._asked = None
             self.refused.emit(str(error))
             return
-        if table.GetScene() is None:
-            return
-        nodes = nodes_of(table)
-        corrected = _corrected(nodes)
-        if corrected is not None and corrected.correction.centerline_ras == line:
-            isFirst = corrected.detected.status != EVALUABLE
+        if result.nodes.table.GetScene() is not None and result.line == line:
+            isFirst = result.corrected.detected.status != EVALUABLE
             scored = Scored(None if line is None else scored.report, scored.picture, scored.spine if isFirst else None)
-            self._keep(nodes, along_curve(line), scored)
-            self._show(nodes, corrected, scored)
+            self._keep(result.nodes, along_curve(line), scored)
+            self._show(result, scored)
 
-    def _show(self, nodes: SceneNodes, corrected: CorrectedReport, scored: Scored) -> None:
+    def _show(self, result: ShownResult, scored: Scored) -> None:
         self._asked = None
-        if scored.report is not None:
-            corrected = corrected.scored_again(scored.report)
-        show_scored(nodes.table.GetScene(), nodes, corrected, scored.picture, scored.spine)
-        self._live.prepare(corrected.shown.centerline.points_ras)
-        self.scored.emit(nodes.table)
+        result.showScored(scored.report, scored.picture, scored.spine)
+        self._live.prepare(result.corrected.shown.centerline.points_ras)
+        self.scored.emit(result)
 
     def _keep(self, nodes: SceneNodes, along: str, scored: Scored) -> None:
         self._known[(nodes.table.GetID(), along)] = scored
@@ -221,20 +207,3 @@ def _readAnswer(answer: dict[str, Any], name: str) -> Scored:
     """Plain data only, because it is done in a thread."""
     report, spine = readResult(answer, name)
     return Scored(report, None if spine is None else picture_of(spine), spine)
-
-
-def _corrected(nodes: SceneNodes) -> CorrectedReport | None:
-    try:
-        return read_correction(nodes.table.GetScene(), nodes)
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _isUpToDate(nodes: SceneNodes, corrected: CorrectedReport) -> bool:
-    if corrected.needs_scores:
-        return False
-    if corrected.model.status != EVALUABLE:
-        return nodes.straightened is None or corrected.detected.status == EVALUABLE
-    shown = picture_is_along(nodes)
-    # A user may have deleted the volume: its absence is no reason to compute anything.
-    return shown is None or shown == along_curve(corrected.correction.centerline_ras)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from VertebralFractureLib.export.scene.show_report import Reading
-from VertebralFractureLib.result import OWN_RULE, SpineReport
+from VertebralFractureLib.result import OWN_RULE
 from VertebralFractureLib.vertebrae import GRADING_RULES
 from VertebralFracturePanel.process.signal import Signal
+from VertebralFracturePanel.shown_result import ShownResult
 
 
 class ReadingSection:
@@ -24,16 +25,13 @@ class ReadingSection:
         ui.ruleSelector.connect("currentIndexChanged(int)", self._onChanged)
         ui.ownReadingButton.connect("clicked(bool)", self._onOwnReading)
 
-    def show(self, reading: Reading | None, report: SpineReport | None) -> None:
-        """Show the reading of a result; without one the section is disabled.
-
-        Args:
-            report: the model's own, for the way back to it.
-        """
+    def show(self, result: ShownResult | None) -> None:
+        """Show the reading of a result; without one the section is disabled."""
         self._isShowing = True
-        self._ui.readingSection.enabled = reading is not None
-        if reading is not None and report is not None:
-            self._ownThreshold = report.scan.decision_threshold
+        self._ui.readingSection.enabled = result is not None
+        if result is not None:
+            reading = result.reading
+            self._ownThreshold = result.corrected.shown.scan.decision_threshold
             # A slider of two decimals would else round a threshold that nobody touched.
             if abs(self._ui.thresholdSlider.value - reading.threshold) > 0.005:
                 self._ui.thresholdSlider.value = reading.threshold

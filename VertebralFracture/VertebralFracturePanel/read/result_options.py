@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.export.scene.scene_nodes import ATTRIBUTE_PREFIX
+from VertebralFractureLib.export.scene.corrected_scene import read_report
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.options import COARSEST_MM, FINEST_MM, DetectionOptions
 from VertebralFractureLib.weights import weights_names
@@ -14,7 +13,7 @@ from VertebralFractureLib.weights import weights_names
 
 def optionsLike(nodes: SceneNodes, options: DetectionOptions) -> DetectionOptions:
     """``options`` with the fracture networks and the spacing of the result, where these are known and still exist."""
-    used = json.loads(nodes.table.GetAttribute(ATTRIBUTE_PREFIX + "weightsSha256") or "{}")
+    used = read_report(nodes.table.GetScene(), nodes).software.weights_sha256
     members = tuple(name.removeprefix(PREFIX) for name in weights_names(PREFIX, options.weights_folder) if name in used)
     spacing = options.spacing_mm
     if nodes.straightened is not None:

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import slicer
-
 from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.export.scene.corrected_scene import read_correction
-from VertebralFractureLib.export.scene.show_report import Reading, read_shown_report, reading_of, show_reading
+from VertebralFractureLib.export.scene.show_report import Reading
 from VertebralFractureLib.result import EVALUABLE, SpineReport
 from VertebralFractureLib.result.report import Point
 from VertebralFractureLib.result.vertebra_lookup import vertebra_at
@@ -28,25 +25,29 @@ from VertebralFracturePanel.read.display_section import DisplaySection
 from VertebralFracturePanel.read.results_table import setUpTable, showReport
 from VertebralFracturePanel.read.side_by_side import SideBySide
 from VertebralFracturePanel.read.vertebra_walk import VertebraWalk
+from VertebralFracturePanel.shown_result import ShownResult, ShownResults
 
 
 class ResultsView:
-    """Shows what the scene's nodes hold. ``nodes`` and ``report`` (as it is being read) are None without a result."""
+    """Shows the scene's results. ``result`` and ``report`` (as it is being read) are None where there is none."""
 
     def __init__(self, ui: Any, logic: Any) -> None:
         self.nodes: SceneNodes | None = None
+        self.result: ShownResult | None = None
         self.report: SpineReport | None = None
+        self.shownResults = ShownResults()
         self._ui = ui
         self._logic = logic
         self._results: list[SceneNodes] = []
+        self._tableContent: Any = None
         setUpTable(ui.vertebraTable)
         self.readingSection = ReadingSection(ui)
         self.correctSection = CorrectSection(ui)
-        self.landmarkSection = LandmarkSection(ui, self.correctSection.session, self.correctSection.edit)
+        self.landmarkSection = LandmarkSection(ui, self.correctSection.edit)
         self.correctionWorker = CorrectionWorker(logic.startResidentWorker)
         self.addedVertebra = AddedVertebra(ui, self.correctSection.edit)
-        self.readerVertebrae = ReaderVertebrae(self.correctSection.session, self.correctionWorker)
-        self.centerlineSection = CenterlineSection(ui, self.correctSection.session, self.correctionWorker)
+        self.readerVertebrae = ReaderVertebrae(self.correctionWorker)
+        self.centerlineSection = CenterlineSection(ui, self.correctionWorker)
         self.displaySection = DisplaySection(ui)
         self.exportSection = ExportSection(ui)
         self.advancedSection = AdvancedSection(ui)
@@ -55,12 +56,10 @@ class ResultsView:
         ui.resultSelector.connect("currentIndexChanged(int)", self._onResultChosen)
         ui.sideBySideButton.connect("toggled(bool)", self._onSideBySide)
         self.readingSection.changed.connect(self._onReadingChanged)
-        self.correctSection.corrected.connect(self._onCorrected)
-        self.landmarkSection.previewed.connect(lambda seen: showReport(ui.vertebraTable, seen))
+        self.shownResults.changed.connect(self._onChanged)
+        self.landmarkSection.previewed.connect(self._fillTable)
         self.addedVertebra.added.connect(self._onVertebraAdded)
-        self.correctSection.divided.connect(lambda: self.readerVertebrae.measure(self.nodes))
-        self.readerVertebrae.measured.connect(self._onCorrected)
-        self.centerlineSection.corrected.connect(self._onCorrected)
+        self.correctSection.divided.connect(lambda: self.readerVertebrae.measure(self.result))
         self.vertebraWalk.chosen.connect(self._onVertebraChosen)
 
     def show(self, results: list[SceneNodes]) -> None:
@@ -86,6 +85,7 @@ class ResultsView:
         self.landmarkSection.forget()
         self.addedVertebra.leave()
         self.centerlineSection.forget()
+        self.shownResults.forget()
         self.show([])
 
     def cleanup(self) -> None:
@@ -96,18 +96,19 @@ class ResultsView:
         self.vertebraWalk.removeObservers()
 
     def _showResult(self, nodes: SceneNodes | None) -> None:
-        own = shown = reading = None
+        result = shown = None
         headline = "No result for this volume yet."
         try:
             if nodes is not None:
-                own = read_correction(slicer.mrmlScene, nodes).shown
-                reading = reading_of(nodes, own)
-                shown = read_shown_report(slicer.mrmlScene, nodes)
+                result = self.shownResults.of(nodes)
+                shown = result.shown
                 headline = shown.headline
         except (ValueError, KeyError, TypeError) as error:
-            own = shown = reading = nodes = None
+            result = shown = nodes = None
             headline = f"This result cannot be shown: {error}"
-        self.nodes, self.report = nodes, shown
+        # As they are now: a node that goes must be known as one of these although the scene has lost it.
+        self.nodes = None if result is None else result.nodes
+        self.result, self.report = result, shown
         self._ui.headlineLabel.text = headline
         hasVertebrae = shown is not None and bool(shown.vertebrae)
         for part in (
@@ -120,20 +121,27 @@ class ResultsView:
         # Without vertebrae too: the last one may have been removed by mistake.
         self._ui.correctSection.visible = shown is not None
         self._ui.displaySection.visible = nodes is not None
-        showReport(self._ui.vertebraTable, shown)
-        self.readingSection.show(reading, own)
+        self._fillTable(shown)
+        self.readingSection.show(result)
         self.displaySection.show(nodes)
         self.exportSection.show(nodes, shown)
         self.advancedSection.showResult(nodes, shown)
         self.vertebraWalk.show(nodes, shown, self._logic.parameters.chosenVertebra if nodes is not None else None)
         self._showCorrectSection()
         self._showSideBySide()
-        self.centerlineSection.show(nodes, shown)
+        self.centerlineSection.show(result)
+
+    def _fillTable(self, shown: SpineReport | None) -> None:
+        """Nothing is done where the table shows these vertebrae already."""
+        content = None if shown is None else (shown.vertebrae, shown.scan.decision_threshold)
+        if content != self._tableContent:
+            self._tableContent = content
+            showReport(self._ui.vertebraTable, shown)
 
     def _showCorrectSection(self) -> None:
         chosen = self._logic.parameters.chosenVertebra
-        self.correctSection.show(self.nodes, self.report, chosen)
-        self.landmarkSection.show(self.nodes, self.report, chosen)
+        self.correctSection.show(self.result, chosen)
+        self.landmarkSection.show(self.result, chosen)
         self.addedVertebra.show(self.nodes, self.report is not None and self.report.status == EVALUABLE)
 
     def _showSideBySide(self) -> None:
@@ -164,8 +172,8 @@ class ResultsView:
             self._showResult(self._results[index])
 
     def _onReadingChanged(self, reading: Reading) -> None:
-        if self.nodes is not None:
-            show_reading(slicer.mrmlScene, self.nodes, reading)
+        if self.result is not None:
+            self.result.readAs(reading)
             self._logic.parameters.threshold, self._logic.parameters.rule = reading.threshold, reading.rule
             self.show(self._logic.results(self.nodes.input_volume))
 
@@ -173,14 +181,14 @@ class ResultsView:
         self._logic.parameters.chosenVertebra = index
         self._showCorrectSection()
 
-    def _onCorrected(self) -> None:
+    def _onChanged(self) -> None:
         """The chosen vertebra stays the chosen one, also where others were added or removed before it."""
-        if self.nodes is None:
+        if self.result is None:
             return
         parameters = self._logic.parameters
         index, vertebrae = parameters.chosenVertebra, () if self.report is None else self.report.vertebrae
         former = vertebrae[index].center_ras if index is not None and index < len(vertebrae) else None
-        now = read_shown_report(slicer.mrmlScene, self.nodes).vertebrae
+        now = self.result.shown.vertebrae
         parameters.chosenVertebra = None if former is None else vertebra_at(now, former)
         self.show(self._logic.results(self.nodes.input_volume))
         self.centerlineSection.follow()
@@ -189,7 +197,7 @@ class ResultsView:
         """It becomes the chosen one; no view moves, because the user looks at it already."""
         self._logic.parameters.chosenVertebra = vertebra_at(self.report.vertebrae, point)
         self.show(self._logic.results(self.nodes.input_volume))
-        self.readerVertebrae.measure(self.nodes)
+        self.readerVertebrae.measure(self.result)
 
     def _onSideBySide(self, isWanted: bool) -> None:
         if not isWanted:
