@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ import pytest
 
 from VertebralFractureLib.canal.path import find_canal_path
 from VertebralFractureLib.thresholds import CANAL_PATH, GROUPS, moved_threshold, thresholds
+from VertebralFractureLib.vertebrae.grading import grade_from_loss
+from VertebralFractureLib.vertebrae.norms import level_norm
 
 LIBRARY = Path(__file__).parents[2] / "VertebralFractureLib"
 FOLDERS = ("volume", "canal", "cpr", "vertebrae", "fracture", "result")
@@ -184,3 +187,54 @@ def test_reading_the_numbers_loads_nothing_else() -> None:
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 
     assert answer.stdout.strip() == "[]"
+
+
+def test_a_move_of_20_percent_keeps_whole_numbers_whole_and_probabilities_possible(benchmark_sensitivity) -> None:
+    numbers = {one.name: one for one in benchmark_sensitivity.all_numbers()}
+
+    def moved(name: str) -> tuple[float, float]:
+        return tuple(benchmark_sensitivity.moved_value(numbers[name], share) for share in (-0.2, 0.2))
+
+    assert moved("CANAL_PATH.longest_gap_mm") == pytest.approx((51.2, 76.8))
+    assert moved("CANAL_PLAUSIBILITY.lowest_content_hu") == pytest.approx((-54.0, -36.0))
+    assert moved("SCORING.minimum_scored") == (2, 4)
+    assert moved("CORTICAL_REFINEMENT.rays") == (38, 58)
+    assert moved("CANAL_PLAUSIBILITY.least_probability_on_three_sides") == pytest.approx((0.72, 1.0))
+    assert moved("GRADING.genant_cut_offs[2]") == pytest.approx((0.32, 0.48))
+
+
+def test_a_part_of_several_numbers_moves_alone_and_a_norm_moves_too(benchmark_sensitivity) -> None:
+    numbers = {one.name: one for one in benchmark_sensitivity.all_numbers()}
+
+    with benchmark_sensitivity.moved(numbers["GRADING.genant_cut_offs[1]"], 0.3):
+        assert grade_from_loss(0.27) == 1
+    with benchmark_sensitivity.moved(numbers["NORMS.L4.anterior"], 1.2):
+        assert level_norm("L4").anterior == 1.2
+
+    assert grade_from_loss(0.27) == 2
+    assert level_norm("L4").anterior == 1.0
+
+
+def test_the_table_names_what_a_result_hangs_on_and_what_never_mattered(benchmark_sensitivity) -> None:
+    changed = {"evaluable": [], "changed": {"level": ["L1 to T12"]}, "heights_mm": 0.5, "probability": 0.0}
+    rows = [
+        {"scan": "a", "number": "GROUP.shaky", "value": 2.0, "share": 0.2, **changed},
+        {"scan": "a", "number": "GROUP.shaky", "value": 2.0, "share": 0.05, "changed": {}},
+        {"scan": "a", "number": "GROUP.firm", "value": 1.0, "share": 0.2, "changed": {}},
+    ]
+
+    printed = benchmark_sensitivity.table(rows)
+
+    assert "1 scans, 2 numbers, 2 moves by 20 %" in printed
+    assert "| GROUP.shaky | 2 | 1 |  |" in printed
+    assert "Nothing moved: GROUP.firm." in printed
+
+
+@pytest.fixture(scope="module")
+def benchmark_sensitivity():
+    """The benchmark as a module; it is no package, so that nothing of ours is called ``Testing``."""
+    path = LIBRARY.parent / "Testing" / "Benchmarks" / "benchmark_sensitivity.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
