@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from VertebralFractureLib.canal.control_point_path import CanalEvidence
     from VertebralFractureLib.cpr import IncrementalReformatter, StraightenedVolume
     from VertebralFractureLib.pipeline import Detection
-    from VertebralFractureLib.result.report import Point
-    from VertebralFractureLib.types import FloatArray
+    from VertebralFractureLib.types import FloatArray, Point
     from VertebralFractureLib.vertebrae.measuring import MeasuredBody
     from VertebralFractureLib.volume import CTVolume
 

@@ -729,7 +729,7 @@ class ScoringThresholds:
 
 @dataclass(frozen=True)
 class CorrectionThresholds:
-    """What a reader's edit means (``result/edits.py``, ``result/vertebra_lookup.py``)."""
+    """What a reader's edit means (``result/edits.py``, ``result/lookup.py``)."""
 
     usual_height_mm: float = _tuned(22.0, "mm", "height of an added vertebra without neighbors")
     lowest_height_mm: float = _tuned(8.0, "mm", "least height of an added vertebra")

@@ -39,13 +39,7 @@ from VertebralFractureLib.cpr import straighten
 from VertebralFractureLib.cpr.straightened_volume import save_straightened
 from VertebralFractureLib.export.scene import new_scene
 from VertebralFractureLib.result import SpineReport, report_to_json
-from VertebralFractureLib.result.report import (
-    InputIdentity,
-    ReportedCenterline,
-    ReportedSequence,
-    ScanResult,
-    Software,
-)
+from VertebralFractureLib.result.report import InputIdentity, ReportedCenterline, ReportedSequence, ScanResult, Software
 from VertebralFractureLib.volume import CTVolume
 from VertebralFracturePanel.detect import detection_run
 from VertebralFracturePanel.detect.detection_run import DetectionRun

@@ -5,13 +5,7 @@ from __future__ import annotations
 from report_samples import a_reported_vertebra
 
 from VertebralFractureLib.result import SpineReport
-from VertebralFractureLib.result.report import (
-    InputIdentity,
-    ReportedCenterline,
-    ReportedSequence,
-    ScanResult,
-    Software,
-)
+from VertebralFractureLib.result.report import InputIdentity, ReportedCenterline, ReportedSequence, ScanResult, Software
 from VertebralFractureLib.vertebrae import Heights
 
 LEVELS = ("L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9", "T8")
@@ -59,7 +53,6 @@ def _measured(level: str, s_mm: float):
         uncertainty=0.02,
         grade=2 if is_wedge else 0,
         shape="wedge" if is_wedge else None,
-        severity=0.26 if is_wedge else 0.0,
         heights_mm=Heights(front, 23.0, 25.0),
         height_loss=0.26 if is_wedge else 0.0,
         landmarks_ras=landmarks(s_mm, front, 23.0, 25.0),

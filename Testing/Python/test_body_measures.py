@@ -12,7 +12,7 @@ from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
 from VertebralFractureLib.result.bone_density import bone_density
 from VertebralFractureLib.thresholds import MID_PLANE
-from VertebralFractureLib.vertebrae import Heights, OrientedBox, Vertebra, grade_column, grade_heights
+from VertebralFractureLib.vertebrae import Heights, OrientedBox, Reason, Vertebra, grade_column, grade_heights
 from VertebralFractureLib.vertebrae.endplates import BodyShape
 from VertebralFractureLib.vertebrae.localization import LocalizedBody
 from VertebralFractureLib.vertebrae.mid_plane import MidPlane
@@ -77,7 +77,8 @@ def test_the_box_has_the_bodys_size_and_is_turned_as_it_is(turn: float, tilt: fl
     assert box.size_mm[0] == pytest.approx(WIDTH, abs=1.5)
     assert box.size_mm[1] == pytest.approx(DEPTH, abs=1.5 + 30.0 * tilt)
     assert box.size_mm[2] == pytest.approx(HEIGHT, abs=1.0)
-    assert box.center_ras == pytest.approx((0.0, MID_PLANE.pivot_mm, 32.0), abs=1.0)
+    middle = np.array(box.corner_ras) + 0.5 * np.array(box.size_mm) @ axes
+    assert middle == pytest.approx((0.0, MID_PLANE.pivot_mm, 32.0), abs=1.0)
 
 
 def test_a_body_that_was_not_traced_has_no_box_and_no_core() -> None:
@@ -107,7 +108,14 @@ def test_noise_is_told_apart_from_a_slope_across_the_body() -> None:
 
 
 def a_vertebra(**known: object) -> Vertebra:
-    plain = Vertebra(0.0, 24.0, (0.0, 22.0, 12.0), (0.0, 22.0, 12.0), True, 1.0, level="L1", grade=0)
+    plain = Vertebra(
+        center_ras=(0.0, 22.0, 12.0),
+        extent_mm=(0.0, 24.0),
+        complete=True,
+        detection_confidence=1.0,
+        level="L1",
+        grade=0,
+    )
     return replace(plain, **known)
 
 
@@ -119,17 +127,18 @@ def a_core(mean: float = 130.0, metal: float = 0.0, dense: float = 0.0) -> Trabe
     ("vertebra", "core", "reason"),
     [
         (a_vertebra(), a_core(), None),
-        (a_vertebra(grade=2), a_core(), "fractured or suspected of it"),
-        (a_vertebra(), a_core(metal=0.2), "implant or cement"),
-        (a_vertebra(complete=False), a_core(), "not wholly inside the scan"),
-        (a_vertebra(reason="low confidence"), a_core(), "low confidence"),
-        (a_vertebra(level="C7", grade=None, reason="level not scored"), a_core(mean=230.0), None),
-        (a_vertebra(), a_core(dense=0.14), "sclerotic or degenerated"),
-        (a_vertebra(), a_core(mean=230.0), "sclerotic or degenerated"),
+        (a_vertebra(grade=2), a_core(), Reason.FRACTURED),
+        (a_vertebra(), a_core(metal=0.2), Reason.METAL_OR_CEMENT),
+        (a_vertebra(complete=False), a_core(), Reason.TRUNCATED),
+        (a_vertebra(), replace(a_core(), mean_hu=None), Reason.NOT_TRACED),
+        (a_vertebra(reason=Reason.LOW_CONFIDENCE), a_core(), Reason.LOW_CONFIDENCE),
+        (a_vertebra(level="C7", grade=None, reason=Reason.LEVEL_NOT_SCORED), a_core(mean=230.0), None),
+        (a_vertebra(), a_core(dense=0.14), Reason.DEGENERATED),
+        (a_vertebra(), a_core(mean=230.0), Reason.DEGENERATED),
     ],
 )
 def test_only_sound_trabecular_bone_has_hu_and_the_rest_says_why(
-    vertebra: Vertebra, core: TrabecularRegion, reason: str | None
+    vertebra: Vertebra, core: TrabecularRegion, reason: Reason | None
 ) -> None:
     column = [a_vertebra(), a_vertebra(), vertebra, a_vertebra()]
 

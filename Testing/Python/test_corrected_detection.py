@@ -99,7 +99,7 @@ def test_the_scene_gives_back_both_answers_and_editing_goes_on_after_save_and_lo
     nodes = find_results(scene)[-1]
     corrected = read_correction(scene, nodes)
 
-    second = edits.give_verdict(corrected.correction, corrected.shown, 2, "regraded", grade=1, comment="“äö” <&>\nline")
+    second = edits.assess(corrected.correction, corrected.shown, 2, "regraded", grade=1, comment="“äö” <&>\nline")
     write_correction(scene, nodes, corrected.corrected_by(second))
     save_mrb(scene, tmp_path / "edited.mrb")
     scene = load_mrb(tmp_path / "edited.mrb")
@@ -288,7 +288,7 @@ def test_what_is_no_curve_is_refused_by_name(tmp_path, content):
 
 def test_a_missing_or_wrong_correction_stops_before_anything_is_computed(a_phantom_file, tmp_path, capsys):
     wrong = tmp_path / "edits.json"
-    wrong.write_text(correction_to_json(Correction()).replace("correction/1", "correction/7"), encoding="utf-8")
+    wrong.write_text(correction_to_json(Correction()).replace("correction/2", "correction/7"), encoding="utf-8")
     arguments = ["detect", str(a_phantom_file), "--out", str(tmp_path / "out"), "--progress", "none", "--correction"]
 
     codes = [main([*arguments, str(path)]) for path in (wrong, tmp_path / "missing.json")]

@@ -1,5 +1,7 @@
 """A reader corrects levels, vertebrae, landmarks and calls; the model's answer stays, and everything can be undone."""
 
+import csv
+import io
 import json
 import random
 from dataclasses import replace
@@ -19,7 +21,6 @@ from VertebralFractureLib.result import (
     correction_from_json,
     correction_to_json,
     edits,
-    reader_fractures,
     report_from_json,
     report_to_json,
 )
@@ -122,7 +123,7 @@ def test_a_split_vertebra_becomes_two_of_the_reader_without_measurements(a_repor
     shown = apply_correction(a_report, edits.split_vertebra(NOTHING, a_report, index))
 
     assert len(shown.vertebrae) == len(LEVELS) + 1
-    new = [v for v in shown.vertebrae if v.origin == "reader"]
+    new = [v for v in shown.vertebrae if v.source == "reader"]
     assert [v.grade for v in new] == [None, None]
     assert all(v.fracture_probability == pytest.approx(0.04, abs=0.01) for v in new)
     assert labels(shown)[-1] == "T8"
@@ -158,7 +159,7 @@ def test_a_missed_vertebra_is_added_by_a_click_with_the_name_that_its_neighbors_
 
     assert labels(shown) == list(LEVELS)
     added = shown.vertebrae[at(shown, "L1")]
-    assert added.origin == "reader"
+    assert added.source == "reader"
     assert added.extent_mm[1] - added.extent_mm[0] == pytest.approx(2 * HALF_MM, abs=0.1)
     assert added.status == "scored"
 
@@ -193,7 +194,7 @@ def test_a_dragged_landmark_changes_heights_grade_and_call_at_once(a_report):
 def test_landmarks_can_be_placed_where_none_were_measured(a_report):
     split = edits.split_vertebra(NOTHING, a_report, at(a_report, "L2"))
     shown = apply_correction(a_report, split)
-    index = next(i for i, v in enumerate(shown.vertebrae) if v.origin == "reader")
+    index = next(i for i, v in enumerate(shown.vertebrae) if v.source == "reader")
     with pytest.raises(ValueError, match="place all six"):
         edits.drag_landmark(split, shown, index, 0, (0.0, 0.0, 0.0))
 
@@ -203,15 +204,15 @@ def test_landmarks_can_be_placed_where_none_were_measured(a_report):
     assert apply_correction(a_report, placed).vertebrae[index].grade == 0
 
 
-def test_a_verdict_stands_beside_the_models_answer_and_agreement_is_counted(a_report):
+def test_an_assessment_stands_beside_the_models_answer_and_agreement_is_counted(a_report):
     correction, shown = NOTHING, a_report
-    for label, verdict, grade in (
+    for label, assessment, grade in (
         (WEDGE, "rejected", None),
         ("L4", "confirmed", None),
         ("L3", "regraded", 1),
         ("T8", "not_evaluable", None),
     ):
-        correction = edits.give_verdict(correction, shown, at(shown, label), verdict, grade=grade, comment="seen")
+        correction = edits.assess(correction, shown, at(shown, label), assessment, grade=grade, comment="seen")
         shown = apply_correction(a_report, correction)
 
     counted = agreement(shown)
@@ -220,29 +221,31 @@ def test_a_verdict_stands_beside_the_models_answer_and_agreement_is_counted(a_re
     assert (counted.judged, counted.agreed) == (3, 1)
     assert (counted.only_model, counted.only_reader) == ((WEDGE,), ("L3",))
     assert counted.not_evaluable == ("T8",)
-    assert (top.status, top.model.status) == ("excluded_by_user", "scored")
-    assert reader_fractures(shown) == ("L3",)
+    assert (top.status, top.model.status) == ("excluded_by_reader", "scored")
+    assert counted.reader_fractures == ("L3",)
     assert "agree on 1 of 3" in counted.sentence
 
 
 def test_who_and_when_are_kept_only_when_given(a_report):
-    plain = edits.give_verdict(NOTHING, a_report, 0, "confirmed")
-    signed = edits.give_verdict(NOTHING, a_report, 0, "confirmed", who="Reader 2", when="2026-01-01T10:00:00Z")
+    plain = edits.assess(NOTHING, a_report, 0, "confirmed")
+    signed = edits.assess(NOTHING, a_report, 0, "confirmed", who="Reader 2", when="2026-01-01T10:00:00Z")
 
-    assert (plain.verdicts[0].verdict.who, plain.verdicts[0].verdict.when) == (None, None)
+    assert (plain.assessments[0].reader.who, plain.assessments[0].reader.when) == (None, None)
     assert "Reader 2" in corrected_to_json(CorrectedReport(a_report, signed))
 
 
-@pytest.mark.parametrize(("verdict", "grade"), [("confirmed", 2), ("regraded", None), ("regraded", 4), ("maybe", None)])
-def test_a_verdict_that_makes_no_sense_is_refused(a_report, verdict, grade):
-    with pytest.raises(ValueError, match=r"verdict|grade"):
-        edits.give_verdict(NOTHING, a_report, 0, verdict, grade=grade)
+@pytest.mark.parametrize(
+    ("assessment", "grade"), [("confirmed", 2), ("regraded", None), ("regraded", 4), ("maybe", None)]
+)
+def test_an_assessment_that_makes_no_sense_is_refused(a_report, assessment, grade):
+    with pytest.raises(ValueError, match=r"assessment|grade"):
+        edits.assess(NOTHING, a_report, 0, assessment, grade=grade)
 
 
 def test_a_corrected_report_survives_json_with_both_answers_and_editing_goes_on(a_report):
     correction = edits.set_level(NOTHING, a_report, 3, "T12")
     corrected = CorrectedReport(a_report, correction)
-    correction = edits.give_verdict(correction, corrected.shown, 4, "rejected", comment="old")
+    correction = edits.assess(correction, corrected.shown, 4, "rejected", comment="old")
     correction = edits.split_vertebra(correction, corrected.shown, 7)
     corrected = CorrectedReport(a_report, correction)
 
@@ -263,34 +266,38 @@ def test_the_shown_report_is_what_a_reader_of_the_json_sees_first(a_report):
 
 
 def test_the_edits_alone_are_a_file_too(a_report):
-    correction = edits.give_verdict(NOTHING, a_report, 4, "regraded", grade=1)
+    correction = edits.assess(NOTHING, a_report, 4, "regraded", grade=1)
 
     assert correction_from_json(correction_to_json(correction)) == correction
     assert correction_from_json(corrected_to_json(CorrectedReport(a_report, correction))) == correction
     with pytest.raises(ValueError, match="newer version"):
-        correction_from_json(correction_to_json(correction).replace("correction/1", "correction/2"))
+        correction_from_json(correction_to_json(correction).replace("correction/2", "correction/3"))
 
 
 def test_the_table_names_the_models_and_the_readers_answer(a_report):
     correction = edits.set_level(NOTHING, a_report, 3, "T12")
     shown = apply_correction(a_report, correction)
-    shown = apply_correction(a_report, edits.give_verdict(correction, shown, 4, "rejected"))
+    shown = apply_correction(a_report, edits.assess(correction, shown, 4, "rejected"))
 
-    row = next(line for line in report_to_csv(shown).splitlines() if ",rejected," in line)
+    rows = {row["label"]: row for row in csv.DictReader(io.StringIO(report_to_csv(shown)))}
 
-    assert row.startswith("T11,T11,0.9999,scored")
-    assert ",model,T12,2,rejected,False,0," in row
+    assert [rows["T11"][name] for name in ("level", "level_probability", "status")] == ["T11", "0.9999", "scored"]
+    assert [rows["T11"][name] for name in ("source", "model_level", "model_grade")] == ["model", "T12", "2"]
+    reader = ("reader_assessment", "reader_fracture", "reader_grade", "reader_comment")
+    assert [rows["T11"][name] for name in reader] == ["rejected", "False", "0", ""]
 
 
 def test_a_report_of_the_first_revision_is_read_and_one_of_a_newer_revision_is_refused(a_report):
     content = json.loads(report_to_json(a_report))
     newer = json.dumps({**content, "revision": REVISION + 1})
     del content["revision"], content["correction"], content["software"]["device"], content["scan"]["bone_density"]
-    content["schema"] = "vertebral-fracture-report/1"
+    del content["sequence"]["inside_fraction"], content["sequence"]["member_probability"]
+    content["schema"], content["notice"] = "vertebral-fracture-report/1", content.pop("disclaimer")
     for vertebra in content["vertebrae"]:
-        vertebra["centre_ras"] = vertebra.pop("center_ras")
-        for name in ("origin", "model", "height_sd_mm", "height_loss_sd", "trabecular_reason", "box"):
+        vertebra["centre_ras"], vertebra["severity"] = vertebra.pop("center_ras"), vertebra["height_loss"]
+        for name in ("source", "model", "height_sd_mm", "height_loss_sd", "trabecular_reason", "box", "note"):
             del vertebra[name]
+        del vertebra["member_probability"]
         vertebra["reader"] = {"grade": None, "comment": ""}
 
     assert report_from_json(json.dumps(content)) == a_report
@@ -314,9 +321,9 @@ def random_edit(rng, correction, shown):
         lambda: edits.add_vertebra(correction, shown, point),
         lambda: edits.remove_vertebra(correction, shown, index),
         lambda: edits.drag_landmark(correction, shown, index, rng.randrange(6), point),
-        lambda: edits.give_verdict(correction, shown, index, "regraded", grade=rng.randrange(4)),
-        lambda: edits.give_verdict(correction, shown, index, rng.choice(["confirmed", "rejected", "not_evaluable"])),
-        lambda: edits.withdraw_verdict(correction, shown, index),
+        lambda: edits.assess(correction, shown, index, "regraded", grade=rng.randrange(4)),
+        lambda: edits.assess(correction, shown, index, rng.choice(["confirmed", "rejected", "not_evaluable"])),
+        lambda: edits.withdraw_assessment(correction, shown, index),
         lambda: edits.set_centerline(correction, [(point[0], 0.0, float(s)) for s in range(0, 290, 5)], [point]),
         lambda: edits.reset_centerline(correction),
     ]

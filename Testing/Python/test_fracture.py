@@ -27,7 +27,7 @@ from VertebralFractureLib.fracture.patches import (
     position_code,
     sample_patches,
 )
-from VertebralFractureLib.fracture.pooling import ensemble_probability, two_members
+from VertebralFractureLib.fracture.pooling import ensemble_probability
 from VertebralFractureLib.fracture.scoring import calibrate_confidence, series_logit
 from VertebralFractureLib.weights import save_weights, weights_folder
 
@@ -181,18 +181,6 @@ def test_the_series_loss_reaches_the_encoder() -> None:
 )
 def test_members_vote_by_their_odds_and_none_of_them_drowns_the_others(members: list[float], together: float) -> None:
     assert ensemble_probability(np.array(members)) == pytest.approx(together, abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("probability", "deviation"), [(0.1, 0.05), (0.5, 0.3), (0.8, 0.15), (0.03, 0.0), (0.119, 0.4)]
-)
-def test_two_members_can_stand_for_all_whose_answer_and_deviation_are_known(
-    probability: float, deviation: float
-) -> None:
-    members = np.stack(two_members(np.array([probability]), np.array([deviation])))
-
-    assert ensemble_probability(members) == pytest.approx([probability], abs=1e-3)
-    assert members.std(axis=0) == pytest.approx([deviation], abs=1e-6)
 
 
 def test_an_ensemble_joins_its_members_and_says_where_they_differ(tmp_path: Path) -> None:

@@ -10,12 +10,7 @@ from hypothesis import strategies as st
 
 from VertebralFractureLib.thresholds import GRADING
 from VertebralFractureLib.vertebrae import Heights
-from VertebralFractureLib.vertebrae.grading import (
-    GRADING_RULES,
-    grade_column,
-    grade_heights,
-    is_borderline,
-)
+from VertebralFractureLib.vertebrae.grading import GRADING_RULES, grade_column, grade_heights, is_borderline
 from VertebralFractureLib.vertebrae.levels import SCORED_LEVELS
 
 MILLIMETERS = st.floats(5.0, 45.0)
@@ -43,7 +38,7 @@ def test_a_body_that_loses_height_in_front_or_in_the_middle_never_gets_a_milder_
     assume(
         rule != "min_over_max" or getattr(heights, lowered) < max(heights.anterior, heights.middle, heights.posterior)
     )
-    assert after.severity >= before.severity - 1e-12
+    assert after.height_loss >= before.height_loss - 1e-12
     assert after.grade >= before.grade
 
 
@@ -53,7 +48,7 @@ def test_a_body_that_is_crushed_evenly_never_gets_a_milder_grade(
 ) -> None:
     before, after = (grade_heights(scaled(heights, size), level, predicted=predicted) for size in (1.0, factor))
 
-    assert after.severity >= before.severity - 1e-12
+    assert after.height_loss >= before.height_loss - 1e-12
     assert after.grade >= before.grade
 
 
@@ -64,9 +59,9 @@ def test_a_larger_patient_with_the_same_shape_gets_the_same_grade(
     small = grade_heights(heights, level, rule, predicted, sd)
     large = grade_heights(scaled(heights, size), level, rule, predicted and size * predicted, size * sd)
 
-    assert large.severity == pytest.approx(small.severity, abs=1e-9)
+    assert large.height_loss == pytest.approx(small.height_loss, abs=1e-9)
     assert large.loss_sd == pytest.approx(small.loss_sd, rel=1e-6)
-    assume(all(abs(small.severity - cut_off) > 1e-9 for cut_off in GRADING.genant_cut_offs))
+    assume(all(abs(small.height_loss - cut_off) > 1e-9 for cut_off in GRADING.genant_cut_offs))
     assert (large.grade, large.shape) == (small.grade, small.shape)
 
 
@@ -88,7 +83,7 @@ def test_a_whole_column_is_graded_alike_in_a_larger_patient(
     assert [one is None for one in small] == [one is None for one in heights]
     for one, other in zip(small, large, strict=True):
         if one is not None and other is not None:
-            assert other.severity == pytest.approx(one.severity, abs=1e-9)
+            assert other.height_loss == pytest.approx(one.height_loss, abs=1e-9)
 
 
 @given(heights=HEIGHTS, level=LEVELS, rule=RULES, predicted=st.none() | MILLIMETERS, sd=st.none() | st.floats(0.0, 5.0))
@@ -97,9 +92,9 @@ def test_grade_shape_and_band_follow_from_the_loss(
 ) -> None:
     grading = grade_heights(heights, level, rule, predicted, sd)
 
-    assert 0.0 <= grading.severity <= 1.0
-    assert grading.grade == sum(grading.severity >= cut_off for cut_off in GRADING.genant_cut_offs)
+    assert 0.0 <= grading.height_loss <= 1.0
+    assert grading.grade == sum(grading.height_loss >= cut_off for cut_off in GRADING.genant_cut_offs)
     assert (grading.shape is None) == (grading.grade == 0)
-    assert grading.borderline == is_borderline(grading.severity, grading.loss_sd or 0.0)
+    assert grading.borderline == is_borderline(grading.height_loss, grading.loss_sd or 0.0)
     # An uncertain measurement widens the band and never narrows it.
-    assert grading.borderline or not is_borderline(grading.severity)
+    assert grading.borderline or not is_borderline(grading.height_loss)

@@ -31,7 +31,14 @@ def a_normal_vertebra(level: str, size: float = 15.0) -> Heights:
 
 
 def a_vertebra(level: str | None, grade: int | None) -> Vertebra:
-    return Vertebra(0.0, 20.0, (0.0, 20.0, 10.0), (0.0, 20.0, 10.0), True, 1.0, level=level, grade=grade)
+    return Vertebra(
+        center_ras=(0.0, 20.0, 10.0),
+        extent_mm=(0.0, 20.0),
+        complete=True,
+        detection_confidence=1.0,
+        level=level,
+        grade=grade,
+    )
 
 
 def test_the_posterior_wall_of_l5_low_by_nature_is_no_crush_and_predicts_none() -> None:
@@ -149,8 +156,8 @@ def test_a_raw_ratio_calls_the_normal_t7_of_a_small_woman_a_wedge_and_the_norms_
 def test_the_simple_rules_are_what_their_formulas_say() -> None:
     heights = Heights(22.0, 15.0, 20.0)
 
-    assert grade_heights(heights, "L1", "min_over_max").severity == pytest.approx(1.0 - 15.0 / 22.0)
-    assert grade_heights(heights, "L1", "over_posterior").severity == pytest.approx(1.0 - 15.0 / 20.0)
+    assert grade_heights(heights, "L1", "min_over_max").height_loss == pytest.approx(1.0 - 15.0 / 22.0)
+    assert grade_heights(heights, "L1", "over_posterior").height_loss == pytest.approx(1.0 - 15.0 / 20.0)
 
 
 def test_a_lost_posterior_wall_is_a_crush_to_min_over_max_and_invisible_to_over_posterior() -> None:
@@ -175,7 +182,7 @@ def test_a_column_is_graded_with_its_neighbors_and_skips_what_was_not_measured()
     assert crushed is not None
     assert (crushed.grade, crushed.shape) == (2, "crush")
     assert blind is not None
-    assert blind.severity < 0.25
+    assert blind.height_loss < 0.25
 
 
 @pytest.mark.parametrize("crushed_levels", [("T10", "T12"), ("T10", "T11", "T12")])
@@ -191,7 +198,7 @@ def test_crushed_neighbors_do_not_hide_each_other(crushed_levels: tuple[str, ...
     for level, grading in gradings.items():
         assert grading is not None
         assert grading.grade == (2 if level in crushed_levels else 0), level
-        assert grading.severity == pytest.approx(0.28 if level in crushed_levels else 0.0, abs=0.02)
+        assert grading.height_loss == pytest.approx(0.28 if level in crushed_levels else 0.0, abs=0.02)
 
 
 def test_an_unknown_rule_and_an_impossible_height_are_refused() -> None:

@@ -30,7 +30,7 @@ class AlteredSpine:
         self.s, self.a, self.r = np.meshgrid(*(self.spine.axis_mm(axis) for axis in "sar"), indexing="ij")
 
     def landmark(self, level: str, place: int) -> np.ndarray:
-        return np.array(self.found[level].landmarks_straight)[place]
+        return np.asarray(self.spine.frame.ras_to_straight(np.array(self.found[level].landmarks_ras))[place])
 
     def pit(self, level: str, place: int, radius: float, beside: float = 0.0, ahead: float = 0.0) -> None:
         """A round hole in an endplate, filled with disc, with a sclerotic rim."""

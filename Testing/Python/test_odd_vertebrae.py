@@ -12,7 +12,7 @@ from VertebralFractureLib.cpr import StraightenedVolume, straighten
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceVertebra
 from VertebralFractureLib.research.phantom import Phantom
 from VertebralFractureLib.vertebrae import Vertebra, localize_vertebrae
-from VertebralFractureLib.vertebrae.assembly import REASON_CUT
+from VertebralFractureLib.vertebrae.vertebra import Reason
 
 pytest.importorskip("torch")
 
@@ -96,9 +96,9 @@ def test_a_vertebra_cut_through_its_middle_is_found_and_marked_and_takes_part_in
     found = localize_vertebrae(short)
 
     cut, others = (found[-1], found[:-1]) if at_the_top else (found[0], found[1:])
-    assert (cut.complete, cut.reason) == (False, REASON_CUT)
+    assert (cut.complete, cut.reason) == (False, Reason.TRUNCATED)
     assert cut.heights_mm is None or cut.grade is None
-    assert box.s_inf - 6.0 < cut.center_straight[2] < box.s_sup + 6.0
+    assert box.s_inf - 6.0 < cut.middle_mm < box.s_sup + 6.0
     assert all(v.complete for v in others[1:-1])
     named = {v.level for v in others} - {None}
     assert cut.level is None or cut.level not in named

@@ -16,6 +16,7 @@ from VertebralFractureLib.export.page import report_to_html
 from VertebralFractureLib.export.page_pictures import probability_plot
 from VertebralFractureLib.result import Correction, apply_correction, edits
 from VertebralFractureLib.result.deidentification import deidentify_report, deidentify_volume, voxels_sha256
+from VertebralFractureLib.result.words import write_impression
 from VertebralFractureLib.volume import CTVolume
 
 
@@ -70,7 +71,7 @@ def a_corrected_report():
     report = a_column()
     correction = edits.set_level(Correction(), report, 0, "L5")
     shown = apply_correction(report, correction)
-    correction = edits.give_verdict(correction, shown, 4, "rejected", comment='old <b>&"scar"')
+    correction = edits.assess(correction, shown, 4, "rejected", comment='old <b>&"scar"')
     return apply_correction(report, correction)
 
 
@@ -113,7 +114,7 @@ def test_the_plot_shows_nothing_beyond_the_scored_vertebrae():
 def test_it_says_what_the_model_and_what_the_reader_said(a_text, a_corrected_report):
     text = " ".join(Page(a_text).text.split())
 
-    assert a_corrected_report.headline in text
+    assert write_impression(a_corrected_report) in text
     assert "Reader and model differ." in text
     assert f"{WEDGE}, 0.93, grade 2" in text
     assert 'rejected, grade 0: old <b>&"scar"' in text

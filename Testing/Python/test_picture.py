@@ -30,11 +30,12 @@ from VertebralFractureLib.result.report import (
     InputIdentity,
     ReportedCenterline,
     ReportedSequence,
-    ReportedVertebra,
     ScanResult,
     Software,
     SpineReport,
 )
+from VertebralFractureLib.vertebrae import Reason, Status
+from VertebralFractureLib.vertebrae.vertebra import Vertebra
 from VertebralFractureLib.volume import CTVolume
 
 BALL_RAS = np.array([[2.0, 18.0, 46.0]])
@@ -63,9 +64,7 @@ def a_spine(a_ct_with_a_bright_ball: CTVolume, a_centerline: Centerline) -> Stra
     return straighten(a_ct_with_a_bright_ball, a_centerline)
 
 
-def _vertebra(
-    spine: StraightenedVolume, label: str, s: float, status: str, grade: int | None, p: float
-) -> ReportedVertebra:
+def _vertebra(spine: StraightenedVolume, label: str, s: float, status: str, grade: int | None, p: float) -> Vertebra:
     corners = np.array([(0.0, a, s + half) for half in (9.0, -9.0) for a in (32.0, 22.0, 12.0)])
     (center,) = spine.frame.straight_to_ras(np.array([[0.0, 22.0, s]])).tolist()
     scored = status == "scored"
@@ -75,8 +74,8 @@ def _vertebra(
         9.0,
         level_probability=1.0,
         center_ras=tuple(center),
-        status=status,
-        reason=None if scored else "cut by the field of view",
+        status=Status(status),
+        reason=None if scored else Reason.TRUNCATED,
         fracture_probability=p if scored else None,
         uncertainty=0.05 if scored else None,
         grade=grade,
@@ -276,7 +275,7 @@ def test_only_a_scored_vertebra_is_ever_shown_with_a_grade(a_spine) -> None:
     assert group_of(_vertebra(a_spine, "L1", 30.0, "scored", 2, 0.9)) is GRADE_GROUPS[2]
     assert group_of(_vertebra(a_spine, "L1", 30.0, "scored", None, 0.9)) is UNGRADED
     assert group_of(_vertebra(a_spine, "L1", 30.0, "not_evaluable", 2, 0.9)) is NOT_EVALUABLE_GROUP
-    assert group_of(_vertebra(a_spine, "L1", 30.0, "excluded_by_user", 2, 0.9)) is EXCLUDED
+    assert group_of(_vertebra(a_spine, "L1", 30.0, "excluded_by_reader", 2, 0.9)) is EXCLUDED
 
 
 def test_the_colors_of_any_two_groups_differ_in_lightness_or_hue_enough_to_tell_apart() -> None:

@@ -65,7 +65,7 @@ def a_corrected_report():
     correction = edits.set_level(Correction(), report, 3, "T12")
     correction = edits.split_vertebra(correction, report, 2)
     correction = edits.drag_landmark(correction, report, 5, 0, (0.0, 40.0, 170.0))
-    correction = edits.give_verdict(correction, report, 4, "regraded", grade=1, comment="old")
+    correction = edits.assess(correction, report, 4, "regraded", grade=1, comment="old")
     line = [(1.0, 0.0, float(s)) for s in range(0, 290, 5)]
     correction = edits.set_centerline(correction, line, [line[3]])
     return CorrectedReport(report, correction, rescored=report)

@@ -17,14 +17,13 @@ from VertebralFractureLib.result.report import (
     NOT_EVALUABLE,
     BoneDensity,
     InputIdentity,
-    ReaderVerdict,
     ReportedCenterline,
     ReportedSequence,
-    ReportedVertebra,
     ScanResult,
     Software,
 )
-from VertebralFractureLib.vertebrae import Heights, OrientedBox
+from VertebralFractureLib.vertebrae import Heights, OrientedBox, Reason, Status
+from VertebralFractureLib.vertebrae.vertebra import ReaderAssessment, Vertebra
 from VertebralFractureLib.volume import CTVolume
 
 slicer = pytest.importorskip("slicer", reason="the scene needs slicer-core (the 'scene' group)")
@@ -59,22 +58,21 @@ def a_spine(a_ct: CTVolume, a_bent_centerline: Centerline) -> StraightenedVolume
     return straighten(a_ct, a_bent_centerline, grid=ReformatGrid((2.0, 2.0, 2.0), (-20.0, 20.0), (-16.0, 30.0)))
 
 
-def _vertebra(spine: StraightenedVolume, label: str, s: float, **changes: object) -> ReportedVertebra:
+def _vertebra(spine: StraightenedVolume, label: str, s: float, **changes: object) -> Vertebra:
     corners = [(0.0, a, s + half) for half in (9.0, -9.0) for a in (22.0, 15.0, 8.0)]
     (center,) = spine.frame.straight_to_ras(np.array([[0.0, 15.0, s]])).tolist()
     landmarks = spine.frame.straight_to_ras(np.array(corners)).tolist()
-    vertebra = ReportedVertebra(
+    vertebra = Vertebra(
         level=label,
         level_probability=0.97,
         label=label,
         center_ras=tuple(center),
-        status="scored",
+        status=Status.SCORED,
         reason=None,
         fracture_probability=0.0312345,
         uncertainty=0.01,
         grade=0,
         shape=None,
-        severity=0.04,
         heights_mm=Heights(20.25, 19.5, 21.123456),
         height_loss=0.04,
         borderline=False,
@@ -94,13 +92,13 @@ def _vertebra(spine: StraightenedVolume, label: str, s: float, **changes: object
 def a_report(a_ct: CTVolume, a_bent_centerline: Centerline, a_spine: StraightenedVolume) -> SpineReport:
     fracture = {"fracture_probability": 0.93, "grade": 2, "shape": "wedge", "height_loss": 0.31, "borderline": True}
     unmeasured = {
-        "status": "not_evaluable",
-        "reason": "cut by the field of view",
+        "status": Status.NOT_EVALUABLE,
+        "reason": Reason.TRUNCATED,
         "complete": False,
         "level": None,
-        **dict.fromkeys(("fracture_probability", "uncertainty", "grade", "severity", "heights_mm", "height_loss")),
+        **dict.fromkeys(("fracture_probability", "uncertainty", "grade", "heights_mm", "height_loss")),
         **dict.fromkeys(("trabecular_hu", "landmarks_ras", "height_sd_mm", "height_loss_sd", "box")),
-        "trabecular_reason": "not wholly inside the scan",
+        "trabecular_reason": Reason.TRUNCATED,
     }
     positions = np.arange(0.0, 100.0, 5.0)
     return SpineReport(
@@ -118,7 +116,7 @@ def a_report(a_ct: CTVolume, a_bent_centerline: Centerline, a_spine: Straightene
         ),
         vertebrae=(
             _vertebra(a_spine, "V1", 12.0, **unmeasured),
-            _vertebra(a_spine, "L1", 38.0, reader=ReaderVerdict(1, "looks old")),
+            _vertebra(a_spine, "L1", 38.0, reader=ReaderAssessment(grade=1, comment="looks old")),
             _vertebra(a_spine, "T12", 62.0, **fracture),
             _vertebra(a_spine, "T11", 86.0),
         ),
@@ -246,7 +244,7 @@ def test_a_cell_or_a_description_that_is_edited_is_not_read_because_they_only_sh
 
 def test_quotes_and_line_breaks_in_a_comment_do_not_damage_the_table(a_report, a_ct, a_spine, tmp_path) -> None:
     first, *others = a_report.vertebrae
-    remark = dataclasses.replace(first, reader=ReaderVerdict(None, 'a "doubtful"\tone,\nsee MR'))
+    remark = dataclasses.replace(first, reader=ReaderAssessment(comment='a "doubtful"\tone,\nsee MR'))
     scene = new_scene()
     write_scene(dataclasses.replace(a_report, vertebrae=(remark, *others)), a_ct, a_spine, scene)
     save_mrb(scene, tmp_path / "scene.mrb")

@@ -289,7 +289,7 @@ def test_a_vertebra_that_a_reader_adds_is_measured_as_the_model_would_have(a_pha
     measured = apply_correction(missing, correction).vertebrae[index]
 
     assert (added.label, added.grade) == (known.label, None)
-    assert measured.origin == "reader"
+    assert measured.source == "reader"
     assert measured.heights_mm.anterior == pytest.approx(known.heights_mm.anterior, abs=1.0)
     assert measured.heights_mm.posterior == pytest.approx(known.heights_mm.posterior, abs=1.0)
     assert measured.extent_mm == pytest.approx(known.extent_mm, abs=1.5)

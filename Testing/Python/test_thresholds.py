@@ -68,8 +68,7 @@ NOT_TUNED = {
     "fracture/scoring.py": {"_PATCHES_PER_CHUNK": LAYOUT},
     "result/apply_correction.py": {"_SAME_PROBABILITY": NUMERICAL},
     "result/bone_density.py": {"_TO_120_KV": TABLE},
-    "result/correction.py": {"LANDMARK_COUNT": UNIT},
-    "result/curve_steps.py": {"_SAME_PLACE_MM": NUMERICAL},
+    "result/edits.py": {"_SAME_PLACE_MM": NUMERICAL},
     "result/report.py": {"REVISION": UNIT},
     "vertebrae/body_input.py": {
         **dict.fromkeys(("SLAB_CENTERS_MM", "SLAB_OFFSETS_MM", "ANTERIOR_FROM_MM", "COLUMNS", "CHANNELS"), WEIGHTS),
@@ -95,6 +94,7 @@ NOT_TUNED = {
     "vertebrae/norms.py": dict.fromkeys(("LEVEL_NORMS", "UNKNOWN_LEVEL_NORM"), TABLE),
     "vertebrae/oriented_box.py": {"_SMOOTHING": NUMERICAL},
     "vertebrae/relabeling.py": {"_CONTRADICTION": NUMERICAL},
+    "vertebrae/vertebra.py": {"LANDMARK_COUNT": UNIT},
     "volume/compressed_stream.py": dict.fromkeys(("_BLOCK_BYTES", "_GZIP_OR_ZLIB"), UNIT),
     "volume/hu_windows.py": {
         **dict.fromkeys(("CANAL_NETWORK", "VERTEBRA_NETWORKS", "FRACTURE_NETWORKS"), WEIGHTS),

@@ -9,10 +9,9 @@ import pytest
 
 from VertebralFractureLib.cpr import straighten
 from VertebralFractureLib.fracture import FractureSequence
-from VertebralFractureLib.fracture.pooling import two_members
 from VertebralFractureLib.research.phantom import make_phantom, random_options
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.vertebrae import Vertebra, localize_vertebrae, score_vertebrae
+from VertebralFractureLib.vertebrae import Reason, Vertebra, localize_vertebrae, score_vertebrae
 from VertebralFractureLib.vertebrae.endplates import BodyShape, column_positions, measure_shape
 from VertebralFractureLib.vertebrae.localization import LocalizedBody, without_shallow_shapes
 from VertebralFractureLib.vertebrae.mid_plane import MidPlane
@@ -100,14 +99,21 @@ def test_landmarks_follow_tilted_endplates_below_the_size_of_a_pixel() -> None:
 def a_sequence(probability: FloatArray) -> FractureSequence:
     positions = 6.0 * np.arange(len(probability), dtype=np.float64)
     ones = np.ones(len(probability))
+    less, more = 0.9 * probability, 1.1 * probability
     apart = 0.1 * probability
-    less, more = two_members(probability, apart)
     return FractureSequence(positions, probability, apart, ones, {"less": less, "more": more}, 0.5)
 
 
 def a_found_vertebra(below: float, above: float) -> Vertebra:
     middle = 0.5 * (below + above)
-    return Vertebra(below, above, (0.0, 22.0, middle), (0.0, 22.0, middle), True, 0.9, level="T9", label="T9")
+    return Vertebra(
+        center_ras=(0.0, 22.0, middle),
+        extent_mm=(below, above),
+        complete=True,
+        detection_confidence=0.9,
+        level="T9",
+        label="T9",
+    )
 
 
 def test_a_vertebra_is_scored_by_the_positions_inside_it_and_not_by_its_neighbors() -> None:
@@ -139,12 +145,12 @@ def test_a_mild_loss_of_height_is_left_to_the_network() -> None:
 
 
 def test_a_vertebra_with_a_reason_is_not_evaluable_and_has_no_probability() -> None:
-    cut = replace(a_found_vertebra(0.0, 20.0), complete=False, reason="cut by the field of view")
+    cut = replace(a_found_vertebra(0.0, 20.0), complete=False, reason=Reason.TRUNCATED)
 
     scored = score_vertebrae([cut], a_sequence(np.full(10, 0.9)))[0]
 
     assert (scored.status, scored.fracture_probability) == ("not_evaluable", None)
-    assert scored.reason == "cut by the field of view"
+    assert scored.reason == Reason.TRUNCATED
 
 
 def test_a_vertebra_beyond_the_sequence_is_not_evaluable() -> None:
@@ -166,7 +172,7 @@ def test_the_whole_step_finds_names_and_measures_the_vertebrae_of_a_phantom() ->
     nearest = [np.linalg.norm(centers - np.array(v.center_ras), axis=1).min() for v in truth]
     assert len(truth) >= 4
     assert np.mean(np.array(nearest) < 5.0) > 0.9
-    assert [v.center_straight[2] for v in found] == sorted(v.center_straight[2] for v in found)
+    assert [v.middle_mm for v in found] == sorted(v.middle_mm for v in found)
     assert all(v.label for v in found)
     errors = [
         abs(v.heights_mm.posterior - float(true.heights_mm[2] or 0.0))

@@ -63,15 +63,12 @@ def what_a_perfect_reader_finds(case: StraightCase, *, shift: int = 0) -> list[V
     for number, vertebra in enumerate(case.reference.vertebrae):
         box, level = vertebra.box, names[number + 1 + shift]
         assert box is not None
-        middle = (0.0, 22.0, 0.5 * (box.s_inf + box.s_sup))
         found.append(
             Vertebra(
-                box.s_inf,
-                box.s_sup,
-                middle,
-                vertebra.center_ras,
-                True,
-                0.9,
+                center_ras=vertebra.center_ras,
+                extent_mm=(box.s_inf, box.s_sup),
+                complete=True,
+                detection_confidence=0.9,
                 level=level,
                 grade=0,
                 heights_mm=Heights(HEIGHT, HEIGHT - 1.0, HEIGHT),
@@ -199,7 +196,9 @@ def test_perfect_vertebrae_give_perfect_figures_and_their_height_error() -> None
 def test_a_missed_a_doubled_and_a_misnamed_vertebra_are_counted() -> None:
     case = a_block_spine()
     found = what_a_perfect_reader_finds(case, shift=1)
-    extra = Vertebra(61.0, 66.0, (0.0, 22.0, 63.5), (20.0, 22.0, 63.5), True, 0.4, level="L1")
+    extra = Vertebra(
+        center_ras=(20.0, 22.0, 63.5), extent_mm=(61.0, 66.0), complete=True, detection_confidence=0.4, level="L1"
+    )
 
     figures = summarize([compare(case, [*found[:2], extra, *found[3:]])])
 

@@ -25,7 +25,7 @@ from VertebralFractureLib.result import (
     correction_from_json,
     correction_to_json,
 )
-from VertebralFractureLib.result.report import Point
+from VertebralFractureLib.types import Point
 from VertebralFracturePanel.process.signal import Signal
 
 Edit = Callable[..., Correction]

@@ -11,7 +11,8 @@ from VertebralFractureLib.errors import UnusableCorrection
 from VertebralFractureLib.pipeline import Detection, DetectionOptions, detect, reader_centerline
 from VertebralFractureLib.progress import CancelToken, ProgressListener
 from VertebralFractureLib.result import EVALUABLE, CorrectedReport, Correction, correction_from_json, edits
-from VertebralFractureLib.result.report import Point, SpineReport
+from VertebralFractureLib.result.report import SpineReport
+from VertebralFractureLib.types import Point
 
 _SHIFTS = {"+1": 1, "-1": -1}
 

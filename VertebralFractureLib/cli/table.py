@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
-from VertebralFractureLib.result import ReportedVertebra, SpineReport, is_suspected
+from VertebralFractureLib.result import SpineReport, is_suspected
+from VertebralFractureLib.result.words import describe_status, write_impression
+from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
 _HEADER = ("level", "probability", "+/-", "grade", "shape", "Ha/Hm/Hp mm", "loss", "status")
 
 
 def report_table(report: SpineReport) -> str:
     """The report as plain text lines."""
-    lines = [report.headline]
+    lines = [write_impression(report)]
     if report.vertebrae:
         threshold = report.scan.decision_threshold
         rows = [_row(vertebra, threshold) for vertebra in reversed(report.vertebrae)]
@@ -26,21 +28,17 @@ def report_table(report: SpineReport) -> str:
     return "\n".join([*lines, RESEARCH_USE_ONLY])
 
 
-def _row(vertebra: ReportedVertebra, threshold: float) -> tuple[str, ...]:
-    heights, status = vertebra.heights_mm, vertebra.status.replace("_", " ")
-    if is_suspected(vertebra, threshold):
-        status = "SUSPECTED"
-    elif vertebra.reason:
-        status = f"{status}: {vertebra.reason}"
+def _row(vertebra: Vertebra, threshold: float) -> tuple[str, ...]:
+    heights = vertebra.heights_mm
     return (
         vertebra.label,
         _number(vertebra.fracture_probability, ".2f"),
         _number(vertebra.uncertainty, ".2f"),
         "-" if vertebra.grade is None else f"{vertebra.grade}{' (borderline)' if vertebra.borderline else ''}",
-        vertebra.shape or "-",
+        str(vertebra.shape or "-"),
         "-" if heights is None else f"{heights.anterior:.1f}/{heights.middle:.1f}/{heights.posterior:.1f}",
         _number(vertebra.height_loss, ".0%"),
-        status,
+        "SUSPECTED" if is_suspected(vertebra, threshold) else describe_status(vertebra),
     )
 
 

@@ -13,8 +13,7 @@ from VertebralFractureLib.export.table import report_to_csv
 from VertebralFractureLib.pipeline import Detection
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.result import CorrectedReport, SpineReport, agreement, corrected_to_json
-from VertebralFractureLib.result.corrected_deidentification import deidentify_corrected
-from VertebralFractureLib.result.deidentification import deidentify_volume
+from VertebralFractureLib.result.deidentification import deidentify_corrected, deidentify_volume
 
 
 def write_results(

@@ -14,14 +14,9 @@ from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.export.page_pictures import probability_plot, vertebra_picture
 from VertebralFractureLib.result.deidentification import VOXELS_SHA256
-from VertebralFractureLib.result.report import (
-    EVALUABLE,
-    FROM_READER,
-    BoneDensity,
-    ReportedVertebra,
-    SpineReport,
-    is_suspected,
-)
+from VertebralFractureLib.result.report import EVALUABLE, BoneDensity, SpineReport, is_suspected
+from VertebralFractureLib.result.words import ASSESSMENT_WORDS, describe_status, write_impression
+from VertebralFractureLib.vertebrae.vertebra import Source, Vertebra
 from VertebralFractureLib.volume import CTVolume
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -32,8 +27,8 @@ body { font: 14px/1.45 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; colo
   max-width: 1000px; margin: 0 auto; padding: 20px }
 h1 { font-size: 22px; margin: 0 }
 h2 { font-size: 16px; margin: 22px 0 8px; break-after: avoid }
-.notice { border: 1px solid #b58900; background: #fff8e1; padding: 6px 10px; margin: 10px 0; font-weight: 600 }
-.headline { font-size: 17px; font-weight: 600; margin: 10px 0 4px }
+.disclaimer { border: 1px solid #b58900; background: #fff8e1; padding: 6px 10px; margin: 10px 0; font-weight: 600 }
+.impression { font-size: 17px; font-weight: 600; margin: 10px 0 4px }
 .quiet { color: #57606a }
 figure { margin: 0; break-inside: avoid }
 figure img { width: 100%; display: block; border-radius: 4px; background: #000 }
@@ -81,7 +76,7 @@ _RULE = (
 def report_to_html(
     report: SpineReport, ct: CTVolume, spine: StraightenedVolume | None, overview_png: bytes, notes: Sequence[str] = ()
 ) -> str:
-    """Return the page as text; ``overview_png`` is the overview, ``notes`` are sentences below the headline.
+    """Return the page as text; ``overview_png`` is the overview, ``notes`` are sentences below the impression.
 
     It names the input as the report does: pass a report ``deidentify_report`` to name nobody.
     """
@@ -90,8 +85,8 @@ def report_to_html(
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         f"<title>Vertebral fractures: {escape(report.input.name)}</title><style>{_STYLE}</style></head><body>",
-        f'<h1>{escape(report.input.name)}</h1><p class="notice">{escape(RESEARCH_USE_ONLY)}</p>',
-        f'<p class="headline">{escape(report.headline)}</p>',
+        f'<h1>{escape(report.input.name)}</h1><p class="disclaimer">{escape(RESEARCH_USE_ONLY)}</p>',
+        f'<p class="impression">{escape(write_impression(report))}</p>',
         f'<p class="quiet">{escape(_scores(report))}</p>' if evaluable else "",
         *(f"<p>{escape(note)}</p>" for note in notes),
         _figure(overview_png, "Sagittal and straightened view of the spine", "overview"),
@@ -101,7 +96,7 @@ def report_to_html(
         parts += [f"<figure>{probability_plot(report)}</figure>", "<h2>Vertebrae</h2>", _table(report)]
         parts += [f"<h2>How it was measured</h2><p>{escape(_RULE)}</p>"]
     parts += ["<h2>What it was made from</h2>", _facts(report)]
-    parts.append(f'<p class="notice">{escape(RESEARCH_USE_ONLY)}</p></body></html>\n')
+    parts.append(f'<p class="disclaimer">{escape(RESEARCH_USE_ONLY)}</p></body></html>\n')
     return "\n".join(part for part in parts if part)
 
 
@@ -133,7 +128,7 @@ def _close_ups(report: SpineReport, ct: CTVolume, spine: StraightenedVolume | No
     return f'<h2>Suspected vertebrae</h2><div class="cards">{"".join(cards)}</div>'
 
 
-def _summary(vertebra: ReportedVertebra) -> str:
+def _summary(vertebra: Vertebra) -> str:
     words = "" if vertebra.fracture_probability is None else f"probability {vertebra.fracture_probability:.2f}"
     if vertebra.grade is not None:
         words += f", grade {vertebra.grade}" + (f" {vertebra.shape}" if vertebra.shape else "")
@@ -156,7 +151,7 @@ def _table(report: SpineReport) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
-def _cells(vertebra: ReportedVertebra, threshold: float) -> tuple[str, ...]:
+def _cells(vertebra: Vertebra, threshold: float) -> tuple[str, ...]:
     heights = vertebra.heights_mm
     probability = "–" if vertebra.fracture_probability is None else f"{vertebra.fracture_probability:.2f}"
     if vertebra.uncertainty is not None:
@@ -169,16 +164,14 @@ def _cells(vertebra: ReportedVertebra, threshold: float) -> tuple[str, ...]:
     if vertebra.height_loss is not None and vertebra.height_loss_sd is not None:
         loss += f" ± {vertebra.height_loss_sd:.0%}"
     hu = "" if vertebra.trabecular_hu is None else f"{vertebra.trabecular_hu:.0f}"
-    status = "suspected" if is_suspected(vertebra, threshold) else vertebra.status.replace("_", " ")
-    if vertebra.reason:
-        status += f": {vertebra.reason}"
+    status = "suspected" if is_suspected(vertebra, threshold) else describe_status(vertebra)
     shaped = f"{grade} {vertebra.shape or ''}".strip()
     return vertebra.label, probability, shaped, measured, loss, hu, _model(vertebra), _reader(vertebra), status
 
 
-def _model(vertebra: ReportedVertebra) -> str:
+def _model(vertebra: Vertebra) -> str:
     """What the model had said, where that is no longer what is shown."""
-    if vertebra.origin == FROM_READER:
+    if vertebra.source == Source.READER:
         return "not found"
     if vertebra.model is None:
         return ""
@@ -189,9 +182,9 @@ def _model(vertebra: ReportedVertebra) -> str:
     return words + ("" if told.grade is None else f", grade {told.grade}")
 
 
-def _reader(vertebra: ReportedVertebra) -> str:
+def _reader(vertebra: Vertebra) -> str:
     reader = vertebra.reader
-    words = "" if reader.verdict is None else reader.verdict.replace("_", " ")
+    words = "" if reader.assessment is None else ASSESSMENT_WORDS[reader.assessment]
     if reader.grade is not None:
         words += f", grade {reader.grade}"
     if reader.comment:

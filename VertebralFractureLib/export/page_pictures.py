@@ -14,7 +14,8 @@ from VertebralFractureLib.cpr import ReformatFrame
 from VertebralFractureLib.export.palette import group_of, probability_color
 from VertebralFractureLib.export.picture_canvas import Canvas, Color
 from VertebralFractureLib.export.picture_panel import Box, SagittalPanel, fitted_panel
-from VertebralFractureLib.result.report import ReportedVertebra, SpineReport, is_suspected
+from VertebralFractureLib.result.report import SpineReport, is_suspected
+from VertebralFractureLib.vertebrae.vertebra import Vertebra
 from VertebralFractureLib.volume import CTVolume
 
 _SIZE = 560
@@ -26,7 +27,7 @@ _PLOT_WIDTH, _PLOT_HEIGHT = 720, 200
 _LEFT, _TOP, _RIGHT, _BOTTOM = 44, 12, 12, 40
 
 
-def vertebra_picture(vertebra: ReportedVertebra, ct: CTVolume, frame: ReformatFrame) -> bytes:
+def vertebra_picture(vertebra: Vertebra, ct: CTVolume, frame: ReformatFrame) -> bytes:
     """PNG of the vertebra and its neighbors in straight space, anterior on the left, with its height lines."""
     lower, upper = vertebra.extent_mm
     middle, half = 0.5 * (lower + upper), max(1.5 * (upper - lower), _LEAST_HALF_MM)
@@ -48,7 +49,7 @@ def vertebra_picture(vertebra: ReportedVertebra, ct: CTVolume, frame: ReformatFr
 
 
 def _height_lines(
-    canvas: Canvas, vertebra: ReportedVertebra, points: np.ndarray[tuple[int, int], np.dtype[np.float64]]
+    canvas: Canvas, vertebra: Vertebra, points: np.ndarray[tuple[int, int], np.dtype[np.float64]]
 ) -> None:
     heights = vertebra.heights_mm
     for place in range(3):

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from VertebralFractureLib.result.report import ReportedVertebra
-from VertebralFractureLib.vertebrae.vertebra import STATUS_EXCLUDED, STATUS_SCORED
+from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra
 
 Color = tuple[float, float, float]
 
@@ -32,17 +31,17 @@ GRADE_GROUPS: tuple[VertebraGroup, ...] = (
 )
 UNGRADED = VertebraGroup("ungraded", "Scored, grade not measured", (0.93, 0.93, 0.93))
 NOT_EVALUABLE_GROUP = VertebraGroup("not_evaluable", "Not evaluable", (0.55, 0.57, 0.60))
-EXCLUDED = VertebraGroup("excluded", "Excluded by the user", (0.38, 0.40, 0.43))
+EXCLUDED = VertebraGroup("excluded", "Excluded by the reader", (0.38, 0.40, 0.43))
 GROUPS: tuple[VertebraGroup, ...] = (*GRADE_GROUPS, UNGRADED, NOT_EVALUABLE_GROUP, EXCLUDED)
 
 _PROBABILITY_COLORS = (GRADE_GROUPS[0].color, GRADE_GROUPS[1].color, GRADE_GROUPS[3].color)
 
 
-def group_of(vertebra: ReportedVertebra) -> VertebraGroup:
+def group_of(vertebra: Vertebra) -> VertebraGroup:
     """How a vertebra is shown; only a scored one is ever shown with a grade."""
-    if vertebra.status == STATUS_EXCLUDED:
+    if vertebra.status == Status.EXCLUDED_BY_READER:
         return EXCLUDED
-    if vertebra.status != STATUS_SCORED:
+    if vertebra.status != Status.SCORED:
         return NOT_EVALUABLE_GROUP
     return UNGRADED if vertebra.grade is None else GRADE_GROUPS[vertebra.grade]
 

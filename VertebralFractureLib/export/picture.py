@@ -19,9 +19,10 @@ from VertebralFractureLib.export.palette import GROUPS, group_of, probability_co
 from VertebralFractureLib.export.picture_canvas import Canvas, Color, shortened, wrapped
 from VertebralFractureLib.export.picture_panel import Box, SagittalPanel, fitted_panel, middle_frame
 from VertebralFractureLib.fracture.members import PREFIX
-from VertebralFractureLib.result.report import EVALUABLE, ReportedVertebra, SpineReport, is_suspected
+from VertebralFractureLib.result.report import EVALUABLE, SpineReport, is_suspected
+from VertebralFractureLib.result.words import describe_status, write_impression
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.vertebrae.vertebra import STATUS_SCORED
+from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra
 from VertebralFractureLib.volume import CTVolume
 
 WIDTH, HEIGHT = 1600, 1400
@@ -61,9 +62,9 @@ def _header(canvas: Canvas, report: SpineReport) -> None:
     name = shortened(report.input.name, 30, WIDTH - 120 - notice_width, bold=True)
     canvas.text(name, 40, 44, 30, _TEXT, bold=True)
     color = _TEXT if not report.suspected else GROUPS[2].color
-    headline = report.headline if report.status == EVALUABLE else "Not evaluable"
+    impression = write_impression(report) if report.status == EVALUABLE else "Not evaluable"
     canvas.text(
-        shortened(headline, 24, 1110, bold=bool(report.suspected)), 40, 92, 24, color, bold=bool(report.suspected)
+        shortened(impression, 24, 1110, bold=bool(report.suspected)), 40, 92, 24, color, bold=bool(report.suspected)
     )
     if report.scan.fracture_probability is not None:
         score = f"scan score {report.scan.fracture_probability:.2f}, spinal deformity index {report.scan.sdi}"
@@ -102,7 +103,7 @@ def _natural_panel(ct: CTVolume, line: Centerline, outlines: list[FloatArray]) -
     return fitted_panel(frame, anterior, (low - _MARGIN_MM, high + _MARGIN_MM), _ROOM_LEFT)
 
 
-def _outlines_ras(vertebrae: tuple[ReportedVertebra, ...], frame: ReformatFrame) -> list[FloatArray]:
+def _outlines_ras(vertebrae: tuple[Vertebra, ...], frame: ReformatFrame) -> list[FloatArray]:
     """A closed outline ``(n, 3)`` in RAS for each vertebra: its landmarks, or its extent where it was not measured."""
     depths = [
         float(np.linalg.norm(np.subtract(v.landmarks_ras[0], v.landmarks_ras[2]))) for v in vertebrae if v.landmarks_ras
@@ -146,9 +147,7 @@ def _canal(canvas: Canvas, panel: SagittalPanel, line: Centerline) -> None:
     canvas.line(panel.ras_to_pixel(line.positions_ras(s)), _CANAL, 1.1, opacity=0.55)
 
 
-def _outline(
-    canvas: Canvas, panel: SagittalPanel, vertebra: ReportedVertebra, outline: FloatArray, threshold: float
-) -> None:
+def _outline(canvas: Canvas, panel: SagittalPanel, vertebra: Vertebra, outline: FloatArray, threshold: float) -> None:
     color, pixels = group_of(vertebra).color, panel.ras_to_pixel(outline)
     if is_suspected(vertebra, threshold):
         canvas.polygon(pixels[:-1], color, 0.22)
@@ -160,9 +159,7 @@ def _outline(
             canvas.dashed((start[0], start[1]), (end[0], end[1]), color)
 
 
-def _names(
-    canvas: Canvas, panel: SagittalPanel, vertebrae: tuple[ReportedVertebra, ...], outlines: list[FloatArray]
-) -> None:
+def _names(canvas: Canvas, panel: SagittalPanel, vertebrae: tuple[Vertebra, ...], outlines: list[FloatArray]) -> None:
     """The levels in front of the bodies of the natural view."""
     fronts = [panel.ras_to_pixel(outline) for outline in outlines]
     order = sorted(range(len(fronts)), key=lambda index: float(fronts[index][:, 1].mean()))
@@ -193,15 +190,14 @@ def _labels(canvas: Canvas, panel: SagittalPanel, report: SpineReport, outlines:
         if suspected:
             canvas.disc((_LABEL_LEFT + 5, y), 6.0, color)
         canvas.text(vertebra.label, _LABEL_LEFT + 18, y, 19, color, bold=True)
-        size = 18 if vertebra.status == STATUS_SCORED else 16
+        size = 18 if vertebra.status == Status.SCORED else 16
         words = shortened(_words(vertebra), size, _LABEL_RIGHT - _LABEL_LEFT - 70, bold=suspected)
         canvas.text(words, _LABEL_LEFT + 70, y, size, _TEXT if suspected else color, bold=suspected)
 
 
-def _words(vertebra: ReportedVertebra) -> str:
-    if vertebra.status != STATUS_SCORED or vertebra.fracture_probability is None:
-        state = vertebra.status.replace("_", " ")
-        return f"{state}: {vertebra.reason}" if vertebra.reason else state
+def _words(vertebra: Vertebra) -> str:
+    if vertebra.status != Status.SCORED or vertebra.fracture_probability is None:
+        return describe_status(vertebra)
     words = f"{vertebra.fracture_probability:.2f}  "
     words += "grade not measured" if vertebra.grade is None else f"grade {vertebra.grade}"
     return words + ("*" if vertebra.borderline else "") + (f" {vertebra.shape}" if vertebra.shape else "")

@@ -32,32 +32,19 @@ def span_weights(
     return weight / total if total > 0.0 else None
 
 
-def pooled_probability(member_probability: Mapping[str, FloatArray], weight: FloatArray) -> tuple[float, float]:
-    """The ensemble's probability of a vertebra, and the standard deviation of the members'.
+def pooled_member_probability(member_probability: Mapping[str, FloatArray], weight: FloatArray) -> dict[str, float]:
+    """Each member's probability of a vertebra.
 
     Args:
         member_probability: calibrated probability ``(n,)`` at every position, by member.
         weight: from ``span_weights``.
     """
-    members = np.array([float(sigmoid(weight @ logit(probability))) for probability in member_probability.values()])
-    return float(ensemble_probability(members)), float(np.std(members))
+    return {name: float(sigmoid(weight @ logit(values))) for name, values in member_probability.items()}
 
 
 def ensemble_probability(members: FloatArray) -> FloatArray:
     """Of probabilities ``(m, ...)`` the one of all members: from the mean logit, each bounded by ``most_logit``."""
     return sigmoid(np.clip(logit(members), -SCORING.most_logit, SCORING.most_logit).mean(axis=0))
-
-
-def two_members(probability: FloatArray, deviation: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Two members whose common answer is ``probability`` and whose standard deviation is ``deviation``.
-
-    With logits l - d and l + d their probabilities differ by sinh(d) / (cosh(l) + cosh(d)), which is to be twice the
-    deviation: a quadratic equation of exp(d).
-    """
-    middle, apart = logit(probability), 2.0 * np.clip(deviation, 0.0, 0.499)
-    steep = apart * np.cosh(middle)
-    half = np.log((steep + np.sqrt(steep**2 + 1.0 - apart**2)) / (1.0 - apart))
-    return sigmoid(middle - half), sigmoid(middle + half)
 
 
 def logit(probability: FloatArray) -> FloatArray:

@@ -25,9 +25,9 @@ from VertebralFractureLib.pipeline.memory import peak_memory_mb
 from VertebralFractureLib.progress import STAGES, CancelToken, ProgressListener, StageProgress
 from VertebralFractureLib.result import SpineReport
 from VertebralFractureLib.result.build_report import build_not_evaluable_report, build_report
-from VertebralFractureLib.result.report import Point
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import FloatArray, Point
 from VertebralFractureLib.vertebrae import localize_vertebrae, score_vertebrae, vertebrae_weights_sha256
+from VertebralFractureLib.vertebrae.vertebra import Status
 from VertebralFractureLib.volume import CTVolume, read_volume, with_acquisition
 
 logger = logging.getLogger(__name__)
@@ -196,9 +196,9 @@ class _Run:
                     progress=self._progress("vertebrae"),
                 )
                 vertebrae = score_vertebrae(found, sequence)
-                spans = [(v.s_inferior_mm, v.s_superior_mm) for v in vertebrae if v.status == "scored"]
+                spans = [v.extent_mm for v in vertebrae if v.status == Status.SCORED]
                 sequence = score_series(sequence, spans, weights_folder=weights)
-                report = build_report(ct, centerline, spine, sequence, vertebrae, sha256)
+                report = build_report(ct, centerline, sequence, vertebrae, sha256)
             with watch.stage("cpr"):
                 spine = self._as_shown(spine, centerline)
         except NotEvaluable as error:

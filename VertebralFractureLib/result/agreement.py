@@ -1,10 +1,11 @@
-"""How often reader and model agree, counted over the vertebrae on which the reader gave a verdict."""
+"""How often reader and model agree, counted over the vertebrae that the reader assessed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from VertebralFractureLib.result.report import FROM_READER, ReportedVertebra, SpineReport, is_suspected
+from VertebralFractureLib.result.report import SpineReport, is_suspected
+from VertebralFractureLib.vertebrae.vertebra import Source, Status, Vertebra
 
 
 @dataclass(frozen=True)
@@ -12,11 +13,12 @@ class Agreement:
     """Counts, and the labels where the two differ, cranial first.
 
     Attributes:
-        judged: vertebrae with a verdict that says fracture or no fracture, and with an answer of the model.
+        judged: vertebrae that the reader called fractured or not, and that have an answer of the model.
         agreed: of these, how many where both say the same.
         only_model, only_reader: labels that only one of them calls a fracture.
         grades_compared, grades_agreed: the same for the Genant grade, where both have one.
         not_evaluable: labels that the reader marked so.
+        reader_fractures: labels that the reader calls fractured.
     """
 
     judged: int
@@ -26,6 +28,7 @@ class Agreement:
     grades_compared: int
     grades_agreed: int
     not_evaluable: tuple[str, ...]
+    reader_fractures: tuple[str, ...]
 
     @property
     def sentence(self) -> str:
@@ -39,36 +42,30 @@ class Agreement:
 
 
 def agreement(shown: SpineReport) -> Agreement:
-    """Compare the reader's verdicts of a corrected report with what the model said about the same vertebrae."""
+    """Compare the reader's assessments of a corrected report with what the model said about the same vertebrae."""
     threshold = shown.scan.decision_threshold
-    verdicts = [v for v in reversed(shown.vertebrae) if v.reader.verdict is not None and v.origin != FROM_READER]
-    judged = [(v, _model_says(v, threshold)) for v in verdicts if v.reader.fracture is not None]
-    judged = [(v, told) for v, told in judged if told is not None]
-    grades = [(v.reader.grade, _model_grade(v)) for v in verdicts if v.reader.fracture is not None]
+    assessed = [
+        vertebra
+        for vertebra in reversed(shown.vertebrae)
+        if vertebra.reader.assessment is not None and vertebra.source == Source.MODEL
+    ]
+    judged = [(v, _model_call(v, threshold)) for v in assessed if v.reader.fracture is not None]
+    judged = [(v, call) for v, call in judged if call is not None]
+    grades = [(v.reader.grade, (v.model or v).grade) for v in assessed if v.reader.fracture is not None]
     compared = [(mine, theirs) for mine, theirs in grades if mine is not None and theirs is not None]
     return Agreement(
         judged=len(judged),
-        agreed=sum(v.reader.fracture == told for v, told in judged),
-        only_model=tuple(v.label for v, told in judged if told and not v.reader.fracture),
-        only_reader=tuple(v.label for v, told in judged if v.reader.fracture and not told),
+        agreed=sum(v.reader.fracture == call for v, call in judged),
+        only_model=tuple(v.label for v, call in judged if call and not v.reader.fracture),
+        only_reader=tuple(v.label for v, call in judged if v.reader.fracture and not call),
         grades_compared=len(compared),
         grades_agreed=sum(mine == theirs for mine, theirs in compared),
-        not_evaluable=tuple(v.label for v in verdicts if v.reader.fracture is None),
+        not_evaluable=tuple(v.label for v in assessed if v.reader.fracture is None),
+        reader_fractures=tuple(v.label for v in reversed(shown.vertebrae) if v.reader.fracture),
     )
 
 
-def reader_fractures(shown: SpineReport) -> tuple[str, ...]:
-    """Labels that the reader calls fractured, cranial first."""
-    return tuple(v.label for v in reversed(shown.vertebrae) if v.reader.fracture)
-
-
-def _model_says(vertebra: ReportedVertebra, threshold: float) -> bool | None:
-    """The model's own call; None where it gave none."""
-    told = vertebra.model or vertebra
-    if told.status != "scored" or told.fracture_probability is None:
-        return None
-    return told.fracture_probability >= threshold if vertebra.model else is_suspected(vertebra, threshold)
-
-
-def _model_grade(vertebra: ReportedVertebra) -> int | None:
-    return vertebra.model.grade if vertebra.model else vertebra.grade
+def _model_call(vertebra: Vertebra, threshold: float) -> bool | None:
+    """Whether the model itself calls it a fracture; None where it gave no answer."""
+    answer = vertebra.model or vertebra
+    return is_suspected(answer, threshold) if answer.status == Status.SCORED else None

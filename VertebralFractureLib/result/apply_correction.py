@@ -1,48 +1,90 @@
 """``apply_correction``: the model's report and a reader's correction become the report that is shown; neither changes.
 
-Pure and fast, so that a panel can call it at every movement of the mouse. It needs no model: what only a new run of the
-model can know (a new centerline) is not invented here.
+Pure and fast, so that a panel can call it at every movement of the mouse. It needs no model: the networks' own answers
+are in the report, and what only a new run could know (a new centerline) is not invented here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 
 import numpy as np
 
-from VertebralFractureLib.result.correction import AddedVertebra, Correction
-from VertebralFractureLib.result.correction_levels import recount, relevel
-from VertebralFractureLib.result.regrading import regraded
+from VertebralFractureLib.fracture import FractureSequence
+from VertebralFractureLib.fracture.pooling import ensemble_probability
+from VertebralFractureLib.result.bone_density import bone_density
+from VertebralFractureLib.result.correction import AddedVertebra, AssignedLevel, Correction
+from VertebralFractureLib.result.lookup import vertebra_at
 from VertebralFractureLib.result.report import (
     EVALUABLE,
-    FROM_READER,
-    UNJUDGED,
-    ModelAnswer,
-    Point,
     ReportedCenterline,
-    ReportedVertebra,
-    ScanResult,
+    ReportedSequence,
     SpineReport,
     is_suspected,
 )
-from VertebralFractureLib.result.vertebra_lookup import vertebra_at
-from VertebralFractureLib.vertebrae.grading import measure_heights
-from VertebralFractureLib.vertebrae.levels import SPINAL_DEFORMITY_INDEX_LEVELS
-from VertebralFractureLib.vertebrae.vertebra import STATUS_EXCLUDED, STATUS_NOT_EVALUABLE, STATUS_SCORED
+from VertebralFractureLib.result.scan_result import scan_probability, summarize_scan
+from VertebralFractureLib.types import Point
+from VertebralFractureLib.vertebrae.grading import grade_vertebrae, measure_heights
+from VertebralFractureLib.vertebrae.relabeling import relabel, relabel_levels
+from VertebralFractureLib.vertebrae.scoring import join_network_and_morphometry, score_vertebrae
+from VertebralFractureLib.vertebrae.vertebra import Assessment, Reason, Source, Status, Vertebra
 
-REASON_READER = "marked not evaluable by the reader"
 _SAME_PROBABILITY = 1e-6
-_ANSWER = tuple(field.name for field in fields(ModelAnswer))
+_OF_THE_READER = ("reader", "model")
+_OF_THE_MODEL = tuple(one.name for one in fields(Vertebra) if one.name not in _OF_THE_READER)
+
+
+@dataclass(frozen=True)
+class CorrectedReport:
+    """A report under correction: the model's answers and the reader's correction, kept apart for good.
+
+    Attributes:
+        detected: the model's answer on the centerline that it detected.
+        correction: what the reader changed.
+        rescored: the model's answer on the corrected centerline; None as long as there is none.
+    """
+
+    detected: SpineReport
+    correction: Correction = field(default_factory=Correction)
+    rescored: SpineReport | None = None
+
+    @property
+    def model(self) -> SpineReport:
+        """The model's answer on the centerline that holds now, or the best one there is until it has been scored."""
+        if self.correction.centerline_ras is None or self.rescored is None:
+            return self.detected
+        return self.rescored
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether the centerline was changed since the model last answered."""
+        points = self.correction.centerline_ras
+        return points is not None and (self.rescored is None or self.rescored.centerline.points_ras != points)
+
+    @cached_property
+    def shown(self) -> SpineReport:
+        """The report to show and to export."""
+        return apply_correction(self.model, self.correction)
+
+    def corrected_by(self, correction: Correction) -> CorrectedReport:
+        """With another correction; without a corrected curve there is no answer of the model on one."""
+        rescored = None if correction.centerline_ras is None else self.rescored
+        return replace(self, correction=correction, rescored=rescored)
+
+    def scored_again(self, rescored: SpineReport) -> CorrectedReport:
+        """With the model's answer on the corrected centerline."""
+        return replace(self, rescored=rescored)
 
 
 def apply_correction(report: SpineReport, correction: Correction) -> SpineReport:
     """The report that is shown: ``report`` with the reader's correction.
 
     The result is the same object where the correction is empty. Where a shown value differs from the model's, the
-    vertebra's ``model`` holds the model's; verdicts change no measured value, except that a vertebra marked not
+    vertebra's ``model`` holds the model's; assessments change no measured value, except that a vertebra marked not
     evaluable is excluded. The scan's probability stays the model's own as long as every vertebra that the model
-    suspected is judged and no less suspicious; otherwise it is that of the most suspicious vertebra that is left.
+    suspected is there and no less suspicious; otherwise it is that of the most suspicious vertebra that is left.
 
     Args:
         report: the model's report, on the corrected centerline where ``correction`` has one.
@@ -54,62 +96,53 @@ def apply_correction(report: SpineReport, correction: Correction) -> SpineReport
         line = ReportedCenterline(correction.centerline_ras, (1.0,) * len(correction.centerline_ras))
     if report.status != EVALUABLE:
         return replace(report, centerline=line)
-    vertebrae = _without(report.vertebrae, correction.removed_ras)
-    vertebrae = _with_added(vertebrae, correction.added, report.centerline)
+    vertebrae = _remove(report.vertebrae, correction.removed_ras)
+    vertebrae = _add(vertebrae, correction.added, report.centerline)
     if len(vertebrae) != len(report.vertebrae) or correction.added:
-        vertebrae = recount(vertebrae)
-    vertebrae = relevel(vertebrae, correction.levels)
+        vertebrae = _recount(vertebrae)
+    vertebrae = _assign_levels(vertebrae, correction.levels)
     for dragged in correction.landmarks:
         index = vertebra_at(vertebrae, dragged.at_ras)
         if index is not None:
-            vertebrae[index] = _with_landmarks(vertebrae[index], dragged.landmarks_ras)
+            heights = measure_heights(np.array(dragged.landmarks_ras))
+            vertebrae[index] = replace(vertebrae[index], landmarks_ras=dragged.landmarks_ras, heights_mm=heights)
+    density = report.scan.bone_density
     if vertebrae != list(report.vertebrae):
-        vertebrae = regraded(vertebrae, report.sequence)
-    for given in correction.verdicts:
+        vertebrae = _regrade(vertebrae, report.sequence)
+        # A report from before bone density was measured has HU of vertebrae and none of the scan, and keeps none.
+        if density is not None or bone_density(report.vertebrae, report.input.identifiers) is None:
+            density = bone_density(vertebrae, report.input.identifiers)
+    for given in correction.assessments:
         index = vertebra_at(vertebrae, given.at_ras)
         if index is not None:
-            vertebrae[index] = replace(vertebrae[index], reader=given.verdict)
-            if given.verdict.verdict == UNJUDGED:
-                vertebrae[index] = replace(vertebrae[index], status=STATUS_EXCLUDED, reason=REASON_READER)
-    shown = tuple(_remembering(vertebra, report.vertebrae) for vertebra in vertebrae)
-    return replace(report, centerline=line, vertebrae=shown, scan=_scan(report, shown))
+            vertebrae[index] = replace(vertebrae[index], reader=given.reader)
+            if given.reader.assessment == Assessment.NOT_EVALUABLE:
+                vertebrae[index] = replace(
+                    vertebrae[index], status=Status.EXCLUDED_BY_READER, reason=Reason.MARKED_BY_READER
+                )
+    shown = tuple(_keep_model(vertebra, report.vertebrae) for vertebra in vertebrae)
+    scan = summarize_scan(shown, report.scan.decision_threshold, _probability(report, shown), density)
+    return replace(report, centerline=line, vertebrae=shown, scan=scan)
 
 
-def _without(vertebrae: Sequence[ReportedVertebra], removed: Sequence[Point]) -> list[ReportedVertebra]:
-    gone = {vertebra_at(vertebrae, place) for place in removed}
+def _remove(vertebrae: Sequence[Vertebra], removed: Sequence[Point]) -> list[Vertebra]:
+    gone = {vertebra_at(vertebrae, point) for point in removed}
     return [vertebra for index, vertebra in enumerate(vertebrae) if index not in gone]
 
 
-def _with_added(
-    vertebrae: Sequence[ReportedVertebra], added: Sequence[AddedVertebra], line: ReportedCenterline
-) -> list[ReportedVertebra]:
+def _add(vertebrae: Sequence[Vertebra], added: Sequence[AddedVertebra], line: ReportedCenterline) -> list[Vertebra]:
     new = [_added_vertebra(one, line) for one in added]
-    return sorted([*vertebrae, *new], key=lambda vertebra: sum(vertebra.extent_mm))
+    return sorted([*vertebrae, *new], key=lambda vertebra: vertebra.middle_mm)
 
 
-def _added_vertebra(added: AddedVertebra, line: ReportedCenterline) -> ReportedVertebra:
+def _added_vertebra(added: AddedVertebra, line: ReportedCenterline) -> Vertebra:
     middle = arc_length_at(line, added.center_ras)
-    return ReportedVertebra(
-        level=None,
-        level_probability=0.0,
-        label="",
+    return Vertebra(
         center_ras=added.center_ras,
-        status=STATUS_NOT_EVALUABLE,
-        reason=None,
-        fracture_probability=None,
-        uncertainty=None,
-        grade=None,
-        shape=None,
-        severity=None,
-        heights_mm=None,
-        height_loss=None,
-        borderline=False,
-        trabecular_hu=None,
+        extent_mm=(middle - 0.5 * added.height_mm, middle + 0.5 * added.height_mm),
         complete=True,
         detection_confidence=1.0,
-        extent_mm=(middle - 0.5 * added.height_mm, middle + 0.5 * added.height_mm),
-        landmarks_ras=None,
-        origin=FROM_READER,
+        source=Source.READER,
     )
 
 
@@ -122,33 +155,88 @@ def arc_length_at(line: ReportedCenterline, at_ras: Point) -> float:
     return float(s[np.linalg.norm(curve.positions_ras(s) - np.array(at_ras), axis=1).argmin()])
 
 
-def _with_landmarks(vertebra: ReportedVertebra, landmarks: tuple[Point, ...]) -> ReportedVertebra:
-    return replace(vertebra, landmarks_ras=landmarks, heights_mm=measure_heights(np.array(landmarks)))
+def _assign_levels(vertebrae: Sequence[Vertebra], assigned: Sequence[AssignedLevel]) -> list[Vertebra]:
+    """The vertebrae, caudal to cranial, with the levels that follow from the reader's.
+
+    One level relabels the column, two that do not fit leave room for a T13 or an L6. Where none means a vertebra, or
+    all say what the model said, no level changes.
+    """
+    found = ((vertebra_at(vertebrae, one.at_ras), one.level) for one in assigned)
+    names = {index: level for index, level in found if index is not None}
+    if all(vertebrae[index].level == level for index, level in names.items()):
+        return [replace(v, level_probability=1.0) if i in names else v for i, v in enumerate(vertebrae)]
+    return _relabel_column(vertebrae, names)
 
 
-def _remembering(vertebra: ReportedVertebra, models: Sequence[ReportedVertebra]) -> ReportedVertebra:
-    """The vertebra with the model's answer beside it where the shown values are no longer the model's."""
-    if vertebra.origin == FROM_READER:
+def _recount(vertebrae: Sequence[Vertebra]) -> list[Vertebra]:
+    """The levels after vertebrae were added or removed: all are counted from the model's most certain one."""
+    known = [(v.level_probability, index, v.level) for index, v in enumerate(vertebrae) if v.level is not None]
+    if not known:
+        return [replace(vertebra, label=f"V{index + 1}") for index, vertebra in enumerate(vertebrae)]
+    sure, index, level = max(known)
+    return [
+        replace(v, level_probability=min(v.level_probability, sure)) for v in _relabel_column(vertebrae, {index: level})
+    ]
+
+
+def _relabel_column(vertebrae: Sequence[Vertebra], names: Mapping[int, str]) -> list[Vertebra]:
+    levels = relabel_levels([vertebra.extent_mm for vertebra in vertebrae], names)
+    return [relabel(vertebra, name) for vertebra, name in zip(vertebrae, levels, strict=True)]
+
+
+def _regrade(vertebrae: Sequence[Vertebra], sequence: ReportedSequence) -> list[Vertebra]:
+    """The vertebrae, caudal to cranial, graded by their heights and levels, and scored where that changed.
+
+    A vertebra whose height loss and status stay as they were keeps its probability to the last digit. The networks' own
+    answer about a vertebra is in its record; one that has none takes its share of the sequence.
+    """
+    graded = grade_vertebrae(vertebrae)
+    from_sequence = score_vertebrae(graded, _fracture_sequence(sequence))
+    results = []
+    for before, after, scored in zip(vertebrae, graded, from_sequence, strict=True):
+        members = before.member_probability
+        if before.status == scored.status and before.height_loss == scored.height_loss:
+            results.append(after)
+        elif scored.status == Status.SCORED and members:
+            values = np.array(list(members.values()))
+            deviation = None if len(values) < 2 else float(np.std(values))
+            results.append(join_network_and_morphometry(after, float(ensemble_probability(values)), deviation))
+        else:
+            results.append(scored)
+    return results
+
+
+def _fracture_sequence(reported: ReportedSequence) -> FractureSequence:
+    """What a report holds of the sequence; a report of schema 1 holds neither its members nor where patches are cut."""
+    positions = np.array(reported.positions_mm, dtype=np.float64)
+    inside = reported.inside_fraction
+    return FractureSequence(
+        positions_mm=positions,
+        probability=np.array(reported.probability, dtype=np.float64),
+        uncertainty=np.array(reported.uncertainty, dtype=np.float64),
+        inside_fraction=np.ones_like(positions) if inside is None else np.array(inside, dtype=np.float64),
+        member_probability={
+            name: np.array(values, dtype=np.float64) for name, values in (reported.member_probability or {}).items()
+        },
+        scan_probability=float("nan"),
+    )
+
+
+def _keep_model(vertebra: Vertebra, models: Sequence[Vertebra]) -> Vertebra:
+    """The vertebra with the model's own beside it where the shown values are no longer the model's."""
+    if vertebra.source == Source.READER:
         return vertebra
-    told = next(model for model in models if model.center_ras == vertebra.center_ras)
-    if all(getattr(told, name) == getattr(vertebra, name) for name in _ANSWER):
+    own = next(model for model in models if model.center_ras == vertebra.center_ras)
+    if all(getattr(own, name) == getattr(vertebra, name) for name in _OF_THE_MODEL):
         return vertebra
-    return replace(vertebra, model=ModelAnswer(**{name: getattr(told, name) for name in _ANSWER}))
+    return replace(vertebra, model=own)
 
 
-def _scan(report: SpineReport, vertebrae: tuple[ReportedVertebra, ...]) -> ScanResult:
-    threshold = report.scan.decision_threshold
-    scored = [v for v in vertebrae if v.status == STATUS_SCORED]
-    suspected = [v for v in scored if is_suspected(v, threshold)]
-    highest = max((v.fracture_probability or 0.0 for v in scored), default=None)
-    now = {v.center_ras: v.fracture_probability or 0.0 for v in scored}
+def _probability(report: SpineReport, vertebrae: Sequence[Vertebra]) -> float | None:
+    now = {v.center_ras: v.fracture_probability or 0.0 for v in vertebrae if v.status == Status.SCORED}
     holds = all(
         now.get(v.center_ras, 0.0) >= (v.fracture_probability or 0.0) - _SAME_PROBABILITY
         for v in report.vertebrae
-        if is_suspected(v, threshold)
+        if is_suspected(v, report.scan.decision_threshold)
     )
-    own = report.scan.fracture_probability
-    probability = max(own, highest) if holds and own is not None and highest is not None else highest
-    counted = [v.grade for v in suspected if v.level in SPINAL_DEFORMITY_INDEX_LEVELS and v.grade is not None]
-    labels = tuple(v.label for v in reversed(suspected))
-    return ScanResult(probability, sum(counted), labels, threshold, report.scan.bone_density)
+    return scan_probability(vertebrae, report.scan.fracture_probability if holds else None)

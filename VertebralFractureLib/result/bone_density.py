@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from VertebralFractureLib.result.report import BoneDensity, ReportedVertebra
+from VertebralFractureLib.result.report import BoneDensity
+from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
 _LEVELS = ("L1", "T12", "L2", "T11", "L3")
 """L1, which the literature's cut-offs are for, or the nearest to it."""
@@ -16,22 +17,22 @@ _TO_120_KV = {100: 0.927, 120: 1.0, 140: 1.053}
 _CONTRAST_HU = "15 (portal) to 20 HU (arterial)"
 
 
-def bone_density(vertebrae: Sequence[ReportedVertebra], identifiers: Mapping[str, str]) -> BoneDensity | None:
+def bone_density(vertebrae: Sequence[Vertebra], identifiers: Mapping[str, str]) -> BoneDensity | None:
     """The trabecular HU of the vertebra that stands for the scan; None where none of T11 to L3 can.
 
     Args:
         identifiers: of the input; ``kvp`` and ``contrast_agent`` are there where the scan came from DICOM.
     """
-    named = {v.level: v for v in vertebrae if v.trabecular_hu is not None}
-    level = next((name for name in _LEVELS if name in named), None)
+    known = {v.level: v.trabecular_hu for v in vertebrae if v.trabecular_hu is not None}
+    level = next((name for name in _LEVELS if name in known), None)
     if level is None:
         return None
-    hu = named[level].trabecular_hu
+    hu = known[level]
     voltage = _voltage(identifiers)
     factor = None if voltage is None else _TO_120_KV.get(round(voltage))
     contrast = {"yes": True, "no": False}.get(identifiers.get("contrast_agent", ""))
-    at_120 = None if factor is None or hu is None else hu * factor
-    return BoneDensity(level, float(hu or 0.0), at_120, voltage, contrast, _note(voltage, factor, contrast))
+    at_120 = None if factor is None else hu * factor
+    return BoneDensity(level, hu, at_120, voltage, contrast, _note(voltage, factor, contrast))
 
 
 def _voltage(identifiers: Mapping[str, str]) -> float | None:

@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from VertebralFractureLib import __version__
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.fracture import FractureSequence
 from VertebralFractureLib.result.bone_density import bone_density
 from VertebralFractureLib.result.deidentification import VOXELS_SHA256, voxels_sha256
@@ -21,59 +18,49 @@ from VertebralFractureLib.result.report import (
     EVALUABLE,
     NOT_EVALUABLE,
     InputIdentity,
-    Point,
     ReportedCenterline,
     ReportedSequence,
-    ReportedVertebra,
     ScanResult,
     Software,
     SpineReport,
-    is_suspected,
 )
+from VertebralFractureLib.result.scan_result import scan_probability, summarize_scan
+from VertebralFractureLib.result.words import describe_reason
 from VertebralFractureLib.thresholds import SCORING
-from VertebralFractureLib.vertebrae import Vertebra, spinal_deformity_index
+from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra
 from VertebralFractureLib.volume import CTVolume
 
 
 def build_report(
     ct: CTVolume,
     centerline: Centerline,
-    spine: StraightenedVolume,
     sequence: FractureSequence,
     vertebrae: Sequence[Vertebra],
     weights_sha256: Mapping[str, str],
 ) -> SpineReport:
-    """The report of a scan whose steps all ran; not evaluable when too few vertebrae could be scored.
-
-    The scan's probability is the larger of the series' own and that of its most suspicious vertebra, so that a scan is
-    never called less suspicious than a part of it.
-    """
-    tuned = SCORING
-    reported = tuple(_reported(vertebra, spine) for vertebra in vertebrae)
-    scored = [vertebra for vertebra in reported if vertebra.status == "scored"]
-    if len(scored) < tuned.minimum_scored:
-        return build_not_evaluable_report(ct, _too_few_reason(reported), weights_sha256, centerline)
-    suspected = [vertebra for vertebra in reported if is_suspected(vertebra, tuned.decision_threshold)]
-    suspected_labels = {vertebra.label for vertebra in suspected}
+    """The report of a scan whose steps all ran; not evaluable when too few vertebrae could be scored."""
+    if sum(vertebra.status == Status.SCORED for vertebra in vertebrae) < SCORING.minimum_scored:
+        return build_not_evaluable_report(ct, _too_few_reason(vertebrae), weights_sha256, centerline)
     return SpineReport(
         software=Software(__version__, dict(weights_sha256)),
         input=_identity(ct),
         status=EVALUABLE,
         reason=None,
-        scan=ScanResult(
-            fracture_probability=max([sequence.scan_probability, *(v.fracture_probability or 0.0 for v in scored)]),
-            sdi=spinal_deformity_index([v for v in vertebrae if v.label in suspected_labels]) or 0,
-            fractured_levels=tuple(vertebra.label for vertebra in reversed(suspected)),
-            decision_threshold=tuned.decision_threshold,
-            bone_density=bone_density(reported, ct.source),
+        scan=summarize_scan(
+            vertebrae,
+            SCORING.decision_threshold,
+            scan_probability(vertebrae, sequence.scan_probability),
+            bone_density(vertebrae, ct.source),
         ),
         centerline=_reported_centerline(centerline),
         sequence=ReportedSequence(
             tuple(sequence.positions_mm.tolist()),
             tuple(sequence.probability.tolist()),
             tuple(sequence.uncertainty.tolist()),
+            tuple(sequence.inside_fraction.tolist()),
+            {name: tuple(values.tolist()) for name, values in sequence.member_probability.items()},
         ),
-        vertebrae=reported,
+        vertebrae=tuple(vertebrae),
         timings_s={},
     )
 
@@ -96,9 +83,9 @@ def build_not_evaluable_report(
     )
 
 
-def _too_few_reason(vertebrae: Sequence[ReportedVertebra]) -> str:
-    scored = sum(vertebra.status == "scored" for vertebra in vertebrae)
-    reasons = Counter(vertebra.reason for vertebra in vertebrae if vertebra.reason)
+def _too_few_reason(vertebrae: Sequence[Vertebra]) -> str:
+    scored = sum(vertebra.status == Status.SCORED for vertebra in vertebrae)
+    reasons = Counter(describe_reason(vertebra) for vertebra in vertebrae if vertebra.reason)
     others = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "no other was made out"
     return (
         f"Only {scored} thoracic or lumbar vertebrae could be scored ({others}) and at least "
@@ -117,35 +104,3 @@ def _identity(ct: CTVolume) -> InputIdentity:
 def _reported_centerline(centerline: Centerline) -> ReportedCenterline:
     points = tuple((float(r), float(a), float(s)) for r, a, s in centerline.points_ras)
     return ReportedCenterline(points, tuple(centerline.confidence.tolist()))
-
-
-def _reported(vertebra: Vertebra, spine: StraightenedVolume) -> ReportedVertebra:
-    landmarks: tuple[Point, ...] | None = None
-    if vertebra.landmarks_straight is not None:
-        in_ras = spine.frame.straight_to_ras(np.array(vertebra.landmarks_straight))
-        landmarks = tuple((float(r), float(a), float(s)) for r, a, s in in_ras)
-    return ReportedVertebra(
-        level=vertebra.level,
-        level_probability=vertebra.level_probability,
-        label=vertebra.label,
-        center_ras=vertebra.center_ras,
-        status=vertebra.status,
-        reason=vertebra.reason,
-        fracture_probability=vertebra.fracture_probability,
-        uncertainty=vertebra.uncertainty,
-        grade=vertebra.grade,
-        shape=vertebra.shape,
-        severity=vertebra.severity,
-        heights_mm=vertebra.heights_mm,
-        height_loss=vertebra.height_loss,
-        borderline=vertebra.borderline,
-        trabecular_hu=vertebra.trabecular_hu,
-        complete=vertebra.complete,
-        detection_confidence=vertebra.detection_confidence,
-        extent_mm=(vertebra.s_inferior_mm, vertebra.s_superior_mm),
-        landmarks_ras=landmarks,
-        height_sd_mm=vertebra.height_sd_mm,
-        height_loss_sd=vertebra.height_loss_sd,
-        trabecular_reason=vertebra.trabecular_reason,
-        box=vertebra.box,
-    )

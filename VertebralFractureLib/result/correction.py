@@ -1,21 +1,20 @@
 """``Correction``: everything that a reader changed, as plain data beside the model's answer, which it never replaces.
 
-Vertebrae are named by a place in the patient (RAS mm), not by their position in a list: a correction then survives a
-new run of the model, which may find more or fewer vertebrae.
+Vertebrae are identified by a point in the patient (RAS mm), not by their position in a list: a correction then survives
+a new run of the model, which may find more or fewer vertebrae.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from VertebralFractureLib.result.report import Point, ReaderVerdict
-
-LANDMARK_COUNT = 6
+from VertebralFractureLib.types import Point
+from VertebralFractureLib.vertebrae.vertebra import ReaderAssessment
 
 
 @dataclass(frozen=True)
-class LevelAnchor:
-    """The reader's name for the vertebra at a place."""
+class AssignedLevel:
+    """The reader's level for the vertebra at a point."""
 
     at_ras: Point
     level: str
@@ -31,18 +30,18 @@ class AddedVertebra:
 
 @dataclass(frozen=True)
 class DraggedLandmarks:
-    """Anterior, middle, posterior of the upper endplate, then of the lower one, RAS mm, of the vertebra at a place."""
+    """Anterior, middle, posterior of the upper endplate, then of the lower one, RAS mm, of the vertebra at a point."""
 
     at_ras: Point
     landmarks_ras: tuple[Point, ...]
 
 
 @dataclass(frozen=True)
-class GivenVerdict:
-    """The reader's verdict on the vertebra at a place."""
+class GivenAssessment:
+    """The reader's assessment of the vertebra at a point."""
 
     at_ras: Point
-    verdict: ReaderVerdict
+    reader: ReaderAssessment
 
 
 @dataclass(frozen=True)
@@ -52,19 +51,19 @@ class Correction:
     Attributes:
         centerline_ras: the corrected curve, caudal to cranial; None where the detected one stands.
         anchors_ras: the points of that curve which the reader placed and which nothing may move.
-        levels: the reader's names; all others are counted from them.
-        removed_ras: places of vertebrae that are none.
+        levels: those that the reader assigned; all others are counted from them.
+        removed_ras: points of vertebrae that are none.
         added: vertebrae that the model missed; a split or merged one is a removed one and what replaces it.
-        landmarks, verdicts: per vertebra.
+        landmarks, assessments: per vertebra.
     """
 
     centerline_ras: tuple[Point, ...] | None = None
     anchors_ras: tuple[Point, ...] = ()
-    levels: tuple[LevelAnchor, ...] = ()
+    levels: tuple[AssignedLevel, ...] = ()
     removed_ras: tuple[Point, ...] = ()
     added: tuple[AddedVertebra, ...] = ()
     landmarks: tuple[DraggedLandmarks, ...] = ()
-    verdicts: tuple[GivenVerdict, ...] = ()
+    assessments: tuple[GivenAssessment, ...] = ()
 
     @property
     def is_empty(self) -> bool:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from VertebralFractureLib.result.report import EVALUABLE, ReportedVertebra, ScanResult, SpineReport, is_suspected
-from VertebralFractureLib.vertebrae import GRADING_RULES, grade_heights
-from VertebralFractureLib.vertebrae.levels import SPINAL_DEFORMITY_INDEX_LEVELS
+from VertebralFractureLib.result.report import EVALUABLE, SpineReport
+from VertebralFractureLib.result.scan_result import summarize_scan
+from VertebralFractureLib.vertebrae.grading import GRADING_RULES, grade_heights, with_grading
+from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
 OWN_RULE = next(iter(GRADING_RULES))
 """The rule that a report is made with."""
 
 
-def regrade(report: SpineReport, threshold: float, rule: str) -> SpineReport:
+def apply_display_criteria(report: SpineReport, threshold: float, rule: str) -> SpineReport:
     """``report`` as it reads with ``threshold`` (probability from which a vertebra is suspected) and ``rule``.
 
     Probabilities and heights stay; grade, shape, loss, the suspected levels and the spinal deformity index follow.
@@ -32,29 +33,14 @@ def regrade(report: SpineReport, threshold: float, rule: str) -> SpineReport:
         raise ValueError(f"There is no grading rule '{rule}'; use one of {', '.join(GRADING_RULES)}.")
     if report.status != EVALUABLE:
         return replace(report, scan=replace(report.scan, decision_threshold=threshold))
-    vertebrae = tuple(_regraded(vertebra, rule) for vertebra in report.vertebrae)
-    suspected = [vertebra for vertebra in vertebrae if is_suspected(vertebra, threshold)]
-    scan = ScanResult(
-        fracture_probability=report.scan.fracture_probability,
-        sdi=sum(v.grade or 0 for v in suspected if v.level in SPINAL_DEFORMITY_INDEX_LEVELS),
-        fractured_levels=tuple(vertebra.label for vertebra in reversed(suspected)),
-        decision_threshold=threshold,
-        bone_density=report.scan.bone_density,
-    )
+    vertebrae = tuple(_graded_by(vertebra, rule) for vertebra in report.vertebrae)
+    scan = summarize_scan(vertebrae, threshold, report.scan.fracture_probability, report.scan.bone_density)
     return replace(report, scan=scan, vertebrae=vertebrae)
 
 
-def _regraded(vertebra: ReportedVertebra, rule: str) -> ReportedVertebra:
+def _graded_by(vertebra: Vertebra, rule: str) -> Vertebra:
     """Only what the model graded is graded: a vertebra without a grade gets none from another rule."""
     if rule == OWN_RULE or vertebra.grade is None or vertebra.heights_mm is None:
         return vertebra
     grading = grade_heights(vertebra.heights_mm, vertebra.level, rule, height_sd_mm=vertebra.height_sd_mm)
-    return replace(
-        vertebra,
-        grade=grading.grade,
-        shape=grading.shape,
-        severity=grading.severity,
-        height_loss=grading.severity,
-        borderline=grading.borderline,
-        height_loss_sd=grading.loss_sd,
-    )
+    return with_grading(vertebra, grading)

@@ -1,42 +1,35 @@
 """What a reader does, one function an edit: each takes a correction and gives the new one; nothing changes in place.
 
-Vertebrae are named by their index in the report that is shown, which is what a panel and a command line know.
+Vertebrae are identified by their index in the report that is shown, which is what a panel and a command line know. What
+was done to a curve follows from its points before and after (``curve_step``).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from VertebralFractureLib.canal.centerline import order_points
 from VertebralFractureLib.result.apply_correction import arc_length_at
 from VertebralFractureLib.result.correction import (
-    LANDMARK_COUNT,
     AddedVertebra,
+    AssignedLevel,
     Correction,
     DraggedLandmarks,
-    GivenVerdict,
-    LevelAnchor,
+    GivenAssessment,
 )
-from VertebralFractureLib.result.correction_levels import check_level
-from VertebralFractureLib.result.report import (
-    CONFIRMED,
-    REGRADED,
-    REJECTED,
-    UNJUDGED,
-    VERDICTS,
-    Point,
-    ReaderVerdict,
-    ReportedVertebra,
-    SpineReport,
-    is_suspected,
-)
-from VertebralFractureLib.result.vertebra_lookup import vertebra_at
+from VertebralFractureLib.result.lookup import vertebra_at
+from VertebralFractureLib.result.report import SpineReport, is_suspected
 from VertebralFractureLib.thresholds import CORRECTION
-from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
+from VertebralFractureLib.types import Point
+from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL, LEVEL_NUMBERS
+from VertebralFractureLib.vertebrae.vertebra import LANDMARK_COUNT, Assessment, ReaderAssessment, Vertebra
 
 _REGULAR = tuple(level for level in CRANIAL_TO_CAUDAL if level not in ("T13", "L6"))
+_SAME_PLACE_MM = 1e-4
 
 
 def set_centerline(
@@ -58,8 +51,8 @@ def set_level(correction: Correction, shown: SpineReport, index: int, level: str
         ValueError: when there is no such level.
         IndexError: when there is no such vertebra.
     """
-    check_level(level)
-    return replace(correction, levels=(LevelAnchor(shown.vertebrae[index].center_ras, level),))
+    _check_level(level)
+    return replace(correction, levels=(AssignedLevel(shown.vertebrae[index].center_ras, level),))
 
 
 def pin_level(correction: Correction, shown: SpineReport, index: int, level: str) -> Correction:
@@ -69,9 +62,9 @@ def pin_level(correction: Correction, shown: SpineReport, index: int, level: str
     Raises:
         ValueError, IndexError: as ``set_level``.
     """
-    check_level(level)
+    _check_level(level)
     kept = tuple(a for a in correction.levels if vertebra_at(shown.vertebrae, a.at_ras) != index)
-    return replace(correction, levels=(*kept, LevelAnchor(shown.vertebrae[index].center_ras, level)))
+    return replace(correction, levels=(*kept, AssignedLevel(shown.vertebrae[index].center_ras, level)))
 
 
 def shift_levels(correction: Correction, shown: SpineReport, steps: int) -> Correction:
@@ -96,7 +89,7 @@ def reset_levels(correction: Correction) -> Correction:
 
 
 def remove_vertebra(correction: Correction, shown: SpineReport, index: int) -> Correction:
-    """What stands there is no vertebra; its verdict and landmarks go with it."""
+    """What stands there is no vertebra; its assessment and landmarks go with it."""
     return _without(correction, shown, shown.vertebrae[index])
 
 
@@ -109,8 +102,8 @@ def add_vertebra(
         ValueError: when there is a vertebra at that place already.
     """
     at = arc_length_at(shown.centerline, center_ras)
-    below = [v for v in shown.vertebrae if 0.5 * sum(v.extent_mm) <= at]
-    above = [v for v in shown.vertebrae if 0.5 * sum(v.extent_mm) > at]
+    below = [v for v in shown.vertebrae if v.middle_mm <= at]
+    above = [v for v in shown.vertebrae if v.middle_mm > at]
     taken = [v for v in (*below[-1:], *above[:1]) if v.extent_mm[0] < at < v.extent_mm[1]]
     if taken:
         raise ValueError(f"{taken[0].label} is at this place already; split it, or click where no vertebra is marked.")
@@ -141,8 +134,8 @@ def merge_with_next(correction: Correction, shown: SpineReport, index: int) -> C
     """
     lower, upper = shown.vertebrae[index], shown.vertebrae[index + 1]
     middle = 0.5 * (lower.extent_mm[0] + upper.extent_mm[1])
-    span = 0.5 * sum(upper.extent_mm) - 0.5 * sum(lower.extent_mm)
-    share = float(np.clip((middle - 0.5 * sum(lower.extent_mm)) / max(span, 1e-6), 0.0, 1.0))
+    span = upper.middle_mm - lower.middle_mm
+    share = float(np.clip((middle - lower.middle_mm) / max(span, 1e-6), 0.0, 1.0))
     low, high = np.array(lower.center_ras), np.array(upper.center_ras)
     whole = AddedVertebra(_moved(lower.center_ras, share * (high - low)), upper.extent_mm[1] - lower.extent_mm[0])
     rest = _without(_without(correction, shown, lower), shown, upper)
@@ -202,11 +195,11 @@ def measure_added(
     return replace(placed, added=tuple(added), landmarks=landmarks)
 
 
-def give_verdict(
+def assess(
     correction: Correction,
     shown: SpineReport,
     index: int,
-    verdict: str,
+    assessment: str,
     *,
     grade: int | None = None,
     comment: str = "",
@@ -216,44 +209,44 @@ def give_verdict(
     """Confirm the model's call, reject it as no fracture, give another grade, or mark the vertebra not evaluable.
 
     Args:
-        verdict: one of ``VERDICTS``; "rejected" says that there is no fracture.
+        assessment: one of ``Assessment``; "rejected" says that there is no fracture.
         grade: Genant 0 to 3, with "regraded" only; any grade from 1 on calls it a fracture.
         who, when: kept only when given.
 
     Raises:
-        ValueError: for an unknown verdict or grade.
+        ValueError: for an unknown assessment or grade.
     """
-    if verdict not in VERDICTS:
-        raise ValueError(f"There is no verdict '{verdict}'; use {', '.join(VERDICTS)}.")
-    if (verdict == REGRADED) != (grade is not None) or grade not in (None, 0, 1, 2, 3):
-        raise ValueError("A grade from 0 to 3 belongs to the verdict 'regraded', and to no other.")
+    if assessment not in set(Assessment):
+        raise ValueError(f"There is no assessment '{assessment}'; use {', '.join(Assessment)}.")
+    given = Assessment(assessment)
+    if (given == Assessment.REGRADED) != (grade is not None) or grade not in (None, 0, 1, 2, 3):
+        raise ValueError("A grade from 0 to 3 belongs to the assessment 'regraded', and to no other.")
     vertebra = shown.vertebrae[index]
-    fracture = {
-        CONFIRMED: is_suspected(vertebra, shown.scan.decision_threshold),
-        REJECTED: False,
-        REGRADED: bool(grade),
-        UNJUDGED: None,
-    }[verdict]
-    told = {CONFIRMED: vertebra.grade, REJECTED: 0, REGRADED: grade, UNJUDGED: None}[verdict]
-    given = GivenVerdict(vertebra.center_ras, ReaderVerdict(told, comment, verdict, fracture, who, when))
-    rest = withdraw_verdict(correction, shown, index)
-    return replace(rest, verdicts=(*rest.verdicts, given))
+    fracture, final_grade = {
+        Assessment.CONFIRMED: (is_suspected(vertebra, shown.scan.decision_threshold), vertebra.grade),
+        Assessment.REJECTED: (False, 0),
+        Assessment.REGRADED: (bool(grade), grade),
+        Assessment.NOT_EVALUABLE: (None, None),
+    }[given]
+    reader = ReaderAssessment(given, fracture, final_grade, comment, who, when)
+    rest = withdraw_assessment(correction, shown, index)
+    return replace(rest, assessments=(*rest.assessments, GivenAssessment(vertebra.center_ras, reader)))
 
 
-def withdraw_verdict(correction: Correction, shown: SpineReport, index: int) -> Correction:
+def withdraw_assessment(correction: Correction, shown: SpineReport, index: int) -> Correction:
     """As if the reader had said nothing about this vertebra."""
-    kept = tuple(v for v in correction.verdicts if vertebra_at(shown.vertebrae, v.at_ras) != index)
-    return replace(correction, verdicts=kept)
+    kept = tuple(one for one in correction.assessments if vertebra_at(shown.vertebrae, one.at_ras) != index)
+    return replace(correction, assessments=kept)
 
 
-def _without(correction: Correction, shown: SpineReport, vertebra: ReportedVertebra) -> Correction:
+def _without(correction: Correction, shown: SpineReport, vertebra: Vertebra) -> Correction:
     """One that the reader had added is simply no longer added."""
     index = shown.vertebrae.index(vertebra)
     at = vertebra.center_ras
     kept = tuple(one for one in correction.added if one.center_ras != at)
     removed = correction.removed_ras if len(kept) < len(correction.added) else (*correction.removed_ras, at)
     landmarks = tuple(d for d in correction.landmarks if vertebra_at(shown.vertebrae, d.at_ras) != index)
-    return replace(withdraw_verdict(correction, shown, index), added=kept, removed_ras=removed, landmarks=landmarks)
+    return replace(withdraw_assessment(correction, shown, index), added=kept, removed_ras=removed, landmarks=landmarks)
 
 
 def _axis(shown: SpineReport, index: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -266,4 +259,53 @@ def _axis(shown: SpineReport, index: int) -> np.ndarray[tuple[int], np.dtype[np.
 
 def _moved(point: Point, by: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Point:
     r, a, s = (float(value) for value in np.array(point) + by)
+    return r, a, s
+
+
+def _check_level(level: str) -> None:
+    if level not in LEVEL_NUMBERS:
+        raise ValueError(f"There is no level '{level}'; use C1 to C7, T1 to T13, L1 to L6 or S1.")
+
+
+@dataclass(frozen=True)
+class CurveStep:
+    """One step of an edit of the curve.
+
+    Attributes:
+        points_ras: the curve afterwards, caudal to cranial, RAS mm rounded to six decimals as a report holds them.
+        anchors_ras: those of its points that the reader placed earlier, without ``dragged_ras``.
+        dragged_ras: the one point that was moved or placed; None where points were taken away, or several moved.
+    """
+
+    points_ras: tuple[Point, ...]
+    anchors_ras: tuple[Point, ...]
+    dragged_ras: Point | None
+
+
+def curve_step(before: Sequence[Point], anchors: Sequence[Point], after: Sequence[Point]) -> CurveStep | None:
+    """The step from the curve ``before``, with the ``anchors`` that were placed on it, to ``after``; None for none.
+
+    Raises:
+        ValueError: when fewer than two points are left.
+    """
+    placed = _missing(after, before)
+    gone = _missing(before, after)
+    if not placed and not gone:
+        return None
+    points = tuple(_rounded(point) for point in order_points(np.array(after, dtype=np.float64).reshape(-1, 3)))
+    if len(points) < 2:
+        raise ValueError("A centerline needs at least two points; place another one along the canal first.")
+    kept = tuple(anchor for anchor in anchors if anchor not in gone)
+    if len(placed) == 1 and len(gone) <= 1:
+        return CurveStep(points, kept, _rounded(placed[0]))
+    return CurveStep(points, kept, None)
+
+
+def _missing(points: Sequence[Point], others: Sequence[Point]) -> list[Point]:
+    """Those of ``points`` that are not among ``others``."""
+    return [point for point in points if all(math.dist(point, other) > _SAME_PLACE_MM for other in others)]
+
+
+def _rounded(point: Sequence[float]) -> Point:
+    r, a, s = (round(float(value), 6) for value in point)
     return r, a, s

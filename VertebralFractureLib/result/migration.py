@@ -1,25 +1,44 @@
-"""Older reports become what this version would have written, one schema after the other; newer ones are refused.
+"""Older reports and corrections become what this version would have written; newer ones are refused.
 
 Schema 1, revision 1: the first. 2: ``correction``, and per vertebra ``origin``, ``model`` and the reader's verdict.
 3: the device. 4: ``scan.bone_density``, and per vertebra ``height_sd_mm``, ``height_loss_sd``, ``trabecular_reason``,
-``box``. Schema 2, revision 5: the field's standard words.
+``box``. Schema 2, revision 5: the field's standard words, states as enums, one record for the model's own answer, and
+the networks' own probabilities, which older files do not hold and which stay unknown.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import Any
 
-from VertebralFractureLib.result.report import FROM_MODEL, REVISION, SCHEMA, ReaderVerdict
+from VertebralFractureLib.result.report import REVISION, SCHEMA
+from VertebralFractureLib.vertebrae.vertebra import Reason, Source, Status
 
 SCHEMA_1 = "vertebral-fracture-report/1"
-_EMPTY_READER = asdict(ReaderVerdict())
+CORRECTION_SCHEMA = "vertebral-fracture-correction/2"
+_CORRECTION_SCHEMA_1 = "vertebral-fracture-correction/1"
+_EMPTY_READER = {"grade": None, "comment": "", "verdict": None, "fracture": None, "who": None, "when": None}
 _UNKNOWN_BEFORE_4 = dict.fromkeys(("height_sd_mm", "height_loss_sd", "trabecular_reason", "box"))
 _STAGES = {"cord": "canal", "spine": "cpr"}
+_STATUSES = {"excluded_by_user": Status.EXCLUDED_BY_READER.value}
+_NOT_INSIDE = "not wholly inside the scan"
+_REASONS = {
+    "cut by the field of view": Reason.TRUNCATED,
+    "level not scored": Reason.LEVEL_NOT_SCORED,
+    "low confidence": Reason.LOW_CONFIDENCE,
+    "implant or cement": Reason.METAL_OR_CEMENT,
+    "no position of the sequence lies inside it": Reason.NO_SEQUENCE_POSITION,
+    "marked not evaluable by the reader": Reason.MARKED_BY_READER,
+    "fractured or suspected of it": Reason.FRACTURED,
+    "sclerotic or degenerated": Reason.DEGENERATED,
+}
+"""The sentences of schema 1."""
 
 
 def migrated(content: dict[str, Any]) -> dict[str, Any]:
-    """The content of an older schema or revision as this version would have written it.
+    """The content of a report of an older schema or revision as this version would have written it.
+
+    Its ``correction`` stays as it is: the reports in it carry their own schema, the edits follow the report's.
 
     Raises:
         ValueError: for another schema, and for a newer revision.
@@ -47,10 +66,49 @@ def check_schema(schema: str, revision: int) -> None:
         )
 
 
+def migrate_edits(edits: Mapping[str, Any], schema: str | None = None) -> dict[str, Any]:
+    """The edits of a correction as this version would have written them.
+
+    Args:
+        schema: of a file of edits alone; None for those inside a report, which say by their keys what they are.
+
+    Raises:
+        ValueError: for a newer schema.
+    """
+    if schema not in (None, _CORRECTION_SCHEMA_1, CORRECTION_SCHEMA):
+        raise ValueError(f"These corrections have the schema '{schema}' of a newer version; update VertebralFracture.")
+    if "verdicts" not in edits:
+        return dict(edits)
+    kept = {key: value for key, value in edits.items() if key != "verdicts"}
+    given = [{"at_ras": one["at_ras"], "reader": _reader(one["verdict"])} for one in edits["verdicts"]]
+    return {**kept, "assessments": given}
+
+
+def migrate_vertebra(item: Mapping[str, Any]) -> dict[str, Any]:
+    """A vertebra of the last revision of schema 1 as one of schema 2; its points may be spelled either way."""
+    values = dict(item)
+    for old, new in (("centre_ras", "center_ras"), ("origin", "source")):
+        if old in values:
+            values[new] = values.pop(old)
+    del values["severity"]
+    values |= _states(values)
+    values["reader"] = _reader(values["reader"])
+    values["box"] = _box(values["box"])
+    values["member_probability"] = None
+    model = values["model"]
+    if model is not None:
+        # What a correction never changed stood in the shown vertebra only; the deviation of the loss was not kept.
+        answer = {key: value for key, value in model.items() if key != "severity"}
+        answer |= {"trabecular_reason": item["trabecular_reason"], "complete": item["complete"]}
+        own = {"reader": _reader(_EMPTY_READER), "source": Source.MODEL.value, "model": None, "height_loss_sd": None}
+        values["model"] = {**values, **answer, **_states(answer), **own}
+    return values
+
+
 def _last_of_schema_1(content: dict[str, Any], revision: int) -> dict[str, Any]:
     if revision < 2:
         vertebrae = [
-            {**item, "reader": {**_EMPTY_READER, **item["reader"]}, "origin": FROM_MODEL, "model": None}
+            {**item, "reader": {**_EMPTY_READER, **item["reader"]}, "origin": "model", "model": None}
             for item in content["vertebrae"]
         ]
         content = {**content, "vertebrae": vertebrae, "correction": None}
@@ -63,9 +121,49 @@ def _last_of_schema_1(content: dict[str, Any], revision: int) -> dict[str, Any]:
 
 
 def _from_schema_1(content: dict[str, Any]) -> dict[str, Any]:
-    vertebrae = [
-        {("center_ras" if key == "centre_ras" else key): value for key, value in item.items()}
-        for item in content["vertebrae"]
+    renamed = {("disclaimer" if key == "notice" else key): value for key, value in content.items()}
+    return {
+        **renamed,
+        "vertebrae": [migrate_vertebra(item) for item in content["vertebrae"]],
+        "sequence": {**content["sequence"], "inside_fraction": None, "member_probability": None},
+        "timings_s": {_STAGES.get(key, key): value for key, value in content["timings_s"].items()},
+    }
+
+
+def _states(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Status and reasons as enums' values; a sentence that is not known becomes ``other`` and stays in ``note``."""
+    reason, unknown = _reason(item["reason"], item["complete"])
+    trabecular_reason, also_unknown = _reason(item["trabecular_reason"], item["complete"])
+    sentences = dict.fromkeys(sentence for sentence in (unknown, also_unknown) if sentence)
+    return {
+        "status": _STATUSES.get(item["status"], item["status"]),
+        "reason": reason,
+        "trabecular_reason": trabecular_reason,
+        "note": "; ".join(sentences) or None,
+    }
+
+
+def _reason(sentence: str | None, complete: bool) -> tuple[str | None, str | None]:
+    """The enum's value, and the sentence where it is not known."""
+    if sentence is None:
+        return None, None
+    if sentence == _NOT_INSIDE:
+        return (Reason.NOT_TRACED if complete else Reason.TRUNCATED).value, None
+    known = _REASONS.get(sentence)
+    return (Reason.OTHER.value, sentence) if known is None else (known.value, None)
+
+
+def _reader(reader: Mapping[str, Any]) -> dict[str, Any]:
+    return {("assessment" if key == "verdict" else key): value for key, value in reader.items()}
+
+
+def _box(box: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The box by its corner in place of its middle."""
+    if box is None:
+        return None
+    axes, size, middle = box["axes_ras"], box["size_mm"], box["center_ras"]
+    corner = [
+        middle[place] - 0.5 * sum(length * axis[place] for length, axis in zip(size, axes, strict=True))
+        for place in range(3)
     ]
-    timings = {_STAGES.get(key, key): value for key, value in content["timings_s"].items()}
-    return {**content, "vertebrae": vertebrae, "timings_s": timings}
+    return {"corner_ras": corner, "axes_ras": axes, "size_mm": size}

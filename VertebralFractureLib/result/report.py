@@ -10,19 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from VertebralFractureLib.vertebrae import Heights, OrientedBox
+from VertebralFractureLib.types import Point
+from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra, Word, about
 
 SCHEMA = "vertebral-fracture-report/2"
 REVISION = 5
 """Counts on through the schemas: schema 1 ended at revision 4 (``result.migration``)."""
-EVALUABLE = "evaluable"
-NOT_EVALUABLE = "not_evaluable"
 
-FROM_MODEL, FROM_READER = "model", "reader"
-CONFIRMED, REJECTED, REGRADED, UNJUDGED = "confirmed", "rejected", "regraded", "not_evaluable"
-VERDICTS = (CONFIRMED, REJECTED, REGRADED, UNJUDGED)
 
-Point = tuple[float, float, float]
+class ScanStatus(Word):
+    """Whether a scan could be judged."""
+
+    EVALUABLE = "evaluable"
+    NOT_EVALUABLE = "not_evaluable"
+
+
+EVALUABLE, NOT_EVALUABLE = ScanStatus.EVALUABLE, ScanStatus.NOT_EVALUABLE
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class Software:
     """Which code and which weights made the report, and on what: "cpu" or "cuda"; None where that is not known."""
 
     version: str
-    weights_sha256: Mapping[str, str]
-    device: str | None = None
+    weights_sha256: Mapping[str, str] = field(metadata=about("of each file that was used", pattern="^[0-9a-f]{64}$"))
+    device: str | None = field(default=None, metadata=about("where the networks ran", pattern="^(cpu|cuda)$"))
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,16 @@ class ScanResult:
     ``bone_density`` is None where the inside of no vertebra from T11 to L3 can stand for the scan.
     """
 
-    fracture_probability: float | None
-    sdi: int | None
-    fractured_levels: tuple[str, ...]
-    decision_threshold: float
+    fracture_probability: float | None = field(
+        metadata=about("that the scan shows at least one fracture", least=0, most=1)
+    )
+    sdi: int | None = field(
+        metadata=about("spinal deformity index: sum of the grades of suspected vertebrae, T4 to L4")
+    )
+    fractured_levels: tuple[str, ...] = field(metadata=about("labels of suspected vertebrae, cranial first"))
+    decision_threshold: float = field(
+        metadata=about("probability from which a vertebra is called suspected", least=0, most=1)
+    )
     bone_density: BoneDensity | None = None
 
 
@@ -85,93 +94,32 @@ class ReportedCenterline:
     """The canal's centerline, caudal to cranial, RAS mm."""
 
     points_ras: tuple[Point, ...]
-    confidence: tuple[float, ...]
+    confidence: tuple[float, ...] = field(
+        metadata=about("per point: probability that the true center lies within 3 mm", least=0, most=1)
+    )
 
 
 @dataclass(frozen=True)
 class ReportedSequence:
-    """The sequence model's answer along the centerline."""
-
-    positions_mm: tuple[float, ...]
-    probability: tuple[float, ...]
-    uncertainty: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class ReaderVerdict:
-    """What the reader says; kept apart from the model's answer.
+    """The sequence model's answer along the centerline, at ``n`` positions.
 
     Attributes:
-        grade: Genant 0 to 3; None where the reader named none.
-        verdict: one of ``VERDICTS``; None where the reader said nothing.
-        fracture: whether the reader calls it a fracture; None without a verdict or where it cannot be judged.
-        who, when: the reader and the time (ISO 8601); None unless the reader asked for them to be kept.
+        positions_mm: arc lengths, ascending.
+        probability, uncertainty: of the ensemble, and the standard deviation of its networks.
+        inside_fraction: fraction of each patch that lies inside the field of view; None where an older version did not
+            keep it.
+        member_probability: probability by each network; None where an older version did not keep it.
     """
 
-    grade: int | None = None
-    comment: str = ""
-    verdict: str | None = None
-    fracture: bool | None = None
-    who: str | None = None
-    when: str | None = None
-
-
-@dataclass(frozen=True)
-class ModelAnswer:
-    """What the model said about a vertebra whose shown values a reader's correction changed."""
-
-    level: str | None
-    level_probability: float
-    label: str
-    status: str
-    reason: str | None
-    fracture_probability: float | None
-    uncertainty: float | None
-    grade: int | None
-    shape: str | None
-    severity: float | None
-    heights_mm: Heights | None
-    height_loss: float | None
-    borderline: bool
-    landmarks_ras: tuple[Point, ...] | None
-
-
-@dataclass(frozen=True)
-class ReportedVertebra:
-    """One vertebra, caudal to cranial; the fields are those of ``Vertebra``, in RAS mm."""
-
-    level: str | None
-    level_probability: float
-    label: str
-    center_ras: Point
-    status: str
-    reason: str | None
-    fracture_probability: float | None
-    uncertainty: float | None
-    grade: int | None
-    shape: str | None
-    severity: float | None
-    heights_mm: Heights | None
-    height_loss: float | None
-    borderline: bool
-    trabecular_hu: float | None
-    complete: bool
-    detection_confidence: float
-    extent_mm: tuple[float, float]
-    """Arc length of the lower and the upper endplate at mid body."""
-    landmarks_ras: tuple[Point, ...] | None
-    """Anterior, middle, posterior of the upper endplate, then of the lower one."""
-    reader: ReaderVerdict = ReaderVerdict()
-    origin: str = FROM_MODEL
-    """``FROM_MODEL``, or ``FROM_READER`` for a vertebra that a reader added, split or merged."""
-    model: ModelAnswer | None = None
-    """The model's answer where a correction changed what is shown; None where the values above are the model's own."""
-    height_sd_mm: float | None = None
-    height_loss_sd: float | None = None
-    """Standard deviation of each height and of the loss, from slice distance and noise."""
-    trabecular_reason: str | None = None
-    """Why there is no ``trabecular_hu``."""
-    box: OrientedBox | None = None
+    positions_mm: tuple[float, ...]
+    probability: tuple[float, ...] = field(metadata=about("of the ensemble", least=0, most=1))
+    uncertainty: tuple[float, ...] = field(metadata=about("standard deviation of the networks' probabilities"))
+    inside_fraction: tuple[float, ...] | None = field(
+        default=None, metadata=about("of each patch, in the field of view; null: not kept by an older version")
+    )
+    member_probability: Mapping[str, tuple[float, ...]] | None = field(
+        default=None, metadata=about("by network; null: not kept by an older version", least=0, most=1)
+    )
 
 
 @dataclass(frozen=True)
@@ -180,17 +128,17 @@ class SpineReport:
 
     software: Software
     input: InputIdentity
-    status: str
-    reason: str | None
+    status: ScanStatus
+    reason: str | None = field(metadata=about("why the scan is not evaluable and what to do, in words"))
     scan: ScanResult
     centerline: ReportedCenterline
     sequence: ReportedSequence
-    vertebrae: tuple[ReportedVertebra, ...]
+    vertebrae: tuple[Vertebra, ...]
     timings_s: Mapping[str, float]
     peak_memory_mb: float | None = None
 
     @property
-    def suspected(self) -> tuple[ReportedVertebra, ...]:
+    def suspected(self) -> tuple[Vertebra, ...]:
         """Scored vertebrae at or above the decision threshold, caudal to cranial."""
         return tuple(v for v in self.vertebrae if is_suspected(v, self.scan.decision_threshold))
 
@@ -201,34 +149,22 @@ class SpineReport:
         Beyond it lie the sacrum, the neck and what the field of view cuts: the model answers there too, but was never
         taught to, so that nothing is drawn of it.
         """
-        ends = [end for vertebra in self.vertebrae if vertebra.status == "scored" for end in vertebra.extent_mm]
+        ends = [end for vertebra in self.vertebrae if vertebra.status == Status.SCORED for end in vertebra.extent_mm]
         return (min(ends), max(ends)) if ends else None
 
     @property
     def judged_sequence(self) -> ReportedSequence:
         """The sequence within ``judged_mm``: what may be drawn."""
         judged = self.judged_mm
+        if judged is None:
+            return ReportedSequence((), (), ())
         rows = zip(self.sequence.positions_mm, self.sequence.probability, self.sequence.uncertainty, strict=True)
-        kept = [row for row in rows if judged is not None and judged[0] <= row[0] <= judged[1]]
+        kept = [row for row in rows if judged[0] <= row[0] <= judged[1]]
         positions, probability, uncertainty = zip(*kept, strict=True) if kept else ((), (), ())
         return ReportedSequence(positions, probability, uncertainty)
 
-    @property
-    def headline(self) -> str:
-        """One line for a person, for example "2 fractures suspected, T8 and L1; 14 scored, 1 not evaluable"."""
-        if self.status == NOT_EVALUABLE:
-            return f"Not evaluable: {self.reason}"
-        scored = sum(v.status == "scored" for v in self.vertebrae)
-        not_evaluable = sum(v.status == "not_evaluable" for v in self.vertebrae)
-        names = [v.label for v in reversed(self.suspected)]
-        found = "No fracture suspected"
-        if names:
-            listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-            found = f"{len(names)} fracture{'s' if len(names) > 1 else ''} suspected, {listed}"
-        return f"{found}; {scored} vertebrae scored, {not_evaluable} not evaluable"
 
-
-def is_suspected(vertebra: ReportedVertebra, threshold: float) -> bool:
+def is_suspected(vertebra: Vertebra, threshold: float) -> bool:
     """A scored vertebra whose fracture probability reaches the threshold."""
     probability = vertebra.fracture_probability
-    return vertebra.status == "scored" and probability is not None and probability >= threshold
+    return vertebra.status == Status.SCORED and probability is not None and probability >= threshold

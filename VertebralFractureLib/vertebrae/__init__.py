@@ -10,21 +10,39 @@ from VertebralFractureLib.vertebrae.grading import (
     Grading,
     grade_column,
     grade_heights,
+    grade_vertebrae,
     spinal_deformity_index,
 )
 from VertebralFractureLib.vertebrae.relabeling import relabel, relabel_levels
 from VertebralFractureLib.vertebrae.scoring import score_vertebrae
-from VertebralFractureLib.vertebrae.vertebra import Heights, OrientedBox, Vertebra
+from VertebralFractureLib.vertebrae.vertebra import (
+    Assessment,
+    Heights,
+    OrientedBox,
+    ReaderAssessment,
+    Reason,
+    Shape,
+    Source,
+    Status,
+    Vertebra,
+)
 from VertebralFractureLib.weights import load_weights
 
 __all__ = [
     "GRADING_RULES",
+    "Assessment",
     "Grading",
     "Heights",
     "OrientedBox",
+    "ReaderAssessment",
+    "Reason",
+    "Shape",
+    "Source",
+    "Status",
     "Vertebra",
     "grade_column",
     "grade_heights",
+    "grade_vertebrae",
     "localize_vertebrae",
     "relabel",
     "relabel_levels",

@@ -5,7 +5,6 @@ A vertebra that cannot be judged keeps its place in the list with a reason; noth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,23 +14,18 @@ from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.thresholds import LOCALIZATION
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.vertebrae.grading import grade_column, is_graded, measure_heights
+from VertebralFractureLib.vertebrae.grading import grade_vertebrae, is_graded, measure_heights
 from VertebralFractureLib.vertebrae.labeling import label_bodies
 from VertebralFractureLib.vertebrae.level_assignment import LevelLabel
 from VertebralFractureLib.vertebrae.localization import LocalizedBody, localize_bodies_in_their_planes
 from VertebralFractureLib.vertebrae.oriented_box import oriented_box
 from VertebralFractureLib.vertebrae.trabecular import (
-    REASON_METAL,
     TrabecularRegion,
     measure_trabecular_region,
     with_trabecular_hu,
 )
 from VertebralFractureLib.vertebrae.uncertainty import height_sd
-from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, Heights, Vertebra
-
-REASON_CUT = "cut by the field of view"
-REASON_LEVEL = "level not scored"
-REASON_CONFIDENCE = "low confidence"
+from VertebralFractureLib.vertebrae.vertebra import Reason, Vertebra
 
 
 def localize_vertebrae(
@@ -72,12 +66,12 @@ def localize_vertebrae(
     ]
     if slice_thickness_mm is None or slice_thickness_mm <= LOCALIZATION.thickest_measured_mm:
         step = slice_thickness_mm if step_along_mm is None else step_along_mm
-        heights = [_heights(spine, body) for body, _ in kept]
-        found = [
-            one if step is None or own is None else replace(one, height_sd_mm=height_sd(step, core.noise_hu))
-            for one, own, core in zip(found, heights, cores, strict=True)
-        ]
-        found = grade_vertebrae(found, heights)
+        found = grade_vertebrae(
+            [
+                _measured(one, None if step is None else height_sd(step, core.noise_hu))
+                for one, core in zip(found, cores, strict=True)
+            ]
+        )
     found = with_trabecular_hu(found, cores)
     tell(1.0)
     return found
@@ -89,32 +83,28 @@ def _vertebra(
     span, shape = body.span, body.shape
     middle = body.middle_mm if shape is None else 0.5 * (shape.a_posterior + shape.a_anterior)
     center = body.plane.straight(np.zeros(()), np.array(middle), np.array(span.middle_mm))
-    r, a, s = spine.frame.straight_to_ras(center[None])[0]
     landmarks, points = None, body.landmarks_straight()
     if points is not None and body.complete:
-        landmarks = tuple(_point(point) for point in points)
+        landmarks = tuple(_point(point) for point in spine.frame.straight_to_ras(points))
     reason = None
     if not body.complete:
-        reason = REASON_CUT
+        reason = Reason.TRUNCATED
     elif not is_graded(name.level):
-        reason = REASON_LEVEL
+        reason = Reason.LEVEL_NOT_SCORED
     elif span.confidence < LOCALIZATION.lowest_confidence:
-        reason = REASON_CONFIDENCE
+        reason = Reason.LOW_CONFIDENCE
     elif core.holds_metal:
-        reason = REASON_METAL
+        reason = Reason.METAL_OR_CEMENT
     return Vertebra(
-        s_inferior_mm=span.s_inferior_mm,
-        s_superior_mm=span.s_superior_mm,
-        center_straight=_point(center),
-        center_ras=(float(r), float(a), float(s)),
-        complete=body.complete,
-        detection_confidence=span.confidence,
-        landmarks_straight=landmarks,
+        label=name.level or f"V{rank}",
         level=name.level,
         level_probability=name.probability,
-        label=name.level or f"V{rank}",
-        status=STATUS_NOT_EVALUABLE,
         reason=reason,
+        center_ras=_point(spine.frame.straight_to_ras(center[None])[0]),
+        extent_mm=(span.s_inferior_mm, span.s_superior_mm),
+        complete=body.complete,
+        detection_confidence=span.confidence,
+        landmarks_ras=landmarks,
         box=oriented_box(spine, body) if body.complete else None,
     )
 
@@ -123,48 +113,7 @@ def _point(values: FloatArray) -> tuple[float, float, float]:
     return float(values[0]), float(values[1]), float(values[2])
 
 
-def _heights(spine: StraightenedVolume, body: LocalizedBody) -> Heights | None:
-    points = body.landmarks_straight()
-    if points is None or not body.complete:
-        return None
-    return measure_heights(spine.frame.straight_to_ras(points))
-
-
-def grade_vertebrae(vertebrae: Sequence[Vertebra], heights: Sequence[Heights | None]) -> list[Vertebra]:
-    """The vertebrae with heights, losses and grades; those that cannot be judged get heights at most."""
-    usable = [h if v.reason is None else None for v, h in zip(vertebrae, heights, strict=True)]
-    spreads = [v.height_sd_mm for v in vertebrae]
-    gradings = grade_column(usable, [v.level for v in vertebrae], height_sds_mm=spreads)
-    graded = []
-    for vertebra, own, grading in zip(vertebrae, heights, gradings, strict=True):
-        if grading is None:
-            graded.append(replace(vertebra, heights_mm=own))
-            continue
-        graded.append(
-            replace(
-                vertebra,
-                heights_mm=own,
-                grade=grading.grade,
-                shape=grading.shape,
-                severity=grading.severity,
-                height_loss=grading.severity,
-                borderline=grading.borderline,
-                height_loss_sd=grading.loss_sd,
-            )
-        )
-    return graded
-
-
-def without_judgment(vertebra: Vertebra) -> Vertebra:
-    """The vertebra with nothing that calls it fractured or not; what was measured stays."""
-    return replace(
-        vertebra,
-        fracture_probability=None,
-        uncertainty=None,
-        grade=None,
-        shape=None,
-        severity=None,
-        height_loss=None,
-        borderline=False,
-        height_loss_sd=None,
-    )
+def _measured(vertebra: Vertebra, height_sd_mm: float | None) -> Vertebra:
+    if vertebra.landmarks_ras is None:
+        return vertebra
+    return replace(vertebra, heights_mm=measure_heights(np.array(vertebra.landmarks_ras)), height_sd_mm=height_sd_mm)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.levels import SCORED_LEVELS, SPINAL_DEFORMITY_INDEX_LEVELS
 from VertebralFractureLib.vertebrae.norms import LEVEL_NORMS, STAND_IN_LEVELS, UNKNOWN_LEVEL_NORM, level_norm
 from VertebralFractureLib.vertebrae.uncertainty import loss_sd
-from VertebralFractureLib.vertebrae.vertebra import Heights, Vertebra
+from VertebralFractureLib.vertebrae.vertebra import Heights, Shape, Vertebra
 
 LEVEL_NORMS_RULE = "level_norms"
 MIN_OVER_MAX_RULE = "min_over_max"
@@ -54,17 +54,17 @@ class Grading:
 
     Attributes:
         loss: of each height.
-        severity: continuous, the largest loss, 0 to 1; the grade is cut from it.
+        height_loss: continuous, the largest loss, 0 to 1; the grade is cut from it.
         grade: Genant 0 to 3.
-        shape: "wedge", "biconcave" or "crush"; None for grade 0.
-        borderline: the severity lies within the error of reading and measuring of a cut-off.
-        loss_sd: standard deviation of the severity from slices and noise; None where the heights' own is not known.
+        shape: None for grade 0.
+        borderline: the height loss lies within the error of reading and measuring of a cut-off.
+        loss_sd: standard deviation of the height loss from slices and noise; None where the heights' own is not known.
     """
 
     loss: HeightLoss
-    severity: float
+    height_loss: float
     grade: int
-    shape: str | None
+    shape: Shape | None
     borderline: bool
     loss_sd: float | None = None
 
@@ -102,11 +102,11 @@ def grade_heights(
     else:
         anterior, middle = (max(1.0 - height / heights.posterior, 0.0) for height in measured[:2])
         loss = HeightLoss(anterior, middle, None)
-    severity = float(np.clip(loss.largest, 0.0, 1.0))
-    grade = grade_from_loss(severity)
-    spread = None if height_sd_mm is None else loss_sd(heights, height_sd_mm, severity)
+    largest = float(np.clip(loss.largest, 0.0, 1.0))
+    grade = grade_from_loss(largest)
+    deviation = None if height_sd_mm is None else loss_sd(heights, height_sd_mm, largest)
     return Grading(
-        loss, severity, grade, shape_of(loss) if grade else None, is_borderline(severity, spread or 0.0), spread
+        loss, largest, grade, shape_of(loss) if grade else None, is_borderline(largest, deviation or 0.0), deviation
     )
 
 
@@ -133,6 +133,28 @@ def grade_column(
         None if own is None else grade_heights(own, levels[i], rule, by_sound[i] or predicted[i], spreads[i])
         for i, own in enumerate(heights)
     ]
+
+
+def grade_vertebrae(vertebrae: Sequence[Vertebra]) -> list[Vertebra]:
+    """Grade a column of vertebrae, caudal to cranial, from their heights; those with a reason get no grade."""
+    usable = [vertebra.heights_mm if vertebra.reason is None else None for vertebra in vertebrae]
+    deviations = [vertebra.height_sd_mm for vertebra in vertebrae]
+    gradings = grade_column(usable, [vertebra.level for vertebra in vertebrae], height_sds_mm=deviations)
+    return [with_grading(vertebra, grading) for vertebra, grading in zip(vertebrae, gradings, strict=True)]
+
+
+def with_grading(vertebra: Vertebra, grading: Grading | None) -> Vertebra:
+    """The vertebra with a grading, or with none; its heights stay."""
+    if grading is None:
+        return replace(vertebra, grade=None, shape=None, height_loss=None, borderline=False, height_loss_sd=None)
+    return replace(
+        vertebra,
+        grade=grading.grade,
+        shape=grading.shape,
+        height_loss=grading.height_loss,
+        borderline=grading.borderline,
+        height_loss_sd=grading.loss_sd,
+    )
 
 
 def measure_heights(landmarks_ras: FloatArray) -> Heights:
@@ -213,11 +235,11 @@ def _crush_from() -> float:
     return GRADING.crush_from_sd * GRADING.posterior_prediction_sd
 
 
-def shape_of(loss: HeightLoss) -> str:
+def shape_of(loss: HeightLoss) -> Shape:
     """The Genant shape of a fractured body: crush where the posterior wall is lost too, else the larger of the two."""
     if loss.posterior is not None and loss.posterior >= GRADING.genant_cut_offs[0]:
-        return "crush"
-    return "wedge" if loss.anterior >= loss.middle else "biconcave"
+        return Shape.CRUSH
+    return Shape.WEDGE if loss.anterior >= loss.middle else Shape.BICONCAVE
 
 
 def is_graded(level: str | None) -> bool:

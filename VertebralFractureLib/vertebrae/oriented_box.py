@@ -11,9 +11,9 @@ import numpy as np
 
 from VertebralFractureLib.cpr.straightened_volume import OUTSIDE_HU, StraightenedVolume
 from VertebralFractureLib.thresholds import LATERAL_WALLS
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import FloatArray, Point
 from VertebralFractureLib.vertebrae.localization import LocalizedBody
-from VertebralFractureLib.vertebrae.vertebra import OrientedBox, Vector
+from VertebralFractureLib.vertebrae.vertebra import OrientedBox
 from VertebralFractureLib.volume.sampling import sample_nearest
 
 _SMOOTHING = np.array([0.25, 0.5, 0.25])
@@ -39,9 +39,7 @@ def oriented_box(spine: StraightenedVolume, body: LocalizedBody) -> OrientedBox 
     inside = np.concatenate([corners, walls]) @ axes.T
     low = np.array([inside[:, 0].min(), inside[8:, 1].min(), inside[:6, 2].min()])
     high = np.array([inside[:, 0].max(), inside[8:, 1].max(), inside[:6, 2].max()])
-    return OrientedBox(
-        _vector(0.5 * (low + high) @ axes), (_vector(axes[0]), _vector(axes[1]), _vector(axes[2])), _vector(high - low)
-    )
+    return OrientedBox(_vector(low @ axes), (_vector(axes[0]), _vector(axes[1]), _vector(axes[2])), _vector(high - low))
 
 
 def _lateral_walls(spine: StraightenedVolume, body: LocalizedBody) -> tuple[float, float]:
@@ -81,5 +79,5 @@ def _unit(vector: FloatArray) -> FloatArray:
     return np.asarray(vector / np.linalg.norm(vector))
 
 
-def _vector(values: FloatArray) -> Vector:
+def _vector(values: FloatArray) -> Point:
     return float(values[0]), float(values[1]), float(values[2])

@@ -12,11 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from VertebralFractureLib.thresholds import LABELING, LOCALIZATION
-from VertebralFractureLib.vertebrae.assembly import REASON_CONFIDENCE, REASON_LEVEL, grade_vertebrae, without_judgment
 from VertebralFractureLib.vertebrae.grading import is_graded
 from VertebralFractureLib.vertebrae.level_assignment import LEVELS, STATES, LevelLabel, decode_levels, states_of
 from VertebralFractureLib.vertebrae.level_column import steps_between
-from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, Vertebra
+from VertebralFractureLib.vertebrae.vertebra import Reason, Vertebra
 
 _CONTRADICTION = -60.0
 """In log: leaves a named vertebra its name, and lets names that no spine can have together still be carried out."""
@@ -54,29 +53,20 @@ def relabel_levels(extents_mm: Sequence[tuple[float, float]], names: Mapping[int
     return [LevelLabel(names[i], 1.0) if i in names else name for i, name in enumerate(decoded)]
 
 
-def relabel(vertebrae: Sequence[Vertebra], index: int, level: str) -> list[Vertebra]:
-    """The vertebrae (caudal to cranial) after a person named one of them: the rest counted on, all graded again.
+def relabel(vertebra: Vertebra, name: LevelLabel) -> Vertebra:
+    """The vertebra with another level, and with the reason that follows from it; what was measured stays.
 
-    A name that is already there keeps every name as it is. Fracture probabilities stay, but they were joined with the
-    old height losses, and a vertebra that was taken for a cervical one has none and is without status until then: run
-    ``score_vertebrae`` on the result.
-
-    Raises:
-        ValueError: for an index outside the column or a name that is no level.
+    Grade and score belong to the old level until the column is graded and scored again.
     """
-    names = relabel_levels([(v.s_inferior_mm, v.s_superior_mm) for v in vertebrae], {index: level})
-    if vertebrae[index].level == level:
-        names = [LevelLabel(v.level, 1.0 if i == index else v.level_probability) for i, v in enumerate(vertebrae)]
-    renamed = [_renamed(vertebra, name) for vertebra, name in zip(vertebrae, names, strict=True)]
-    return grade_vertebrae(renamed, [v.heights_mm for v in renamed])
-
-
-def _renamed(vertebra: Vertebra, name: LevelLabel) -> Vertebra:
-    level = name.level
-    named = replace(vertebra, level=level, level_probability=name.probability, label=level or vertebra.label)
-    if vertebra.reason == REASON_LEVEL and is_graded(level):
-        unsure = vertebra.detection_confidence < LOCALIZATION.lowest_confidence
-        return replace(named, reason=REASON_CONFIDENCE if unsure else None)
-    if vertebra.reason is None and not is_graded(level):
-        return without_judgment(replace(named, status=STATUS_NOT_EVALUABLE, reason=REASON_LEVEL))
-    return named
+    reason = vertebra.reason
+    if reason == Reason.LEVEL_NOT_SCORED and is_graded(name.level):
+        reason = Reason.LOW_CONFIDENCE if vertebra.detection_confidence < LOCALIZATION.lowest_confidence else None
+    elif reason is None and not is_graded(name.level):
+        reason = Reason.LEVEL_NOT_SCORED
+    return replace(
+        vertebra,
+        level=name.level,
+        level_probability=name.probability,
+        label=name.level or vertebra.label,
+        reason=reason,
+    )

@@ -10,23 +10,31 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
-from VertebralFractureLib.fracture.pooling import pooled_probability, span_weights
-from VertebralFractureLib.thresholds import SCORING
-from VertebralFractureLib.vertebrae.trabecular import REASON_FRACTURED
-from VertebralFractureLib.vertebrae.vertebra import STATUS_NOT_EVALUABLE, STATUS_SCORED, Vertebra
+import numpy as np
 
-REASON_NO_POSITION = "no position of the sequence lies inside it"
+from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
+from VertebralFractureLib.fracture.pooling import (
+    ensemble_probability,
+    logit,
+    pooled_member_probability,
+    sigmoid,
+    span_weights,
+)
+from VertebralFractureLib.thresholds import SCORING
+from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.vertebrae.trabecular import withhold_hu_of_fractured
+from VertebralFractureLib.vertebrae.vertebra import Reason, Status, Vertebra
 
 
 def score_vertebrae(vertebrae: Sequence[Vertebra], sequence: FractureSequence) -> list[Vertebra]:
-    """The vertebrae with status, probability and uncertainty.
+    """Give vertebrae their status, probability, uncertainty, and the networks' own probabilities.
 
-    The network's probability of a vertebra is pooled over the positions between its endplates (``fracture.pooling``).
+    The networks' probability of a vertebra is pooled over the positions between its endplates (``fracture.pooling``).
     The vertebra's probability is the larger of this and ``morphometric_probability``; its uncertainty is the larger of
-    the members' disagreement and half the distance of the two, None with one member alone and no heights.
+    the networks' disagreement and half the distance of the two, None with one network alone and no heights. Where it is
+    fractured or suspected of it, its trabecular HU are withheld.
     """
-    return [_scored(vertebra, sequence) for vertebra in vertebrae]
+    return [_score(vertebra, sequence) for vertebra in vertebrae]
 
 
 def morphometric_probability(height_loss: float) -> float:
@@ -34,22 +42,46 @@ def morphometric_probability(height_loss: float) -> float:
     return 0.5 * (1.0 + math.erf((height_loss - SCORING.certain_loss) / (SCORING.loss_sd * math.sqrt(2.0))))
 
 
-def _scored(vertebra: Vertebra, sequence: FractureSequence) -> Vertebra:
-    if vertebra.reason is not None:
-        return replace(vertebra, status=STATUS_NOT_EVALUABLE)
-    weight = span_weights(
-        sequence.positions_mm, sequence.inside_fraction, vertebra.s_inferior_mm, vertebra.s_superior_mm
-    )
-    if weight is None:
-        return replace(vertebra, status=STATUS_NOT_EVALUABLE, reason=REASON_NO_POSITION)
-    probability, spread = pooled_probability(sequence.member_probability, weight)
-    # One network alone cannot disagree with another: without a ruler's answer, nothing is known of the uncertainty.
-    uncertainty = None if len(sequence.member_probability) < 2 else spread
+def join_network_and_morphometry(vertebra: Vertebra, network: float, deviation: float | None) -> Vertebra:
+    """The vertebra, scored: the networks' probability joined with that of its height loss.
+
+    Args:
+        network: probability of the ensemble for this vertebra.
+        deviation: standard deviation of the networks' probabilities; None where one alone was asked.
+    """
+    probability, uncertainty = network, deviation
     if vertebra.height_loss is not None:
         measured = morphometric_probability(vertebra.height_loss)
-        uncertainty = max(spread, 0.5 * abs(probability - measured))
-        probability = max(probability, measured)
-    scored = replace(vertebra, status=STATUS_SCORED, fracture_probability=probability, uncertainty=uncertainty)
-    if probability >= SCORING.fractured_from:
-        return replace(scored, trabecular_hu=None, trabecular_reason=scored.trabecular_reason or REASON_FRACTURED)
-    return scored
+        uncertainty = max(deviation or 0.0, 0.5 * abs(network - measured))
+        probability = max(network, measured)
+    scored = replace(vertebra, status=Status.SCORED, fracture_probability=probability, uncertainty=uncertainty)
+    return withhold_hu_of_fractured(scored)
+
+
+def _score(vertebra: Vertebra, sequence: FractureSequence) -> Vertebra:
+    weight = None
+    if vertebra.reason is None:
+        weight = span_weights(sequence.positions_mm, sequence.inside_fraction, *vertebra.extent_mm)
+    if weight is None:
+        return replace(
+            vertebra,
+            status=Status.NOT_EVALUABLE,
+            reason=vertebra.reason or Reason.NO_SEQUENCE_POSITION,
+            fracture_probability=None,
+            uncertainty=None,
+            member_probability=None,
+        )
+    if not sequence.member_probability:
+        return join_network_and_morphometry(vertebra, *_pool_without_members(sequence, weight))
+    members = pooled_member_probability(sequence.member_probability, weight)
+    values = np.array(list(members.values()))
+    # One network alone cannot disagree with another: nothing is known of the uncertainty then.
+    deviation = None if len(values) < 2 else float(np.std(values))
+    scored = join_network_and_morphometry(vertebra, float(ensemble_probability(values)), deviation)
+    return replace(scored, member_probability=members)
+
+
+def _pool_without_members(sequence: FractureSequence, weight: FloatArray) -> tuple[float, float | None]:
+    """Probability and standard deviation from the ensemble's own at each position: all that schema 1 holds."""
+    deviation = float(weight @ sequence.uncertainty) if sequence.uncertainty.any() else None
+    return float(sigmoid(weight @ logit(sequence.probability))), deviation

@@ -13,16 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
-from VertebralFractureLib.thresholds import TRABECULAR
+from VertebralFractureLib.thresholds import SCORING, TRABECULAR
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.grading import is_graded
 from VertebralFractureLib.vertebrae.localization import LocalizedBody
-from VertebralFractureLib.vertebrae.vertebra import Vertebra
+from VertebralFractureLib.vertebrae.vertebra import Reason, Vertebra
 from VertebralFractureLib.volume.sampling import sample_nearest
-
-REASON_METAL = "implant or cement"
-REASON_FRACTURED = "fractured or suspected of it"
-REASON_DEGENERATED = "sclerotic or degenerated"
 
 
 @dataclass(frozen=True)
@@ -95,19 +91,29 @@ def with_trabecular_hu(vertebrae: Sequence[Vertebra], cores: Sequence[Trabecular
             others = [cores[n].mean_hu or 0.0 for n in near if n != index and sound[n]]
             usual = max(float(np.median(others)), tuned.least_usual_hu) if len(others) >= tuned.neighbors else np.inf
             if core.mean_hu > tuned.denser_than_neighbors * usual:
-                reason = REASON_DEGENERATED
+                reason = Reason.DEGENERATED
         shown = core.mean_hu if reason is None else None
         result.append(replace(vertebra, trabecular_hu=shown, trabecular_reason=reason))
     return result
 
 
-def _why_not(vertebra: Vertebra, core: TrabecularRegion) -> str | None:
-    if not vertebra.complete or core.mean_hu is None:
-        return "not wholly inside the scan"
+def withhold_hu_of_fractured(vertebra: Vertebra) -> Vertebra:
+    """The vertebra, graded and scored, without trabecular HU where it is fractured or suspected of it."""
+    probability = vertebra.fracture_probability
+    if not vertebra.grade and (probability is None or probability < SCORING.fractured_from):
+        return vertebra
+    return replace(vertebra, trabecular_hu=None, trabecular_reason=vertebra.trabecular_reason or Reason.FRACTURED)
+
+
+def _why_not(vertebra: Vertebra, core: TrabecularRegion) -> Reason | None:
+    if not vertebra.complete:
+        return Reason.TRUNCATED
+    if core.mean_hu is None:
+        return Reason.NOT_TRACED
     if core.holds_metal:
-        return REASON_METAL
+        return Reason.METAL_OR_CEMENT
     if vertebra.reason is not None and is_graded(vertebra.level):
         return vertebra.reason
     if vertebra.grade:
-        return REASON_FRACTURED
-    return REASON_DEGENERATED if core.dense_share > TRABECULAR.dense_share else None
+        return Reason.FRACTURED
+    return Reason.DEGENERATED if core.dense_share > TRABECULAR.dense_share else None

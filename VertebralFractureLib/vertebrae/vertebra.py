@@ -1,12 +1,89 @@
-"""``Vertebra``: one vertebra as found, named, measured and scored; plain data that a report can hold."""
+"""``Vertebra``: the one record of a vertebra, from localization to JSON, table, CSV and page.
+
+Its states are enums, whose words for a person are in ``result.words``; what a field means, its unit and its range stand
+in the field's metadata. The schema (``result.report_schema``) and the columns (``vertebrae.columns``) follow from it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
 
-STATUS_SCORED = "scored"
-STATUS_NOT_EVALUABLE = "not_evaluable"
-STATUS_EXCLUDED = "excluded_by_user"
+from VertebralFractureLib.types import Point
+
+LANDMARK_COUNT = 6
+_LEVEL_PATTERN = "^(C[1-7]|T([1-9]|1[0-3])|L[1-6]|S1)$"
+
+
+class Word(str, Enum):
+    """A state that is written as its value: in JSON, tables and messages alike, in every version of Python."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class Status(Word):
+    """Whether a vertebra was judged."""
+
+    SCORED = "scored"
+    NOT_EVALUABLE = "not_evaluable"
+    EXCLUDED_BY_READER = "excluded_by_reader"
+
+
+class Reason(Word):
+    """Why a vertebra was not judged, or why it has no trabecular HU."""
+
+    TRUNCATED = "truncated"
+    LEVEL_NOT_SCORED = "level_not_scored"
+    LOW_CONFIDENCE = "low_confidence"
+    METAL_OR_CEMENT = "metal_or_cement"
+    NO_SEQUENCE_POSITION = "no_sequence_position"
+    MARKED_BY_READER = "marked_by_reader"
+    FRACTURED = "fractured"
+    DEGENERATED = "degenerated"
+    NOT_TRACED = "not_traced"
+    OTHER = "other"
+    """A sentence of an older file that this version does not know; ``Vertebra.note`` holds it."""
+
+
+class Shape(Word):
+    """The shape of a fractured body after Genant 1993."""
+
+    WEDGE = "wedge"
+    BICONCAVE = "biconcave"
+    CRUSH = "crush"
+
+
+class Source(Word):
+    """Who found a vertebra."""
+
+    MODEL = "model"
+    READER = "reader"
+    """Added, split or merged by a reader."""
+
+
+class Assessment(Word):
+    """What a reader can say of a vertebra."""
+
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    REGRADED = "regraded"
+    NOT_EVALUABLE = "not_evaluable"
+
+
+def about(
+    text: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    pattern: str | None = None,
+    count: int | None = None,
+) -> dict[str, Any]:
+    """Metadata of a field: what it means, the range of its numbers, the form of its text, how many items it holds."""
+    known = {"about": text, "least": least, "most": most, "pattern": pattern, "count": count}
+    return {key: value for key, value in known.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -18,72 +95,122 @@ class Heights:
     posterior: float
 
 
-Vector = tuple[float, float, float]
-
-
 @dataclass(frozen=True)
 class OrientedBox:
-    """The box around a vertebral body in RAS mm, turned as the vertebra is.
+    """The box around a vertebral body, rotated as the vertebra is: an image geometry of origin, axes and size.
 
     Attributes:
-        center_ras: its middle.
+        corner_ras: its left, posterior, inferior corner, where all three coordinates along the axes are least.
         axes_ras: unit vectors to the vertebra's right, anterior and superior, at right angles.
         size_mm: width, depth and height along them.
     """
 
-    center_ras: Vector
-    axes_ras: tuple[Vector, Vector, Vector]
-    size_mm: Vector
+    corner_ras: Point
+    axes_ras: tuple[Point, Point, Point]
+    size_mm: Point
 
 
 @dataclass(frozen=True)
-class Vertebra:
-    """One vertebra, in straight space (mm: r right, a anterior, s along the centerline) and in RAS.
+class ReaderAssessment:
+    """What the reader says of one vertebra; kept apart from the model's answer."""
 
-    Attributes:
-        s_inferior_mm, s_superior_mm: arc length of the lower and upper endplate at mid body.
-        center_straight: (r, a, s) of the body's center.
-        center_ras: the same point in RAS mm.
-        landmarks_straight: (r, a, s) of six points: anterior, middle, posterior of the upper endplate, then of the
-            lower one; None where they could not be measured.
-        complete: the whole body lies inside the volume.
-        detection_confidence: 0 to 1.
-        level: for example "T12"; None where the field of view holds no anchor.
-        level_probability: of that name, 0 to 1.
-        label: what is shown: the level, or "V3" (third from the bottom) where it is unknown.
-        status, reason: ``scored``, ``not_evaluable`` with a reason, or ``excluded_by_user``.
-        fracture_probability, uncertainty: None unless scored.
-        grade: Genant 0 to 3, shape "wedge", "biconcave", "crush" or None; None unless measured.
-        severity: continuous height loss that the grade is cut from, 0 to 1.
-        height_loss: the largest loss against the expected height, as a fraction.
-        borderline: the loss lies within the measurement error of a grade's cut-off.
-        height_sd_mm, height_loss_sd: standard deviation of each height and of the loss, from slices and noise.
-        trabecular_hu: mean HU of the body's inside; None where it means nothing, and ``trabecular_reason`` says why.
-        box: around the body; None where it could not be traced.
+    assessment: Assessment | None = field(
+        default=None, metadata=about("what the reader says of the model's call; null: nothing was said")
+    )
+    fracture: bool | None = field(
+        default=None,
+        metadata=about("whether the reader calls it a fracture; null without an assessment or where it cannot be told"),
+    )
+    grade: int | None = field(default=None, metadata=about("Genant grade of the reader", least=0, most=3))
+    comment: str = field(default="", metadata=about("free text"))
+    who: str | None = field(default=None, metadata=about("the reader; null unless the reader asked to be named"))
+    when: str | None = field(default=None, metadata=about("time, ISO 8601; null unless the reader asked to be named"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vertebra:
+    """One vertebra: where it is, what it is called, what was measured, what the model and a reader say of it.
+
+    Points are RAS mm, arc lengths are mm along the centerline from its caudal end, fractions run from 0 to 1.
     """
 
-    s_inferior_mm: float
-    s_superior_mm: float
-    center_straight: tuple[float, float, float]
-    center_ras: tuple[float, float, float]
-    complete: bool
-    detection_confidence: float
-    landmarks_straight: tuple[tuple[float, float, float], ...] | None = None
-    level: str | None = None
-    level_probability: float = 0.0
-    label: str = ""
-    status: str = STATUS_NOT_EVALUABLE
-    reason: str | None = None
-    fracture_probability: float | None = None
-    uncertainty: float | None = None
-    grade: int | None = None
-    shape: str | None = None
-    severity: float | None = None
-    heights_mm: Heights | None = None
-    height_loss: float | None = None
-    borderline: bool = False
-    height_sd_mm: float | None = None
-    height_loss_sd: float | None = None
-    trabecular_hu: float | None = None
-    trabecular_reason: str | None = None
-    box: OrientedBox | None = None
+    label: str = field(
+        default="", metadata=about("what to show: the level, or V3 (third from the bottom) where it is unknown")
+    )
+    level: str | None = field(
+        default=None,
+        metadata=about("C1 to S1; null where the field of view shows no landmark", pattern=_LEVEL_PATTERN),
+    )
+    level_probability: float = field(default=0.0, metadata=about("probability of that level", least=0, most=1))
+    status: Status = field(default=Status.NOT_EVALUABLE, metadata=about("whether it was judged"))
+    reason: Reason | None = field(default=None, metadata=about("why it was not judged"))
+    fracture_probability: float | None = field(
+        default=None, metadata=about("calibrated probability of a fracture; null unless scored", least=0, most=1)
+    )
+    uncertainty: float | None = field(
+        default=None,
+        metadata=about("standard deviation of that probability, or half the distance of network and morphometry"),
+    )
+    member_probability: Mapping[str, float] | None = field(
+        default=None,
+        metadata=about(
+            "calibrated probability by each network of the ensemble, without the morphometry; null unless scored, and "
+            "where an older version did not keep it",
+            least=0,
+            most=1,
+        ),
+    )
+    grade: int | None = field(default=None, metadata=about("Genant grade from the heights", least=0, most=3))
+    shape: Shape | None = field(default=None, metadata=about("Genant shape; null for grade 0"))
+    heights_mm: Heights | None = field(default=None, metadata=about("heights between the endplates, mm"))
+    height_loss: float | None = field(
+        default=None, metadata=about("largest loss against the expected height; the grade is cut from it")
+    )
+    borderline: bool = field(
+        default=False, metadata=about("the loss is nearer to a cut-off than two readers of two scans to each other")
+    )
+    height_sd_mm: float | None = field(
+        default=None, metadata=about("standard deviation of each height, mm, from slice distance and noise")
+    )
+    height_loss_sd: float | None = field(default=None, metadata=about("standard deviation of the loss"))
+    trabecular_hu: float | None = field(
+        default=None, metadata=about("mean HU of the trabecular volume of interest; null where it means nothing")
+    )
+    trabecular_reason: Reason | None = field(default=None, metadata=about("why there is no trabecular_hu"))
+    note: str | None = field(
+        default=None, metadata=about("the sentence of an older file that a reason `other` stands for")
+    )
+    center_ras: Point = field(metadata=about("center of the body, RAS mm"))
+    extent_mm: tuple[float, float] = field(
+        metadata=about("arc length of the lower and the upper endplate at mid body, mm")
+    )
+    complete: bool = field(metadata=about("the whole body lies inside the volume"))
+    detection_confidence: float = field(metadata=about("of the localization", least=0, most=1))
+    landmarks_ras: tuple[Point, ...] | None = field(
+        default=None,
+        metadata=about(
+            "anterior, middle and posterior point of the upper endplate, then of the lower one, RAS mm",
+            count=LANDMARK_COUNT,
+        ),
+    )
+    box: OrientedBox | None = field(default=None, metadata=about("around the body; null where it was not traced"))
+    source: Source = field(default=Source.MODEL, metadata=about("who found it"))
+    reader: ReaderAssessment = field(
+        default=ReaderAssessment(), metadata=about("what the reader says, kept apart from the model's answer")
+    )
+    model: Vertebra | None = field(
+        default=None,
+        metadata=about(
+            "the model's own vertebra where a correction changed a value above; null: the values are its own"
+        ),
+    )
+
+    @property
+    def middle_mm(self) -> float:
+        """Arc length of mid height, mm."""
+        return 0.5 * (self.extent_mm[0] + self.extent_mm[1])
+
+    @property
+    def models_answer(self) -> Vertebra | None:
+        """What the model said about this vertebra; None where a reader placed it."""
+        return self.model if self.model is not None or self.source == Source.READER else self

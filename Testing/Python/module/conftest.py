@@ -27,7 +27,7 @@ from VertebralFractureLib.result.report import (
     Software,
     SpineReport,
 )
-from VertebralFractureLib.vertebrae import Heights
+from VertebralFractureLib.vertebrae import Heights, Reason, Status
 from VertebralFractureLib.volume import CTVolume
 
 slicer_stand_ins.install()
@@ -44,13 +44,12 @@ def vertebra(label, s_mm, probability, grade, status="scored", reason=None):
         s_mm,
         12.0,
         center_ras=(1.0, 20.0, s_mm),
-        status=status,
+        status=Status(status),
         reason=reason,
         fracture_probability=probability if scored else None,
         uncertainty=0.05 if scored else None,
         grade=grade if scored else None,
         shape="wedge" if grade else None,
-        severity=0.3 if grade else None,
         heights_mm=Heights(18.0, 20.0, 26.0) if scored else None,
         height_loss=0.31 if scored else None,
         detection_confidence=0.9,
@@ -70,7 +69,7 @@ def a_report():
         vertebrae=(
             vertebra("L1", 10.0, 0.1, 0),
             vertebra("T12", 40.0, 0.93, 2),
-            vertebra("T11", 70.0, None, None, "not_evaluable", "cut by the field of view"),
+            vertebra("T11", 70.0, None, None, "not_evaluable", Reason.TRUNCATED),
         ),
         timings_s={"total": 1.0},
     )

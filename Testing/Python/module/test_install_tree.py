@@ -33,7 +33,8 @@ DETECTION = """
     base.resourcePath = lambda self, name: str(installed / "Resources" / name)
 
     from VertebralFracture import VertebralFractureLogic, VertebralFractureWidget
-    from VertebralFractureLib.export.scene import new_scene, read_report
+    from VertebralFractureLib.result.words import write_impression
+from VertebralFractureLib.export.scene import new_scene, read_report
     from VertebralFracturePanel.detect.torch_installer import TorchInstaller
 
     slicer.mrmlScene = scene = new_scene()
@@ -48,7 +49,7 @@ DETECTION = """
     modules = {name: module.__file__ for name, module in sys.modules.items() if name.startswith("VertebralFracture")}
     widget.cleanup()
     print(json.dumps({
-        "headline": report.headline,
+        "headline": write_impression(report),
         "levels": [vertebra.label for vertebra in report.suspected],
         "weights": report.software.weights_sha256,
         "foreign": [name for name, file in modules.items() if file and not Path(file).is_relative_to(installed)],

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QApplication
 
 import VertebralFracture as module
 from VertebralFractureLib.export.scene import find_results
+from VertebralFractureLib.result.words import write_impression
 from VertebralFracturePanel.detect.progress_estimate import STAGE_WEIGHTS
 from VertebralFracturePanel.detect.torch_installer import TorchInstaller, TorchMissing
 from VertebralFracturePanel.read.results_table import COLUMNS
@@ -30,7 +31,7 @@ def test_the_result_is_shown_in_words_and_colors(widget):
 
     assert widget.ui.headlineLabel.text == "1 fracture suspected, T12; 2 vertebrae scored, 1 not evaluable"
     assert cells(widget.ui.vertebraTable) == [
-        ["T11", "–", "not evaluable", "–", "cut by the field of view", "–"],
+        ["T11", "–", "not evaluable", "–", "partially imaged", "–"],
         ["T12", "0.93", "2 moderate\nwedge", "18 20 26\nloss 31%", "fracture suspected", "–"],
         ["L1", "0.10", "0 none", "18 20 26\nloss 31%", "not suspected", "–"],
     ]
@@ -122,7 +123,7 @@ def test_a_failure_is_shown_in_words_and_the_next_run_works(widget, a_worker, a_
     until(lambda: widget.run is None)
 
     assert widget.ui.stageLabel.text == ""
-    assert widget.ui.headlineLabel.text == a_report.headline
+    assert widget.ui.headlineLabel.text == write_impression(a_report)
 
 
 @pytest.mark.usefixtures("a_successful_worker", "a_ct")
@@ -142,7 +143,7 @@ def test_a_new_panel_shows_what_the_scene_holds(scene, a_ct, logic, a_report):
     widget = module.VertebralFractureWidget(None, logic)
     widget.setup()
 
-    assert widget.ui.headlineLabel.text == a_report.headline
+    assert widget.ui.headlineLabel.text == write_impression(a_report)
     widget.cleanup()
     assert scene.GetNumberOfNodesByClass("vtkMRMLTableNode") > 0
 

@@ -16,7 +16,8 @@ from VertebralFractureLib.export.scene.markups_nodes import control_points
 from VertebralFractureLib.export.scene.straight_picture import along_curve, picture_is_along, read_picture
 from VertebralFractureLib.export.scene.straight_space import straight_places
 from VertebralFractureLib.result import edits, report_to_json
-from VertebralFractureLib.result.report import FROM_READER, ReportedCenterline
+from VertebralFractureLib.result.report import ReportedCenterline
+from VertebralFractureLib.vertebrae.vertebra import Source
 from VertebralFracturePanel.detect.detection_run import RunFailed
 from VertebralFracturePanel.read.side_by_side import STRAIGHT_VIEW
 
@@ -272,11 +273,11 @@ def test_what_a_split_or_a_merge_made_is_measured_as_part_of_its_step(widget, sc
     widget.ui.vertebraTable.cellClicked.emit(1, 0)
 
     getattr(widget.ui, button).click()
-    made = [one for one in read_correction(scene, a_spine_result).shown.vertebrae if one.origin == FROM_READER]
+    made = [one for one in read_correction(scene, a_spine_result).shown.vertebrae if one.source == Source.READER]
     assert [one.heights_mm for one in made] == [None] * (2 if button == "splitButton" else 1)
     until(lambda: read_correction(scene, a_spine_result).correction.landmarks)
 
-    measured = [one for one in read_correction(scene, a_spine_result).shown.vertebrae if one.origin == FROM_READER]
+    measured = [one for one in read_correction(scene, a_spine_result).shown.vertebrae if one.source == Source.READER]
     assert len(measured) == len(made)
     assert all(one.heights_mm is not None for one in measured)
     widget.ui.undoEditButton.click()

@@ -55,7 +55,7 @@ def test_a_verdict_during_scoring_stays_and_does_not_start_it_again(widget, scen
     until(settled(widget))
 
     kept = read_correction(scene, a_spine_result)
-    assert kept.shown.vertebrae[1].reader.verdict == "rejected"
+    assert kept.shown.vertebrae[1].reader.assessment == "rejected"
     assert not kept.needs_scores
     assert widget.view.correctionWorker._worker._number == asked
 

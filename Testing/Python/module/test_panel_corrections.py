@@ -9,6 +9,7 @@ from VertebralFractureLib.export.scene import find_results, save_mrb
 from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.export.scene.markups_nodes import control_points
 from VertebralFractureLib.result import corrected_from_json, edits
+from VertebralFractureLib.result.words import write_impression
 from VertebralFracturePanel.export import export_section
 
 
@@ -31,8 +32,8 @@ def test_a_verdict_stands_beside_the_models_answer_and_agreement_is_counted(widg
     assert cells(widget.ui.vertebraTable)[1][2] == "2 moderate\nwedge"
     assert widget.ui.agreementLabel.text == "Reader and model agree on 1 of 2 vertebrae; only the model: T12"
     kept = read_correction(scene, find_results(scene)[0])
-    assert kept.detected.vertebrae[1].reader.verdict is None
-    assert kept.detected.headline == a_report.headline
+    assert kept.detected.vertebrae[1].reader.assessment is None
+    assert write_impression(kept.detected) == write_impression(a_report)
     assert kept.shown.vertebrae[1].reader.comment == "limbus vertebra"
 
 
@@ -119,7 +120,7 @@ def test_a_correction_survives_saving_loading_and_a_second_edit(widget, scene, t
 def test_the_same_corrections_without_a_panel(logic, scene, a_ct, a_successful_worker):  # noqa: ARG001
     nodes = logic.detectFractures(a_ct)
 
-    logic.correct(nodes, edits.give_verdict, 1, "rejected", comment="Scheuermann")
+    logic.correct(nodes, edits.assess, 1, "rejected", comment="Scheuermann")
     logic.correct(nodes, edits.shift_levels, 1)
 
     shown = read_correction(scene, nodes).shown
@@ -140,7 +141,7 @@ def test_the_exported_report_holds_both_answers(widget, tmp_path, monkeypatch, a
     kept = corrected_from_json(path.read_text(encoding="utf-8"))
     assert [v.level for v in kept.detected.vertebrae] == [v.level for v in a_report.vertebrae]
     assert [v.level for v in kept.shown.vertebrae] == ["T12", "T11", "T10"]
-    assert kept.shown.vertebrae[1].reader.verdict == "rejected"
+    assert kept.shown.vertebrae[1].reader.assessment == "rejected"
 
 
 @pytest.mark.usefixtures("a_result")

@@ -81,7 +81,7 @@ def test_a_click_adds_the_vertebra_that_was_missed_and_its_neighbors_name_it(wid
     assert widget.ui.chosenLabel.text == "T12:"
     assert points_in_hand(scene) is None
     added = read_correction(scene, a_result).shown.vertebrae[1]
-    assert (added.origin, added.grade) == ("reader", None)
+    assert (added.source, added.grade) == ("reader", None)
     assert added.fracture_probability == pytest.approx(0.9), "what the network said along the spine there"
 
     widget.ui.undoEditButton.click()

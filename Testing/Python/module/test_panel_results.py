@@ -10,6 +10,8 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.export.scene import find_results, read_report, save_mrb
+from VertebralFractureLib.result.words import write_impression
+from VertebralFractureLib.vertebrae import Reason
 from VertebralFracturePanel.read.results_table import hoverText
 from VertebralFracturePanel.read.side_by_side import LAYOUT_ID, STRAIGHT_VIEW
 
@@ -78,11 +80,13 @@ def test_hovering_tells_heights_and_why(widget):
     assert "anterior 18.0, middle 20.0, posterior 26.0 mm" in tips[1]
     assert "Probability 0.93 ± 0.05; suspected from 0.50" in tips[1]
     assert "Grade 2 (moderate), wedge, height loss 31%" in tips[1]
-    assert "not evaluable, cut by the field of view" in tips[0]
+    assert "not evaluable, partially imaged" in tips[0]
 
 
 def test_hovering_tells_how_sure_a_height_is_and_why_there_are_no_hu(a_report):
-    measured = replace(a_report.vertebrae[1], height_sd_mm=0.52, height_loss_sd=0.04, trabecular_reason="fractured")
+    measured = replace(
+        a_report.vertebrae[1], height_sd_mm=0.52, height_loss_sd=0.04, trabecular_reason=Reason.FRACTURED
+    )
 
     tip = hoverText(measured, 0.5)
 
@@ -109,7 +113,7 @@ def test_threshold_and_rule_act_at_once_and_the_models_answer_stays(widget, scen
 
     widget.ui.ownReadingButton.click()
 
-    assert widget.ui.headlineLabel.text == a_report.headline
+    assert widget.ui.headlineLabel.text == write_impression(a_report)
     assert a_result.points["grade_0"].GetNumberOfControlPoints() == 1
 
 

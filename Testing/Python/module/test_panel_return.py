@@ -41,10 +41,10 @@ def test_a_scene_of_the_first_version_is_shown_in_full_and_editing_goes_on(widge
 
     assert panel_state(widget) == before
     corrected = read_correction(scene, widget.view.nodes)
-    assert [verdict.verdict.verdict for verdict in corrected.correction.verdicts] == ["rejected"]
+    assert [given.reader.assessment for given in corrected.correction.assessments] == ["rejected"]
     assert corrected.shown.vertebrae[2].reader.comment == "seen in the first version"
     judge(widget, "T11", "no fracture")
-    assert len(read_correction(scene, widget.view.nodes).correction.verdicts) == 2
+    assert len(read_correction(scene, widget.view.nodes).correction.assessments) == 2
 
 
 @pytest.fixture
@@ -110,5 +110,5 @@ def test_an_exported_scene_restores_the_panel_and_editing_goes_on(widget, scene,
     assert after["input"] == "CT"
     judge(widget, "T12", "no fracture")
     reader = [vertebra.reader for vertebra in read_correction(scene, widget.view.nodes).shown.vertebrae]
-    assert [one.verdict for one in reader] == ["regraded", "rejected", None]
+    assert [one.assessment for one in reader] == ["regraded", "rejected", None]
     assert reader[0].comment == "old"

@@ -22,6 +22,7 @@ from VertebralFractureLib.export.scene.jump import highlight_vertebra, jump_to_v
 from VertebralFractureLib.export.scene.remove_result import remove_result, restore_result
 from VertebralFractureLib.export.scene.show_report import Reading, read_shown_report, reading_of, show_reading
 from VertebralFractureLib.result.report import ReportedSequence
+from VertebralFractureLib.result.words import write_impression
 
 
 @pytest.fixture
@@ -77,8 +78,8 @@ def test_the_threshold_reaches_headline_colors_and_chart(scene, nodes):
 
     after = [0.0] * 4
     nodes.probability_colors.GetColor(11, after)
-    assert shown.headline.startswith("2 fractures suspected, T12 and L1")
-    assert nodes.table.GetAttribute("VertebralFracture.headline") == shown.headline
+    assert write_impression(shown).startswith("2 fractures suspected, T12 and L1")
+    assert nodes.table.GetAttribute("VertebralFracture.headline") == write_impression(shown)
     assert after[0] > before[0] + 0.3, "0.10 is at the threshold now, so it has a warm color"
     assert nodes.sequence.GetTable().GetColumnByName("threshold").GetValue(0) == 0.1
 

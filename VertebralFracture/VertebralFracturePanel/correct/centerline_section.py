@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from VertebralFractureLib.result import SpineReport, edits
-from VertebralFractureLib.result.curve_steps import CurveStep, curve_step
-from VertebralFractureLib.result.report import Point
+from VertebralFractureLib.result.edits import CurveStep, curve_step
+from VertebralFractureLib.types import Point
 from VertebralFracturePanel.correct.edited_curve import CurveInHand
 from VertebralFracturePanel.correct.live_straightening import LiveStraightening
 from VertebralFracturePanel.correct.point_placing import PointPlacing

@@ -1,4 +1,4 @@
-"""What the reader says about the chosen vertebra, and which vertebra it is: verdict, level, split, merge, remove."""
+"""What the reader says about the chosen vertebra, and which vertebra it is: assessment, level, split, merge, remove."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 import qt
 
-from VertebralFractureLib.result import ReportedVertebra, agreement, edits
-from VertebralFractureLib.result.report import CONFIRMED, REGRADED, REJECTED, UNJUDGED
+from VertebralFractureLib.result import agreement, edits
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
+from VertebralFractureLib.vertebrae.vertebra import Assessment, Vertebra
 from VertebralFracturePanel.process.signal import Signal
 from VertebralFracturePanel.shown_result import Edit, ShownResult
 
-_VERDICTS: tuple[tuple[str, str | None, int | None], ...] = (
-    ("no verdict", None, None),
-    ("the model is right", CONFIRMED, None),
-    ("no fracture", REJECTED, None),
-    ("grade 0, none", REGRADED, 0),
-    ("grade 1, mild", REGRADED, 1),
-    ("grade 2, moderate", REGRADED, 2),
-    ("grade 3, severe", REGRADED, 3),
-    ("cannot be judged", UNJUDGED, None),
+_ASSESSMENTS: tuple[tuple[str, str | None, int | None], ...] = (
+    ("no assessment", None, None),
+    ("the model is right", Assessment.CONFIRMED, None),
+    ("no fracture", Assessment.REJECTED, None),
+    ("grade 0, none", Assessment.REGRADED, 0),
+    ("grade 1, mild", Assessment.REGRADED, 1),
+    ("grade 2, moderate", Assessment.REGRADED, 2),
+    ("grade 3, severe", Assessment.REGRADED, 3),
+    ("cannot be judged", Assessment.NOT_EVALUABLE, None),
 )
 
 
@@ -34,12 +34,12 @@ class CorrectSection:
         self._ui = ui
         self._result: ShownResult | None = None
         self._index: int | None = None
-        for words, _, _ in _VERDICTS:
+        for words, _, _ in _ASSESSMENTS:
             ui.verdictSelector.addItem(words)
         for level in CRANIAL_TO_CAUDAL:
             ui.levelSelector.addItem(level)
         self._edits: tuple[tuple[Any, Callable[[], None]], ...] = (
-            (ui.verdictButton, self._giveVerdict),
+            (ui.verdictButton, self._assess),
             (ui.levelButton, self._setLevel),
             (ui.pinLevelButton, self._pinLevel),
             (ui.splitButton, lambda: self._divide(edits.split_vertebra)),
@@ -84,7 +84,7 @@ class CorrectSection:
             return
         vertebra = shown.vertebrae[self._index]
         self._ui.chosenLabel.text = f"{vertebra.label}:"
-        self._ui.verdictSelector.setCurrentIndex(_verdictPlace(vertebra))
+        self._ui.verdictSelector.setCurrentIndex(_assessmentIndex(vertebra))
         self._ui.commentEdit.text = vertebra.reader.comment
         if vertebra.level is not None:
             self._ui.levelSelector.setCurrentIndex(CRANIAL_TO_CAUDAL.index(vertebra.level))
@@ -104,10 +104,10 @@ class CorrectSection:
             self._result.redo()
             self._say("")
 
-    def _giveVerdict(self) -> None:
-        _, verdict, grade = _VERDICTS[self._ui.verdictSelector.currentIndex]
-        if verdict is None:
-            self.edit(edits.withdraw_verdict, self._index)
+    def _assess(self) -> None:
+        _, assessment, grade = _ASSESSMENTS[self._ui.verdictSelector.currentIndex]
+        if assessment is None:
+            self.edit(edits.withdraw_assessment, self._index)
             return
         named = {}
         if self._ui.whoCheckBox.checked:
@@ -116,7 +116,7 @@ class CorrectSection:
                 "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             }
         comment = self._ui.commentEdit.text.strip()
-        self.edit(edits.give_verdict, self._index, verdict, grade=grade, comment=comment, **named)
+        self.edit(edits.assess, self._index, assessment, grade=grade, comment=comment, **named)
 
     def _setLevel(self) -> None:
         self.edit(edits.set_level, self._index, self._ui.levelSelector.currentText)
@@ -145,10 +145,10 @@ class CorrectSection:
         self._ui.correctLabel.visible = bool(words)
 
 
-def _verdictPlace(vertebra: ReportedVertebra) -> int:
-    """Of the reader's verdict in the list."""
+def _assessmentIndex(vertebra: Vertebra) -> int:
+    """Index of the reader's assessment in the list."""
     reader = vertebra.reader
-    for place, (_, verdict, grade) in enumerate(_VERDICTS):
-        if verdict == reader.verdict and (verdict != REGRADED or grade == reader.grade):
-            return place
+    for index, (_, assessment, grade) in enumerate(_ASSESSMENTS):
+        if assessment == reader.assessment and (assessment != Assessment.REGRADED or grade == reader.grade):
+            return index
     return 0

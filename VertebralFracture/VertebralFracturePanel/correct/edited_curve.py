@@ -17,7 +17,7 @@ from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.edit_nodes import add_edit_curve, remove_edit_node
 from VertebralFractureLib.export.scene.markups_nodes import defined_points, move_points
 from VertebralFractureLib.export.scene.straight_space import patient_place, straight_places
-from VertebralFractureLib.result.report import Point
+from VertebralFractureLib.types import Point
 from VertebralFracturePanel.process.signal import Signal
 from VertebralFracturePanel.read.side_by_side import STRAIGHT_VIEW
 

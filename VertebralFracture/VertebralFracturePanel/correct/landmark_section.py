@@ -14,8 +14,8 @@ from slicer.util import VTKObservationMixin
 
 from VertebralFractureLib.export.scene.edit_nodes import add_edit_points, remove_edit_node
 from VertebralFractureLib.export.scene.markups_nodes import LANDMARK_NAMES, control_points, describe, move_points
-from VertebralFractureLib.result import ReportedVertebra, SpineReport, edits
-from VertebralFractureLib.result.correction import LANDMARK_COUNT
+from VertebralFractureLib.result import SpineReport, edits
+from VertebralFractureLib.vertebrae.vertebra import LANDMARK_COUNT, Vertebra
 from VertebralFracturePanel.correct.point_placing import PointPlacing
 from VertebralFracturePanel.process.signal import Signal
 from VertebralFracturePanel.shown_result import ShownResult
@@ -150,7 +150,7 @@ class LandmarkSection(VTKObservationMixin):
         self._ui.landmarksLabel.visible = bool(words)
 
 
-def _words(vertebra: ReportedVertebra) -> str:
+def _words(vertebra: Vertebra) -> str:
     heights = vertebra.heights_mm
     if heights is None:
         return f"{vertebra.label}: {describe(vertebra)}"

@@ -23,7 +23,7 @@ from VertebralFractureLib.export.scene.straight_picture import (
     show_picture,
     show_rows,
 )
-from VertebralFractureLib.result.report import Point
+from VertebralFractureLib.types import Point
 from VertebralFractureLib.volume import CTVolume
 from VertebralFracturePanel.detect.volume_export import UnusableVolume, VolumeExport, exportOf
 from VertebralFracturePanel.process.background import finished

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from VertebralFractureLib.result import Correction, ReportedVertebra, edits
-from VertebralFractureLib.result.report import FROM_READER, Point
-from VertebralFractureLib.result.vertebra_lookup import vertebra_at
+from VertebralFractureLib.result import Correction, edits
+from VertebralFractureLib.result.lookup import vertebra_at
+from VertebralFractureLib.types import Point
+from VertebralFractureLib.vertebrae.vertebra import Source, Vertebra
 from VertebralFracturePanel.process.correction_worker import CorrectionWorker
 from VertebralFracturePanel.shown_result import ShownResult
 
@@ -49,5 +50,5 @@ class ReaderVertebrae:
             keep = result.amend
 
 
-def _lacks_heights(vertebra: ReportedVertebra) -> bool:
-    return vertebra.origin == FROM_READER and vertebra.landmarks_ras is None
+def _lacks_heights(vertebra: Vertebra) -> bool:
+    return vertebra.source == Source.READER and vertebra.landmarks_ras is None

@@ -24,7 +24,7 @@ from VertebralFractureLib.export.scene.straight_picture import (
     read_picture,
 )
 from VertebralFractureLib.result import EVALUABLE, CorrectedReport, SpineReport
-from VertebralFractureLib.result.report import Point
+from VertebralFractureLib.types import Point
 from VertebralFracturePanel.correct.live_straightening import LiveStraightening
 from VertebralFracturePanel.detect.detection_run import RunFailed, readResult
 from VertebralFracturePanel.process.background import finished

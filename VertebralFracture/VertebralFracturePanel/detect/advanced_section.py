@@ -11,7 +11,7 @@ from VertebralFractureLib.result import SpineReport
 from VertebralFracturePanel.parameters import ADD, REPLACE, SPACINGS_MM, Parameters
 from VertebralFracturePanel.process.signal import Signal
 
-_SECOND_RUN = (("keep the earlier result", ADD), ("replace it (verdicts stay)", REPLACE))
+_SECOND_RUN = (("keep the earlier result", ADD), ("replace it (assessments stay)", REPLACE))
 _DEVICES = (("automatic", AUTOMATIC), ("CPU", CPU), ("NVIDIA graphics card (CUDA)", CUDA))
 _DEVICE_WORDS = {CPU: "the CPU", CUDA: "an NVIDIA graphics card"}
 _MEMBERS = (("all", ALL_MEMBERS), ("the fastest one alone", FASTEST_MEMBER))

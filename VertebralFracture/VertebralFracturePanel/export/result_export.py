@@ -23,15 +23,8 @@ from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.export.scene.export_scene import CT_FILE, STRAIGHTENED_FILE, bundle_steps
 from VertebralFractureLib.export.scene.show_report import read_shown_report
 from VertebralFractureLib.export.table import report_to_csv
-from VertebralFractureLib.result import (
-    CorrectedReport,
-    SpineReport,
-    agreement,
-    corrected_to_json,
-    report_to_json,
-)
-from VertebralFractureLib.result.corrected_deidentification import deidentify_corrected
-from VertebralFractureLib.result.deidentification import deidentify_report
+from VertebralFractureLib.result import CorrectedReport, SpineReport, agreement, corrected_to_json, report_to_json
+from VertebralFractureLib.result.deidentification import deidentify_corrected, deidentify_report
 from VertebralFracturePanel.detect import detection_run
 from VertebralFracturePanel.detect.detection_run import WATCH_MS, removeFolder
 from VertebralFracturePanel.detect.volume_export import UnusableVolume, exportOf

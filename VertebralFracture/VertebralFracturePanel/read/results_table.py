@@ -10,15 +10,18 @@ from typing import Any
 import qt
 
 from VertebralFractureLib.export.palette import Color, group_of, probability_color
-from VertebralFractureLib.result import ReportedVertebra, SpineReport, is_suspected
-from VertebralFractureLib.result.report import CONFIRMED, REJECTED, UNJUDGED, ModelAnswer
-from VertebralFractureLib.vertebrae.vertebra import STATUS_EXCLUDED, STATUS_NOT_EVALUABLE, STATUS_SCORED
+from VertebralFractureLib.result import SpineReport, is_suspected
+from VertebralFractureLib.result.words import STATUS_WORDS, describe_reason, describe_trabecular_reason
+from VertebralFractureLib.vertebrae.vertebra import Assessment, Status, Vertebra
 
 COLUMNS = ("Level", "Probability", "Grade", "Heights", "Finding", "Reader")
 HEADERS = ("Level", "Prob.", "Grade", "Heights", "Finding", "Reader")
 NONE = "–"
-_GROUP_WORDS = {STATUS_SCORED: "scored", STATUS_NOT_EVALUABLE: "not evaluable", STATUS_EXCLUDED: "excluded"}
-_VERDICT_WORDS = {CONFIRMED: "agrees", REJECTED: "no\nfracture", UNJUDGED: "cannot\njudge"}
+_ASSESSMENT_WORDS = {
+    Assessment.CONFIRMED: "agrees",
+    Assessment.REJECTED: "no\nfracture",
+    Assessment.NOT_EVALUABLE: "cannot\njudge",
+}
 _GRADE_WORDS = ("none", "mild", "moderate", "severe")
 _WIDTHS = (36, 40, 78, 62, 0, 56)
 """Pixels at the usual font; the finding takes what is left."""
@@ -28,11 +31,11 @@ _HEADER_TIPS = (
     "Genant grade 0 to 3 from the measured heights, with the shape.",
     "Anterior, middle and posterior height in mm, and the largest loss.",
     "What the model says, or why it says nothing.",
-    "The reader's own verdict, kept apart from the model's answer.",
+    "The reader's own assessment, kept apart from the model's answer.",
 )
 
 
-def tableRow(vertebra: ReportedVertebra, threshold: float) -> tuple[str, ...]:
+def tableRow(vertebra: Vertebra, threshold: float) -> tuple[str, ...]:
     """The words of one row, in the order of ``COLUMNS``."""
     return (
         vertebra.label,
@@ -44,11 +47,9 @@ def tableRow(vertebra: ReportedVertebra, threshold: float) -> tuple[str, ...]:
     )
 
 
-def hoverText(vertebra: ReportedVertebra, threshold: float) -> str:
+def hoverText(vertebra: Vertebra, threshold: float) -> str:
     """Heights, and why it is shown as it is, for the tool tip of a row."""
-    lines = [
-        f"{vertebra.label}: {_GROUP_WORDS.get(vertebra.status, vertebra.status)}, {_findingWords(vertebra, threshold)}"
-    ]
+    lines = [f"{vertebra.label}: {STATUS_WORDS[vertebra.status]}, {_findingWords(vertebra, threshold)}"]
     if vertebra.fracture_probability is not None:
         uncertainty = "" if vertebra.uncertainty is None else f" ± {vertebra.uncertainty:.2f}"
         lines.append(f"Probability {vertebra.fracture_probability:.2f}{uncertainty}; suspected from {threshold:.2f}")
@@ -72,7 +73,7 @@ def hoverText(vertebra: ReportedVertebra, threshold: float) -> str:
     if vertebra.trabecular_hu is not None:
         lines.append(f"Inside of the body: {vertebra.trabecular_hu:.0f} HU")
     elif vertebra.trabecular_reason is not None:
-        lines.append(f"Inside of the body: no HU, {vertebra.trabecular_reason}")
+        lines.append(f"Inside of the body: no HU, {describe_trabecular_reason(vertebra)}")
     if vertebra.model is not None:
         lines.append(f"The model's own answer: {vertebra.model.label}, {_modelWords(vertebra.model)}")
     if vertebra.reader.who or vertebra.reader.when:
@@ -130,16 +131,18 @@ def showReport(table: Any, report: SpineReport | None) -> None:
     table.resizeRowsToContents()
 
 
-def _gradeWords(vertebra: ReportedVertebra) -> str:
-    if vertebra.status != STATUS_SCORED:
-        return _GROUP_WORDS.get(vertebra.status, vertebra.status.replace("_", " "))
+def _gradeWords(vertebra: Vertebra) -> str:
+    if vertebra.status != Status.SCORED:
+        return "excluded" if vertebra.status == Status.EXCLUDED_BY_READER else STATUS_WORDS[vertebra.status]
     if vertebra.grade is None:
         return "not measured"
     words = f"{vertebra.grade} {_GRADE_WORDS[vertebra.grade]}"
-    return "\n".join([words, *([vertebra.shape] if vertebra.shape else []), *(["borderline"] * vertebra.borderline)])
+    return "\n".join(
+        [words, *([str(vertebra.shape)] if vertebra.shape else []), *(["borderline"] * vertebra.borderline)]
+    )
 
 
-def _heightWords(vertebra: ReportedVertebra) -> str:
+def _heightWords(vertebra: Vertebra) -> str:
     heights = vertebra.heights_mm
     if heights is None:
         return NONE
@@ -147,22 +150,22 @@ def _heightWords(vertebra: ReportedVertebra) -> str:
     return words if vertebra.height_loss is None else f"{words}\nloss {vertebra.height_loss:.0%}"
 
 
-def _findingWords(vertebra: ReportedVertebra, threshold: float) -> str:
+def _findingWords(vertebra: Vertebra, threshold: float) -> str:
     if is_suspected(vertebra, threshold):
         return "fracture suspected"
-    return vertebra.reason or ("not suspected" if vertebra.status == STATUS_SCORED else NONE)
+    return describe_reason(vertebra) or ("not suspected" if vertebra.status == Status.SCORED else NONE)
 
 
-def _modelWords(told: ModelAnswer) -> str:
+def _modelWords(told: Vertebra) -> str:
     if told.grade is None:
-        return _GROUP_WORDS.get(told.status, told.status)
+        return STATUS_WORDS[told.status]
     return f"grade {told.grade} ({_GRADE_WORDS[told.grade]})"
 
 
-def _readerWords(vertebra: ReportedVertebra) -> str:
+def _readerWords(vertebra: Vertebra) -> str:
     reader = vertebra.reader
-    if reader.verdict in _VERDICT_WORDS:
-        return _VERDICT_WORDS[reader.verdict]
+    if reader.assessment in _ASSESSMENT_WORDS:
+        return _ASSESSMENT_WORDS[reader.assessment]
     if reader.grade is not None:
         return f"grade {reader.grade}"
     return "note" if reader.comment else NONE

@@ -10,8 +10,9 @@ from typing import Any
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.show_report import Reading
 from VertebralFractureLib.result import EVALUABLE, SpineReport
-from VertebralFractureLib.result.report import Point
-from VertebralFractureLib.result.vertebra_lookup import vertebra_at
+from VertebralFractureLib.result.lookup import vertebra_at
+from VertebralFractureLib.result.words import write_impression
+from VertebralFractureLib.types import Point
 from VertebralFracturePanel.correct.added_vertebra import AddedVertebra
 from VertebralFracturePanel.correct.centerline_section import CenterlineSection
 from VertebralFracturePanel.correct.correct_section import CorrectSection
@@ -102,7 +103,7 @@ class ResultsView:
             if nodes is not None:
                 result = self.shownResults.of(nodes)
                 shown = result.shown
-                headline = shown.headline
+                headline = write_impression(shown)
         except (ValueError, KeyError, TypeError) as error:
             result = shown = nodes = None
             headline = f"This result cannot be shown: {error}"

@@ -22,7 +22,7 @@ from VertebralFractureLib.export.scene.scene_nodes import SceneNodes
 from VertebralFractureLib.export.scene.show_report import reading_of, show_reading
 from VertebralFractureLib.export.scene.write_scene import scene_steps
 from VertebralFractureLib.result import SpineReport
-from VertebralFractureLib.result.corrected_deidentification import deidentify_corrected
+from VertebralFractureLib.result.deidentification import deidentify_corrected
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
 

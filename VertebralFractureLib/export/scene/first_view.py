@@ -9,7 +9,8 @@ from typing import Any
 
 import vtk
 
-from VertebralFractureLib.result.report import Point, SpineReport
+from VertebralFractureLib.result.report import SpineReport
+from VertebralFractureLib.types import Point
 
 # Name, orientation, label, color and width in mm of Slicer's three default slice views.
 _VIEWS = (

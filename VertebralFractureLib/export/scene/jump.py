@@ -12,13 +12,13 @@ import numpy as np
 
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes
 from VertebralFractureLib.export.scene.straight_space import shows_straight
-from VertebralFractureLib.result import ReportedVertebra
-from VertebralFractureLib.result.report import Point
+from VertebralFractureLib.types import Point
+from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
 _SAME_PLACE_MM = 1.0
 
 
-def jump_to_vertebra(scene: Any, nodes: SceneNodes, vertebrae: Sequence[ReportedVertebra], index: int) -> None:
+def jump_to_vertebra(scene: Any, nodes: SceneNodes, vertebrae: Sequence[Vertebra], index: int) -> None:
     """Center every slice view on vertebra ``index`` (caudal first); does nothing while the user places points."""
     if _is_placing(scene):
         return
@@ -42,7 +42,7 @@ def highlight_vertebra(nodes: SceneNodes, center_ras: Point | None) -> None:
                 node.SetNthControlPointSelected(place, chosen)
 
 
-def vertebra_at(vertebrae: Sequence[ReportedVertebra], point_ras: Point) -> int | None:
+def vertebra_at(vertebrae: Sequence[Vertebra], point_ras: Point) -> int | None:
     """The place (caudal first) of the vertebra whose point this is."""
     for index, vertebra in enumerate(vertebrae):
         if _is_there(point_ras, vertebra.center_ras):

@@ -16,8 +16,10 @@ from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import ReformatFrame
 from VertebralFractureLib.export.palette import VertebraGroup, group_of
 from VertebralFractureLib.export.scene.display_nodes import NOT_JUDGED
-from VertebralFractureLib.result.report import Point, ReportedCenterline, ReportedVertebra, SpineReport
-from VertebralFractureLib.vertebrae.vertebra import STATUS_SCORED
+from VertebralFractureLib.result.report import ReportedCenterline, SpineReport
+from VertebralFractureLib.result.words import STATUS_WORDS, describe_reason
+from VertebralFractureLib.types import Point
+from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra
 
 PROBABILITY_MEASUREMENT = "fracture probability"
 CONFIDENCE_MEASUREMENT = "canal confidence"
@@ -36,10 +38,10 @@ _CHOSEN_COLOR = (1.0, 1.0, 1.0)
 """Of the vertebra that the user chose; no group has white, so it stands out from each."""
 
 
-def point_label(vertebra: ReportedVertebra) -> str:
+def point_label(vertebra: Vertebra) -> str:
     """What stands beside a vertebra, for example "T12 · 0.93" or "L4 · not evaluable"."""
-    if vertebra.fracture_probability is None or vertebra.status != STATUS_SCORED:
-        return f"{vertebra.label} · {vertebra.status.replace('_', ' ')}"
+    if vertebra.fracture_probability is None or vertebra.status != Status.SCORED:
+        return f"{vertebra.label} · {STATUS_WORDS[vertebra.status]}"
     return f"{vertebra.label} · {vertebra.fracture_probability:.2f}"
 
 
@@ -95,7 +97,7 @@ def _arc_lengths(line: ReportedCenterline) -> np.ndarray | None:
         return None
 
 
-def add_group_node(scene: Any, group: VertebraGroup, vertebrae: Sequence[ReportedVertebra], name: str) -> Any:
+def add_group_node(scene: Any, group: VertebraGroup, vertebrae: Sequence[Vertebra], name: str) -> Any:
     """The vertebrae of one group as a ``vtkMRMLMarkupsFiducialNode`` in RAS.
 
     Its points are locked, not the node: a locked node would not tell which point was clicked.
@@ -106,7 +108,7 @@ def add_group_node(scene: Any, group: VertebraGroup, vertebrae: Sequence[Reporte
     return node
 
 
-def fill_group_node(node: Any, group: VertebraGroup, vertebrae: Sequence[ReportedVertebra]) -> None:
+def fill_group_node(node: Any, group: VertebraGroup, vertebrae: Sequence[Vertebra]) -> None:
     """Let the node hold exactly the group's members; does nothing where it already does."""
     members = [vertebra for vertebra in vertebrae if group_of(vertebra) is group]
     wanted = [(point_label(vertebra), describe(vertebra), vertebra.center_ras) for vertebra in members]
@@ -128,7 +130,7 @@ def fill_group_node(node: Any, group: VertebraGroup, vertebrae: Sequence[Reporte
 def add_straight_points_node(
     scene: Any,
     frame: ReformatFrame,
-    vertebrae: Sequence[ReportedVertebra],
+    vertebrae: Sequence[Vertebra],
     name: str,
     color: tuple[float, float, float],
 ) -> Any:
@@ -144,7 +146,7 @@ def add_straight_points_node(
     return node
 
 
-def fill_straight_points_node(node: Any, straight: np.ndarray, vertebrae: Sequence[ReportedVertebra]) -> None:
+def fill_straight_points_node(node: Any, straight: np.ndarray, vertebrae: Sequence[Vertebra]) -> None:
     """Let the node hold exactly ``vertebrae``, whose places in straight space are ``straight``, (N, 3) mm."""
     was_modifying = node.StartModify()
     node.RemoveAllControlPoints()
@@ -153,7 +155,7 @@ def fill_straight_points_node(node: Any, straight: np.ndarray, vertebrae: Sequen
     node.EndModify(was_modifying)
 
 
-def add_landmarks_node(scene: Any, vertebrae: Sequence[ReportedVertebra], name: str) -> Any:
+def add_landmarks_node(scene: Any, vertebrae: Sequence[Vertebra], name: str) -> Any:
     """Six endplate points per measured vertebra in RAS, hidden at first; the description holds the vertebra's place."""
     node = _add_points_node(scene, name, _LANDMARK_COLOR)
     fill_landmarks_node(node, vertebrae)
@@ -162,7 +164,7 @@ def add_landmarks_node(scene: Any, vertebrae: Sequence[ReportedVertebra], name: 
     return node
 
 
-def fill_landmarks_node(node: Any, vertebrae: Sequence[ReportedVertebra]) -> None:
+def fill_landmarks_node(node: Any, vertebrae: Sequence[Vertebra]) -> None:
     """Let the node hold exactly the landmarks of ``vertebrae``."""
     was_modifying = node.StartModify()
     node.RemoveAllControlPoints()
@@ -203,10 +205,10 @@ def defined_points(node: Any) -> tuple[Point, ...]:
     return tuple(point for point, is_defined in zip(points, defined, strict=True) if is_defined)
 
 
-def describe(vertebra: ReportedVertebra) -> str:
+def describe(vertebra: Vertebra) -> str:
     """One line about a vertebra, for example "grade 2 wedge, height loss 31 %"."""
-    if vertebra.status != STATUS_SCORED:
-        return vertebra.reason or vertebra.status.replace("_", " ")
+    if vertebra.status != Status.SCORED:
+        return describe_reason(vertebra) or STATUS_WORDS[vertebra.status]
     if vertebra.grade is None:
         return "scored, grade not measured"
     words = f"grade {vertebra.grade}" + (f" {vertebra.shape}" if vertebra.shape else "")

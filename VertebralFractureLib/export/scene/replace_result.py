@@ -10,8 +10,8 @@ from VertebralFractureLib.export.scene.remove_result import remove_result
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes
 from VertebralFractureLib.export.scene.show_report import show_correction
 from VertebralFractureLib.result import Correction
-from VertebralFractureLib.result.correction import GivenVerdict
-from VertebralFractureLib.result.report import ReaderVerdict
+from VertebralFractureLib.result.correction import GivenAssessment
+from VertebralFractureLib.vertebrae.vertebra import ReaderAssessment
 
 
 def replace_result(scene: Any, older: SceneNodes, newer: SceneNodes) -> None:
@@ -23,8 +23,8 @@ def replace_result(scene: Any, older: SceneNodes, newer: SceneNodes) -> None:
         ValueError: when ``older`` is damaged or was written by a newer version; both stay as they were then.
     """
     shown = read_correction(scene, older).shown
-    given = tuple(GivenVerdict(v.center_ras, v.reader) for v in shown.vertebrae if v.reader != ReaderVerdict())
+    given = tuple(GivenAssessment(v.center_ras, v.reader) for v in shown.vertebrae if v.reader != ReaderAssessment())
     if given:
         corrected = read_correction(scene, newer)
-        show_correction(scene, newer, replace(corrected, correction=Correction(verdicts=given)))
+        show_correction(scene, newer, replace(corrected, correction=Correction(assessments=given)))
     remove_result(scene, older)

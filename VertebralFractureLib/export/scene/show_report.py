@@ -40,7 +40,8 @@ from VertebralFractureLib.export.scene.table_nodes import (
     write_run_attributes,
 )
 from VertebralFractureLib.export.scene.write_scene import missing_nodes_steps
-from VertebralFractureLib.result import EVALUABLE, OWN_RULE, CorrectedReport, SpineReport, regrade
+from VertebralFractureLib.result import EVALUABLE, OWN_RULE, CorrectedReport, SpineReport, apply_display_criteria
+from VertebralFractureLib.result.words import write_impression
 
 _READING_ATTRIBUTE = roles.ATTRIBUTE_PREFIX + "reading"
 _ALWAYS = (roles.TABLE, roles.INPUT, roles.REPORT)
@@ -59,7 +60,7 @@ class Reading:
         Raises:
             ValueError: when the threshold or the rule is not one.
         """
-        return regrade(report, self.threshold, self.rule)
+        return apply_display_criteria(report, self.threshold, self.rule)
 
 
 def reading_of(nodes: SceneNodes, report: SpineReport) -> Reading:
@@ -163,7 +164,7 @@ def show_as_read(scene: Any, nodes: SceneNodes, report: SpineReport, reading: Re
     """
     shown = reading.apply(report)
     nodes.table.SetAttribute(_READING_ATTRIBUTE, json.dumps({"threshold": reading.threshold, "rule": reading.rule}))
-    nodes.table.SetAttribute(roles.ATTRIBUTE_PREFIX + "headline", shown.headline)
+    nodes.table.SetAttribute(roles.ATTRIBUTE_PREFIX + "headline", write_impression(shown))
     show_in_vertebra_table(nodes.table, shown)
     if shown.status == EVALUABLE:
         _show_groups(scene, nodes, shown)

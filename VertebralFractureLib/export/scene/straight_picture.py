@@ -27,8 +27,7 @@ from VertebralFractureLib.export.scene.volume_nodes import (
     int16_voxels,
     read_transform_node,
 )
-from VertebralFractureLib.result.report import Point
-from VertebralFractureLib.types import Float32Array, FloatArray, IntArray
+from VertebralFractureLib.types import Float32Array, FloatArray, IntArray, Point
 
 _ALONG_ATTRIBUTE = roles.ATTRIBUTE_PREFIX + "straightenedAlong"
 DETECTED = ""

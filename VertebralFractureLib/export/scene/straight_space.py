@@ -9,8 +9,7 @@ import numpy as np
 import vtk
 
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes
-from VertebralFractureLib.result.report import Point
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import FloatArray, Point
 
 
 def straight_places(transform: Any, points_ras: Sequence[Point] | FloatArray) -> FloatArray:

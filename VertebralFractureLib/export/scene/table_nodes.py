@@ -15,47 +15,16 @@ from typing import Any
 import vtk
 
 from VertebralFractureLib.export.scene.scene_nodes import ATTRIBUTE_PREFIX
-from VertebralFractureLib.result.report import REVISION, SCHEMA, ReportedVertebra, SpineReport, is_suspected
+from VertebralFractureLib.result.report import REVISION, SCHEMA, SpineReport, is_suspected
+from VertebralFractureLib.result.words import write_impression
+from VertebralFractureLib.vertebrae.columns import VERTEBRA_COLUMNS, ColumnKind
 
-_TEXT, _NUMBER, _WHOLE = "string", "double", "int"
-_BOX_PARTS = tuple(
-    f"{place}_{axis}" for place in ("center", "right", "anterior", "superior", "size") for axis in ("r", "a", "s")
-)
-VERTEBRA_COLUMNS: tuple[tuple[str, str], ...] = (
-    ("order", _WHOLE),
-    ("label", _TEXT),
-    ("level", _TEXT),
-    ("level_probability", _NUMBER),
-    ("status", _TEXT),
-    ("reason", _TEXT),
-    ("fracture_probability", _NUMBER),
-    ("uncertainty", _NUMBER),
-    ("grade", _WHOLE),
-    ("shape", _TEXT),
-    ("severity", _NUMBER),
-    ("height_anterior_mm", _NUMBER),
-    ("height_middle_mm", _NUMBER),
-    ("height_posterior_mm", _NUMBER),
-    ("height_loss", _NUMBER),
-    ("borderline", _WHOLE),
-    ("trabecular_hu", _NUMBER),
-    ("center_r_mm", _NUMBER),
-    ("center_a_mm", _NUMBER),
-    ("center_s_mm", _NUMBER),
-    ("lower_endplate_mm", _NUMBER),
-    ("upper_endplate_mm", _NUMBER),
-    ("complete", _WHOLE),
-    ("detection_confidence", _NUMBER),
-    ("reader_grade", _WHOLE),
-    ("reader_comment", _TEXT),
-    ("height_sd_mm", _NUMBER),
-    ("height_loss_sd", _NUMBER),
-    ("trabecular_reason", _TEXT),
-    *((f"box_{part}", _NUMBER) for part in _BOX_PARTS),
-)
-SHOWN_COLUMNS: tuple[tuple[str, str], ...] = (("shown_grade", _WHOLE), ("shown_suspected", _WHOLE))
+_TEXT, _NUMBER, _WHOLE = ColumnKind.TEXT, ColumnKind.NUMBER, ColumnKind.WHOLE
+_ORDER = ("order", _WHOLE)
+_COLUMNS = (_ORDER, *((column.name, column.kind) for column in VERTEBRA_COLUMNS))
+SHOWN_COLUMNS: tuple[tuple[str, ColumnKind], ...] = (("shown_grade", _WHOLE), ("shown_suspected", _WHOLE))
 """What follows from the threshold and the grading rule that the user chose."""
-SEQUENCE_COLUMNS: tuple[tuple[str, str], ...] = (
+SEQUENCE_COLUMNS: tuple[tuple[str, ColumnKind], ...] = (
     ("position_mm", _NUMBER),
     ("probability", _NUMBER),
     ("uncertainty", _NUMBER),
@@ -76,10 +45,13 @@ def fill_vertebra_table(node: Any, report: SpineReport) -> None:
     was_modifying = node.StartModify()
     node.RemoveAllColumns()
     vertebrae, reason = report.vertebrae, report.reason
-    rows = [{**_cells(vertebra), "order": place} for place, vertebra in enumerate(reversed(vertebrae), start=1)]
+    rows: list[Cells] = [
+        {"order": place, **{column.name: column.cell(vertebra) for column in VERTEBRA_COLUMNS}}
+        for place, vertebra in enumerate(reversed(vertebrae), start=1)
+    ]
     if not rows and reason is not None:
-        rows = [{"order": _THE_SCAN, "status": "not_evaluable", "reason": reason}]
-    _fill(node, VERTEBRA_COLUMNS, rows)
+        rows = [{"order": _THE_SCAN, "status": report.status, "reason": reason}]
+    _fill(node, _COLUMNS, rows)
     show_in_vertebra_table(node, report)
     node.EndModify(was_modifying)
 
@@ -92,9 +64,9 @@ def write_run_attributes(table: Any, report: SpineReport) -> None:
         "softwareVersion": report.software.version,
         "weightsSha256": json.dumps(report.software.weights_sha256),
         "device": report.software.device or "",
-        "status": report.status,
+        "status": str(report.status),
         "reason": report.reason or "",
-        "headline": report.headline,
+        "headline": write_impression(report),
     }
     for name, value in values.items():
         table.SetAttribute(ATTRIBUTE_PREFIX + name, value)
@@ -132,23 +104,7 @@ def show_in_sequence_table(node: Any, shown: SpineReport) -> None:
     _replace_columns(node, ((JUDGED_PROBABILITY, _NUMBER),), rows)
 
 
-def _cells(vertebra: ReportedVertebra) -> Cells:
-    heights = vertebra.heights_mm
-    cells: Cells = {name: getattr(vertebra, name, None) for name, _ in VERTEBRA_COLUMNS}
-    if heights is not None:
-        cells["height_anterior_mm"] = heights.anterior
-        cells["height_middle_mm"] = heights.middle
-        cells["height_posterior_mm"] = heights.posterior
-    cells["center_r_mm"], cells["center_a_mm"], cells["center_s_mm"] = vertebra.center_ras
-    cells["lower_endplate_mm"], cells["upper_endplate_mm"] = vertebra.extent_mm
-    if vertebra.box is not None:
-        numbers = (*vertebra.box.center_ras, *(part for axis in vertebra.box.axes_ras for part in axis))
-        cells |= {f"box_{p}": v for p, v in zip(_BOX_PARTS, (*numbers, *vertebra.box.size_mm), strict=True)}
-    cells["reader_grade"], cells["reader_comment"] = vertebra.reader.grade, vertebra.reader.comment
-    return cells
-
-
-def _fill(node: Any, columns: tuple[tuple[str, str], ...], rows: Sequence[Cells]) -> None:
+def _fill(node: Any, columns: tuple[tuple[str, ColumnKind], ...], rows: Sequence[Cells]) -> None:
     node.SetUseColumnTitleAsColumnHeader(True)
     for name, kind in columns:
         array = _ARRAYS[kind]()
@@ -161,7 +117,7 @@ def _fill(node: Any, columns: tuple[tuple[str, str], ...], rows: Sequence[Cells]
             node.SetColumnNullValue(name, str(_MISSING_WHOLE))
 
 
-def _replace_columns(node: Any, columns: tuple[tuple[str, str], ...], rows: Sequence[Cells]) -> None:
+def _replace_columns(node: Any, columns: tuple[tuple[str, ColumnKind], ...], rows: Sequence[Cells]) -> None:
     """Write values into columns that are added where they are missing; everything else stays."""
     table = node.GetTable()
     if any(table.GetColumnByName(name) is None for name, _ in columns):
@@ -175,7 +131,7 @@ def _replace_columns(node: Any, columns: tuple[tuple[str, str], ...], rows: Sequ
     table.Modified()
 
 
-def _cell(value: Any, kind: str) -> Any:
+def _cell(value: Any, kind: ColumnKind) -> Any:
     if kind == _TEXT:
         return "" if value is None else " ".join(str(value).replace('"', "'").split())
     if kind == _WHOLE:

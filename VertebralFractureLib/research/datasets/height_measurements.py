@@ -77,7 +77,7 @@ def severities(readings: Readings, rule: str) -> dict[tuple[str, str], dict[str,
             ]
         for level, grading in zip(levels, grade_column(heights, levels, rule), strict=True):
             if grading is not None:
-                result.setdefault((scan, level), {})[expert] = grading.severity
+                result.setdefault((scan, level), {})[expert] = grading.height_loss
     return result
 
 

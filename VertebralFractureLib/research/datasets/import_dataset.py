@@ -81,7 +81,7 @@ def import_scan(scan: SourceScan, grades: ScanGrades, weights_folder: Path | Non
     if scan.mask is None:
         thickness = max(ct.resolution_mm)
         found = localize_vertebrae(spine, weights_folder=weights_folder, slice_thickness_mm=thickness)
-        vertebrae = [_from_detection(vertebra, grades) for vertebra in found]
+        vertebrae = [_from_detection(vertebra, spine, grades) for vertebra in found]
     else:
         labels = _labels(scan, ct)
         if scan.centroids is not None:
@@ -182,15 +182,14 @@ def _is_inside(box: BodyBox, spine: StraightenedVolume) -> bool:
     return bool(np.all(corners))
 
 
-def _from_detection(vertebra: Vertebra, grades: ScanGrades) -> ReferenceVertebra:
-    middle, depth = vertebra.center_straight[1], 28.0
-    if vertebra.landmarks_straight is not None:
-        along = [point[1] for point in vertebra.landmarks_straight]
-        middle, depth = 0.5 * (max(along) + min(along)), max(along) - min(along) + _POSTERIOR_MM + _ANTERIOR_MM
+def _from_detection(vertebra: Vertebra, spine: StraightenedVolume, grades: ScanGrades) -> ReferenceVertebra:
+    middle, depth = float(spine.frame.ras_to_straight(np.array([vertebra.center_ras]))[0, 1]), 28.0
+    if vertebra.landmarks_ras is not None:
+        along = spine.frame.ras_to_straight(np.array(vertebra.landmarks_ras))[:, 1]
+        middle = float(0.5 * (along.max() + along.min()))
+        depth = float(along.max() - along.min()) + _POSTERIOR_MM + _ANTERIOR_MM
     half = 0.5 * _WIDTH_PER_DEPTH * depth
-    box = BodyBox(
-        vertebra.s_inferior_mm, vertebra.s_superior_mm, middle - 0.5 * depth, middle + 0.5 * depth, -half, half
-    )
+    box = BodyBox(*vertebra.extent_mm, middle - 0.5 * depth, middle + 0.5 * depth, -half, half)
     own = vertebra.heights_mm
     heights: Heights = (None, None, None) if own is None else (own.anterior, own.middle, own.posterior)
     judged = vertebra.reason is None

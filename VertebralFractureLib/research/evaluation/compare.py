@@ -13,8 +13,9 @@ import numpy as np
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.research.datasets import ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.research.evaluation.evaluate_canal import CenterlineErrors, centerline_errors
-from VertebralFractureLib.result import ReportedVertebra, SpineReport, is_suspected
+from VertebralFractureLib.result import SpineReport, is_suspected
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
+from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
 MATCH_MM = 10.0
 _REGULAR_LEVELS = [name for name in CRANIAL_TO_CAUDAL if name not in ("T13", "L6")]
@@ -25,7 +26,7 @@ class VertebraPair:
     """One reference vertebra and what was found there (``None``: missed)."""
 
     truth: ReferenceVertebra
-    found: ReportedVertebra | None
+    found: Vertebra | None
     distance_mm: float | None
 
 
@@ -44,7 +45,7 @@ class Comparison:
 
     centerline: CenterlineErrors | None
     pairs: tuple[VertebraPair, ...]
-    extra: tuple[ReportedVertebra, ...]
+    extra: tuple[Vertebra, ...]
     level_shift: int | None
     levels_named: int
     levels_right: int
@@ -80,9 +81,7 @@ def _centerline_errors(report: SpineReport, truth: ReferenceSpine) -> Centerline
     return centerline_errors(Centerline(points, np.array(report.centerline.confidence)), truth)
 
 
-def _match(
-    found: tuple[ReportedVertebra, ...], truth: ReferenceSpine
-) -> tuple[list[VertebraPair], list[ReportedVertebra]]:
+def _match(found: tuple[Vertebra, ...], truth: ReferenceSpine) -> tuple[list[VertebraPair], list[Vertebra]]:
     references = truth.vertebrae
     partner: dict[int, tuple[int, float]] = {}
     if found and references:

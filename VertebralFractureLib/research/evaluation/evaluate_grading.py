@@ -27,7 +27,7 @@ def mask_table(labels: Path, centroids: Path, grades: Path) -> list[dict[str, An
     for rule in GRADING_RULES:
         for row, grading in zip(rows, grade_column(list(heights.values()), levels, rule), strict=True):
             if grading is not None:
-                row[rule] = {"grade": grading.grade, "severity": round(grading.severity, 3), "shape": grading.shape}
+                row[rule] = {"grade": grading.grade, "severity": round(grading.height_loss, 3), "shape": grading.shape}
     return rows
 
 

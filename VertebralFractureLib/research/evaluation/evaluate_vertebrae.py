@@ -90,9 +90,7 @@ def compare(case: StraightCase, vertebrae: Sequence[Vertebra]) -> CaseFigures:
     low, high = min(b.s_inf for b in boxes), max(b.s_sup for b in boxes)
     known = [v for v in case.reference.vertebrae if not v.complete or v.level == "S1"]
     beside = {id(found) for _, found, _ in _match(known, vertebrae)}
-    spurious = [
-        v for v in vertebrae if id(v) not in matched | beside and v.complete and low <= v.center_straight[2] <= high
-    ]
+    spurious = [v for v in vertebrae if id(v) not in matched | beside and v.complete and low <= v.middle_mm <= high]
     named = [(true.level, found.level) for true, found, _ in pairs if true.level is not None]
     shifts = [_ORDER[found] - _ORDER[true] for true, found in named if found is not None and true is not None]
     errors, sizes = [], []

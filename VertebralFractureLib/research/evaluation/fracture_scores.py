@@ -136,7 +136,7 @@ def _score_vertebrae(
         judged |= weight > 0.0
         logits = {name: tuple(float(value) for value in weight @ scores.logits) for name, scores in raw.items()}
         middle = 0.5 * (item.low_mm + item.high_mm)
-        near = [v for v in found if abs(0.5 * (v.s_inferior_mm + v.s_superior_mm) - middle) <= _MATCH_MM]
+        near = [v for v in found if abs(v.middle_mm - middle) <= _MATCH_MM]
         seen = _found_score(near[0], raw) if near and near[0].reason is None else None
         vertebrae.append(VertebraScore(item.grade, item.shape, item.simulated, item.level, logits, seen))  # type: ignore[arg-type]
     return tuple(vertebrae), judged
@@ -144,8 +144,7 @@ def _score_vertebrae(
 
 def _found_score(vertebra: Vertebra, raw: Mapping[str, RawScores]) -> FoundScore | None:
     first = next(iter(raw.values()))
-    span = (vertebra.s_inferior_mm, vertebra.s_superior_mm)
-    weight = span_weights(first.positions_mm, first.inside_fraction, *span)
+    weight = span_weights(first.positions_mm, first.inside_fraction, *vertebra.extent_mm)
     if weight is None:
         return None
     logits = {name: float(weight @ scores.logits[:, 0]) for name, scores in raw.items()}

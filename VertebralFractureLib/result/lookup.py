@@ -1,15 +1,16 @@
-"""Which vertebra a place in the patient means: the nearest one, if the place lies in it or close to it."""
+"""Which vertebra a point in the patient means: the nearest one, if the point lies in it or close to it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from VertebralFractureLib.result.report import Point, ReportedVertebra
 from VertebralFractureLib.thresholds import CORRECTION
+from VertebralFractureLib.types import Point
+from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
 
-def vertebra_at(vertebrae: Sequence[ReportedVertebra], at_ras: Point) -> int | None:
+def vertebra_at(vertebrae: Sequence[Vertebra], at_ras: Point) -> int | None:
     """Index of the vertebra that ``at_ras`` (RAS mm) means; None where there is none."""
     if not vertebrae:
         return None
