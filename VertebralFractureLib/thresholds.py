@@ -524,7 +524,7 @@ class MidPlaneThresholds:
     """Each vertebra's own mid-sagittal plane (``vertebrae/mid_plane.py``)."""
 
     pivot_mm: float = _tuned(22.0, "mm", "in front of the canal, about the middle of a body, where offsets are counted")
-    step_mm: float = _tuned(2.0, "mm", "distance of the picture's samples")
+    step_mm: int = _tuned(2, "mm", "distance of the picture's samples, a multiple of the volume's 1 mm")
     farthest_offset_mm: float = _tuned(8.0, "mm", "offsets are looked for up to this")
     offsets: int = _tuned(7, "", "how many of them")
     farthest_turn_deg: float = _tuned(20.0, "degrees", "turns are looked for up to this")

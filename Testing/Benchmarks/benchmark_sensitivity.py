@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from VertebralFractureLib.options import DetectionOptions
 from VertebralFractureLib.pipeline import detection
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.thresholds import GROUPS, SCORING, ChosenOn, Threshold, moved_threshold, thresholds
+from VertebralFractureLib.vertebrae import assembly
 from VertebralFractureLib.vertebrae.body_network import BodyNetwork
 from VertebralFractureLib.vertebrae.level_network import LevelNetwork
 from VertebralFractureLib.vertebrae.norms import LEVEL_NORMS
@@ -114,7 +116,7 @@ class Scan:
         checked = check_ct(self._ct)
         canal_numbers = numbers_of(*OF_THE_CANAL)
         line = MEMORY.answer(("canal", canal_numbers), lambda: _centerline_or_error(checked))
-        rest = tuple(astuple(group) for name, group in GROUPS.items() if not name.startswith(OF_THE_CANAL))
+        rest = tuple(astuple(group) for name, group in GROUPS.items() if not name.startswith((*OF_THE_CANAL, "VOLUME")))
         norms = tuple(LEVEL_NORMS.values())
         where = line.points_ras.tobytes() if isinstance(line, Centerline) else str(line)
         return MEMORY.answer(("report", where, rest, norms), lambda: self._judge(checked, line))
@@ -144,17 +146,25 @@ def _centerline_or_error(ct: CTVolume) -> Centerline | VertebralFractureError:
         return error
 
 
-def remember_fracture_scores() -> None:
-    """The fracture networks' answer for a spine volume that is kept."""
-    compute = vars(detection)["score_sequence"]
+def remember_steps() -> None:
+    """Keep what the later steps found in a spine volume that is kept, as long as their own numbers stay."""
+    _remember_step(detection, "score_sequence", _asked_for_by_scores)
+    _remember_step(assembly, "localize_bodies_in_their_planes", lambda: numbers_of("BODY", "ENDPL", "MID", "LOCAL"))
+    _remember_step(assembly, "label_bodies", lambda: numbers_of("LABELING"))
 
-    def score_sequence(spine: StraightenedVolume, **options: Any) -> Any:
-        tuned = SCORING
-        asked_for = (tuned.least_inside, tuned.most_logit, tuned.least_inside_for_scan, tuned.least_positions)
-        key = ("fracture", id(spine), asked_for)
-        return MEMORY.answer(key, lambda: compute(spine, **options))
 
-    vars(detection)["score_sequence"] = score_sequence
+def _asked_for_by_scores() -> tuple[Any, ...]:
+    return SCORING.least_inside, SCORING.most_logit, SCORING.least_inside_for_scan, SCORING.least_positions
+
+
+def _remember_step(module: ModuleType, name: str, numbers: Callable[[], tuple[Any, ...]]) -> None:
+    compute = vars(module)[name]
+
+    def step(spine: StraightenedVolume, *rest: Any, **options: Any) -> Any:
+        extents = tuple(tuple(one) for one in rest[0]) if name == "label_bodies" else ()
+        return MEMORY.answer((name, id(spine), extents, numbers()), lambda: compute(spine, *rest, **options))
+
+    vars(module)[name] = step
 
 
 # ---------------------------------------------------------------------------------------------------------------- moves
@@ -280,7 +290,7 @@ def curve_distance_mm(before: Any, after: Any) -> float:
 def run(folder: Path, names: list[str], only: list[str], out: Path) -> None:
     done = {(row["scan"], row["number"], row["share"]) for row in read_rows(out)}
     remember_networks()
-    remember_fracture_scores()
+    remember_steps()
     numbers = [one for one in all_numbers() if not only or one.name.startswith(tuple(only))]
     with out.open("a", encoding="utf-8") as file:
         for name in names:
