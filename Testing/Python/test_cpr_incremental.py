@@ -13,6 +13,7 @@ from VertebralFractureLib.cpr import (
     straighten,
 )
 from VertebralFractureLib.cpr.grid import ReformatBox
+from VertebralFractureLib.cpr.sampler import ReformatSampler
 from VertebralFractureLib.cpr.straighten import straighten_along
 from VertebralFractureLib.errors import CenterlineTooSharp, NoSpineFound
 
@@ -44,6 +45,36 @@ def test_a_dragged_point_gives_what_a_full_run_on_the_same_frame_gives(index):
 
     assert 0 < len(update.changed_planes) < 0.5 * len(update.spine.hu)
     assert_same(update.spine, a_full_run(ct, update.spine))
+
+
+def test_a_volume_that_was_straightened_elsewhere_is_taken_over_without_sampling_and_the_next_drag_goes_on_from_it(
+    monkeypatch,
+):
+    ct, line = a_noisy_ct(), a_realistic_centerline()
+    live, other = (IncrementalReformatter(ct, line, grid=SMALL_GRID) for _ in range(2))
+    for one in (live, other):
+        one.move(a_drag(line, 20))
+    elsewhere = straighten(ct, a_drag(line, 60), grid=SMALL_GRID)
+    with monkeypatch.context() as sampling:
+        sampling.setattr(ReformatSampler, "sample", lambda *_: pytest.fail("nothing is to be sampled"))
+        live.adopt(a_drag(line, 60), elsewhere)
+    other.commit(a_drag(line, 60))
+
+    update, expected = (one.move(a_drag(a_drag(line, 60), 30)) for one in (live, other))
+
+    assert np.array_equal(update.changed_planes, expected.changed_planes)
+    assert_same(update.spine, expected.spine)
+    assert_same(update.spine, a_full_run(ct, update.spine))
+
+
+def test_a_volume_on_another_grid_is_not_taken_over():
+    ct, line = a_noisy_ct(), a_realistic_centerline()
+    live = IncrementalReformatter(ct, line, grid=SMALL_GRID)
+
+    with pytest.raises(ValueError, match="another grid"):
+        live.adopt(line, straighten(ct, a_line(line.points_ras[:-20]), grid=SMALL_GRID))
+
+    assert_same(live.move(a_drag(line)).spine, a_full_run(ct, live.spine))
 
 
 @pytest.mark.parametrize("kind", [STRAIGHTENED, VIRTUAL_SAGITTAL])

@@ -101,6 +101,23 @@ class IncrementalReformatter:
         self._committed = centerline
         return update
 
+    def adopt(self, centerline: Centerline, spine: StraightenedVolume) -> None:
+        """Take a volume that was straightened along ``centerline`` elsewhere as what ``commit`` gives; samples nothing.
+
+        Raises:
+            ValueError: when ``spine`` does not lie on the grid that ``commit`` would lay along this centerline.
+        """
+        frame = self._grid.frame(centerline, self._kind)
+        box = lay_box(centerline, frame, self._grid)
+        if (spine.hu.shape, spine.origin_mm, spine.spacing_mm) != (box.shape_kji, box.origin_mm, box.spacing_mm):
+            raise ValueError("The volume was straightened on another grid.")
+        planes = self._sampler.planes(frame, box)
+        kept = self._kept.holding(box, self._box, planes.shape[1])
+        everything = np.arange(len(planes))
+        kept.hu[everything], kept.inside[everything], kept.planes[everything] = spine.hu, spine.inside, planes
+        self._keep(kept, frame, box, find_intersections(frame, box))
+        self._committed = centerline
+
     def _follow(
         self, centerline: Centerline, frame: ReformatFrame, tolerance_voxels: float = _TOLERANCE_VOXELS
     ) -> IncrementalUpdate:
@@ -117,13 +134,16 @@ class IncrementalReformatter:
         if not inside.any() and not kept.inside[:count][~moved].any():
             refuse_empty(inside)
         kept.hu[changed], kept.inside[changed], kept.planes[changed] = hu, inside, planes[changed]
+        same_shape = box == self._box
+        self._keep(kept, frame, box, limits)
+        return IncrementalUpdate(self._spine, changed, same_shape)
+
+    def _keep(self, kept: _Planes, frame: ReformatFrame, box: ReformatBox, limits: IntersectionLimits) -> None:
+        count = box.shape_kji[0]
         # Planes beyond the end are kept for when the curve grows again, but not with limits that are forgotten.
         kept.planes[[k for k in self._limits.half_planes if k >= count]] = np.nan
-        self._limits = limits
-        same_shape = box == self._box
-        self._kept, self._box = kept, box
+        self._limits, self._kept, self._box = limits, kept, box
         self._spine = StraightenedVolume(kept.hu[:count], kept.inside[:count], box.origin_mm, box.spacing_mm, frame)
-        return IncrementalUpdate(self._spine, changed, same_shape)
 
 
 @dataclass(frozen=True)

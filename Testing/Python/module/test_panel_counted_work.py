@@ -4,10 +4,11 @@ from collections import Counter
 
 import pytest
 from curve_helpers import edit, grab, move, release, settled
-from panel_helpers import until
+from panel_helpers import judge, until
 
 from VertebralFractureLib.cpr.sampler import ReformatSampler
-from VertebralFractureLib.export.scene import corrected_scene, show_report
+from VertebralFractureLib.export.scene import corrected_scene, find_results, load_mrb, save_mrb, show_report
+from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFracturePanel.process.resident_worker import ResidentWorker
 from VertebralFracturePanel.read import results_view
 
@@ -51,9 +52,35 @@ def test_one_drag_until_settled_serializes_the_report_once_and_shows_it_once(wid
     until(settled(widget))
     until(lambda: live.isReady)
 
-    print(dict(counted), a_spine_result.straightened.GetImageData().GetDimensions())
     assert counted["reports serialized"] == 1
     assert counted["reports parsed"] == 0, "the panel holds what it wrote"
     assert counted["vertebra table written"] == 1
     assert counted["panel's table filled"] == 1
     assert counted["requests"] == 2, "one for the way beside the point, one for the scores"
+
+
+def test_a_scene_that_is_saved_while_scores_are_awaited_holds_the_edit_and_nothing_is_serialized_for_it(
+    widget, scene, a_spine_result, counted, tmp_path
+):
+    judge(widget, "T12", "grade 1", "“äö” 100 % <&>; a:b")
+    (tmp_path / "delay").write_text("60", encoding="utf-8")
+    edit(widget)
+    counted.clear()
+
+    grab(a_spine_result.centerline)
+    move(a_spine_result.centerline, 8, (1.0, 0.0, 0.0))
+    release(a_spine_result.centerline)
+    until(lambda: widget.view.correctionWorker.isAsked("rescore"))
+    save_mrb(scene, tmp_path / "scene.mrb")
+    loaded = load_mrb(tmp_path / "scene.mrb")
+
+    assert counted["reports serialized"] == 0
+    kept = read_correction(loaded, find_results(loaded)[0])
+    assert kept.correction == widget.view.result.corrected.correction
+    assert kept.correction.centerline_ras is not None
+    assert "“äö” 100 % <&>; a:b" in [vertebra.reader.comment for vertebra in kept.shown.vertebrae]
+
+    widget.ui.rescoreButton.click()
+
+    assert counted["reports serialized"] == 1, "the scores were given up, so the result is settled"
+    assert read_correction(scene, a_spine_result) == kept

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from VertebralFractureLib.canal.centerline import Centerline
-from VertebralFractureLib.cpr import IncrementalReformatter, IncrementalUpdate, ReformatGrid
+from VertebralFractureLib.cpr import IncrementalReformatter, IncrementalUpdate, ReformatGrid, StraightenedVolume
 from VertebralFractureLib.errors import VertebralFractureError
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.straight_picture import (
@@ -42,6 +43,7 @@ class _Wish:
     kind: str
     points: tuple[Point, ...]
     along: str = ""
+    spine: StraightenedVolume | None = None
 
 
 class LiveStraightening:
@@ -92,9 +94,13 @@ class LiveStraightening:
         """The drag is over: the volume and its transform become those of the whole curve, whose name is ``along``."""
         self._want(_Wish(_SETTLE, tuple(points), along))
 
-    def prepare(self, points: Sequence[Point]) -> None:
-        """The nodes show the volume along this curve already: only get ready for the next drag."""
-        self._want(_Wish(_PREPARE, tuple(points)))
+    def prepare(self, points: Sequence[Point], spine: StraightenedVolume | None = None) -> None:
+        """The nodes show the volume along this curve already: only get ready for the next drag.
+
+        Args:
+            spine: that volume, as another process made it: it is not sampled again then.
+        """
+        self._want(_Wish(_PREPARE, tuple(points), spine=spine))
 
     def _want(self, wish: _Wish) -> None:
         if self._nodes is None:
@@ -136,7 +142,7 @@ class LiveStraightening:
             if isLatest and straightened.GetScene() is not None:
                 self._show(wish, *done)
 
-    def _show(self, wish: _Wish, update: IncrementalUpdate, picture: StraightPicture | None) -> None:
+    def _show(self, wish: _Wish, update: IncrementalUpdate | None, picture: StraightPicture | None) -> None:
         if wish.kind == _MOVE:
             self._showMoved(update, picture)
             self.followed.emit()
@@ -156,12 +162,16 @@ def _started(ct: CTVolume, points: tuple[Point, ...], grid: ReformatGrid) -> Inc
     return IncrementalReformatter(ct, _line(points), grid=grid)
 
 
-def _followed(live: IncrementalReformatter, wish: _Wish) -> tuple[IncrementalUpdate, StraightPicture | None]:
+def _followed(live: IncrementalReformatter, wish: _Wish) -> tuple[IncrementalUpdate | None, StraightPicture | None]:
     """In the thread. After a movement the whole picture only where rows were added or taken away."""
     line = _line(wish.points)
     if wish.kind == _MOVE:
         update = live.move(line, _DRAG_TOLERANCE_VOXELS)
         return update, None if update.same_shape else picture_of(update.spine)
+    if wish.spine is not None:
+        with suppress(ValueError):  # on another grid than that of the nodes
+            live.adopt(line, wish.spine)
+            return None, None
     update = live.commit(line)
     return update, picture_of(update.spine) if wish.kind == _SETTLE else None
 
