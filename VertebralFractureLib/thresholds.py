@@ -417,11 +417,11 @@ class ReformattingThresholds:
     )
     thick_slice_mm: float = _tuned(2.0, "mm", "slice distance from which the smooth interpolation blends slices")
     overlapping: float = _tuned(
-        1.25,
+        1.5,
         "",
-        "slice thickness over slice distance from which slices overlap and are blended linearly",
+        "slice thickness over slice distance from which overlapping slices are blended linearly",
         _PHANTOMS,
-        "where they overlap by half, linear interpolation sets an edge exactly and the other does not "
+        "at 1.5 both ways leave the same staircase; below, the smooth one leaves less, at 2 six times as much "
         "(docs/results/straightening.md)",
     )
     alignment_reach_mm: float = _tuned(

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.interpolate import CubicSpline
 
 from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.canal.centerline import solve_natural_spline
 
 
 def an_arc(radius=300.0, degrees=60.0, count=60):
@@ -58,3 +60,17 @@ def test_confidence_is_read_between_the_points():
 def test_points_that_make_no_curve_are_refused(points):
     with pytest.raises(ValueError, match="centerline"):
         Centerline(points, np.ones(len(points)))
+
+
+@pytest.mark.parametrize("count", [3, 4, 40])
+def test_the_curve_is_the_natural_cubic_spline_of_scipy(count):
+    rng = np.random.default_rng(count)
+    points = np.cumsum(np.column_stack([rng.normal(0.0, 2.0, (count, 2)), rng.uniform(2.0, 9.0, count)]), axis=0)
+    knots = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    expected = CubicSpline(knots, points, bc_type="natural")
+
+    assert np.abs(solve_natural_spline(knots, points) - expected(knots, 2)).max() < 1e-9
+    line = Centerline(points, np.ones(count))
+    at = line.positions_ras(np.linspace(0.0, line.length_mm, 300))
+    nearest = np.linalg.norm(at[:, None] - expected(np.linspace(0.0, knots[-1], 20000)), axis=2).min(axis=1)
+    assert nearest.max() < 0.01
