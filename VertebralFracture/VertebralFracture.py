@@ -1,6 +1,6 @@
-"""The VertebralFracture module of 3D Slicer: it wires the panel to a detection that runs beside Slicer.
+"""The VertebralFracture module of 3D Slicer: it wires the panel to a session that runs beside Slicer.
 
-Nothing is computed here: the worker process detects, ``VertebralFractureLib.export.scene`` writes and reads the nodes.
+Nothing is computed here: the session detects, ``VertebralFractureLib.export.scene`` writes and reads the nodes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ from VertebralFracturePanel.detect.volume_export import UnusableVolume, exportOf
 from VertebralFracturePanel.export.result_export import ResultExport
 from VertebralFracturePanel.help_text import HELP
 from VertebralFracturePanel.parameters import REPLACE, Parameters
-from VertebralFracturePanel.process.resident_worker import ResidentWorker
+from VertebralFracturePanel.process.json_process import JsonProcess
+from VertebralFracturePanel.process.session_process import SessionProcess
 from VertebralFracturePanel.read.result_options import optionsLike
 from VertebralFracturePanel.read.results_view import ResultsView
 from VertebralFracturePanel.shown_result import Edit, ShownResult
@@ -78,14 +79,12 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
 
     def __init__(
         self,
-        createRun: Callable[..., DetectionRun] = DetectionRun,
         torchInstaller: TorchInstaller | None = None,
-        createResidentWorker: Callable[..., ResidentWorker] = ResidentWorker,
+        createProcess: Callable[[], JsonProcess] = JsonProcess,
     ) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        self.createRun = createRun
-        self.createResidentWorker = createResidentWorker
         self.torchInstaller = torchInstaller or TorchInstaller()
+        self.session = SessionProcess(createProcess, lambda: self.torchInstaller.ensureTorch())
 
     @property
     def parameters(self) -> Parameters:
@@ -113,7 +112,6 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
         """
         run = self.startDetection(volumeNode, DetectionOptions(None, threads, device, tuple(members), spacingMm))
         run.wait()
-        run.release()
         if run.state != detection_run.DONE:
             raise RunFailed(run.error or "The detection was cancelled.")
         return run.nodes
@@ -124,19 +122,13 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
         Raises:
             UnusableVolume, TorchMissing: as above.
         """
-        run = self.createRun(volumeNode, options)
-        self.torchInstaller.ensureTorch()
+        run = DetectionRun(volumeNode, options, self.session)
         run.start()
         return run
 
-    def startResidentWorker(self, nodes: SceneNodes) -> ResidentWorker:
-        """A worker that keeps the CT of a result and answers its corrections with the networks that made the result.
-
-        Raises:
-            UnusableVolume, TorchMissing: as above.
-        """
-        self.torchInstaller.ensureTorch()
-        return self.createResidentWorker(nodes.input_volume, optionsLike(nodes, self.parameters.options))
+    def optionsOf(self, nodes: SceneNodes) -> DetectionOptions:
+        """What corrections of a result are computed with: the networks that made it, on the device that is chosen."""
+        return optionsLike(nodes, self.parameters.options)
 
     def results(self, volumeNode: Any) -> list[SceneNodes]:
         """Every result for ``volumeNode`` in its scene, newest first."""
@@ -189,7 +181,7 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
 
     def scoreAgain(self, nodes: SceneNodes) -> SceneNodes:
         """Scores along a centerline that ``edits.set_centerline`` corrected; blocks, and raises as a detection does."""
-        return scoreNow(nodes, self.startResidentWorker(nodes))
+        return scoreNow(nodes, self.session, self.optionsOf(nodes))
 
     def settleResult(self, nodes: SceneNodes) -> None:
         """After a run: let a new result replace the older ones where the user wants that, and read it as they read."""
@@ -213,7 +205,6 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         VTKObservationMixin.__init__(self)
         self.logic = logic
         self.run: DetectionRun | None = None
-        self.endedRuns: list[DetectionRun] = []
         self.progress = ProgressEstimate()
         self.message = ""
 
@@ -248,12 +239,12 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.view.advancedSection.changed.connect(lambda: self.view.advancedSection.keepChoices(self.logic.parameters))
 
     def cleanup(self) -> None:
-        for run in (*self.endedRuns, *([self.run] if self.run is not None else [])):
-            run.endNow()
-        self.releaseEndedRuns()
+        if self.run is not None:
+            self.run.cancel()
         self.updateTimer.stop()
         self.clock.stop()
         self.view.cleanup()
+        self.logic.session.endNow()
         self.removeObservers()
 
     def onReload(self) -> Any:
@@ -289,7 +280,6 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         if self.run is not None:
             self.run.cancel()
             return
-        self.releaseEndedRuns()
         try:
             run = self.logic.startDetection(self.ui.inputSelector.currentNode(), self.logic.parameters.options)
         except (UnusableVolume, TorchMissing) as error:
@@ -301,12 +291,6 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         run.ended.connect(self.onRunEnded)
         self.clock.start()
         self.showMessage("")
-
-    def releaseEndedRuns(self) -> None:
-        """Runs are kept until their processes are gone too."""
-        for run in [run for run in self.endedRuns if run.isOver]:
-            self.endedRuns.remove(run)
-            run.release()
 
     def onProgress(self, stage: str, fraction: float) -> None:
         self.progress.update(stage, fraction)
@@ -320,7 +304,6 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def onRunEnded(self) -> None:
         run, self.run = self.run, None
         self.clock.stop()
-        self.endedRuns.append(run)  # Qt must not delete a process that is still ending.
         if run.state == detection_run.DONE:
             self.logic.parameters.resultTable = run.nodes.table
             self.logic.parameters.chosenVertebra = None

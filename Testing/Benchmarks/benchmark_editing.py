@@ -63,7 +63,7 @@ def main() -> None:
     def is_settled() -> bool:
         return (
             section.live.isReady
-            and not widget.view.correctionWorker.isBusy
+            and not widget.logic.session.isBusy
             and not section.rescoring.isBusy
             and not _is_stale()
         )

@@ -44,7 +44,7 @@ from VertebralFractureLib.volume import CTVolume
 from VertebralFracturePanel.detect import detection_run
 from VertebralFracturePanel.detect.detection_run import DetectionRun
 from VertebralFracturePanel.detect.torch_installer import TorchInstaller
-from VertebralFracturePanel.process.worker_process import WorkerProcess
+from VertebralFracturePanel.process.json_process import JsonProcess
 
 ANSWER = """
 import json, sys
@@ -79,7 +79,7 @@ def main() -> None:
     if arguments.warp:
         _warp(scene, node)
     logic = VertebralFractureLogic(
-        createRun=lambda volume, options: DetectionRun(volume, options, lambda: WorkerProcess(sys.executable)),
+        createRun=lambda volume, options: DetectionRun(volume, options, lambda: JsonProcess(sys.executable)),
         torchInstaller=NothingToInstall(),
     )
     widget = VertebralFractureWidget(None, logic)

@@ -15,8 +15,7 @@ MODEL_FREE = (
     "vertebrae",
     "result",
     "pipeline",
-    "worker",
-    "resident",
+    "session",
     "cli.main",
 )
 HEAVY = {"torch", "slicer", "qt", "vtk", "matplotlib", "scipy", "sklearn", f"{PACKAGE}.research"}
@@ -41,7 +40,7 @@ MAY_IMPORT = {
 # The same inside research, whose parts may import all of the product besides.
 RESEARCH = ("datasets", "phantom", "simulation", "training", "evaluation", "release")
 RESEARCH_MAY_IMPORT = {part: set(RESEARCH[:index]) for index, part in enumerate(RESEARCH)}
-PRODUCT = {*MAY_IMPORT, "passive_waiting", "worker", "resident"}
+PRODUCT = {*MAY_IMPORT, "passive_waiting", "session"}
 SLICER_SIDE = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK"}
 
 

@@ -1,5 +1,6 @@
 """What a person can choose about a detection does what it says, and what cannot be is refused in words."""
 
+import io
 import json
 import logging
 
@@ -9,6 +10,7 @@ import torch
 
 from VertebralFractureLib.canal import canal_evidence
 from VertebralFractureLib.cli.main import main
+from VertebralFractureLib.cli.progress_display import JsonLines
 from VertebralFractureLib.cpr import straighten
 from VertebralFractureLib.errors import DeviceMissing, OptionRefused
 from VertebralFractureLib.export.page import report_to_html
@@ -17,10 +19,10 @@ from VertebralFractureLib.fracture.members import chosen_members
 from VertebralFractureLib.fracture.pooling import ensemble_probability
 from VertebralFractureLib.options import CPU, CUDA, FASTEST_MEMBER, DetectionOptions
 from VertebralFractureLib.pipeline import detect, detection
-from VertebralFractureLib.session import VolumeSession
+from VertebralFractureLib.progress import CancelToken
+from VertebralFractureLib.session import Session, VolumeSession
 from VertebralFractureLib.torch_arrays import to_array
 from VertebralFractureLib.vertebrae import labeling, localization
-from VertebralFractureLib.worker import main as worker
 
 BAD_CHOICES = [
     (["--device", "tpu"], {"device": "tpu"}, "no device 'tpu'; use one of automatic, cpu, cuda"),
@@ -51,14 +53,20 @@ def test_the_command_refuses_what_cannot_be_before_it_reads_anything(arguments, 
 
 @pytest.mark.usefixtures("no_card")
 @pytest.mark.parametrize(("_arguments", "request_", "words"), BAD_CHOICES)
-def test_the_worker_refuses_it_too(_arguments, request_, words, tmp_path, capsys):
-    path = tmp_path / "request.json"
-    path.write_text(json.dumps({"input": "missing.nrrd", "output": str(tmp_path / "out"), **request_}))
+def test_the_session_refuses_it_too(_arguments, request_, words, a_phantom_file, tmp_path):
+    session, written = Session(), io.StringIO()
+    requests = (
+        {"command": "open", "input": str(a_phantom_file)},
+        {"command": "detect", "output": str(tmp_path / "out"), "options": request_},
+    )
 
-    assert worker(path) == 2
+    for request in requests:
+        session.answer(request, CancelToken(), JsonLines(written))
 
-    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    last = json.loads(written.getvalue().splitlines()[-1])
     assert words in last["error"]
+    assert last["exit_code"] == 2
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_request_keeps_every_choice():

@@ -22,16 +22,13 @@ runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 
 
-@pytest.fixture(params=["console command", "worker that runs once", "worker that stays"])
+@pytest.fixture(params=["console command", "session"])
 def a_program(request, a_phantom_file, tmp_path):
     """Arguments of ``python -m``, and what to write to its standard input."""
     if request.param == "console command":
         return ["VertebralFractureLib.cli", "detect", str(a_phantom_file), "--out", str(tmp_path / "out")], ""
-    stays = request.param == "worker that stays"
-    content = {"input": str(a_phantom_file), "output": str(tmp_path / "out"), "resident": stays}
-    path = tmp_path / "request.json"
-    path.write_text(json.dumps(content), encoding="utf-8")
-    return ["VertebralFractureLib.worker", str(path)], json.dumps({"id": 1, "command": "prepare"}) + "\n"
+    requests = ({"id": 1, "command": "open", "input": str(a_phantom_file)}, {"id": 2, "command": "prepare"})
+    return ["VertebralFractureLib.session"], "".join(json.dumps(one) + "\n" for one in requests)
 
 
 @pytest.mark.parametrize(("of_the_user", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])

@@ -91,7 +91,7 @@ class Editing:
 
     def _is_settled(self) -> bool:
         section = self.panel.view.centerlineSection
-        isBusy = self.panel.view.correctionWorker.isBusy or section.rescoring.isBusy
+        isBusy = self.panel.logic.session.isBusy or section.rescoring.isBusy
         return not isBusy and self.panel.view.result.isUpToDate
 
 

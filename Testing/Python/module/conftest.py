@@ -1,4 +1,4 @@
-"""A scene with a CT, a report, and a worker that answers at once, for the tests of the Slicer module.
+"""A scene with a CT, a report, and a session that answers at once, for the tests of the Slicer module.
 
 The widgets are PySide6 (``slicer_stand_ins``), installed before any test file imports the module.
 """
@@ -145,7 +145,7 @@ def a_spine_ct(add_spine_volume):
 
 @pytest.fixture
 def a_spine_result(widget, a_spine_ct, a_successful_worker):  # noqa: ARG001
-    """Nodes of a detection on that volume, shown in the panel; its resident worker is ``resident_stand_in``."""
+    """Nodes of a detection on that volume, shown in the panel; its session is ``session_stand_in``."""
     widget.ui.detectButton.click()
     until(lambda: widget.run is None)
     return find_results(slicer.mrmlScene)[0]
@@ -153,41 +153,25 @@ def a_spine_result(widget, a_spine_ct, a_successful_worker):  # noqa: ARG001
 
 @pytest.fixture
 def a_worker(tmp_path, monkeypatch):
-    """Give the source of a worker that runs in place of the real one, with ``request`` and ``say`` at hand.
+    """Give what a session answers to ``detect`` in place of the real one, with ``request`` and ``say`` at hand.
 
-    Exports are made by the real one.
+    Corrections are answered by ``session_stand_in``; exports are made by the real one.
     """
-    from VertebralFracturePanel.detect import detection_run
+    from VertebralFracturePanel.process import session_process
 
-    head = """
-        import json, os, subprocess, sys, threading, time
-        from pathlib import Path
-        request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-        folder = Path(request.get("output", "."))
-        def say(**message):
-            print(json.dumps(message), flush=True)
-        def end():
-            while os.read(0, 4096):
-                pass
-            os._exit(130)
-        if request.get("resident"):
-            sys.path.insert(0, ROOT)
-            import resident_stand_in
-            sys.exit(resident_stand_in.serve(request))
-        if request.get("export"):
-            sys.path.insert(0, PROJECT)
-            from VertebralFractureLib.worker import main
-            sys.exit(main(Path(sys.argv[1])))
-    """
-    obedience = "threading.Thread(target=end, daemon=True).start()\n"
+    here = Path(__file__).resolve()
 
     def install(body, obeys=True):
-        here = Path(__file__).resolve()
-        source = f"ROOT, PROJECT = {str(here.parent)!r}, {str(here.parents[3])!r}\n" + textwrap.dedent(head)
-        source += (obedience if obeys else "") + textwrap.dedent(body)
-        (tmp_path / "fast_worker.py").write_text(source, encoding="utf-8")
-        monkeypatch.setattr(detection_run, "WORKER_MODULE", "fast_worker")
-        monkeypatch.setattr(detection_run, "LIBRARY_FOLDER", tmp_path)
+        (tmp_path / "detect_stand_in.py").write_text(textwrap.dedent(body), encoding="utf-8")
+        source = f"""
+            import sys
+            sys.path[:0] = [{str(here.parent)!r}, {str(here.parents[3])!r}]
+            import session_stand_in
+            sys.exit(session_stand_in.main(sys.argv[1:], {obeys}))
+        """
+        (tmp_path / "fast_session.py").write_text(textwrap.dedent(source), encoding="utf-8")
+        monkeypatch.setattr(session_process, "SESSION_MODULE", "fast_session")
+        monkeypatch.setattr(session_process, "LIBRARY_FOLDER", tmp_path)
 
     return install
 
@@ -200,7 +184,6 @@ def a_successful_worker(a_worker, a_report, a_spine, tmp_path):
         for stage in ("read", "canal", "cpr", "fracture", "vertebrae"):
             say(stage=stage, fraction=0.5)
             time.sleep(0.02)
-        folder.mkdir()
         (folder / "report.json").write_bytes(Path("answer.json").read_bytes())
         (folder / "spine.npz").write_bytes(Path("answer.npz").read_bytes())
         say(done=True, report=str(folder / "report.json"), exit_code=0)
@@ -209,22 +192,18 @@ def a_successful_worker(a_worker, a_report, a_spine, tmp_path):
 
 @pytest.fixture
 def logic():
-    """The module's logic with nothing to install and this Python for the worker."""
+    """The module's logic with nothing to install and this Python for the session."""
     from VertebralFracture import VertebralFractureLogic
-    from VertebralFracturePanel.detect.detection_run import DetectionRun
     from VertebralFracturePanel.detect.torch_installer import TorchInstaller
-    from VertebralFracturePanel.process.resident_worker import ResidentWorker
-    from VertebralFracturePanel.process.worker_process import WorkerProcess
+    from VertebralFracturePanel.process.json_process import JsonProcess
 
     class NoInstallation(TorchInstaller):
         def ensureTorch(self):
             pass
 
-    return VertebralFractureLogic(
-        createRun=lambda node, options: DetectionRun(node, options, lambda: WorkerProcess(sys.executable)),
-        torchInstaller=NoInstallation(),
-        createResidentWorker=lambda node, options: ResidentWorker(node, options, lambda: WorkerProcess(sys.executable)),
-    )
+    logic = VertebralFractureLogic(NoInstallation(), lambda: JsonProcess(sys.executable))
+    yield logic
+    logic.session.endNow()
 
 
 @pytest.fixture

@@ -62,9 +62,7 @@ def _columns(node):
 def settled(widget):
     section = widget.view.centerlineSection
     QApplication.processEvents()
-    return lambda: (
-        not widget.view.correctionWorker.isBusy and not section.rescoring.isBusy and widget.view.result.isUpToDate
-    )
+    return lambda: not widget.logic.session.isBusy and not section.rescoring.isBusy and widget.view.result.isUpToDate
 
 
 def edit(widget):

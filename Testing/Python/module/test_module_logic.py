@@ -10,15 +10,16 @@ import pytest
 import SimpleITK as sitk
 import slicer
 import vtk
+from panel_helpers import until
 
 import VertebralFracture as module
 from VertebralFractureLib.export.scene import read_report
 from VertebralFractureLib.result.words import write_impression
 from VertebralFractureLib.volume import ct_from_sitk
 from VertebralFracturePanel.detect.acquisition_facts import acquisitionFacts
-from VertebralFracturePanel.detect.detection_run import DetectionRun
 from VertebralFracturePanel.detect.volume_export import UnusableVolume, exportOf
-from VertebralFracturePanel.process.worker_process import WorkerProcess
+from VertebralFracturePanel.process.json_process import JsonProcess
+from VertebralFracturePanel.process.session_process import SessionProcess
 
 
 def test_a_volume_is_exported_with_its_geometry(a_ct, ct_ras_from_ijk):
@@ -95,7 +96,7 @@ def test_each_volume_has_its_own_newest_result(a_ct, add_volume, logic):
 
 
 def test_a_worker_that_explains_itself_is_quoted(a_ct, logic, a_worker):
-    a_worker('say(error="This is not a CT.", exit_code=2); sys.exit(2)')
+    a_worker('say(error="This is not a CT.", exit_code=2)')
 
     with pytest.raises(module.RunFailed, match="This is not a CT"):
         logic.detectFractures(a_ct)
@@ -109,7 +110,7 @@ def test_a_worker_that_crashes_leaves_its_last_lines(a_ct, logic, a_worker):
 
 
 def test_a_python_that_cannot_be_started_is_an_error_and_not_a_hang(a_ct, logic):
-    logic.createRun = lambda node, options: DetectionRun(node, options, lambda: WorkerProcess("no-such-python"))
+    logic.session = SessionProcess(lambda: JsonProcess("no-such-python"))
 
     with pytest.raises(module.RunFailed, match="could not be started"):
         logic.detectFractures(a_ct)
@@ -166,4 +167,4 @@ def test_nothing_stays_in_the_temporary_folder(a_ct, logic, a_worker, tmp_path, 
     with pytest.raises(module.RunFailed):
         logic.detectFractures(a_ct)
 
-    assert list((tmp_path / "temporary").iterdir()) == []
+    until(lambda: list((tmp_path / "temporary").iterdir()) == [], 5.0)

@@ -23,13 +23,13 @@ from VertebralFractureLib.cpr.straightened_volume import save_straightened
 from VertebralFractureLib.export.scene import find_results
 from VertebralFractureLib.result import report_to_json
 from VertebralFractureLib.volume import CTVolume
-from VertebralFracturePanel.detect import detection_run, volume_transfer
+from VertebralFracturePanel.detect import detection_run, volume_export
 from VertebralFracturePanel.detect.progress_estimate import RUN_STAGES, STAGE_WEIGHTS, ProgressEstimate, timeWords
 
-STAGED_WORKER = """
-    for stage in ("read", "canal", "cpr", "fracture", "vertebrae"):
-        say(stage=stage, fraction=0.5)
-        time.sleep(300 if stage == STAGE else 0.01)
+STAGED = """
+for stage in ("canal", "cpr", "fracture", "vertebrae"):
+    say(stage=stage, fraction=0.5)
+    time.sleep(300 if stage == STAGE else 0.01)
 """
 
 
@@ -43,12 +43,20 @@ def is_alive(pid):
 
 @pytest.mark.usefixtures("a_ct")
 @pytest.mark.parametrize("stage", RUN_STAGES)
-def test_cancel_at_any_stage_restores_the_scene(widget, scene, a_worker, request, stage):
-    request.getfixturevalue("a_successful_worker")
+def test_cancel_at_any_stage_restores_the_scene_and_the_next_click_works(
+    widget,
+    scene,
+    a_successful_worker,  # noqa: ARG001
+    tmp_path,
+    stage,
+):
     detect(widget)
     before, results = content(scene), len(find_results(scene))
-    if stage not in ("handover", "scene"):
-        a_worker(STAGED_WORKER.replace("STAGE", repr(stage)))
+    successful = (tmp_path / "detect_stand_in.py").read_text(encoding="utf-8")
+    if stage in ("export", "read"):
+        widget.logic.session.end()
+    elif stage != "scene":
+        (tmp_path / "detect_stand_in.py").write_text(STAGED.replace("STAGE", repr(stage)), encoding="utf-8")
     widget.ui.detectButton.click()
     widget.run.progressed.connect(lambda at, _fraction: widget.run and at == stage and widget.ui.detectButton.click())
 
@@ -57,8 +65,9 @@ def test_cancel_at_any_stage_restores_the_scene(widget, scene, a_worker, request
     assert widget.ui.stageLabel.text == "Cancelled."
     assert content(scene) == before
     assert len(find_results(scene)) == results
-    until(lambda: widget.endedRuns[-1].isOver, 5.0)
-    request.getfixturevalue("a_successful_worker")
+    (tmp_path / "detect_stand_in.py").write_text(successful, encoding="utf-8")
+    detect(widget)
+    assert len(find_results(scene)) == results + 1
 
 
 @pytest.mark.usefixtures("a_ct")
@@ -116,7 +125,7 @@ def test_quitting_leaves_no_process(widget, a_worker, tmp_path):
     assert not is_alive(int((tmp_path / "pid").read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("moment", ["handover", "canal", "scene"])
+@pytest.mark.parametrize("moment", ["export", "canal", "scene"])
 def test_the_input_is_deleted_under_way(widget, scene, a_ct, add_volume, a_successful_worker, moment):  # noqa: ARG001
     add_volume("Other")
     widget.ui.inputSelector.setCurrentNode(a_ct)
@@ -133,7 +142,7 @@ def test_the_input_is_deleted_under_way(widget, scene, a_ct, add_volume, a_succe
 
 
 @pytest.mark.usefixtures("a_ct", "a_successful_worker")
-@pytest.mark.parametrize("moment", ["handover", "canal", "scene"])
+@pytest.mark.parametrize("moment", ["export", "canal", "scene"])
 def test_the_scene_is_closed_under_way(widget, scene, add_volume, moment):
     widget.ui.detectButton.click()
     closed = []
@@ -175,7 +184,7 @@ def test_a_worker_that_the_system_killed_is_explained_with_a_hint(widget, a_work
 
 @pytest.mark.usefixtures("a_ct")
 def test_a_full_disk_is_said_in_words(widget, monkeypatch):
-    monkeypatch.setattr(volume_transfer, "nrrd_header", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(volume_export, "nrrd_header", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
 
     detect(widget)
 
@@ -234,7 +243,6 @@ def test_the_window_never_stands_still_for_a_tenth_of_a_second(widget, scene, a_
     save_straightened(spine, tmp_path / "answer.npz")
     (tmp_path / "answer.json").write_text(report_to_json(a_report), encoding="utf-8")
     a_worker("""
-        folder.mkdir()
         for name in ("report.json", "spine.npz"):
             (folder / name).write_bytes(Path(name.replace("report", "answer").replace("spine", "answer")).read_bytes())
         say(done=True, report=str(folder / "report.json"), exit_code=0)
@@ -315,7 +323,7 @@ def test_two_thousand_random_actions_raise_nothing(widget, scene, add_volume, ad
         "detect or cancel": (12, ui.detectButton.click),
         "wait": (30, lambda: [QApplication.processEvents() or time.sleep(0.002) for _ in range(rng.randint(1, 20))]),
         "wait for the result": (12, lambda: until(lambda: widget.run is None)),
-        "wait for the scores": (12, lambda: until(lambda: not widget.view.correctionWorker.isBusy)),
+        "wait for the scores": (12, lambda: until(lambda: not widget.logic.session.isBusy)),
         "add a volume": (8, lambda: rng.choice((add_volume, *3 * [add_spine_volume]))(f"CT {rng.randint(0, 9)}")),
         "choose a volume": (
             4,
@@ -389,7 +397,10 @@ def test_two_thousand_random_actions_raise_nothing(widget, scene, add_volume, ad
         done.append(name)
         assert raised == [], f"after {done[-5:]}"
 
-    until(lambda: all(run.isOver for run in widget.endedRuns), 10.0) if widget.run is None else widget.run.cancel()
+    if widget.run is not None:
+        widget.run.cancel()
+    widget.logic.session.end()
+    until(lambda: widget.logic.session.isGone, 10.0)
     QApplication.processEvents()
     assert raised == []
     assert set(done) == set(names)

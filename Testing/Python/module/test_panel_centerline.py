@@ -137,7 +137,7 @@ def test_undo_and_redo_need_no_worker_and_give_the_very_state(widget, a_spine_re
         drag(widget, place, by)
         until(settled(widget))
         states.append(state(a_spine_result))
-    widget.view.correctionWorker.end()
+    widget.logic.session.end()
 
     for expected in reversed(states[:-1]):
         widget.ui.undoEditButton.click()
@@ -213,7 +213,6 @@ def test_where_nothing_was_found_a_drawn_centerline_makes_a_spine_result_and_und
     )
     (tmp_path / "answer.json").write_text(report_to_json(nothing), encoding="utf-8")
     a_worker("""
-        folder.mkdir()
         (folder / "report.json").write_bytes(Path("answer.json").read_bytes())
         say(done=True, report=str(folder / "report.json"), exit_code=3)
     """)

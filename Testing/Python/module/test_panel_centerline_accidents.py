@@ -29,7 +29,7 @@ def test_a_new_drag_takes_the_place_of_scores_under_way_and_cancel_keeps_the_cur
     drag(widget, 12, (0.0, 2.0, 0.0))
     until(lambda: widget.ui.rescoreBar.value > 50)
     widget.ui.rescoreButton.click()
-    until(lambda: not widget.view.correctionWorker.isBusy)
+    until(lambda: not widget.logic.session.isBusy)
     assert len(read_correction(scene, a_spine_result).correction.anchors_ras) == 3
     assert "belong to another centerline" in widget.ui.centerlineLabel.text
     line = read_correction(scene, a_spine_result).correction.centerline_ras
@@ -48,7 +48,7 @@ def test_a_verdict_during_scoring_stays_and_does_not_start_it_again(widget, scen
     widget.ui.vertebraTable.cellClicked.emit(1, 0)
     drag(widget, 8, (3.0, 0.0, 0.0))
     until(lambda: widget.ui.rescoreBar.value > 50)
-    asked = widget.view.correctionWorker._worker._number
+    asked = widget.logic.session._number
 
     widget.ui.verdictSelector.setCurrentIndex(2)
     widget.ui.verdictButton.click()
@@ -57,20 +57,23 @@ def test_a_verdict_during_scoring_stays_and_does_not_start_it_again(widget, scen
     kept = read_correction(scene, a_spine_result)
     assert kept.shown.vertebrae[1].reader.assessment == "rejected"
     assert not kept.needs_scores
-    assert widget.view.correctionWorker._worker._number == asked
+    assert widget.logic.session._number == asked
 
 
 @pytest.mark.parametrize("command", ["prepare", "repair", "rescore"])
 def test_a_worker_that_dies_costs_the_scores_and_not_the_curve(widget, scene, a_spine_result, tmp_path, command):
     (tmp_path / "crash").write_text(command, encoding="utf-8")
     edit(widget)
-    drag(widget, 8, (3.0, 0.0, 0.0))
+    if command != "prepare":
+        drag(widget, 8, (3.0, 0.0, 0.0))
 
     until(lambda: "the last words" in widget.ui.centerlineLabel.text)
     assert "What was corrected is kept" in widget.ui.centerlineLabel.text
+    (tmp_path / "crash").unlink()
+    if command == "prepare":
+        drag(widget, 8, (3.0, 0.0, 0.0))
     QApplication.processEvents()
     assert (3.0, LINE[8][1], 40.0) in read_correction(scene, a_spine_result).correction.centerline_ras
-    (tmp_path / "crash").unlink()
     if widget.ui.rescoreButton.enabled and widget.ui.rescoreButton.text == "Score again":
         widget.ui.rescoreButton.click()
     until(settled(widget))
@@ -110,7 +113,7 @@ def test_what_is_deleted_or_closed_meanwhile_does_no_harm(
         scene.RemoveNode({"input": a_spine_ct, "curve": curve, "straightened": a_spine_result.straightened}[what])
     for _ in range(20):
         QApplication.processEvents()
-    until(lambda: not widget.view.correctionWorker.isBusy)
+    until(lambda: not widget.logic.session.isBusy)
     for _ in range(20):
         QApplication.processEvents()
 
@@ -163,7 +166,7 @@ def test_a_scene_saved_before_the_scores_came_says_so_and_computes_nothing_by_it
     (tmp_path / "delay").unlink()
 
     assert "belong to another centerline" in widget.ui.centerlineLabel.text
-    assert not widget.view.correctionWorker.isBusy
+    assert not widget.logic.session.isBusy
     assert find_results(scene)[0].centerline.GetLocked()
     widget.ui.rescoreButton.click()
     until(settled(widget))
@@ -176,10 +179,9 @@ def test_quitting_in_the_middle_leaves_no_worker(widget, a_spine_result, tmp_pat
     edit(widget)
     drag(widget, 8, (3.0, 0.0, 0.0))
     until(lambda: widget.ui.rescoreBar.value > 50)
-    worker = widget.view.correctionWorker._worker
 
     widget.cleanup()
 
-    assert not worker._process.isRunning
+    assert widget.logic.session.isGone
     for _ in range(20):
         QApplication.processEvents()

@@ -3,7 +3,7 @@
 import pytest
 import slicer
 import vtk
-from panel_helpers import cells, content, detect
+from panel_helpers import cells, content, detect, until
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.export.scene import find_results
@@ -80,8 +80,9 @@ def test_a_click_adds_the_vertebra_that_was_missed_and_its_neighbors_name_it(wid
     assert not widget.ui.addVertebraButton.checked
     assert widget.ui.chosenLabel.text == "T12:"
     assert points_in_hand(scene) is None
+    until(lambda: not widget.logic.session.isBusy)
     added = read_correction(scene, a_result).shown.vertebrae[1]
-    assert (added.source, added.grade) == ("reader", None)
+    assert (added.source, added.grade) == ("reader", 0)
     assert added.fracture_probability == pytest.approx(0.9), "what the network said along the spine there"
 
     widget.ui.undoEditButton.click()

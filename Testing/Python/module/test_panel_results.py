@@ -267,7 +267,6 @@ def test_a_scan_that_is_not_evaluable_shows_the_reason_and_no_table(widget, scen
     nothing = not_evaluable(a_report, "The canal was found over 40 mm only.")
     (tmp_path / "answer.json").write_text(report_to_json(nothing), encoding="utf-8")
     a_worker("""
-        folder.mkdir()
         (folder / "report.json").write_bytes(Path("answer.json").read_bytes())
         say(done=True, report=str(folder / "report.json"), exit_code=3)
     """)

@@ -25,7 +25,7 @@ def test_a_click_finds_the_fracture_and_leads_to_it(the_real_widget, scene, a_ph
     timer.stop()
 
     assert ui.stageLabel.text == ""
-    assert list(dict.fromkeys(stages)) == ["handover", "read", "canal", "cpr", "fracture", "vertebrae", "scene"]
+    assert list(dict.fromkeys(stages)) == ["export", "read", "canal", "cpr", "fracture", "vertebrae", "scene"]
     assert shares == sorted(shares)
     # The worker takes both processors here; what the panel itself takes is measured in test_panel_accidents.
     assert np.quantile(pauses, 0.99) < 100

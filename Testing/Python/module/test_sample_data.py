@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QApplication, QProgressDialog
 
 from VertebralFracturePanel.detect import sample_data
 from VertebralFracturePanel.detect.sample_data import FILE_NAME, SAMPLE_NAME, PhantomSample, registerSampleData
-from VertebralFracturePanel.process.worker_process import WorkerProcess
+from VertebralFracturePanel.process.json_process import JsonProcess
 
 
 class SampleDataLogic:
@@ -80,7 +80,7 @@ def an_empty_cache(application, tmp_path):
 def a_sample():
     """A sample, and the list of what it has ended with."""
     ended = []
-    sample = PhantomSample(lambda: WorkerProcess(sys.executable))
+    sample = PhantomSample(lambda: JsonProcess(sys.executable))
     sample.ended.connect(ended.append)
     return sample, ended
 
@@ -178,7 +178,7 @@ def test_a_damaged_file_in_the_cache_is_drawn_again(an_empty_cache):
 @pytest.mark.usefixtures("an_empty_cache")
 def test_a_failure_is_said_in_words(caplog):
     ended = []
-    sample = PhantomSample(lambda: WorkerProcess("no-such-python"))
+    sample = PhantomSample(lambda: JsonProcess("no-such-python"))
     sample.ended.connect(ended.append)
 
     sample()

@@ -1,13 +1,16 @@
 """Correct the centerline: drag its points, draw it from scratch, go back to the detected one; the result follows.
 
 What the hand does is a step of the correction's history at once; the network's way beside a moved point completes that
-step, and scores come after. A worker that fails, or is not there, costs the scores and never the hand's work.
+step, and scores come after. A session that fails, or is not there, costs the scores and never the hand's work.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.options import DetectionOptions
 from VertebralFractureLib.result import SpineReport, edits
 from VertebralFractureLib.result.edits import CurveStep, curve_step
 from VertebralFractureLib.types import Point
@@ -15,11 +18,23 @@ from VertebralFracturePanel.correct.edited_curve import CurveInHand
 from VertebralFracturePanel.correct.live_straightening import LiveStraightening
 from VertebralFracturePanel.correct.point_placing import PointPlacing
 from VertebralFracturePanel.correct.rescoring import Rescoring
-from VertebralFracturePanel.process.correction_worker import CURVE_COMMANDS, CorrectionWorker
-from VertebralFracturePanel.process.resident_worker import STARTING
+from VertebralFracturePanel.process.session_process import (
+    CORRECTION_COMMANDS,
+    CURVE_COMMANDS,
+    DETECT,
+    EXPORT,
+    OnAnswer,
+    SessionProcess,
+)
 from VertebralFracturePanel.shown_result import ShownResult
 
-_STAGES = {STARTING: "handing over the CT", "cpr": "straightening", "fracture": "scoring", "vertebrae": "measuring"}
+_STAGES = {
+    EXPORT: "exporting the CT",
+    "read": "reading the CT",
+    "cpr": "straightening",
+    "fracture": "scoring",
+    "vertebrae": "measuring",
+}
 _PREPARING = "The network looks for the canal once; points can be dragged already."
 _STALE = "The scores belong to another centerline than the one that is shown."
 _DRAWING = "Click a handful of points along the canal, in any order, then press the button again."
@@ -28,12 +43,13 @@ _DRAWING = "Click a handful of points along the canal, in any order, then press 
 class CenterlineSection:
     """Edits the centerline of one result; what follows an edit is told by the result itself."""
 
-    def __init__(self, ui: Any, worker: CorrectionWorker) -> None:
+    def __init__(self, ui: Any, process: SessionProcess, optionsOf: Callable[[SceneNodes], DetectionOptions]) -> None:
         self.hand = CurveInHand()
         self.live = LiveStraightening()
-        self.rescoring = Rescoring(worker, self.live)
+        self.rescoring = Rescoring(process, optionsOf, self.live)
         self._ui = ui
-        self._worker = worker
+        self._process = process
+        self._optionsOf = optionsOf
         self._result: ShownResult | None = None
         self._repairing: tuple[Point, ...] | None = None
         self._wasGrabbed = False
@@ -49,8 +65,8 @@ class CenterlineSection:
         self.live.settled.connect(self.hand.refresh)
         self.rescoring.scored.connect(self._onScored)
         self.rescoring.refused.connect(self._giveUpScores)
-        worker.progressed.connect(self._onProgress)
-        worker.failed.connect(self._onFailed)
+        process.progressed.connect(self._onProgress)
+        process.failed.connect(self._onFailed)
         ui.editCenterlineButton.connect("toggled(bool)", self._onEdit)
         ui.drawCenterlineButton.connect("toggled(bool)", self._onDraw)
         ui.resetCenterlineButton.connect("clicked(bool)", self._onReset)
@@ -68,9 +84,6 @@ class CenterlineSection:
             self.rescoring.stop()
             if self._result is not None:
                 self._result.settle()
-        volumeNode = self._worker.volumeNode
-        if volumeNode is not None and volumeNode.GetScene() is None:
-            self._worker.end()
         self._result = result
         if nodes is not None and nodes.centerline is not None and not self.hand.isActive:
             nodes.centerline.SetLocked(True)
@@ -86,7 +99,7 @@ class CenterlineSection:
             if result.line == self._repairing:
                 return
             self._repairing = None
-            self._worker.cancel(*CURVE_COMMANDS)
+            self._process.cancel(*CURVE_COMMANDS)
         self.rescoring.follow(result)
         self._settle()
         self._showState()
@@ -106,7 +119,6 @@ class CenterlineSection:
         self._repairing = None
         self.leave()
         self.rescoring.forget()
-        self._worker.end()
         self._result = None
         self._message = ""
 
@@ -124,9 +136,8 @@ class CenterlineSection:
         self.rescoring.remember(result)
         self.hand.start(nodes)
         self.live.start(nodes, result.shown.centerline.points_ras)
-        self._worker.hold(True)
         self._say("")
-        self._worker.ask(nodes, "prepare", lambda _answer: self._showState())
+        self._ask("prepare", lambda _answer: self._showState())
         self._showState()
 
     def _leaveEditing(self) -> None:
@@ -136,7 +147,6 @@ class CenterlineSection:
         wasDragging, result = self.hand.isDragging, self._result
         self.hand.stop()
         self.live.stop()
-        self._worker.hold(False)
         scene = None if result is None else result.nodes.table.GetScene()
         if wasDragging and scene is not None and not scene.IsClosing():
             # What the hand has not let go is not kept, so it is not shown either.
@@ -178,8 +188,7 @@ class CenterlineSection:
         self._say("")
         result.edit(_setCenterline, step.points_ras, anchors)
         if willRepair:
-            isAsked = self._worker.ask(
-                result.nodes,
+            isAsked = self._ask(
                 "repair",
                 lambda answer: self._onRepaired(step.points_ras, answer),
                 points_ras=before,
@@ -217,7 +226,7 @@ class CenterlineSection:
         self._say("" if len(drawn) != 1 else "One point is too few: click some along the canal.")
         if len(drawn) > 1 and result is not None and result.nodes.input_volume is not None:
             self.rescoring.remember(result)
-            self._worker.ask(result.nodes, "draw", lambda answer: self._onFound(result, answer), points_ras=drawn)
+            self._ask("draw", lambda answer: self._onFound(result, answer), points_ras=drawn)
             self._showState()
 
     def _onPlaced(self, points: tuple[Point, ...]) -> None:
@@ -251,14 +260,17 @@ class CenterlineSection:
             self._say("")
             result.changed.emit()
 
-    def _onProgress(self, stage: str, fraction: float) -> None:
+    def _onProgress(self, command: str, stage: str, fraction: float) -> None:
+        if command == DETECT or not self._process.isAsked(*CORRECTION_COMMANDS):
+            return
         place = list(_STAGES).index(stage) if stage in _STAGES else 0
         self._stage = _STAGES.get(stage, "")
         self._ui.rescoreBar.value = round(100 * (place + fraction) / len(_STAGES))
         self._showState()
 
-    def _onFailed(self, sentence: str) -> None:
-        self._giveUpScores(f"{sentence}\n\nWhat was corrected is kept.")
+    def _onFailed(self, sentence: str, commands: tuple[str, ...]) -> None:
+        if any(command in CORRECTION_COMMANDS for command in commands):
+            self._giveUpScores(f"{sentence}\n\nWhat was corrected is kept.")
 
     def _giveUpScores(self, words: str) -> None:
         self._repairing = None
@@ -267,6 +279,10 @@ class CenterlineSection:
             self.rescoring.commit(self._result)
             self._settle()
         self._say(words)
+
+    def _ask(self, command: str, onAnswer: OnAnswer, **fields: Any) -> bool:
+        nodes = self._result.nodes
+        return self._process.ask(nodes.input_volume, command, onAnswer, self._optionsOf(nodes), **fields)
 
     def _step(self) -> CurveStep | None:
         """What the hand has done so far, against the curve that is kept."""
@@ -278,7 +294,7 @@ class CenterlineSection:
 
     @property
     def _isScoring(self) -> bool:
-        return self._worker.isAsked(*CURVE_COMMANDS) or self.rescoring.isBusy
+        return self._process.isAsked(*CURVE_COMMANDS) or self.rescoring.isBusy
 
     def _say(self, words: str) -> None:
         self._message = words
@@ -289,7 +305,7 @@ class CenterlineSection:
         nodes = None if result is None else result.nodes
         hasVolume = nodes is not None and nodes.input_volume is not None
         isScoring = self._isScoring
-        isBusy = isScoring or self._worker.isBusy
+        isBusy = isScoring or self._process.isAsked(*CORRECTION_COMMANDS)
         isStale = hasVolume and self._repairing is None and not result.isUpToDate
         ui.centerlineSection.visible = result is not None
         ui.editCenterlineButton.enabled = hasVolume and nodes.centerline is not None
@@ -302,7 +318,7 @@ class CenterlineSection:
             ui.rescoreBar.value = 0
             self._stage = ""
         words = [self._message, _STALE if isStale and not isScoring else ""]
-        if self._worker.isAsked("prepare"):
+        if self._process.isAsked("prepare"):
             words.append(_PREPARING)
         elif isScoring and self._stage:
             words.append(f"New scores: {self._stage}.")

@@ -5,21 +5,25 @@ What it finds is part of the step that made them; where it finds nothing they st
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.options import DetectionOptions
 from VertebralFractureLib.result import Correction, edits
 from VertebralFractureLib.result.lookup import vertebra_at
 from VertebralFractureLib.types import Point
 from VertebralFractureLib.vertebrae.vertebra import Source, Vertebra
-from VertebralFracturePanel.process.correction_worker import CorrectionWorker
+from VertebralFracturePanel.process.session_process import SessionProcess
 from VertebralFracturePanel.shown_result import ShownResult
 
 
 class ReaderVertebrae:
     """Asks for what was not measured yet; the result follows when the answer comes."""
 
-    def __init__(self, worker: CorrectionWorker) -> None:
-        self._worker = worker
+    def __init__(self, process: SessionProcess, optionsOf: Callable[[SceneNodes], DetectionOptions]) -> None:
+        self._process = process
+        self._optionsOf = optionsOf
 
     def measure(self, result: ShownResult | None) -> None:
         """Ask for the heights of all that have none yet, right after the step that made one."""
@@ -28,10 +32,11 @@ class ReaderVertebrae:
         after, shown = result.history.present, result.shown
         new = [vertebra for vertebra in shown.vertebrae if _lacks_heights(vertebra)]
         if new:
-            self._worker.ask(
-                result.nodes,
+            self._process.ask(
+                result.nodes.input_volume,
                 "measure",
                 lambda answer: self._onMeasured(result, [one.center_ras for one in new], after, answer),
+                self._optionsOf(result.nodes),
                 centerline_ras=shown.centerline.points_ras,
                 extents_mm=[one.extent_mm for one in new],
             )

@@ -1,4 +1,4 @@
-"""Scores and straightened volume for the curve that holds: from what was scored before, else from the worker.
+"""Scores and straightened volume for the curve that holds: from what was scored before, else from the session.
 
 Answers are remembered by their curve for as long as the scene is open, so that undo and redo wait for nothing and give
 the very state that was there.
@@ -7,9 +7,10 @@ the very state that was there.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from VertebralFractureLib.cpr import StraightenedVolume
@@ -23,14 +24,14 @@ from VertebralFractureLib.export.scene.straight_picture import (
     picture_of,
     read_picture,
 )
-from VertebralFractureLib.result import EVALUABLE, CorrectedReport, SpineReport
+from VertebralFractureLib.options import DetectionOptions
+from VertebralFractureLib.result import EVALUABLE, SpineReport
 from VertebralFractureLib.types import Point
 from VertebralFracturePanel.correct.live_straightening import LiveStraightening
 from VertebralFracturePanel.detect.detection_run import RunFailed, readResult
-from VertebralFracturePanel.process.background import finished
-from VertebralFracturePanel.process.correction_worker import CURVE_COMMANDS, CorrectionWorker
+from VertebralFracturePanel.process.background import finished, removeFolder
 from VertebralFracturePanel.process.event_loop_steps import EventLoopSteps
-from VertebralFracturePanel.process.resident_worker import ResidentWorker
+from VertebralFracturePanel.process.session_process import CURVE_COMMANDS, WATCH_MS, SessionProcess
 from VertebralFracturePanel.process.signal import Signal
 from VertebralFracturePanel.shown_result import ShownResult
 
@@ -57,10 +58,13 @@ class Scored:
 class Rescoring:
     """Signals: ``scored(ShownResult)`` after it shows the scores of its curve, ``refused(sentence)``."""
 
-    def __init__(self, worker: CorrectionWorker, live: LiveStraightening) -> None:
+    def __init__(
+        self, process: SessionProcess, optionsOf: Callable[[SceneNodes], DetectionOptions], live: LiveStraightening
+    ) -> None:
         self.scored = Signal()
         self.refused = Signal()
-        self._worker = worker
+        self._process = process
+        self._optionsOf = optionsOf
         self._live = live
         self._known: OrderedDict[tuple[str, str], Scored] = OrderedDict()
         self._asked: tuple[str, str] | None = None
@@ -82,7 +86,7 @@ class Rescoring:
             self._keep(nodes, along, Scored(report, read_picture(nodes)))
 
     def follow(self, result: ShownResult) -> None:
-        """Bring the nodes to the curve that is kept; where that needs the worker, ``scored`` comes later."""
+        """Bring the nodes to the curve that is kept; where that needs the networks, ``scored`` comes later."""
         nodes, corrected, line = result.nodes, result.corrected, result.line
         wanted = (nodes.table.GetID(), along_curve(line))
         isUpToDate = result.isUpToDate
@@ -101,8 +105,12 @@ class Rescoring:
         if nodes.input_volume is None:
             self.refused.emit("The CT of this result is gone, so nothing can be scored again.")
             return
-        isAsked = self._worker.ask(
-            nodes, "rescore", lambda answer: self._onAnswer(result, line, answer), centerline_ras=points
+        isAsked = self._process.ask(
+            nodes.input_volume,
+            "rescore",
+            lambda answer: self._onAnswer(result, line, answer),
+            self._optionsOf(nodes),
+            centerline_ras=points,
         )
         self._asked = wanted if isAsked else None
 
@@ -116,7 +124,7 @@ class Rescoring:
         """Nothing that was asked about a curve is wanted any more."""
         self._asked = None
         self._reading.stop()
-        self._worker.cancel(*CURVE_COMMANDS)
+        self._process.cancel(*CURVE_COMMANDS)
 
     def cleanup(self) -> None:
         """The panel is going."""
@@ -130,10 +138,11 @@ class Rescoring:
 
     def _onAnswer(self, result: ShownResult, line: tuple[Point, ...] | None, answer: dict[str, Any]) -> None:
         if result.nodes.table.GetScene() is None:
+            self._drop(answer)
             return
         if "report" not in answer:
             self._asked = None
-            self.refused.emit(str(answer.get("error", "The worker gave no answer.")))
+            self.refused.emit(str(answer.get("error", "There was no answer.")))
             return
         self._reading.start(self._read(result, line, answer))
 
@@ -148,11 +157,17 @@ class Rescoring:
             self._asked = None
             self.refused.emit(str(error))
             return
+        finally:
+            self._drop(answer)
         if result.nodes.table.GetScene() is not None and result.line == line:
             isFirst = result.corrected.detected.status != EVALUABLE
             scored = Scored(None if line is None else scored.report, scored.picture, scored.spine if isFirst else None)
             self._keep(result.nodes, along_curve(line), scored)
             self._show(result, scored)
+
+    def _drop(self, answer: dict[str, Any]) -> None:
+        if "report" in answer:
+            self._background.submit(removeFolder, Path(answer["report"]).parent)
 
     def _show(self, result: ShownResult, scored: Scored) -> None:
         self._asked = None
@@ -170,35 +185,34 @@ class Rescoring:
             del self._known[older[0]]
 
 
-def scoreNow(nodes: SceneNodes, worker: ResidentWorker) -> SceneNodes:
+def scoreNow(nodes: SceneNodes, process: SessionProcess, options: DetectionOptions) -> SceneNodes:
     """Bring the nodes to the curve that is kept, waiting for it; the result's nodes, which may be more than before.
 
-    ``worker`` is new and ends with this.
-
     Raises:
-        RunFailed: with a sentence, when the worker gives no scores.
+        UnusableVolume, TorchMissing: with a sentence for the user.
+        RunFailed: with a sentence, when there are no scores.
     """
     corrected = read_correction(nodes.table.GetScene(), nodes)
     line = corrected.correction.centerline_ras
+    points = line or corrected.detected.centerline.points_ras
     answers: list[dict[str, Any]] = []
-    sentences: list[str] = []
-    worker.failed.connect(sentences.append)
-    worker.ask("rescore", answers.append, centerline_ras=line or corrected.detected.centerline.points_ras)
+
+    def onLost(sentence: str, _commands: tuple[str, ...]) -> None:
+        answers.append({"error": sentence})
+
+    process.start(nodes.input_volume)
+    process.failed.connect(onLost)
     try:
-        worker.wait()
-        return _shownNow(nodes, corrected, answers, sentences)
+        process.ask(nodes.input_volume, "rescore", answers.append, options, centerline_ras=points)
+        while not answers:
+            process.letRun(WATCH_MS)
     finally:
-        worker.endNow()
-        worker.release()
-
-
-def _shownNow(
-    nodes: SceneNodes, corrected: CorrectedReport, answers: list[dict[str, Any]], sentences: list[str]
-) -> SceneNodes:
-    if not answers or "report" not in answers[0]:
-        raise RunFailed(next(iter(sentences), str(answers[0]["error"]) if answers else "The worker gave no answer."))
+        process.failed.disconnect(onLost)
+    if "report" not in answers[0]:
+        raise RunFailed(answers[0]["error"])
     scored = _readAnswer(answers[0], nodes.input_volume.GetName())
-    if corrected.correction.centerline_ras is not None:
+    removeFolder(Path(answers[0]["report"]).parent)
+    if line is not None:
         corrected = corrected.scored_again(scored.report)
     return show_scored(nodes.table.GetScene(), nodes, corrected, scored.picture, scored.spine)
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 
 from VertebralFractureLib.cli.progress_display import STAGE_TITLES
 from VertebralFractureLib.progress import STAGES
+from VertebralFracturePanel.process.session_process import EXPORT
 
-HANDOVER = "handover"
-RUN_STAGES = (HANDOVER, *STAGES)
-TITLES = {**STAGE_TITLES, HANDOVER: "handing over the volume", "scene": "showing the result"}
+RUN_STAGES = (EXPORT, *STAGES)
+TITLES = {**STAGE_TITLES, EXPORT: "exporting the volume", "scene": "showing the result"}
 STAGE_WEIGHTS: Mapping[str, float] = {
-    HANDOVER: 0.05,
+    EXPORT: 0.05,
     "read": 0.15,
     "canal": 0.45,
     "cpr": 0.12,

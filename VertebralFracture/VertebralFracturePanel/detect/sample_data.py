@@ -15,8 +15,8 @@ import slicer
 
 import VertebralFractureLib
 from VertebralFractureLib.research.datasets import fracture_summary, read_annotation
+from VertebralFracturePanel.process.json_process import JsonProcess
 from VertebralFracturePanel.process.signal import Signal
-from VertebralFracturePanel.process.worker_process import WorkerProcess
 
 CATEGORY = "VertebralFracture"
 SAMPLE_NAME = "VertebralFracture phantom"
@@ -54,7 +54,7 @@ class PhantomSample:
     Signal: ``ended(volumeNode)``, once for each call that did something, with None when there is no volume.
     """
 
-    def __init__(self, createProcess: Callable[[], Any] = WorkerProcess) -> None:
+    def __init__(self, createProcess: Callable[[], Any] = JsonProcess) -> None:
         self.ended = Signal()
         self._createProcess = createProcess
         self._process: Any = None

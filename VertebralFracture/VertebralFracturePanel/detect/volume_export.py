@@ -1,17 +1,25 @@
 """A volume node's voxels, slab by slab, in world coordinates: its parent transform included.
 
+They go into a file in steps so short that Slicer's window never stands still.
+
 A linear transform only changes the matrix. A warping one resamples each slab when it is asked for, because a warped
 volume has no matrix; nothing is added to the scene for that.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
+
+from VertebralFractureLib.volume.nrrd_stream import nrrd_header
+from VertebralFracturePanel.process.background import finished
 
 AIR_HU = -1024
 
@@ -121,6 +129,33 @@ class WarpedVolumeExport(VolumeExport):
         self._reslice.Update()
         voxels = vtk_to_numpy(self._reslice.GetOutput().GetPointData().GetScalars())
         return self._compact(voxels.reshape(last - first, *self.shape[1:]))
+
+
+def exportSteps(
+    export: VolumeExport, path: Path, background: ThreadPoolExecutor, progressed: Callable[[float], None]
+) -> Generator[int, None, None]:
+    """Write the volume into a file that another process can read, in steps, each with the pause in ms before the next.
+
+    Args:
+        progressed: gets the fraction that is written.
+
+    Raises:
+        UnusableVolume, OSError: when the volume is no longer what it was, or the file cannot be written.
+    """
+    bytesPerSlice = export.shape[1] * export.shape[2] * export.dtype.itemsize
+    step = max(export.slabBytes // bytesPerSlice, 1)
+    file = path.open("wb")
+    try:
+        file.write(nrrd_header(export.shape, export.dtype, export.ijkToRas))
+        for first in range(0, export.shape[0], step):
+            slab = export.slab(first, min(first + step, export.shape[0]))
+            yield 0
+            yield from finished(background.submit(file.write, slab))
+            progressed(first / export.shape[0])
+    finally:
+        # In the thread, behind a write that may still be going on.
+        closing = background.submit(file.close)
+    yield from finished(closing)
 
 
 def _ijkToParent(volumeNode: Any) -> np.ndarray:

@@ -25,17 +25,17 @@ from VertebralFractureLib.export.scene.show_report import read_shown_report
 from VertebralFractureLib.export.table import report_to_csv
 from VertebralFractureLib.result import CorrectedReport, SpineReport, agreement, corrected_to_json, report_to_json
 from VertebralFractureLib.result.deidentification import deidentify_corrected, deidentify_report
-from VertebralFracturePanel.detect import detection_run
-from VertebralFracturePanel.detect.detection_run import WATCH_MS, removeFolder
-from VertebralFracturePanel.detect.volume_export import UnusableVolume, exportOf
-from VertebralFracturePanel.detect.volume_transfer import handOver
+from VertebralFracturePanel.detect.volume_export import UnusableVolume, exportOf, exportSteps
+from VertebralFracturePanel.process import session_process
+from VertebralFracturePanel.process.background import removeFolder
+from VertebralFracturePanel.process.json_process import JsonProcess
+from VertebralFracturePanel.process.session_process import WATCH_MS
 from VertebralFracturePanel.process.signal import Signal
-from VertebralFracturePanel.process.worker_process import WorkerProcess
 
 TABLE, REPORT, PAGE, SCENE = ".csv", ".json", ".html", ".mrb"
 KINDS = (TABLE, REPORT, PAGE, SCENE)
-_HANDED_OVER = 0.3
-"""Share of the time that is over when the worker begins."""
+_EXPORTED = 0.3
+"""Share of the time that is over when the process begins."""
 
 Steps = Generator[int, None, None]
 
@@ -56,7 +56,7 @@ class ResultExport:
         path: Path,
         *,
         identifiers: bool = False,
-        createProcess: Callable[[], WorkerProcess] = WorkerProcess,
+        createProcess: Callable[[], JsonProcess] = JsonProcess,
     ) -> None:
         """
         Args:
@@ -77,7 +77,7 @@ class ResultExport:
         self._process.messageReceived.connect(self._onMessage)
         self._process.ended.connect(self._onEnded)
         self._answer: dict[str, Any] = {}
-        self._workerStartsAt = 0.0
+        self._processStartsAt = 0.0
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="VertebralFracture")
 
     def steps(self) -> Steps:
@@ -89,7 +89,7 @@ class ResultExport:
             if self._kind in (TABLE, REPORT):
                 self._writeText()
             else:
-                yield from self._writeThroughWorker()
+                yield from self._writeThroughProcess()
             self.progressed.emit(1.0)
         except OSError as error:
             raise ExportFailed(f"'{self.path.name}' could not be written: {error.strerror or error}.") from error
@@ -119,7 +119,7 @@ class ResultExport:
 
     @property
     def isOver(self) -> bool:
-        """Whether the worker process is gone too."""
+        """Whether the process is gone too."""
         return self._process.isOver
 
     def release(self) -> None:
@@ -139,7 +139,7 @@ class ResultExport:
         with atomic_write(self.path) as partial:
             partial.write_text(text, encoding="utf-8")
 
-    def _writeThroughWorker(self) -> Steps:
+    def _writeThroughProcess(self) -> Steps:
         if self._nodes.input_volume is None:
             raise UnusableVolume("the CT of this result is no longer in the scene.")
         if not self.path.parent.is_dir():
@@ -147,10 +147,10 @@ class ResultExport:
         folder = Path(tempfile.mkdtemp(prefix="VertebralFracture-"))
         try:
             ask = self._askForScene if self._kind == SCENE else self._askForPage
-            request = {"target": str(self.path), "stop_when_input_closes": True, **(yield from ask(folder))}
+            request = {"target": str(self.path), **(yield from ask(folder))}
             (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
             arguments = [str(folder / "request.json")]
-            self._process.start(detection_run.WORKER_MODULE, arguments, detection_run.LIBRARY_FOLDER)
+            self._process.start(session_process.SESSION_MODULE, arguments, session_process.LIBRARY_FOLDER)
             while not self._process.hasEnded:
                 yield WATCH_MS
             if "done" not in self._answer:
@@ -164,8 +164,8 @@ class ResultExport:
         corrected = self._corrected()
         notes = [] if corrected.correction.is_empty else [agreement(shown).sentence]
         (folder / "report.json").write_text(report_to_json(shown), encoding="utf-8")
-        yield from self._handOver(self._nodes.input_volume, folder / "input.nrrd", 0.0, _HANDED_OVER)
-        self._workerStartsAt = _HANDED_OVER
+        yield from self._exportVolume(self._nodes.input_volume, folder / "input.nrrd", 0.0, _EXPORTED)
+        self._processStartsAt = _EXPORTED
         files = {"input": str(folder / "input.nrrd"), "report": str(folder / "report.json")}
         return {"export": "page", "notes": notes, **files}
 
@@ -185,24 +185,24 @@ class ResultExport:
             if not (bundle / name).is_file():
                 continue
             paths[name] = folder / f"volume-{place}.nrrd"
-            first = _HANDED_OVER * place / len(volumes)
-            yield from self._handOver(volumeNode, paths[name], first, _HANDED_OVER / len(volumes))
-        self._workerStartsAt = _HANDED_OVER
-        handedOver = {name: str(path) for name, path in paths.items()}
-        return {"export": "scene", "bundle": str(bundle), "volumes": handedOver}
+            first = _EXPORTED * place / len(volumes)
+            yield from self._exportVolume(volumeNode, paths[name], first, _EXPORTED / len(volumes))
+        self._processStartsAt = _EXPORTED
+        exported = {name: str(path) for name, path in paths.items()}
+        return {"export": "scene", "bundle": str(bundle), "volumes": exported}
 
-    def _handOver(self, volumeNode: Any, path: Path, first: float, share: float) -> Steps:
+    def _exportVolume(self, volumeNode: Any, path: Path, first: float, share: float) -> Steps:
         def wrote(fraction: float) -> None:
             self.progressed.emit(first + share * fraction)
 
-        yield from handOver(exportOf(volumeNode), path, self._background, wrote)
+        yield from exportSteps(exportOf(volumeNode), path, self._background, wrote)
 
     def _onEnded(self, _exitCode: int) -> None:
-        # A worker that was slow to end was killed, and left its unfinished file.
+        # A process that was slow to end was killed, and left its unfinished file.
         discard_partial(self.path)
 
     def _onMessage(self, message: dict[str, Any]) -> None:
         if "stage" in message:
-            self.progressed.emit(self._workerStartsAt + (1.0 - self._workerStartsAt) * float(message["fraction"]))
+            self.progressed.emit(self._processStartsAt + (1.0 - self._processStartsAt) * float(message["fraction"]))
         else:
             self._answer = message

@@ -15,7 +15,7 @@ class EventLoopSteps:
         self._steps: Generator[int, None, Any] | None = None
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._step)
+        self._timer.timeout.connect(self.step)
 
     @property
     def isRunning(self) -> bool:
@@ -34,17 +34,20 @@ class EventLoopSteps:
         if steps is not None and not steps.gi_running:
             steps.close()
 
-    def _step(self) -> None:
+    def step(self) -> int:
+        """One step now, for a script that has no event loop; gives the pause in ms before the next."""
         steps = self._steps
         if steps is None:
-            return
+            return 0
+        pause = 0
         try:
             pause = next(steps)
         except StopIteration:
             if self._steps is steps:
                 self._steps = None
-            return
+            return 0
         if self._steps is steps:
             self._timer.start(pause)
         else:
             steps.close()  # it was stopped from within its own step
+        return pause

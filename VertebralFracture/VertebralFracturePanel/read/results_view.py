@@ -20,7 +20,6 @@ from VertebralFracturePanel.correct.landmark_section import LandmarkSection
 from VertebralFracturePanel.correct.reader_vertebrae import ReaderVertebrae
 from VertebralFracturePanel.detect.advanced_section import AdvancedSection
 from VertebralFracturePanel.export.export_section import ExportSection
-from VertebralFracturePanel.process.correction_worker import CorrectionWorker
 from VertebralFracturePanel.read.criteria_section import ReadingSection
 from VertebralFracturePanel.read.display_section import DisplaySection
 from VertebralFracturePanel.read.results_table import setUpTable, showReport
@@ -45,10 +44,9 @@ class ResultsView:
         self.readingSection = ReadingSection(ui)
         self.correctSection = CorrectSection(ui)
         self.landmarkSection = LandmarkSection(ui, self.correctSection.edit)
-        self.correctionWorker = CorrectionWorker(logic.startResidentWorker)
         self.addedVertebra = AddedVertebra(ui, self.correctSection.edit)
-        self.readerVertebrae = ReaderVertebrae(self.correctionWorker)
-        self.centerlineSection = CenterlineSection(ui, self.correctionWorker)
+        self.readerVertebrae = ReaderVertebrae(logic.session, logic.optionsOf)
+        self.centerlineSection = CenterlineSection(ui, logic.session, logic.optionsOf)
         self.displaySection = DisplaySection(ui)
         self.exportSection = ExportSection(ui)
         self.advancedSection = AdvancedSection(ui)
@@ -92,7 +90,6 @@ class ResultsView:
     def cleanup(self) -> None:
         self.leaveModule()
         self.centerlineSection.cleanup()
-        self.correctionWorker.endNow()
         self.exportSection.cleanup()
         self.vertebraWalk.removeObservers()
 

@@ -1,4 +1,4 @@
-"""A resident worker without networks: it answers at once, and its answers follow from the curve that it is given.
+"""A session without networks: it answers at once, and its answers follow from the curve that it is given.
 
 Files in its working folder steer it: ``answer.json`` is the report that it varies, ``delay`` the seconds that a
 ``rescore`` takes, ``crash`` the command at which it dies.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -16,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
@@ -25,22 +28,37 @@ from VertebralFractureLib.cpr.straightened_volume import save_straightened
 from VertebralFractureLib.errors import VertebralFractureError
 from VertebralFractureLib.result import report_from_json, report_to_json
 from VertebralFractureLib.result.report import ReportedCenterline
-from VertebralFractureLib.volume import read_volume
+from VertebralFractureLib.session import _lines_of_standard_input
+from VertebralFractureLib.volume import ct_from_sitk
 
 GRID = ReformatGrid((2.0, 2.0, 2.0), (-20.0, 20.0), (-16.0, 30.0))
 
 
-def serve(request):
-    ct = read_volume(Path(request["input"]))
+def main(arguments, obeys):
+    """Answer requests; ``obeys`` says whether a closed standard input ends the process."""
+    if arguments:
+        from VertebralFractureLib import session
+
+        return session.main(arguments)
     requests: queue.Queue = queue.Queue()
     cancelled = set()
-    threading.Thread(target=_listen, args=(requests, cancelled), daemon=True).start()
-    _say(ready=True)
+    threading.Thread(target=_listen, args=(requests, cancelled, obeys), daemon=True).start()
+    opened, ct = {}, None
     while True:
         asked = requests.get()
+        if asked["command"] == "open":
+            # A test may look at the file, which is gone after this; the volume may be too small for the real session.
+            shutil.copy(asked["input"], "opened.nrrd")
+            opened, ct = {**asked, "input": "opened.nrrd"}, ct_from_sitk(sitk.ReadImage("opened.nrrd"))
+            _say(id=asked["id"], stage="read", fraction=0.5)
+            _say(id=asked["id"], done=True)
+            continue
         if _steering("crash") == asked["command"]:
             print("the last words", file=sys.stderr, flush=True)
             os._exit(1)
+        if asked["command"] == "detect":
+            _detect({**opened, **asked})
+            continue
         try:
             answer = _answer(ct, asked, cancelled)
         except (VertebralFractureError, ValueError) as error:
@@ -48,14 +66,26 @@ def serve(request):
         _say(id=asked["id"], **(answer or {"error": "Cancelled.", "exit_code": 130}))
 
 
-def _listen(requests, cancelled):
-    for line in sys.stdin.buffer:
+def _detect(request):
+    """Run what the test wants, with the names that it may use."""
+
+    def say(**message):
+        _say(id=request["id"], **message)
+
+    names = {"request": request, "folder": Path(request["output"]), "say": say, "json": json, "os": os, "sys": sys}
+    names |= {"subprocess": subprocess, "time": time, "Path": Path}
+    exec(compile(Path("detect_stand_in.py").read_text(encoding="utf-8"), "detect_stand_in.py", "exec"), names)
+
+
+def _listen(requests, cancelled, obeys):
+    for line in _lines_of_standard_input():
         request = json.loads(line)
         if request["command"] == "cancel":
             cancelled.add(request["id"])
         else:
             requests.put(request)
-    os._exit(130)
+    if obeys:
+        os._exit(130)
 
 
 def _answer(ct, asked, cancelled):
@@ -91,7 +121,6 @@ def _rescored(ct, asked):
     points = tuple(tuple(point) for point in asked["centerline_ras"])
     line = Centerline(np.array(points), np.ones(len(points)))
     folder = Path(asked["output"])
-    folder.mkdir()
     report = report_from_json(Path("answer.json").read_text(encoding="utf-8"))
     share = 1.0 / (1.0 + np.abs(np.array(points)[:, 0]).mean())
     vertebrae = tuple(

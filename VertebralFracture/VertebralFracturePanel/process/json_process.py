@@ -1,6 +1,6 @@
 """A Python process beside Slicer that speaks one JSON object per line, and that ends when it is told to.
 
-It is told by closing its standard input, which reaches the worker even through a launcher; when that was not enough,
+It is told by closing its standard input, which reaches the program even through a launcher; when that was not enough,
 it is killed with everything that it started. Nothing here waits, except what says so.
 """
 
@@ -28,7 +28,7 @@ def slicerPython() -> str:
     return shutil.which("PythonSlicer") or sys.executable
 
 
-class WorkerProcess:
+class JsonProcess:
     """Runs ``python -m MODULE ARGUMENTS``.
 
     Signals: ``messageReceived(dict)`` for each JSON line of standard output, ``ended(exitCode)`` once, at the very end.
@@ -42,8 +42,9 @@ class WorkerProcess:
         self._unfinishedLine = b""
         self.hasEnded = False
         self._hasCrashed = False
+        self._isAborted = False
         self._exitCode = 0
-        self._doomed: list[int] = []
+        self._toEnd: list[int] = []
         self._process = qt.QProcess()
         self._process.readyReadStandardOutput.connect(self._onOutput)
         self._process.readyReadStandardError.connect(self._onLog)
@@ -51,7 +52,7 @@ class WorkerProcess:
         self._process.errorOccurred.connect(self._onError)
         self._killTimer = qt.QTimer()
         self._killTimer.setSingleShot(True)
-        self._killTimer.timeout.connect(self._endDoomed)
+        self._killTimer.timeout.connect(self._endTree)
 
     def start(self, module: str, arguments: list[str], folder: Path) -> None:
         """``folder`` becomes the working folder, so that Python finds ``module`` there."""
@@ -59,27 +60,33 @@ class WorkerProcess:
         self._process.start(self._python, ["-m", module, *arguments])
 
     def send(self, message: dict[str, Any]) -> None:
-        """Write one JSON line to the worker's standard input; nothing happens when it is not running."""
+        """Write one JSON line to the program's standard input; nothing happens when it is not running."""
         if self.isRunning:
             self._process.write((json.dumps(message) + "\n").encode("utf-8"))
 
     def stop(self) -> None:
-        """Ask the worker to end, and kill it with all its children when it does not within ``GRACE_MS``."""
-        if not self.isRunning:
+        """Ask the program to end, and kill it with all its children when it does not within ``GRACE_MS``."""
+        if not self.isRunning or self._isAborted:
             return
-        self._doomed = processTree(self._process.processId())
+        self._toEnd = processTree(self._process.processId())
         self._process.closeWriteChannel()
         self._killTimer.start(GRACE_MS)
 
     def kill(self) -> None:
-        """End the worker and all its children, and wait for that; for the moment in which the application ends."""
+        """``abort``, and wait for it; for the moment in which the application ends."""
         if self.isRunning:
-            self._doomed = processTree(self._process.processId())
-            self._endDoomed()
+            self.abort()
             self._process.waitForFinished(KILL_WAIT_MS)
 
+    def abort(self) -> None:
+        """End the program and all its children without asking."""
+        if self.isRunning:
+            self._isAborted = True
+            self._toEnd = processTree(self._process.processId())
+            self._endTree()
+
     def letRun(self, milliseconds: int) -> bool:
-        """Handle what the worker says for so long, without an event loop; False at once when it is not running."""
+        """Handle what the program says for so long, without an event loop; False at once when it is not running."""
         if not self.isRunning:
             return False
         self._process.waitForFinished(milliseconds)
@@ -92,7 +99,7 @@ class WorkerProcess:
     @property
     def isOver(self) -> bool:
         """Whether it has ended, or was never started, and nothing of what it started is to be killed any more."""
-        return not self.isRunning and not self._doomed
+        return not self.isRunning and not self._toEnd
 
     def release(self) -> None:
         """Give the Qt objects back, when it is over; left to the garbage collector, any thread could delete them."""
@@ -101,9 +108,9 @@ class WorkerProcess:
 
     @property
     def explanation(self) -> str:
-        """Why a worker that ended without an answer did so: what is known, its last lines, and a hint."""
+        """Why a program that ended without an answer did so: what is known, its last lines, and a hint."""
         how = "It was ended by the system" if self._hasCrashed else f"exit code {self._exitCode}"
-        words = f"The detection ended without an answer ({how}). {self._hint}".strip()
+        words = f"The process beside Slicer ended without an answer ({how}). {self._hint}".strip()
         return f"{words}\n\n{self.log}".strip()
 
     @property
@@ -112,11 +119,11 @@ class WorkerProcess:
             return "PyTorch is not complete: repair it in the PyTorch module, then restart Slicer."
         if self._hasCrashed or "MemoryError" in self.log or "not enough memory" in self.log:
             return "Often memory is short: close other volumes or programs, or crop the CT to the spine."
-        return "Detect again; if it stays, report the lines below."
+        return "Try again; if it stays, report the lines below."
 
     @property
     def log(self) -> str:
-        """The last lines that the worker wrote beside its messages."""
+        """The last lines that the program wrote beside its messages."""
         return "\n".join(self._log)
 
     def _onOutput(self) -> None:
@@ -156,9 +163,9 @@ class WorkerProcess:
             self._exitCode = exitCode
             self.ended.emit(exitCode)
 
-    def _endDoomed(self) -> None:
-        endProcesses(self._doomed)
-        self._doomed = []
+    def _endTree(self) -> None:
+        endProcesses(self._toEnd)
+        self._toEnd = []
 
 
 def _bytes(array: Any) -> bytes:
