@@ -57,7 +57,7 @@ def main(arguments, obeys):
             print("the last words", file=sys.stderr, flush=True)
             os._exit(1)
         if asked["command"] == "detect":
-            _detect({**opened, **asked})
+            _detect({**opened, **asked}, cancelled)
             continue
         try:
             answer = _answer(ct, asked, cancelled)
@@ -66,14 +66,14 @@ def main(arguments, obeys):
         _say(id=asked["id"], **(answer or {"error": "Cancelled.", "exit_code": 130}))
 
 
-def _detect(request):
+def _detect(request, cancelled):
     """Run what the test wants, with the names that it may use."""
 
     def say(**message):
         _say(id=request["id"], **message)
 
     names = {"request": request, "folder": Path(request["output"]), "say": say, "json": json, "os": os, "sys": sys}
-    names |= {"subprocess": subprocess, "time": time, "Path": Path}
+    names |= {"cancelled": cancelled, "subprocess": subprocess, "time": time, "Path": Path}
     exec(compile(Path("detect_stand_in.py").read_text(encoding="utf-8"), "detect_stand_in.py", "exec"), names)
 
 

@@ -113,6 +113,96 @@ def test_cancel_ends_the_whole_process_tree_within_a_second(widget, a_worker, tm
     assert time.monotonic() - started < 1.0
 
 
+HEARS = """
+say(stage="canal", fraction=0.5)
+while request["id"] not in cancelled:
+    time.sleep(0.01)
+say(error="Cancelled.", exit_code=130)
+"""
+
+
+@pytest.mark.usefixtures("a_ct", "a_successful_worker")
+def test_a_detection_that_hears_the_cancel_leaves_the_session_to_the_next_one(widget, scene, tmp_path):
+    successful = (tmp_path / "detect_stand_in.py").read_text(encoding="utf-8")
+    (tmp_path / "detect_stand_in.py").write_text(HEARS, encoding="utf-8")
+    widget.ui.detectButton.click()
+    until(lambda: widget.progress.stage == "canal")
+
+    widget.ui.detectButton.click()
+    end = time.monotonic() + 1.2
+    until(lambda: time.monotonic() > end)
+    (tmp_path / "detect_stand_in.py").write_text(successful, encoding="utf-8")
+    detect(widget)
+
+    assert len(find_results(scene)) == 1
+    assert widget.logic.session.started == 1
+
+
+def change_voxels(_widget, node):
+    slicer.util.updateVolumeFromArray(node, slicer.util.arrayFromVolume(node) + 1)
+
+
+def change_geometry(_widget, node):
+    node.SetSpacing(2.0, 2.0, 2.5)
+
+
+def change_transform(_widget, node):
+    transform = node.GetScene().AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    node.SetAndObserveTransformNodeID(transform.GetID())
+
+
+def end_it_from_outside(widget, _node):
+    widget.logic.session._process.kill()
+
+
+def let_it_end_by_itself(widget, _node):
+    widget.logic.session._process.messageReceived.emit({"idle": True})
+
+
+@pytest.mark.usefixtures("a_successful_worker")
+@pytest.mark.parametrize(
+    "change", [change_voxels, change_geometry, change_transform, end_it_from_outside, let_it_end_by_itself]
+)
+def test_a_session_ends_with_the_volume_that_it_knows_and_the_next_click_starts_another(widget, scene, a_ct, change):
+    detect(widget)
+    session = widget.logic.session
+    assert session.volumeNode is a_ct
+
+    change(widget, a_ct)
+    until(lambda: session.isGone, 5.0)
+    assert session.volumeNode is None
+    assert widget.ui.stageLabel.text == ""
+    detect(widget)
+
+    assert session.started == 2
+    assert len(find_results(scene)) == 2
+
+
+@pytest.mark.usefixtures("a_successful_worker")
+def test_what_leaves_the_voxels_alone_leaves_the_session_alone(widget, scene, a_ct):
+    detect(widget)
+
+    a_ct.SetName("Renamed")
+    a_ct.CreateDefaultDisplayNodes()
+    a_ct.GetDisplayNode().SetWindowLevel(1500, 300)
+    scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Other")
+    detect(widget)
+
+    assert widget.logic.session.started == 1
+
+
+@pytest.mark.usefixtures("a_ct")
+def test_voxels_that_change_during_a_detection_end_it_in_words(widget, a_ct, a_worker):
+    a_worker("say(stage='canal', fraction=0.5); time.sleep(300)")
+    widget.ui.detectButton.click()
+    until(lambda: widget.progress.stage == "canal")
+
+    change_voxels(widget, a_ct)
+    until(lambda: widget.run is None)
+
+    assert widget.ui.stageLabel.text == "The volume 'Chest CT' was changed meanwhile."
+
+
 @pytest.mark.usefixtures("a_ct")
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the process table of Linux")
 def test_quitting_leaves_no_process(widget, a_worker, tmp_path):
@@ -172,7 +262,7 @@ def test_a_double_click_starts_nothing_twice_and_the_next_click_works(widget, sc
 
 
 @pytest.mark.usefixtures("a_ct")
-def test_a_worker_that_the_system_killed_is_explained_with_a_hint(widget, a_worker):
+def test_a_worker_that_the_system_killed_is_explained_with_a_hint(widget, a_worker, tmp_path):
     a_worker("print('the last words', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)")
 
     detect(widget)
@@ -180,6 +270,9 @@ def test_a_worker_that_the_system_killed_is_explained_with_a_hint(widget, a_work
     assert "ended by the system" in widget.ui.stageLabel.text
     assert "memory is short" in widget.ui.stageLabel.text
     assert "the last words" in widget.ui.stageLabel.text
+    (tmp_path / "detect_stand_in.py").write_text("say(error='The next click works.', exit_code=2)", encoding="utf-8")
+    detect(widget)
+    assert widget.ui.stageLabel.text == "The next click works."
 
 
 @pytest.mark.usefixtures("a_ct")

@@ -16,7 +16,7 @@ from VertebralFracturePanel.parameters import SPACINGS_MM
 def a_curious_worker(a_worker, tmp_path):
     """Keeps what it was asked, and gives up."""
     seen = tmp_path / "seen.json"
-    a_worker(f"Path({str(seen)!r}).write_text(json.dumps(request)); say(error='enough', exit_code=2)")
+    a_worker(f"Path({str(seen)!r}).write_text(json.dumps(request['options'])); say(error='enough', exit_code=2)")
     return lambda: json.loads(seen.read_text(encoding="utf-8"))
 
 

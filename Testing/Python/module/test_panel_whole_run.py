@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from panel_helpers import cells, chosen_points, until
+from curve_helpers import drag, edit, settled
+from panel_helpers import cells, chosen_points, detect, until
 from PySide6.QtCore import QElapsedTimer, QTimer
 
 from VertebralFractureLib.export.scene import find_results, read_report
@@ -49,3 +50,28 @@ def test_a_click_finds_the_fracture_and_leads_to_it(the_real_widget, scene, a_ph
     assert read_report(scene) == report
     assert find_results(scene)[0].straightened.GetSpacing() == (1.0, 1.0, 1.0)
     assert ", fracture networks 25d-" in ui.madeWithLabel.text
+
+
+@pytest.mark.usefixtures("a_phantom_node")
+def test_a_second_detection_and_the_first_correction_need_no_export_no_reading_and_no_search_for_the_canal(
+    the_real_widget, scene
+):
+    widget, session = the_real_widget, the_real_widget.logic.session
+    detect(widget)
+    first, counted, stages = read_report(scene), dict(session.counters), []
+
+    session.progressed.connect(lambda _command, stage, _fraction: stages.append(stage))
+    detect(widget)
+    second = read_report(scene, find_results(scene)[-1])
+    edit(widget)
+    drag(widget, 12, (2.0, -1.0, 0.0))
+    until(settled(widget))
+
+    assert (session.started, counted["volume_reads"], counted["canal_runs"]) == (1, 1, 1)
+    assert session.counters == counted
+    assert set(stages) == {"cpr", "fracture", "vertebrae"}
+    assert (second.centerline, second.sequence, second.vertebrae) == (
+        first.centerline,
+        first.sequence,
+        first.vertebrae,
+    )
