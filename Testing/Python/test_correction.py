@@ -4,8 +4,11 @@ import csv
 import io
 import json
 import random
+import re
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 from correction_samples import HALF_MM, LEVELS, PITCH_MM, WEDGE, a_column, landmarks
 
@@ -24,9 +27,14 @@ from VertebralFractureLib.result import (
     report_from_json,
     report_to_json,
 )
+from VertebralFractureLib.result.bone_density import bone_density
 from VertebralFractureLib.result.report import REVISION
+from VertebralFractureLib.result.words import ASSESSMENT_WORDS, REASON_WORDS, STATUS_WORDS, describe_status
+from VertebralFractureLib.vertebrae import Assessment, OrientedBox, Reason, Source, Status
 
 NOTHING = Correction()
+SCHEMA_1 = Path(__file__).parent / "schema_1_revision_4"
+"""A column of nine vertebrae as version 0.1.0 wrote it, with and without a reader's corrections."""
 
 
 @pytest.fixture
@@ -367,3 +375,123 @@ def test_a_new_edit_forgets_what_was_undone():
     assert history.redo() is history
     assert history.undo().present == NOTHING
     assert CorrectionHistory().undo().redo() == CorrectionHistory()
+
+
+def with_hu(report, hu=150.0):
+    """The report with a trabecular HU of every vertebra that is not fractured, as detection leaves it."""
+    measured = [
+        replace(v, trabecular_reason=Reason.FRACTURED) if v.grade else replace(v, trabecular_hu=hu + index)
+        for index, v in enumerate(report.vertebrae)
+    ]
+    return replace(
+        report, vertebrae=tuple(measured), scan=replace(report.scan, bone_density=bone_density(measured, {}))
+    )
+
+
+def test_a_vertebra_dragged_into_a_fracture_loses_its_hu_and_gets_it_back_when_it_is_dragged_back(a_report):
+    report = with_hu(a_report)
+    index = at(report, "L1")
+    before = report.vertebrae[index]
+    s = before.center_ras[2]
+
+    dragged = edits.drag_landmark(NOTHING, report, index, 0, (0.0, 40.0, s))
+    shown = apply_correction(report, dragged)
+    back = apply_correction(report, edits.drag_landmark(dragged, shown, index, 0, before.landmarks_ras[0]))
+
+    assert shown.vertebrae[index].grade == 3
+    assert shown.vertebrae[index].trabecular_hu is None
+    assert shown.vertebrae[index].trabecular_reason == Reason.FRACTURED
+    assert shown.vertebrae[index].model.trabecular_hu == before.trabecular_hu
+    assert shown.scan.bone_density.level == "L2", "another vertebra stands for the scan"
+    assert (back.vertebrae[index].grade, back.vertebrae[index].trabecular_hu) == (0, before.trabecular_hu)
+    assert back.vertebrae[index].trabecular_reason is None
+    assert back.scan.bone_density == report.scan.bone_density
+
+
+def with_members(report, *probabilities):
+    """The report as three networks made it, each with one probability along the whole spine."""
+    members = dict(zip(("a", "b", "c"), probabilities, strict=True))
+    count = len(report.sequence.positions_mm)
+    sequence = replace(
+        report.sequence,
+        inside_fraction=(1.0,) * count,
+        member_probability={name: (value,) * count for name, value in members.items()},
+    )
+    vertebrae = tuple(replace(v, member_probability=members) for v in report.vertebrae)
+    return replace(report, sequence=sequence, vertebrae=vertebrae)
+
+
+def test_a_corrected_vertebra_is_scored_by_what_each_network_said_itself(a_report):
+    report = with_members(a_report, 0.02, 0.1, 0.3)
+    index = at(report, "L2")
+    s = report.vertebrae[index].center_ras[2]
+    logits = np.log(np.array([0.02, 0.1, 0.3]) / (1.0 - np.array([0.02, 0.1, 0.3])))
+    together = 1.0 / (1.0 + np.exp(-logits.mean()))
+
+    lower = edits.set_landmarks(NOTHING, report, index, landmarks(s, 24.0, 22.5, 25.0))
+    split = edits.split_vertebra(lower, apply_correction(report, lower), at(report, "T9"))
+    shown = apply_correction(corrected_from_json(report_to_json(report)).detected, split)
+
+    added = [v for v in shown.vertebrae if v.source == Source.READER]
+    assert shown.vertebrae[index].fracture_probability == pytest.approx(together, abs=1e-6)
+    assert [v.fracture_probability for v in added] == pytest.approx([together] * 2, abs=1e-6)
+    assert [v.uncertainty for v in added] == pytest.approx([np.std([0.02, 0.1, 0.3])] * 2, abs=1e-6)
+    assert added[0].member_probability == pytest.approx({"a": 0.02, "b": 0.1, "c": 0.3}, abs=1e-6)
+
+
+def test_without_the_networks_own_answers_the_stored_deviation_is_the_uncertainty(a_report):
+    split = edits.split_vertebra(NOTHING, a_report, at(a_report, "L2"))
+
+    added = [v for v in apply_correction(a_report, split).vertebrae if v.source == Source.READER]
+
+    assert [v.uncertainty for v in added] == pytest.approx([0.02] * 2)
+    assert [v.member_probability for v in added] == [None, None]
+
+
+def test_a_vertebra_has_one_center_and_its_box_a_corner(a_report):
+    box = OrientedBox((-20.0, 10.0, 8.0), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), (42.0, 32.0, 24.0))
+    boxed = replace(a_report, vertebrae=(replace(a_report.vertebrae[0], box=box), *a_report.vertebrae[1:]))
+
+    vertebra = json.loads(report_to_json(boxed))["vertebrae"][0]
+
+    assert re.findall(r'"(\w*cent(?:er|re)\w*)"', json.dumps(vertebra)) == ["center_ras"]
+    assert vertebra["box"]["corner_ras"] == [-20.0, 10.0, 8.0]
+
+
+def test_what_version_0_1_showed_of_a_corrected_report_is_shown_again_but_for_the_hu_of_a_fracture():
+    text = (SCHEMA_1 / "corrected_report.json").read_text(encoding="utf-8")
+    alone = (SCHEMA_1 / "correction.json").read_text(encoding="utf-8")
+    old = json.loads(text)["vertebrae"]
+
+    corrected = corrected_from_json(text)
+    now = corrected.shown.vertebrae
+
+    assert corrected.correction == correction_from_json(alone)
+    assert [v.label for v in now] == [v["label"] for v in old]
+    for one, before in zip(now, old, strict=True):
+        assert (one.grade, one.shape, one.source) == (before["grade"], before["shape"], before["origin"])
+        assert one.height_loss == pytest.approx(before["height_loss"], abs=1e-5)
+        assert one.fracture_probability == pytest.approx(before["fracture_probability"], abs=1e-5)
+        assert one.uncertainty == pytest.approx(before["uncertainty"], abs=1e-5)
+        assert (one.model is None) == (before["model"] is None)
+        assert one.reader.comment == before["reader"]["comment"]
+        assert one.trabecular_hu == (None if one.grade else before["trabecular_hu"])
+    assert [v.reason for v in now if v.reason] == [Reason.TRUNCATED, Reason.MARKED_BY_READER]
+    assert [v.reader.assessment for v in now if v.reader.assessment] == ["rejected", "not_evaluable"]
+    assert {v.trabecular_reason for v in now if v.grade} == {Reason.FRACTURED}
+    assert corrected_from_json(corrected_to_json(corrected)) == corrected
+
+
+def test_a_reason_that_no_version_wrote_stays_readable():
+    content = json.loads((SCHEMA_1 / "report.json").read_text(encoding="utf-8"))
+    content["vertebrae"][0] |= {"status": "not_evaluable", "reason": "seen by a ghost"}
+
+    vertebra = report_from_json(json.dumps(content)).vertebrae[0]
+
+    assert (vertebra.reason, describe_status(vertebra)) == (Reason.OTHER, "not evaluable: seen by a ghost")
+
+
+def test_every_state_has_words():
+    assert set(REASON_WORDS) == set(Reason)
+    assert set(STATUS_WORDS) == set(Status)
+    assert set(ASSESSMENT_WORDS) == set(Assessment)

@@ -2,11 +2,15 @@
 
 import json
 import re
+from dataclasses import fields
 
 import pytest
 from correction_samples import a_column
 
 from VertebralFractureLib.result import CorrectedReport, Correction, corrected_to_json, edits, report_to_json
+from VertebralFractureLib.result.report_schema import build_schema
+from VertebralFractureLib.vertebrae import Assessment, ReaderAssessment, Reason, Status, Vertebra
+from VertebralFractureLib.vertebrae.columns import VERTEBRA_COLUMNS
 
 TYPES = {
     "object": dict,
@@ -105,3 +109,29 @@ def test_the_published_schema_misses_no_key(schema):
             kept = holder.pop(name)
             assert complaints(content, schema, schema), name
             holder[name] = kept
+
+
+def test_the_published_schema_is_that_of_the_records(project_folder):
+    """Renew it with ``python -m VertebralFractureLib.result.report_schema docs/reference/report.schema.json``."""
+    published = (project_folder / "docs" / "reference" / "report.schema.json").read_text(encoding="utf-8")
+
+    assert json.loads(published) == build_schema()
+
+
+def test_the_reference_explains_every_field_of_a_vertebra(project_folder):
+    text = (project_folder / "docs" / "reference" / "report-schema.md").read_text(encoding="utf-8")
+
+    named = set(re.findall(r"`([\w.]+)`", text))
+    assert {one.name for one in (*fields(Vertebra), *fields(ReaderAssessment))} <= named
+    assert set(map(str, (*Status, *Reason, *Assessment))) <= named
+
+
+def test_every_field_of_a_vertebra_is_in_the_table_or_has_no_column():
+    names = [column.name for column in VERTEBRA_COLUMNS]
+
+    assert len(set(names)) == len(names)
+    assert {one.name for one in fields(Vertebra)} - set(names) == {
+        *("heights_mm", "center_ras", "extent_mm", "box", "reader", "model"),
+        *("landmarks_ras", "member_probability"),
+    }
+    assert {"height_anterior_mm", "center_s_mm", "upper_endplate_mm", "box_size_s", "reader_grade"} <= set(names)

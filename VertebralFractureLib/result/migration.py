@@ -80,16 +80,14 @@ def migrate_edits(edits: Mapping[str, Any], schema: str | None = None) -> dict[s
     if "verdicts" not in edits:
         return dict(edits)
     kept = {key: value for key, value in edits.items() if key != "verdicts"}
+    added = [_rename(one, {"centre_ras": "center_ras"}) for one in edits["added"]]
     given = [{"at_ras": one["at_ras"], "reader": _reader(one["verdict"])} for one in edits["verdicts"]]
-    return {**kept, "assessments": given}
+    return {**kept, "added": added, "assessments": given}
 
 
 def migrate_vertebra(item: Mapping[str, Any]) -> dict[str, Any]:
     """A vertebra of the last revision of schema 1 as one of schema 2; its points may be spelled either way."""
-    values = dict(item)
-    for old, new in (("centre_ras", "center_ras"), ("origin", "source")):
-        if old in values:
-            values[new] = values.pop(old)
+    values = _rename(item, {"centre_ras": "center_ras", "origin": "source"})
     del values["severity"]
     values |= _states(values)
     values["reader"] = _reader(values["reader"])
@@ -121,12 +119,11 @@ def _last_of_schema_1(content: dict[str, Any], revision: int) -> dict[str, Any]:
 
 
 def _from_schema_1(content: dict[str, Any]) -> dict[str, Any]:
-    renamed = {("disclaimer" if key == "notice" else key): value for key, value in content.items()}
     return {
-        **renamed,
+        **_rename(content, {"notice": "disclaimer"}),
         "vertebrae": [migrate_vertebra(item) for item in content["vertebrae"]],
         "sequence": {**content["sequence"], "inside_fraction": None, "member_probability": None},
-        "timings_s": {_STAGES.get(key, key): value for key, value in content["timings_s"].items()},
+        "timings_s": _rename(content["timings_s"], _STAGES),
     }
 
 
@@ -154,7 +151,12 @@ def _reason(sentence: str | None, complete: bool) -> tuple[str | None, str | Non
 
 
 def _reader(reader: Mapping[str, Any]) -> dict[str, Any]:
-    return {("assessment" if key == "verdict" else key): value for key, value in reader.items()}
+    return _rename(reader, {"verdict": "assessment"})
+
+
+def _rename(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """The values, those of ``names`` under their new name."""
+    return {names.get(key, key): value for key, value in values.items()}
 
 
 def _box(box: Mapping[str, Any] | None) -> dict[str, Any] | None:
