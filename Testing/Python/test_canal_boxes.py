@@ -18,8 +18,13 @@ from VertebralFractureLib.canal.plausibility import check_anatomy, check_bone_ar
 from VertebralFractureLib.errors import ImplausibleGeometry, NoSpineFound
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom
-from VertebralFractureLib.research.training.canal_boxes import canal_at, vertebra_walls
-from VertebralFractureLib.research.training.canal_cases import LABELED, CanalCase, make_canal_case
+from VertebralFractureLib.research.training.canal_cases import (
+    LABELED,
+    CanalCase,
+    canal_at,
+    make_canal_case,
+    vertebra_walls,
+)
 from VertebralFractureLib.research.training.canal_windows import window_at
 from VertebralFractureLib.research.training.train_canal import READ_IN_FRONT_MM
 from VertebralFractureLib.volume import CTVolume

@@ -22,7 +22,7 @@ from VertebralFractureLib.research.phantom import (
     random_options,
 )
 from VertebralFractureLib.research.phantom.no_spine import NO_SPINE_KINDS, make_no_spine
-from VertebralFractureLib.research.training.canal_boxes import canal_at, vertebra_walls
+from VertebralFractureLib.research.training.canal_cases import canal_at, vertebra_walls
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.weights import load_weights
 

@@ -1,16 +1,23 @@
 """The evaluation itself is right: matching, level shifts, false alarms, areas under curves and their intervals."""
 
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from report_samples import a_reported_vertebra
 from scipy.stats import binomtest
 
 from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.cli.main import main
 from VertebralFractureLib.research.datasets import ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.research.datasets.reference_set import fold_of_scan, patient_of_scan
 from VertebralFractureLib.research.evaluation.case_sets import FIRST_OOD_SEED, ood_options
 from VertebralFractureLib.research.evaluation.compare import compare
 from VertebralFractureLib.research.evaluation.metrics import bootstrap_by_patient, proportion_by_patient
+from VertebralFractureLib.research.evaluation.run_cases import Case, CaseResult
+from VertebralFractureLib.research.evaluation.summary import accuracy_lines, summary_lines
 from VertebralFractureLib.result.report import (
     InputIdentity,
     ReportedCenterline,
@@ -156,3 +163,38 @@ def test_ood_phantoms_lie_outside_the_range_of_the_training_in_one_way_each():
     assert {len(item.fractures) for item in options} <= {0, 1, 2}
     assert any(item.fractures for item in options)
     assert ood_options(FIRST_OOD_SEED) == ood_options(FIRST_OOD_SEED)
+
+
+def a_result(patient, date, probability, fractured):
+    report = a_report([20, 50, 80, 110], ["L1", "T12", "T11", "T10"], [0.01, probability, 0.01, 0.01])
+    report = replace(report, scan=ScanResult(probability, 0, (), 0.5))
+    truth = a_truth(fractured=("T12",) if fractured else ())
+    name = f"p{patient}-{date}"
+    case = Case(name, f"p{patient}", Path(f"{name}.nii.gz"), Path(f"{name}.json"))
+    return CaseResult(case, truth, 0, "", 1.0, None, report, compare(report, truth))
+
+
+def test_a_summary_of_ten_patients_at_four_dates_each_rests_on_ten_patients():
+    fractured = {0, 5, 6, 7, 8, 9}
+    results = [
+        a_result(patient, date, 0.05 + 0.1 * patient, patient in fractured)
+        for patient in range(10)
+        for date in range(4)
+    ]
+
+    said = "\n".join([*summary_lines(results), *accuracy_lines(results)])
+
+    assert "Scan AUC: 0.833 (0.500 to 1.000, n = 10 patients, 40 scans)" in said, "by scan it was 0.678 to 0.960"
+    assert "Complete vertebrae found: 160 of 160 in 10 patients (100.0%, 72.2% to 100.0%)" in said
+    assert "Suspected of grade 2: 20 of 24 in 6 patients" in said
+
+
+def test_a_command_whose_library_is_missing_says_what_to_install(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    for name in [name for name in sys.modules if name.startswith("VertebralFractureLib.research.evaluation")]:
+        monkeypatch.delitem(sys.modules, name)
+
+    code = main(["evaluate", "--phantoms", "1", "--out", str(tmp_path / "out")])
+
+    assert code == 2
+    assert "pip install 'VertebralFracture[research]'" in capsys.readouterr().err

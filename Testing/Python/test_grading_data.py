@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from VertebralFractureLib.research.datasets.height_measurements import agreement, read_heights
-from VertebralFractureLib.research.evaluation.evaluate_grading import mask_table
+from VertebralFractureLib.research.datasets.height_measurements import read_heights
+from VertebralFractureLib.research.evaluation.evaluate_grading import agreement, mask_table
 from VertebralFractureLib.volume import CTVolume, write_volume
 
 HEADER = "scan,expert,level,ant_len_vox,mid_len_vox,post_len_vox"

@@ -27,6 +27,7 @@ _RESEARCH_COMMANDS = {
     "evaluate": "measure the program on scans with known truth",
 }
 _RESEARCH = "VertebralFractureLib.research"
+_RESEARCH_LIBRARIES = {"sklearn", "scipy", "matplotlib"}
 _TRAINABLE = {
     **{name: f"{_RESEARCH}.training.train_{name}" for name in ("canal", "vertebrae", "levels", "fracture")},
     "ensemble": f"{_RESEARCH}.release.train_ensemble",
@@ -55,7 +56,9 @@ def main(arguments: Sequence[str]) -> int:
         if error.errno in _NO_SPACE:
             return _say("The disk is full; free some space or choose another --out. Nothing was written.", BAD_INPUT)
         return _say(f"A file could not be read or written: {error.strerror or error}.", BAD_INPUT)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _RESEARCH_LIBRARIES:
+            return _say(f"This command needs {error.name}: pip install 'VertebralFracture[research]'.", BAD_INPUT)
         logging.exception("This is a defect of the program; please report it with the lines above.")
         return INTERNAL_ERROR
 

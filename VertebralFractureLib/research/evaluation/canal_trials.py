@@ -35,7 +35,7 @@ from VertebralFractureLib.research.evaluation.evaluate_canal import (
 )
 from VertebralFractureLib.research.phantom import make_phantom, random_options
 from VertebralFractureLib.research.phantom.no_spine import NO_SPINE_KINDS, make_no_spine
-from VertebralFractureLib.research.training.canal_boxes import canal_at, vertebra_walls
+from VertebralFractureLib.research.training.canal_cases import canal_at, vertebra_walls
 from VertebralFractureLib.thresholds import CANAL_PLAUSIBILITY
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume, check_ct, read_volume

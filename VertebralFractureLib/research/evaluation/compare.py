@@ -6,14 +6,17 @@ Vertebrae are matched by the distance of their centers in RAS, nearest pairs fir
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.research.datasets import ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.research.evaluation.evaluate_canal import CenterlineErrors, centerline_errors
 from VertebralFractureLib.result import SpineReport, is_suspected
+from VertebralFractureLib.types import Point
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
@@ -81,17 +84,26 @@ def _centerline_errors(report: SpineReport, truth: ReferenceSpine) -> Centerline
     return centerline_errors(Centerline(points, np.array(report.centerline.confidence)), truth)
 
 
+def match_centers(truth_ras: Sequence[Point], found_ras: Sequence[Point]) -> dict[int, tuple[int, float]]:
+    """For every true center that has a partner its index and distance in mm: nearest pairs first, each center once."""
+    partner: dict[int, tuple[int, float]] = {}
+    if not truth_ras or not found_ras:
+        return partner
+    distance = cdist(truth_ras, found_ras)
+    taken = set[int]()
+    for flat in np.argsort(distance, axis=None):
+        row, column = divmod(int(flat), len(found_ras))
+        if distance[row, column] > MATCH_MM:
+            break
+        if row not in partner and column not in taken:
+            partner[row] = (column, float(distance[row, column]))
+            taken.add(column)
+    return partner
+
+
 def _match(found: tuple[Vertebra, ...], truth: ReferenceSpine) -> tuple[list[VertebraPair], list[Vertebra]]:
     references = truth.vertebrae
-    partner: dict[int, tuple[int, float]] = {}
-    if found and references:
-        centers = np.array([v.center_ras for v in found])
-        distance = np.linalg.norm(np.array([v.center_ras for v in references])[:, None] - centers[None], axis=2)
-        for flat in np.argsort(distance, axis=None):
-            row, column = (int(index) for index in np.unravel_index(flat, distance.shape))
-            taken = {index for index, _ in partner.values()}
-            if distance[row, column] <= MATCH_MM and row not in partner and column not in taken:
-                partner[row] = (column, float(distance[row, column]))
+    partner = match_centers([v.center_ras for v in references], [v.center_ras for v in found])
     pairs = [
         VertebraPair(reference, found[partner[row][0]], partner[row][1])
         if row in partner

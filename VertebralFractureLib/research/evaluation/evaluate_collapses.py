@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from VertebralFractureLib.research.datasets import BodyBox
+from VertebralFractureLib.research.datasets.reference_set import patient_of_scan
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
-from VertebralFractureLib.research.evaluation.evaluate_vertebrae import MATCH_MM
+from VertebralFractureLib.research.evaluation.compare import MATCH_MM
+from VertebralFractureLib.research.evaluation.metrics import proportion_by_patient
 from VertebralFractureLib.research.simulation.collapsed_cases import with_fractures
 from VertebralFractureLib.research.simulation.fracture_shapes import BICONCAVE, CRUSH, WEDGE
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
@@ -93,10 +95,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the figures")
     arguments = parser.parse_args()
     results = evaluate_collapses(load_or_build_cases(arguments.cache, arguments.data), arguments.folds_folder)
+    patients = [patient_of_scan(result.scan) for result in results]
     content = {
         "collapses": len(results),
-        "recall": float(np.mean([result.found for result in results])),
-        "endplates_found": float(np.mean([result.endplates_found for result in results])),
+        "recall": asdict(proportion_by_patient([result.found for result in results], patients)),
+        "endplates_found": asdict(proportion_by_patient([result.endplates_found for result in results], patients)),
         "missed": [asdict(result) for result in results if not result.found or not result.endplates_found],
     }
     arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -17,12 +17,12 @@ import numpy as np
 from VertebralFractureLib.research.datasets import ReferenceVertebra
 from VertebralFractureLib.research.datasets.reference_set import fold_count
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
+from VertebralFractureLib.research.evaluation.compare import match_centers
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
 from VertebralFractureLib.vertebrae.assembly import localize_vertebrae
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
-MATCH_MM = 10.0
 _HEIGHTS = ("anterior", "middle", "posterior")
 _NOTHING = (float("nan"), float("nan"), float("nan"))
 _ORDER = {name: -number for number, name in enumerate(CRANIAL_TO_CAUDAL)}
@@ -132,20 +132,8 @@ def _is_seen(case: StraightCase, vertebra: ReferenceVertebra) -> bool:
 def _match(
     truth: Sequence[ReferenceVertebra], found: Sequence[Vertebra]
 ) -> list[tuple[ReferenceVertebra, Vertebra, float]]:
-    if not truth or not found:
-        return []
-    centers = np.array([v.center_ras for v in truth]), np.array([v.center_ras for v in found])
-    distance = np.linalg.norm(centers[0][:, None] - centers[1][None], axis=2)
-    pairs, used_truth, used_found = [], set[int](), set[int]()
-    for flat in np.argsort(distance, axis=None):
-        i, j = divmod(int(flat), len(found))
-        if distance[i, j] > MATCH_MM:
-            break
-        if i not in used_truth and j not in used_found:
-            used_truth.add(i)
-            used_found.add(j)
-            pairs.append((truth[i], found[j], float(distance[i, j])))
-    return pairs
+    partner = match_centers([v.center_ras for v in truth], [v.center_ras for v in found])
+    return [(truth[row], found[column], distance) for row, (column, distance) in partner.items()]
 
 
 def summarize(cases: Sequence[CaseFigures]) -> VertebraeFigures:
