@@ -106,6 +106,9 @@ class VolumeCheckThresholds:
     min_spacing_mm: float = _tuned(0.1, "mm", "voxels that are smaller are refused")
     max_spacing_mm: float = _tuned(10.0, "mm", "voxels that are larger make the refusal doubt the file's spacing")
     min_voxels_per_axis: int = _tuned(8, "voxels", "scans with fewer along any axis are refused")
+    spacing_rounding_mm: float = _tuned(
+        0.01, "mm", "how far a spacing may exceed a limit, for files round it: slices of 4.00003 mm are slices of 4 mm"
+    )
     max_non_finite_share: float = _tuned(
         0.001, "", "share of voxels that are no numbers, beyond which a scan is refused"
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from VertebralFractureLib.cpr import straighten
+from VertebralFractureLib.cpr import StraightenedVolume, straighten
 from VertebralFractureLib.fracture import FractureSequence
 from VertebralFractureLib.research.phantom import make_phantom, random_options
 from VertebralFractureLib.types import FloatArray
@@ -183,14 +183,23 @@ def test_the_whole_step_finds_names_and_measures_the_vertebrae_of_a_phantom() ->
     assert np.median(errors) < 1.5
 
 
-def test_heights_are_left_out_on_slices_that_are_too_thick_to_measure() -> None:
+@pytest.fixture(scope="module")
+def a_coarse_spine() -> StraightenedVolume:
     phantom = make_phantom(random_options(6, field_of_view="spine", spacing_mm=(1.5, 1.5, 5.0), fractures=0))
-    spine = straighten(phantom.ct, phantom.reference.centerline)
+    return straighten(phantom.ct, phantom.reference.centerline)
 
-    found = localize_vertebrae(spine, slice_thickness_mm=max(phantom.ct.spacing_mm))
+
+def test_heights_are_left_out_on_slices_that_are_too_thick_to_measure(a_coarse_spine: StraightenedVolume) -> None:
+    found = localize_vertebrae(a_coarse_spine, slice_thickness_mm=5.0)
 
     assert any(v.complete for v in found)
     assert all(v.heights_mm is None and v.grade is None for v in found)
+
+
+def test_slices_of_4_mm_are_measured_however_a_file_rounds_them(a_coarse_spine: StraightenedVolume) -> None:
+    found = localize_vertebrae(a_coarse_spine, slice_thickness_mm=4.00003)
+
+    assert any(v.heights_mm is not None for v in found)
 
 
 def bodies_as_deep_as(*depths: float | None) -> list[LocalizedBody]:

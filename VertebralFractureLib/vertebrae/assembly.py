@@ -12,7 +12,7 @@ import numpy as np
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.progress import StageProgress
-from VertebralFractureLib.thresholds import LOCALIZATION
+from VertebralFractureLib.thresholds import LOCALIZATION, VOLUME_CHECKS
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.grading import grade_vertebrae, is_graded, measure_heights
 from VertebralFractureLib.vertebrae.labeling import label_bodies
@@ -64,7 +64,8 @@ def localize_vertebrae(
         _vertebra(spine, body, name, core, rank)
         for rank, ((body, name), core) in enumerate(zip(kept, cores, strict=True), start=1)
     ]
-    if slice_thickness_mm is None or slice_thickness_mm <= LOCALIZATION.thickest_measured_mm:
+    thickest = LOCALIZATION.thickest_measured_mm + VOLUME_CHECKS.spacing_rounding_mm
+    if slice_thickness_mm is None or slice_thickness_mm <= thickest:
         step = slice_thickness_mm if step_along_mm is None else step_along_mm
         found = grade_vertebrae(
             [

@@ -61,7 +61,7 @@ def _check_geometry(ct: CTVolume) -> None:
             f"The voxel spacing of '{ct.name}' is {shown} mm, which no CT of a body has; "
             "export the series again with its geometry."
         )
-    if max(distances) > tuned.max_slice_distance_mm + 0.01:
+    if max(distances) > tuned.max_slice_distance_mm + tuned.spacing_rounding_mm:
         doubt = ", or the spacing in the file is wrong" if max(distances) > tuned.max_spacing_mm else ""
         raise UnreadableVolume(
             f"The slices of '{ct.name}' are {max(distances):.1f} mm apart, more than the "
