@@ -9,6 +9,7 @@ import pytest
 
 from VertebralFractureLib.cpr import StraightenedVolume, straighten
 from VertebralFractureLib.fracture import FractureSequence
+from VertebralFractureLib.fracture.pooling import logit, sigmoid
 from VertebralFractureLib.research.phantom import make_phantom, random_options
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae import Reason, Vertebra, localize_vertebrae, score_vertebrae
@@ -99,8 +100,9 @@ def test_landmarks_follow_tilted_endplates_below_the_size_of_a_pixel() -> None:
 def a_sequence(probability: FloatArray) -> FractureSequence:
     positions = 6.0 * np.arange(len(probability), dtype=np.float64)
     ones = np.ones(len(probability))
-    less, more = 0.9 * probability, 1.1 * probability
-    apart = 0.1 * probability
+    # The ensemble's answer is that of the mean logit.
+    less, more = (sigmoid(logit(probability) + shift) for shift in (-0.5, 0.5))
+    apart = 0.5 * (more - less)
     return FractureSequence(positions, probability, apart, ones, {"less": less, "more": more}, 0.5)
 
 
@@ -120,11 +122,13 @@ def test_a_vertebra_is_scored_by_the_positions_inside_it_and_not_by_its_neighbor
     probability = np.array([0.02, 0.02, 0.02, 0.9, 0.9, 0.9, 0.9, 0.02, 0.02, 0.02])
     vertebrae = [a_found_vertebra(0.0, 14.0), a_found_vertebra(17.0, 37.0), a_found_vertebra(41.0, 55.0)]
 
-    scored = score_vertebrae(vertebrae, a_sequence(probability))
+    sequence = a_sequence(probability)
+
+    scored = score_vertebrae(vertebrae, sequence)
 
     assert [v.status for v in scored] == ["scored"] * 3
     assert [v.fracture_probability for v in scored] == pytest.approx([0.02, 0.9, 0.02])
-    assert scored[1].uncertainty == pytest.approx(0.09), "the members' deviation at its positions"
+    assert scored[1].uncertainty == pytest.approx(sequence.uncertainty[4]), "the members' deviation at its positions"
 
 
 def test_a_loss_of_height_beyond_doubt_is_shown_even_where_the_network_is_silent() -> None:
