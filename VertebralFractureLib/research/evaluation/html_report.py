@@ -90,7 +90,7 @@ def _plots(figures: Mapping[str, Any]) -> str:
     roc, alarms, reliability = figure.subplots(1, 3)
     for name, key in (("scans", "scan_roc"), ("vertebrae", "vertebra_roc")):
         roc.plot(*_columns(figures[key]), label=name)
-    alarms.plot(*_columns(figures["froc"]), label="vertebrae")
+    alarms.plot(*_columns(figures["froc"]), label="vertebrae", color="C1")
     for name in ("scans", "vertebrae"):
         bins = figures["reliability"][name]
         means, fractions = _columns([(b["mean_probability"], b["fraction_true"]) for b in bins])

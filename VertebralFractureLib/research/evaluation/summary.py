@@ -154,8 +154,8 @@ def summary_lines(results: Sequence[CaseResult]) -> list[str]:
         f"- Complete vertebrae found: {found.hits} of {found.count} in {found.patients} patients "
         f"({_percent(found.hits, found.count)}, {found.low:.1%} to {found.high:.1%}); "
         f"scored where none is annotated: {extra}.",
-        f"- Levels: {right} of {named} named vertebrae right ({_percent(right, named)}); scans shifted: {shifted}, "
-        f"scans left unnamed: {unnamed}.",
+        f"- Levels: {right} of {named} labeled vertebrae right ({_percent(right, named)}); scans shifted: {shifted}, "
+        f"scans left unlabeled: {unnamed}.",
         f"- Heights: mean absolute difference {heights.mean():.2f} mm over {len(heights)} heights.",
         f"- False alarms: {alarms} in {len(compared)} scans ({alarms / max(len(compared), 1):.2f} a scan).",
     ]
