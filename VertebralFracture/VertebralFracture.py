@@ -103,7 +103,7 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
 
         Args:
             device: "automatic", "cpu" or "cuda".
-            members: ["all"], ["fastest"], or names of networks of the fracture ensemble.
+            members: ["all"], ["single"] (the fastest network alone), or names of networks of the fracture ensemble.
             spacingMm: of the straightened volume, 0.5 to 2; None is 1. The networks keep their own grid.
             threads: CPU threads; None leaves the choice to PyTorch.
 

@@ -16,7 +16,9 @@ from VertebralFractureLib.errors import OptionRefused
 
 AUTOMATIC, CPU, CUDA = "automatic", "cpu", "cuda"
 DEVICES = (AUTOMATIC, CPU, CUDA)
-ALL_MEMBERS, FASTEST_MEMBER = ("all",), ("fastest",)
+ALL_MEMBERS, SINGLE_MODEL = ("all",), ("single",)
+FORMER_SINGLE_MODEL = ("fastest",)
+"""What scripts and saved parameter nodes of earlier versions say for ``SINGLE_MODEL``."""
 FINEST_MM, COARSEST_MM = 0.5, 2.0
 
 
@@ -28,7 +30,7 @@ class DetectionOptions:
         weights_folder: None means the weights that ship.
         threads: CPU threads; None leaves torch's own choice.
         device: ``AUTOMATIC`` takes an NVIDIA card where torch sees one, and the CPU where that fails.
-        members: names of fracture networks, or ``ALL_MEMBERS`` or ``FASTEST_MEMBER``.
+        members: names of fracture networks, or ``ALL_MEMBERS`` or ``SINGLE_MODEL``.
         spacing_mm: of the straightened volume, in all three directions; None is the networks' own grid of 1 mm. The
             networks keep that grid whatever is chosen.
 
@@ -43,6 +45,8 @@ class DetectionOptions:
     spacing_mm: float | None = None
 
     def __post_init__(self) -> None:
+        if tuple(self.members) == FORMER_SINGLE_MODEL:
+            object.__setattr__(self, "members", SINGLE_MODEL)
         if self.threads is not None and (not _is_number(self.threads) or int(self.threads) != self.threads):
             raise OptionRefused(f"The number of CPU threads cannot be {self.threads!r}; use a whole number.")
         if self.threads is not None and self.threads < 1:
@@ -50,7 +54,7 @@ class DetectionOptions:
         if self.device not in DEVICES:
             raise OptionRefused(f"There is no device {self.device!r}; use one of {', '.join(DEVICES)}.")
         if not self.members or not all(isinstance(name, str) and name for name in self.members):
-            raise OptionRefused("Name the fracture networks to use, or say all or fastest.")
+            raise OptionRefused("Name the fracture networks to use, or say all or single.")
         spacing = self.spacing_mm
         if spacing is not None and not (_is_number(spacing) and FINEST_MM <= spacing <= COARSEST_MM):
             raise OptionRefused(

@@ -12,7 +12,7 @@ from threading import Event
 
 from VertebralFractureLib.errors import Cancelled
 
-STAGES = ("read", "canal", "cpr", "fracture", "vertebrae", "scene")
+STAGES = ("read", "canal", "cpr", "vertebrae", "fracture", "scene")
 
 ProgressListener = Callable[[str, float], None]
 """Called with the stage's name (one of ``STAGES``) and the fraction of that stage, 0 to 1."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from VertebralFractureLib.canal import Centerline
     from VertebralFractureLib.canal.control_point_path import CanalEvidence
     from VertebralFractureLib.cpr import IncrementalReformatter, StraightenedVolume
+    from VertebralFractureLib.models import Models
     from VertebralFractureLib.pipeline import Detection
     from VertebralFractureLib.types import FloatArray, Point
     from VertebralFractureLib.vertebrae.measuring import MeasuredBody
@@ -64,17 +65,21 @@ class _Canal:
 class VolumeSession:
     """One CT with everything that a further detection or correction of it can use again; not thread-safe.
 
+    Args:
+        models: of an earlier volume, whose networks serve again.
+
     Left out the second time are reading, the search for the canal, and every plane of the straightened volume that did
     not move. The networks look at the whole spine again, because a longer way past a moved point shifts every patch
     above it.
     """
 
-    def __init__(self, ct: CTVolume) -> None:
+    def __init__(self, ct: CTVolume, models: Models | None = None) -> None:
         from VertebralFractureLib.result.deidentification import VOXELS_SHA256, voxels_sha256
 
         self.ct = replace(ct, source={**ct.source, VOXELS_SHA256: voxels_sha256(ct)})
+        self.models = models
         self.canal_runs = 0
-        self._canals: dict[tuple[Path | None, str], _Canal] = {}
+        self._canals: dict[tuple[Path, str], _Canal] = {}
         self._reformatters: dict[int | None, IncrementalReformatter] = {}
         self._own_threads: int | None = None
 
@@ -86,16 +91,15 @@ class VolumeSession:
         token: CancelToken | None = None,
     ) -> Detection:
         """The whole detection; raises as ``pipeline.detect`` does."""
-        options = options or DetectionOptions()
 
-        def find_canal(device: str, progress: StageProgress) -> Centerline:
-            canal = self._canal(options, device, progress)
+        def find_canal(models: Models, progress: StageProgress) -> Centerline:
+            canal = self._canal(models, progress)
             if canal.refusal is not None:
                 raise canal.refusal
             assert canal.centerline is not None
             return canal.centerline
 
-        return self._detect(options, listener, token, find_canal=find_canal)
+        return self._detect(options or DetectionOptions(), listener, token, find_canal=find_canal)
 
     def rescore(
         self,
@@ -151,13 +155,12 @@ class VolumeSession:
         Args:
             points_ras: the centerline that ``extents_mm`` (arc lengths of lower and upper endplates) belong to.
         """
-        from VertebralFractureLib.compute_device import usable_device
         from VertebralFractureLib.pipeline import reader_centerline
         from VertebralFractureLib.vertebrae.measuring import measure_bodies
 
         options = options or DetectionOptions()
         spine = self._straightened(options, reader_centerline(points_ras), StageProgress("cpr"))
-        return measure_bodies(spine, extents_mm, options.weights_folder, usable_device(options.device))
+        return measure_bodies(spine, extents_mm, self._models_for(options).vertebrae.body)
 
     def prepare(self, options: DetectionOptions | None = None) -> None:
         """Look for the canal now, so that the first drag does not wait for it."""
@@ -185,7 +188,7 @@ class VolumeSession:
         token: CancelToken | None,
         *,
         centerline: Centerline | None = None,
-        find_canal: Callable[[str, StageProgress], Centerline] | None = None,
+        find_canal: Callable[[Models, StageProgress], Centerline] | None = None,
     ) -> Detection:
         import torch
 
@@ -196,6 +199,7 @@ class VolumeSession:
         torch.set_num_threads(options.threads or self._own_threads)
         return detect(
             self.ct,
+            models=self._models_for(options),
             centerline=centerline,
             find_canal=find_canal,
             straightened=lambda line, progress: self._straightened(options, line, progress),
@@ -221,23 +225,25 @@ class VolumeSession:
         return replace(spine, hu=spine.hu.copy(), inside=spine.inside.copy())
 
     def _evidence(self, options: DetectionOptions | None) -> CanalEvidence:
-        from VertebralFractureLib.compute_device import usable_device
+        return self._canal(self._models_for(options or DetectionOptions()), StageProgress("canal")).evidence
 
-        options = options or DetectionOptions()
-        return self._canal(options, usable_device(options.device), StageProgress("canal")).evidence
+    def _models_for(self, options: DetectionOptions) -> Models:
+        from VertebralFractureLib.models import Models
 
-    def _canal(self, options: DetectionOptions, device: str, progress: StageProgress) -> _Canal:
+        self.models = Models.load(options, before=self.models)
+        return self.models
+
+    def _canal(self, models: Models, progress: StageProgress) -> _Canal:
         """The canal as a detection sees it, whatever a correction has the network read later."""
         from VertebralFractureLib.canal import canal_evidence, detect_canal
 
-        key = (options.weights_folder, device)
+        key = (models.weights.path, models.device)
         if key not in self._canals:
-            weights = options.weights_folder
-            evidence = canal_evidence(self.ct, weights_folder=weights, device=device, progress=progress)
+            evidence = canal_evidence(self.ct, models.canal, progress=progress)
             self.canal_runs += 1
             centerline = refusal = None
             try:
-                centerline = detect_canal(self.ct, evidence=evidence, weights_folder=weights).centerline
+                centerline = detect_canal(self.ct, models.canal, evidence=evidence).centerline
             except NotEvaluable as error:
                 refusal = error
             self._canals = {key: _Canal(evidence, centerline, refusal)}
@@ -318,9 +324,11 @@ class Session:
 
     @property
     def _counters(self) -> dict[str, int]:
+        models = None if self._volume is None else self._volume.models
         return {
             "volume_reads": self._volume_reads,
             "canal_runs": 0 if self._volume is None else self._volume.canal_runs,
+            "weights_reads": 0 if models is None else models.weights.files_read,
         }
 
     def _do(self, request: Request, token: CancelToken, lines: JsonLines) -> dict[str, object]:
@@ -363,11 +371,12 @@ class Session:
 
         progress = StageProgress("read", lines, token)
         progress(0.0)
+        models = None if self._volume is None else self._volume.models
         self._volume = None
         series = request.get("series")
         ct = read_volume(Path(str(request["input"])), series=str(series) if series else None)
         self._volume_reads += 1
-        self._volume = VolumeSession(with_acquisition(ct, request.get("acquisition")))
+        self._volume = VolumeSession(with_acquisition(ct, request.get("acquisition")), models)
         progress(1.0)
 
 

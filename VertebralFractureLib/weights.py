@@ -56,8 +56,7 @@ def weights_folder() -> Path:
 
 def weights_names(prefix: str, folder: Path | None = None) -> list[str]:
     """Names in the manifest that start with ``prefix`` (for example ``"fracture-"``), sorted."""
-    folder = folder or weights_folder()
-    return sorted(name for name in _read_manifest(folder) if name.startswith(prefix))
+    return WeightsFolder(folder).names(prefix)
 
 
 def load_weights(name: str, folder: Path | None = None) -> Weights:
@@ -66,8 +65,44 @@ def load_weights(name: str, folder: Path | None = None) -> Weights:
     Raises:
         WeightsDamaged: when the file is missing, is not safetensors, or has another SHA-256.
     """
-    folder = folder or weights_folder()
-    entry = _read_manifest(folder).get(name)
+    return WeightsFolder(folder).load(name)
+
+
+class WeightsFolder:
+    """A folder of weights that reads its manifest and each file once, however often they are asked for.
+
+    Args:
+        path: None means the weights that ship.
+
+    Raises:
+        WeightsDamaged: when there is no manifest, or it cannot be read.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or weights_folder()
+        self._manifest = _read_manifest(self.path)
+        self._loaded: dict[str, Weights] = {}
+
+    @property
+    def files_read(self) -> int:
+        return len(self._loaded)
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Names in the manifest that start with ``prefix``, sorted."""
+        return sorted(name for name in self._manifest if name.startswith(prefix))
+
+    def load(self, name: str) -> Weights:
+        """The weights called ``name``.
+
+        Raises:
+            WeightsDamaged: when the file is missing, is not safetensors, or has another SHA-256.
+        """
+        if name not in self._loaded:
+            self._loaded[name] = _read_weights(name, self.path, self._manifest.get(name))
+        return self._loaded[name]
+
+
+def _read_weights(name: str, folder: Path, entry: Mapping[str, str] | None) -> Weights:
     if entry is None:
         raise WeightsDamaged(f"There are no weights called '{name}'; install VertebralFracture again.")
     try:

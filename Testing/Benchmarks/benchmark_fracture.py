@@ -18,9 +18,9 @@ from benchmark_vertebrae import REPEATS, a_whole_spine
 
 from VertebralFractureLib.cli.corrections import read_curve
 from VertebralFractureLib.cpr import StraightenedVolume, straighten
-from VertebralFractureLib.fracture import FractureSequence, score_sequence
-from VertebralFractureLib.fracture.members import chosen_members
-from VertebralFractureLib.options import ALL_MEMBERS
+from VertebralFractureLib.fracture import FractureSequence
+from VertebralFractureLib.models import Models
+from VertebralFractureLib.options import ALL_MEMBERS, CPU, DetectionOptions
 from VertebralFractureLib.pipeline import reader_centerline
 from VertebralFractureLib.volume import read_volume
 
@@ -31,10 +31,11 @@ MOST_SECONDS = 3.0
 def best_of(spine: StraightenedVolume, members: tuple[str, ...], threads: int) -> tuple[float, FractureSequence]:
     """Least wall time in seconds, and the answer."""
     torch.set_num_threads(threads)
+    ensemble = Models.load(DetectionOptions(members=members, device=CPU)).fractures
     times = []
     for _ in range(REPEATS):
         start = time.perf_counter()
-        answer = score_sequence(spine, members=members)
+        answer = ensemble.score_positions(spine)
         times.append(time.perf_counter() - start)
     return min(times), answer
 
@@ -48,7 +49,7 @@ def main() -> None:
         spine = a_whole_spine()
     else:
         spine = straighten(read_volume(arguments.volume), reader_centerline(read_curve(arguments.centerline)))
-    for member in chosen_members(ALL_MEMBERS):
+    for member in Models.load().members:
         print(f"{member}: {best_of(spine, (member,), 2)[0]:.2f} s")
     (two, answer), (one, again) = best_of(spine, ALL_MEMBERS, 2), best_of(spine, ALL_MEMBERS, 1)
     unit = 1024.0 if sys.platform == "linux" else 1024.0**2

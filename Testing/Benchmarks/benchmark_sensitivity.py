@@ -34,8 +34,9 @@ from VertebralFractureLib.canal import Centerline, detect_centerline
 from VertebralFractureLib.canal.network import CanalNetwork
 from VertebralFractureLib.cpr import StraightenedVolume, straighten
 from VertebralFractureLib.errors import VertebralFractureError
+from VertebralFractureLib.fracture.scoring import FractureEnsemble
+from VertebralFractureLib.models import Models
 from VertebralFractureLib.options import DetectionOptions
-from VertebralFractureLib.pipeline import detection
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.thresholds import GROUPS, SCORING, ChosenOn, Threshold, moved_threshold, thresholds
 from VertebralFractureLib.vertebrae import assembly
@@ -109,6 +110,8 @@ class Scan:
 
     def __init__(self, ct: CTVolume) -> None:
         self._ct = ct
+        self._options = DetectionOptions(device="cpu", threads=1)
+        self._models = Models.load(self._options)
         MEMORY.learn()
 
     def detect(self) -> Any:
@@ -122,7 +125,7 @@ class Scan:
         return MEMORY.answer(("report", where, rest, norms), lambda: self._judge(checked, line))
 
     def _judge(self, ct: CTVolume, line: Centerline | VertebralFractureError) -> Any:
-        def find_canal(_device: str, _progress: StageProgress) -> Centerline:
+        def find_canal(_models: Models, _progress: StageProgress) -> Centerline:
             if isinstance(line, Centerline):
                 return line
             raise line
@@ -131,7 +134,8 @@ class Scan:
             ct,
             find_canal=find_canal,
             straightened=lambda curve, _: self._spine(ct, curve),
-            options=DetectionOptions(device="cpu", threads=1),
+            models=self._models,
+            options=self._options,
         ).report
 
     def _spine(self, ct: CTVolume, line: Centerline) -> StraightenedVolume:
@@ -148,23 +152,24 @@ def _centerline_or_error(ct: CTVolume) -> Centerline | VertebralFractureError:
 
 def remember_steps() -> None:
     """Keep what the later steps found in a spine volume that is kept, as long as their own numbers stay."""
-    _remember_step(detection, "score_sequence", _asked_for_by_scores)
+    _remember_step(FractureEnsemble, "score_positions", _asked_for_by_scores)
     _remember_step(assembly, "localize_bodies_in_their_planes", lambda: numbers_of("BODY", "ENDPL", "MID", "LOCAL"))
     _remember_step(assembly, "label_bodies", lambda: numbers_of("LABELING"))
 
 
 def _asked_for_by_scores() -> tuple[Any, ...]:
-    return SCORING.least_inside, SCORING.most_logit, SCORING.least_inside_for_scan, SCORING.least_positions
+    return SCORING.least_inside, SCORING.most_logit, SCORING.least_positions
 
 
-def _remember_step(module: ModuleType, name: str, numbers: Callable[[], tuple[Any, ...]]) -> None:
-    compute = vars(module)[name]
+def _remember_step(place: ModuleType | type, name: str, numbers: Callable[[], tuple[Any, ...]]) -> None:
+    compute = vars(place)[name]
 
-    def step(spine: StraightenedVolume, *rest: Any, **options: Any) -> Any:
-        extents = tuple(tuple(one) for one in rest[0]) if name == "label_bodies" else ()
-        return MEMORY.answer((name, id(spine), extents, numbers()), lambda: compute(spine, *rest, **options))
+    def step(*given: Any, **options: Any) -> Any:
+        spine = next(one for one in given if isinstance(one, StraightenedVolume))
+        extents = tuple(tuple(one) for one in given[1]) if name == "label_bodies" else ()
+        return MEMORY.answer((name, id(spine), extents, numbers()), lambda: compute(*given, **options))
 
-    vars(module)[name] = step
+    setattr(place, name, step)
 
 
 # ---------------------------------------------------------------------------------------------------------------- moves

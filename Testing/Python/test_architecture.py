@@ -14,6 +14,7 @@ MODEL_FREE = (
     "fracture",
     "vertebrae",
     "result",
+    "models",
     "pipeline",
     "session",
     "cli.main",
@@ -34,7 +35,8 @@ MAY_IMPORT = {
     "atomic_write": set(),
     "weights": {"atomic_write", "errors", "torch_arrays"},
     **{step: SHARED | set(STEPS[:index]) for index, step in enumerate(STEPS)},
-    "pipeline": SHARED | {"compute_device", *STEPS},
+    "models": SHARED | {"compute_device", *STEPS},
+    "pipeline": SHARED | {"compute_device", "models", *STEPS},
     "export": SHARED | set(STEPS),
 }
 # The same inside research, whose parts may import all of the product besides.

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from VertebralFractureLib.canal import canal_weights_sha256, detect_canal, detect_centerline
+from VertebralFractureLib.canal import detect_canal, detect_centerline
 from VertebralFractureLib.canal.axial_stack import build_axial_stack
 from VertebralFractureLib.canal.candidates import CanalReader
 from VertebralFractureLib.canal.network import network_from_weights
@@ -210,13 +210,6 @@ def test_a_cancelled_detection_stops(a_phantom):
 
     with pytest.raises(Cancelled):
         detect_centerline(a_phantom.ct, progress=StageProgress("canal", token=token))
-
-
-def test_the_weights_are_named_by_their_sha256():
-    sha256 = canal_weights_sha256()
-
-    assert len(sha256) == 64
-    assert set(sha256) <= set("0123456789abcdef")
 
 
 def test_the_step_is_imported_without_pytorch(modules_after):

@@ -18,7 +18,8 @@ from VertebralFractureLib.cli.main import main
 from VertebralFractureLib.errors import UnusableCorrection
 from VertebralFractureLib.export.scene import find_results, load_mrb, new_scene, read_report, save_mrb, write_scene
 from VertebralFractureLib.export.scene.corrected_scene import read_correction, write_correction
-from VertebralFractureLib.pipeline import Detection, DetectionOptions
+from VertebralFractureLib.options import DetectionOptions
+from VertebralFractureLib.pipeline import Detection
 from VertebralFractureLib.result import (
     CorrectedReport,
     Correction,

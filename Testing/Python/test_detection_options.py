@@ -8,25 +8,28 @@ import numpy as np
 import pytest
 import torch
 
+from VertebralFractureLib import models
 from VertebralFractureLib.canal import canal_evidence
 from VertebralFractureLib.cli.main import main
 from VertebralFractureLib.cli.progress_display import JsonLines
 from VertebralFractureLib.cpr import straighten
-from VertebralFractureLib.errors import DeviceMissing, OptionRefused
+from VertebralFractureLib.errors import DeviceMissing, NotEvaluable, OptionRefused
 from VertebralFractureLib.export.page import report_to_html
-from VertebralFractureLib.fracture import score_sequence, scoring
+from VertebralFractureLib.fracture import scoring
 from VertebralFractureLib.fracture.members import chosen_members
 from VertebralFractureLib.fracture.pooling import ensemble_probability
-from VertebralFractureLib.options import CPU, CUDA, FASTEST_MEMBER, DetectionOptions
-from VertebralFractureLib.pipeline import detect, detection
+from VertebralFractureLib.models import Models
+from VertebralFractureLib.options import CPU, CUDA, SINGLE_MODEL, DetectionOptions
+from VertebralFractureLib.pipeline import detect
 from VertebralFractureLib.progress import CancelToken
 from VertebralFractureLib.session import Session, VolumeSession
 from VertebralFractureLib.torch_arrays import to_array
 from VertebralFractureLib.vertebrae import labeling, localization
+from VertebralFractureLib.vertebrae.body_network import BodyModel
 
 BAD_CHOICES = [
     (["--device", "tpu"], {"device": "tpu"}, "no device 'tpu'; use one of automatic, cpu, cuda"),
-    (["--members", "best"], {"members": ["best"]}, "no fracture network 'best'; use all, fastest, or some of 25d-"),
+    (["--members", "best"], {"members": ["best"]}, "no fracture network 'best'; use all, single, or some of 25d-"),
     (["--spacing", "0.1"], {"spacing_mm": 0.1}, "cannot have 0.1 mm; use 0.5 to 2"),
     (["--spacing", "nan"], {"spacing_mm": "fine"}, "mm; use 0.5 to 2"),
     (["--threads", "0"], {"threads": 0}, "threads cannot be 0; use 1 or more"),
@@ -80,7 +83,7 @@ def test_a_request_keeps_every_choice():
 def a_shown_scan(a_phantom):
     """One phantom judged along the same centerline by one network, shown at 1 mm and at 1.5 mm."""
     line = a_phantom.reference.centerline
-    choices = (DetectionOptions(members=FASTEST_MEMBER, spacing_mm=spacing) for spacing in (None, 1.5))
+    choices = (DetectionOptions(members=SINGLE_MODEL, spacing_mm=spacing) for spacing in (None, 1.5))
     return [detect(a_phantom.ct, centerline=line, options=options) for options in choices]
 
 
@@ -109,7 +112,7 @@ def test_one_network_alone_is_named_in_the_report_and_claims_no_second_opinion(a
     report = a_shown_scan[0].report
     asked = [name for name in report.software.weights_sha256 if name.startswith("fracture-")]
 
-    assert asked == [f"fracture-{chosen_members(FASTEST_MEMBER)[0]}"]
+    assert asked == [f"fracture-{chosen_members(SINGLE_MODEL)[0]}"]
     assert not any(report.sequence.uncertainty)
     page = report_to_html(report, a_phantom.ct, a_shown_scan[0].spine, b"")
     assert asked[0] in page
@@ -118,16 +121,16 @@ def test_one_network_alone_is_named_in_the_report_and_claims_no_second_opinion(a
 
 def test_networks_can_be_named(a_phantom):
     spine = straighten(a_phantom.ct, a_phantom.reference.centerline)
-    everyone = score_sequence(spine)
+    everyone = Models.load().fractures.score_positions(spine)
     first, *_, last = everyone.member_probability
 
-    two = score_sequence(spine, members=(last, first))
+    two = Models.load(DetectionOptions(members=(last, first))).fractures.score_positions(spine)
 
     assert list(two.member_probability) == [first, last]
     asked = np.stack([everyone.member_probability[name] for name in (first, last)])
     np.testing.assert_allclose(two.probability, ensemble_probability(asked))
     with pytest.raises(OptionRefused, match="no fracture network 'nobody'"):
-        score_sequence(spine, members=("nobody",))
+        Models.load(DetectionOptions(members=("nobody",)))
 
 
 def test_the_report_says_where_it_was_computed(a_shown_scan):
@@ -135,17 +138,17 @@ def test_the_report_says_where_it_was_computed(a_shown_scan):
 
 
 def fail_on_the_card(monkeypatch, words):
-    """A computer whose card is seen and fails; the steps before the networks are left out."""
+    """A computer whose card is seen and fails when the first network is put on it; on the CPU, no step follows."""
     asked = []
 
-    def score(_spine, *, device, **_more):
+    def put_on(_weights, device):
         asked.append(device)
         if device == CUDA:
             raise RuntimeError(words)
-        raise detection.NotEvaluable("enough seen")
+        raise NotEvaluable("enough seen")
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(detection, "score_sequence", score)
+    monkeypatch.setattr(BodyModel, "from_weights", put_on)
     return asked
 
 
@@ -190,19 +193,21 @@ def test_every_network_reads_its_input_on_the_device_it_was_put_on(a_phantom, mo
 
     for part in (scoring, localization, labeling):
         monkeypatch.setattr(part, "to_array", without_numbers)
+    monkeypatch.setattr(models, "usable_device", str)
+    elsewhere = Models.load().on("meta")
     spine = straighten(a_phantom.ct, a_phantom.reference.centerline)
 
-    score_sequence(spine, device="meta")
-    localization.body_maps(spine, device="meta")
-    labeling.level_log_probability(spine, [(20.0, 40.0), (44.0, 66.0)], device="meta")
+    elsewhere.fractures.score_positions(spine)
+    localization.body_maps(spine, elsewhere.vertebrae.body)
+    labeling.level_log_probability(spine, [(20.0, 40.0), (44.0, 66.0)], elsewhere.vertebrae.levels)
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
-        canal_evidence(a_phantom.ct, device="meta")
+        canal_evidence(a_phantom.ct, elsewhere.canal)
 
     assert len(answers) == len(chosen_members(["all"])) + 2
 
 
 def test_a_correction_is_scored_with_the_same_choices(a_phantom):
-    options = DetectionOptions(members=FASTEST_MEMBER, spacing_mm=1.5)
+    options = DetectionOptions(members=SINGLE_MODEL, spacing_mm=1.5)
 
     again = VolumeSession(a_phantom.ct).rescore(a_phantom.reference.centerline.points_ras, options)
 

@@ -14,7 +14,7 @@ import torch
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import StraightenedVolume, lay_frame, straighten
 from VertebralFractureLib.errors import NotEvaluable, OptionRefused
-from VertebralFractureLib.fracture import FractureSequence, fracture_weights_sha256, score_sequence, score_series
+from VertebralFractureLib.fracture import FractureSequence
 from VertebralFractureLib.fracture.network import FractureNetwork, NetworkOptions
 from VertebralFractureLib.fracture.patches import (
     CODE_LENGTH,
@@ -28,7 +28,9 @@ from VertebralFractureLib.fracture.patches import (
     sample_patches,
 )
 from VertebralFractureLib.fracture.pooling import ensemble_probability
-from VertebralFractureLib.fracture.scoring import calibrate_confidence, series_logit
+from VertebralFractureLib.fracture.scoring import FractureEnsemble, calibrate_confidence, scan_logit
+from VertebralFractureLib.models import Models
+from VertebralFractureLib.options import ALL_MEMBERS, DetectionOptions
 from VertebralFractureLib.weights import save_weights, weights_folder
 
 SMALL = {
@@ -61,6 +63,10 @@ def a_weights_folder(folder: Path, members: tuple[str, ...] = ("straight", "sagi
         }
         save_weights(f"fracture-{name}", tensors, config, folder)
     return folder
+
+
+def an_ensemble(folder: Path, *members: str) -> FractureEnsemble:
+    return Models.load(DetectionOptions(weights_folder=folder, members=members or ALL_MEMBERS)).fractures
 
 
 def test_positions_cover_the_centerline_in_order_and_6_mm_apart() -> None:
@@ -155,7 +161,7 @@ def test_the_series_score_outside_torch_is_the_network_s_own() -> None:
     expected = float(network.aggregate(logits, torch.ones(1, 13)).detach())
 
     pooling = network.pooling.detach().double().numpy()
-    assert series_logit(logits[0].double().numpy(), pooling) == pytest.approx(expected, abs=1e-5)
+    assert scan_logit(logits[0].double().numpy(), pooling) == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_series_loss_reaches_the_encoder() -> None:
@@ -192,31 +198,33 @@ def test_an_ensemble_joins_its_members_and_says_where_they_differ(tmp_path: Path
         def __call__(self, fraction: float) -> None:
             seen.append(fraction)
 
-    sequence = score_sequence(spine, weights_folder=folder, progress=Progress())  # type: ignore[arg-type]
+    sequence = an_ensemble(folder).score_positions(spine, Progress())  # type: ignore[arg-type]
 
     assert isinstance(sequence, FractureSequence)
     members = np.stack([sequence.member_probability["straight"], sequence.member_probability["sagittal"]])
     assert np.allclose(sequence.probability, ensemble_probability(members))
     assert np.allclose(sequence.uncertainty, np.abs(members[0] - members[1]) / 2.0)
     assert sequence.positions_mm.shape == sequence.inside_fraction.shape == sequence.probability.shape
-    assert 0.0 <= sequence.scan_probability <= 1.0
+    assert np.isnan(sequence.scan_probability)
+    assert 0.0 <= an_ensemble(folder).score_scan(sequence, []).scan_probability <= 1.0
     assert seen == [0.5, 1.0]
-    assert set(fracture_weights_sha256(folder)) == {"fracture-straight", "fracture-sagittal"}
 
 
 def test_only_judged_vertebrae_decide_the_scan(tmp_path: Path) -> None:
     folder = a_weights_folder(tmp_path)
-    sequence = score_sequence(a_bent_spine(), weights_folder=folder, members=["straight"])
-    suspicious = sequence.probability.copy()
-    suspicious[3] = 0.999
-    sequence = replace(sequence, member_probability={"straight": suspicious})
+    ensemble = an_ensemble(folder, "straight")
+    sequence = ensemble.score_positions(a_bent_spine())
+    suspicious = sequence.member_logits["straight"].copy()
+    suspicious[3] = 7.0
+    sequence = replace(sequence, member_logits={"straight": suspicious})
     at = sequence.positions_mm
 
-    with_it = score_series(sequence, [(at[2], at[5])], weights_folder=folder)
-    without_it = score_series(sequence, [(at[5], at[9])], weights_folder=folder)
+    with_it = ensemble.score_scan(sequence, [(at[2], at[5])])
+    without_it = ensemble.score_scan(sequence, [(at[5], at[9])])
 
     assert with_it.scan_probability > without_it.scan_probability + 0.1
-    assert score_series(sequence, [(900.0, 950.0)], weights_folder=folder) is sequence
+    everywhere = ensemble.score_scan(sequence, [(at[0], at[-1])])
+    assert ensemble.score_scan(sequence, [(900.0, 950.0)]).scan_probability == everywhere.scan_probability
 
 
 def test_the_answer_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
@@ -228,7 +236,7 @@ def test_the_answer_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> 
         answers = []
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            answers.append(score_sequence(spine, weights_folder=folder).probability)
+            answers.append(an_ensemble(folder).score_positions(spine).probability)
     finally:
         torch.set_num_threads(before)
 
@@ -239,11 +247,11 @@ def test_a_single_member_can_be_asked_and_a_missing_one_is_refused(tmp_path: Pat
     spine = a_bent_spine()
     folder = a_weights_folder(tmp_path)
 
-    alone = score_sequence(spine, weights_folder=folder, members=["sagittal"])
+    alone = an_ensemble(folder, "sagittal").score_positions(spine)
 
     assert list(alone.member_probability) == ["sagittal"]
-    with pytest.raises(OptionRefused, match="'nothing'; use all, fastest, or some of sagittal, straight"):
-        score_sequence(spine, weights_folder=folder, members=["nothing"])
+    with pytest.raises(OptionRefused, match="'nothing'; use all, single, or some of sagittal, straight"):
+        an_ensemble(folder, "nothing")
 
 
 def test_a_spine_outside_the_field_of_view_is_not_called_normal(tmp_path: Path) -> None:
@@ -251,7 +259,7 @@ def test_a_spine_outside_the_field_of_view_is_not_called_normal(tmp_path: Path) 
     outside = replace(spine, inside=np.zeros_like(spine.inside))
 
     with pytest.raises(NotEvaluable):
-        score_sequence(outside, weights_folder=a_weights_folder(tmp_path))
+        an_ensemble(a_weights_folder(tmp_path)).score_positions(outside)
 
 
 def test_calibration_moves_a_logit_along_a_line() -> None:
@@ -271,14 +279,14 @@ def test_importing_the_step_does_not_import_torch() -> None:
 def test_the_shipped_ensemble_answers_alike_on_any_processor(a_phantom) -> None:  # type: ignore[no-untyped-def]
     """One thread or two, with the processor's own kernels (bfloat16 among them) or without."""
     spine = straighten(a_phantom.ct, a_phantom.reference.centerline)
-    before = torch.get_num_threads()
+    before, ensemble = torch.get_num_threads(), Models.load().fractures
 
     try:
         answers = []
         for threads, own_kernels in ((1, True), (2, True), (1, False)):
             torch.set_num_threads(threads)
             with torch.backends.mkldnn.flags(enabled=own_kernels):
-                answers.append(score_sequence(spine))
+                answers.append(ensemble.score_scan(ensemble.score_positions(spine), []))
     finally:
         torch.set_num_threads(before)
 
@@ -291,4 +299,4 @@ def test_the_ensemble_is_small() -> None:
     sizes = [path.stat().st_size for path in weights_folder().glob("*-fracture-*.safetensors")]
 
     assert sum(sizes) <= 25e6
-    assert len(sizes) == len(fracture_weights_sha256())
+    assert len(sizes) == len(Models.load().members)

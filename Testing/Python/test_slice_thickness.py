@@ -12,7 +12,7 @@ from test_cpr_truth import endplates, staircase
 from volume_samples import a_ct, write_dicom
 
 from VertebralFractureLib.cpr import SMOOTH_THROUGH_SLICES, ReformatGrid, straighten
-from VertebralFractureLib.options import FASTEST_MEMBER, DetectionOptions
+from VertebralFractureLib.options import SINGLE_MODEL, DetectionOptions
 from VertebralFractureLib.pipeline import detect
 from VertebralFractureLib.result.report import SpineReport
 from VertebralFractureLib.volume import CTVolume, read_volume, with_acquisition
@@ -21,7 +21,7 @@ from VertebralFractureLib.volume import CTVolume, read_volume, with_acquisition
 def a_report(phantom, thickness_mm: str | None) -> SpineReport:
     """What is reported of the phantom (slices 2 mm apart) when its header says this slice thickness."""
     ct = with_acquisition(phantom.ct, {"slice_thickness_mm": thickness_mm})
-    options = DetectionOptions(members=FASTEST_MEMBER)
+    options = DetectionOptions(members=SINGLE_MODEL)
     return detect(ct, centerline=phantom.reference.centerline, options=options).report
 
 

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, DEVICES, FASTEST_MEMBER, DetectionOptions
+from VertebralFractureLib.options import (
+    ALL_MEMBERS,
+    AUTOMATIC,
+    DEVICES,
+    FORMER_SINGLE_MODEL,
+    SINGLE_MODEL,
+    DetectionOptions,
+)
 from VertebralFractureLib.result import OWN_RULE
 from VertebralFractureLib.vertebrae import GRADING_RULES
 
@@ -98,8 +105,9 @@ class Parameters:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """``ALL_MEMBERS`` or ``FASTEST_MEMBER``."""
-        return FASTEST_MEMBER if self._node.GetParameter("Members") == FASTEST_MEMBER[0] else ALL_MEMBERS
+        """``ALL_MEMBERS`` or ``SINGLE_MODEL``."""
+        single = (*SINGLE_MODEL, *FORMER_SINGLE_MODEL)
+        return SINGLE_MODEL if self._node.GetParameter("Members") in single else ALL_MEMBERS
 
     @members.setter
     def members(self, value: tuple[str, ...]) -> None:

@@ -7,7 +7,6 @@ from one to the next keeps the path together. At the end the curve is bent so th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -15,13 +14,12 @@ from VertebralFractureLib.canal.axial_stack import AxialStack, build_axial_stack
 from VertebralFractureLib.canal.candidates import CanalCandidates, CanalReader
 from VertebralFractureLib.canal.centerline import Centerline, order_points
 from VertebralFractureLib.canal.curve import fit_centerline
-from VertebralFractureLib.canal.network import network_from_weights
+from VertebralFractureLib.canal.network import CanalModel
 from VertebralFractureLib.canal.path import find_canal_path
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.thresholds import CANAL_CURVE, CANAL_EDITING
 from VertebralFractureLib.types import BoolArray, FloatArray
 from VertebralFractureLib.volume import CTVolume
-from VertebralFractureLib.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -53,19 +51,14 @@ class CanalEvidence:
                 return
 
 
-def canal_evidence(
-    ct: CTVolume, *, weights_folder: Path | None = None, device: str = "cpu", progress: StageProgress | None = None
-) -> CanalEvidence:
-    """Run the canal network over the CT, on ``device`` as torch names it, as far as detection needs it.
+def canal_evidence(ct: CTVolume, model: CanalModel, *, progress: StageProgress | None = None) -> CanalEvidence:
+    """Run the canal network over the CT as far as detection needs it.
 
     Raises:
-        WeightsDamaged: when the weights are missing or damaged.
         Cancelled: from ``progress``.
     """
-    weights = load_weights("cord", weights_folder)
-    network = network_from_weights(weights.tensors, weights.config).to(device)
     stack = build_axial_stack(ct)
-    reader = CanalReader(network, stack)
+    reader = CanalReader(model.network, stack)
     reader.read_along_path(progress)
     return CanalEvidence(stack, reader.found, reader)
 

@@ -7,13 +7,13 @@ long enough and on the whole believed by the network is called a spine.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from VertebralFractureLib.canal.axial_stack import compute_bounds_ras
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.canal.control_point_path import CanalEvidence, canal_evidence
 from VertebralFractureLib.canal.cortical_refinement import refine_to_cortex
 from VertebralFractureLib.canal.curve import SliceBoxes, calibrate_confidence, fit_centerline, fit_slice_boxes
+from VertebralFractureLib.canal.network import CanalModel
 from VertebralFractureLib.canal.path import find_canal_path
 from VertebralFractureLib.canal.plausibility import check_anatomy, check_bone_around
 from VertebralFractureLib.canal.vertebral_spacing import check_vertebral_spacing
@@ -21,7 +21,6 @@ from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.thresholds import CANAL_PLAUSIBILITY
 from VertebralFractureLib.volume import CTVolume
-from VertebralFractureLib.weights import load_weights
 
 _NO_CANAL = "No spinal canal was found; check that this is a CT that shows the spine."
 
@@ -36,26 +35,23 @@ class CanalDetection:
 
 def detect_canal(
     ct: CTVolume,
+    model: CanalModel,
     *,
     evidence: CanalEvidence | None = None,
-    weights_folder: Path | None = None,
-    device: str = "cpu",
     progress: StageProgress | None = None,
 ) -> CanalDetection:
-    """Find the spinal canal; the network runs on ``device``, as torch names it.
+    """Find the spinal canal.
 
     Args:
-        evidence: of the same CT and weights, where it is known already; the network does not run then.
+        evidence: of the same CT and model, where it is known already; the network does not run then.
 
     Raises:
         NoSpineFound: when the scan is too short, or no canal of ``shortest_spine_mm`` is found with confidence.
         ImplausibleGeometry: when the vertebrae along the canal show that the spacing in the file cannot be true,
             or that the patient lies on the side and the file does not say so.
-        WeightsDamaged: when the weights are missing or not what the manifest promises.
         Cancelled: from ``progress``.
     """
     tuned = CANAL_PLAUSIBILITY
-    weights = load_weights("cord", weights_folder)
     low, high = compute_bounds_ras(ct.shape_kji, ct.ijk_to_ras)
     height = float(high[2] - low[2])
     if height < tuned.shortest_spine_mm:
@@ -64,7 +60,7 @@ def detect_canal(
             f"at least {tuned.shortest_spine_mm:.0f} mm are needed."
         )
     if evidence is None:
-        evidence = canal_evidence(ct, weights_folder=weights_folder, device=device, progress=progress)
+        evidence = canal_evidence(ct, model, progress=progress)
     stack, candidates = evidence.stack, evidence.candidates
     path = find_canal_path(candidates.position_mm, candidates.probability, stack.spacing_mm[2])
     if path is None:
@@ -85,14 +81,5 @@ def detect_canal(
     check_bone_around(stack, boxes, mean_probability)
     check_anatomy(ct, boxes)
     check_vertebral_spacing(ct, centerline, boxes)
-    confidence = calibrate_confidence(centerline.confidence, weights.config)
+    confidence = calibrate_confidence(centerline.confidence, model.config)
     return CanalDetection(replace(centerline, confidence=confidence), boxes)
-
-
-def canal_weights_sha256(folder: Path | None = None) -> str:
-    """SHA-256 of the canal network's weights file.
-
-    Raises:
-        WeightsDamaged: as ``detect_canal``.
-    """
-    return load_weights("cord", folder).sha256

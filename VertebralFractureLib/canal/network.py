@@ -8,6 +8,7 @@ A second head says, for a center at each place, how far the canal and the verteb
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
+from VertebralFractureLib.weights import Weights
 
 CHANNELS = 5
 """Neighboring slices that the network sees, ``SLICE_MM`` apart, the middle one being judged."""
@@ -110,3 +112,20 @@ def network_from_weights(tensors: Mapping[str, NDArray[np.generic]], config: Map
     state.update({key: to_tensor(np.asarray(value, dtype=np.float32)) for key, value in tensors.items()})
     network.load_state_dict(state)
     return network.eval().to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
+
+
+@dataclass(frozen=True)
+class CanalModel:
+    """The canal network, ready to run, with the configuration that its weights were stored with."""
+
+    network: CanalNetwork
+    config: Mapping[str, Any]
+
+    @staticmethod
+    def from_weights(weights: Weights, device: str = "cpu") -> CanalModel:
+        """Build the network on ``device``, as torch names it.
+
+        Raises:
+            RuntimeError: when tensors and configuration do not fit each other.
+        """
+        return CanalModel(network_from_weights(weights.tensors, weights.config).to(device), weights.config)

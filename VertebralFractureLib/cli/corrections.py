@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from VertebralFractureLib.errors import UnusableCorrection
-from VertebralFractureLib.pipeline import Detection, DetectionOptions, detect, reader_centerline
+from VertebralFractureLib.models import Models
+from VertebralFractureLib.options import DetectionOptions
+from VertebralFractureLib.pipeline import Detection, detect, reader_centerline
 from VertebralFractureLib.progress import CancelToken, ProgressListener
 from VertebralFractureLib.result import EVALUABLE, CorrectedReport, Correction, correction_from_json, edits
 from VertebralFractureLib.result.report import SpineReport
@@ -58,6 +60,7 @@ def with_corrections(
     correction: Correction,
     names: Sequence[str],
     *,
+    models: Models | None = None,
     options: DetectionOptions,
     listener: ProgressListener | None = None,
     token: CancelToken | None = None,
@@ -74,7 +77,9 @@ def with_corrections(
     corrected = CorrectedReport(detection.report, correction)
     if correction.centerline_ras is not None:
         line = reader_centerline(correction.centerline_ras)
-        detection = detect(detection.ct, centerline=line, options=options, listener=listener, token=token)
+        detection = detect(
+            detection.ct, models=models, centerline=line, options=options, listener=listener, token=token
+        )
         corrected = corrected.scored_again(detection.report)
     for name in names:
         if corrected.shown.status != EVALUABLE:

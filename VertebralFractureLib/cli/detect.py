@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=ALL_MEMBERS,
         metavar="NAME",
-        help="fracture networks to ask: all (default), fastest (one alone), or their names",
+        help="fracture networks to ask: all (default), single (the fastest alone), or their names",
     )
     parser.add_argument(
         "--spacing",
@@ -80,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from VertebralFractureLib.cli.corrections import read_correction, with_corrections
     from VertebralFractureLib.cli.write_results import write_results
+    from VertebralFractureLib.models import Models
     from VertebralFractureLib.pipeline import detect_in_file
 
     if arguments.list_series:
@@ -95,11 +96,12 @@ def run(arguments: argparse.Namespace) -> int:
         _tell_of_other_series(arguments.input)
     listener, token = progress_listener(arguments.progress), CancelToken()
     with cancel_on_interrupt(token), complete_or_absent(arguments.out) as folder:
+        models = Models.load(options)
         detection = detect_in_file(
-            arguments.input, series=arguments.series, options=options, listener=listener, token=token
+            arguments.input, series=arguments.series, models=models, options=options, listener=listener, token=token
         )
         detection, corrected = with_corrections(
-            detection, correction, arguments.levels, options=options, listener=listener, token=token
+            detection, correction, arguments.levels, models=models, options=options, listener=listener, token=token
         )
         report = write_results(
             detection,

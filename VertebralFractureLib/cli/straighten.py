@@ -83,7 +83,7 @@ def grid_of(arguments: argparse.Namespace) -> ReformatGrid:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from VertebralFractureLib.canal import detect_centerline
+    from VertebralFractureLib.canal import detect_centerline, load_canal_model
     from VertebralFractureLib.cli.corrections import read_curve
     from VertebralFractureLib.cli.detect import cancel_on_interrupt
     from VertebralFractureLib.pipeline import reader_centerline
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
         reading(1.0)
         if curve is None:
             progress = StageProgress("canal", listener, token)
-            centerline = detect_centerline(ct, weights_folder=arguments.weights, progress=progress)
+            centerline = detect_centerline(ct, load_canal_model(arguments.weights), progress=progress)
         else:
             centerline = reader_centerline(curve)
         progress = StageProgress("cpr", listener, token)

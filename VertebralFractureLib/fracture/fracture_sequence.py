@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from VertebralFractureLib.types import FloatArray
 
@@ -18,7 +19,8 @@ class FractureSequence:
         uncertainty: ``(n,)`` standard deviation of the members' probabilities.
         inside_fraction: ``(n,)`` share of each patch that lies inside the field of view.
         member_probability: member name to ``(n,)``.
-        scan_probability: the aggregate ``F_agg`` for the whole series.
+        scan_probability: the aggregate ``F_agg`` over the judged vertebrae; NaN until they are known.
+        member_logits: member name to ``(n,)``, before calibration; empty where a report is all that is left of it.
     """
 
     positions_mm: FloatArray
@@ -26,4 +28,5 @@ class FractureSequence:
     uncertainty: FloatArray
     inside_fraction: FloatArray
     member_probability: Mapping[str, FloatArray]
-    scan_probability: float
+    scan_probability: float = math.nan
+    member_logits: Mapping[str, FloatArray] = field(default_factory=dict)

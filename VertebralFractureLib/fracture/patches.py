@@ -41,7 +41,7 @@ class PatchGrid:
         representation: ``STRAIGHTENED`` or ``SAGITTAL``.
         shape: number of samples.
         spacing_mm: distance of the samples.
-        first_anterior_mm: anterior coordinate of the first sample; s and r are centerd on the patch.
+        first_anterior_mm: anterior coordinate of the first sample; s and r are centered on the patch.
         smoothing: odd number of voxels that are averaged along each axis of the spine volume before sampling.
     """
 
@@ -83,7 +83,7 @@ class PatchGrid:
 
 
 def patch_positions(frame: ReformatFrame) -> FloatArray:
-    """Arc lengths ``(n,)`` of the patch centers: every ``STRIDE_MM``, centerd on the frame's range."""
+    """Arc lengths ``(n,)`` of the patch centers: every ``STRIDE_MM``, centered on the frame's range."""
     first, last = frame.range_mm
     count = int((last - first) // STRIDE_MM) + 1
     return first + 0.5 * (last - first - STRIDE_MM * (count - 1)) + STRIDE_MM * np.arange(count, dtype=np.float64)

@@ -6,9 +6,8 @@ the weights carry their own grid, so that a retrained member needs no change of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +15,6 @@ import torch
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.errors import NotEvaluable
 from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
-from VertebralFractureLib.fracture.members import PREFIX, chosen_members
 from VertebralFractureLib.fracture.network import GRADES, FractureNetwork, NetworkOptions
 from VertebralFractureLib.fracture.patches import (
     PatchGrid,
@@ -25,13 +23,12 @@ from VertebralFractureLib.fracture.patches import (
     position_code,
     sample_patches,
 )
-from VertebralFractureLib.fracture.pooling import ensemble_probability, logit, sigmoid
-from VertebralFractureLib.options import ALL_MEMBERS
+from VertebralFractureLib.fracture.pooling import ensemble_probability, sigmoid
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.thresholds import SCORING
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
-from VertebralFractureLib.types import BoolArray, FloatArray
-from VertebralFractureLib.weights import Weights, load_weights, restore
+from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.weights import Weights, restore
 
 _PATCHES_PER_CHUNK = 32
 
@@ -88,89 +85,93 @@ def raw_scores(network: FractureNetwork, sampled: SpinePatches) -> RawScores:
     return RawScores(sampled.positions_mm, answer[:, :GRADES], 20.0 * answer[:, GRADES:], sampled.inside_fraction)
 
 
-def score_sequence(
-    spine: StraightenedVolume,
-    *,
-    weights_folder: Path | None = None,
-    members: Sequence[str] = ALL_MEMBERS,
-    device: str = "cpu",
-    progress: StageProgress | None = None,
-) -> FractureSequence:
-    """The ensemble's fracture probability along a ``straightened`` spine volume.
+@dataclass(frozen=True)
+class FractureMember:
+    """One network of the ensemble, ready to run.
 
-    ``scan_probability`` is taken over all positions whose patch lies inside the field of view; once the vertebrae are
-    known, ``score_series`` takes it over those that were judged.
-
-    Args:
-        spine: from ``spine.straighten``.
-        weights_folder: folder with a weights manifest; the weights that ship when None.
-        members: names without the prefix ``fracture-``, or a choice as ``chosen_members`` takes it.
-        device: where the networks run, as torch names it.
-        progress: called after each member.
-
-    Raises:
-        NotEvaluable: when fewer than three patches lie inside the field of view.
-        OptionRefused: when there is no such member.
-        WeightsDamaged: when a file is missing or damaged.
-        Cancelled: from ``progress``.
+    Attributes:
+        grid: of the patches that it was trained on.
+        vertebra_line, scan_line: slope and offset that calibrate its logits, at a position and for a scan.
+        pooling: ``(3,)`` the parameters of its ``F_agg``.
     """
-    tuned = SCORING
-    names = chosen_members(members, weights_folder)
-    probability: dict[str, FloatArray] = {}
-    sampled: dict[PatchGrid, SpinePatches] = {}
-    for index, name in enumerate(names):
-        weights = load_weights(PREFIX + name, weights_folder)
+
+    network: FractureNetwork
+    grid: PatchGrid
+    vertebra_line: tuple[float, float]
+    scan_line: tuple[float, float]
+    pooling: FloatArray
+
+    @staticmethod
+    def from_weights(weights: Weights, device: str = "cpu") -> FractureMember:
+        """Build the network on ``device``, as torch names it."""
         network, grid = network_from_weights(weights)
-        network.to(device)
-        if grid not in sampled:
-            sampled[grid] = SpinePatches.of(spine, grid)
-        scores = raw_scores(network, sampled[grid])
-        if np.count_nonzero(scores.inside_fraction >= tuned.least_inside) < tuned.least_positions:
-            raise NotEvaluable("Too little of the spine lies inside the volume to look for fractures.")
-        line = weights.config["calibration"]["vertebra"]
-        probability[name] = calibrate_confidence(scores.logits[:, 0], line)
-        if progress is not None:
-            progress((index + 1) / len(names))
-    stacked = np.stack(list(probability.values()))
-    sequence = FractureSequence(
-        positions_mm=scores.positions_mm,
-        probability=ensemble_probability(stacked),
-        uncertainty=stacked.std(axis=0),
-        inside_fraction=scores.inside_fraction,
-        member_probability=probability,
-        scan_probability=float("nan"),
-    )
-    counted = scores.inside_fraction >= min(tuned.least_inside_for_scan, float(scores.inside_fraction.max()))
-    return _with_series_score(sequence, counted, weights_folder)
+        lines = weights.config["calibration"]
+        pooling = np.asarray(weights.tensors["pooling"], dtype=np.float64)
+        return FractureMember(network.to(device), grid, tuple(lines["vertebra"]), tuple(lines["scan"]), pooling)
 
 
-def score_series(
-    sequence: FractureSequence, spans_mm: Sequence[tuple[float, float]], *, weights_folder: Path | None = None
-) -> FractureSequence:
-    """The sequence with ``F_agg`` taken only over positions inside the given spans of arc length.
+@dataclass(frozen=True)
+class FractureEnsemble:
+    """The ensemble: its members by name, without the prefix ``fracture-``, in the order in which they are asked."""
 
-    The spans are those of the vertebrae that were judged: the cervical spine, the sacrum and what the field of view
-    cuts are outside the model's purpose and must not decide a scan. Unchanged when no position lies in a span.
-    """
-    counted = np.zeros(len(sequence.positions_mm), dtype=np.bool_)
-    for low, high in spans_mm:
-        counted |= (sequence.positions_mm >= low) & (sequence.positions_mm <= high)
-    counted &= sequence.inside_fraction >= SCORING.least_inside
-    return _with_series_score(sequence, counted, weights_folder) if counted.any() else sequence
+    members: Mapping[str, FractureMember]
+
+    def score_positions(self, spine: StraightenedVolume, progress: StageProgress | None = None) -> FractureSequence:
+        """The probability of a fracture at every position along a ``straightened`` volume at 1 mm.
+
+        Args:
+            progress: called after each member.
+
+        Raises:
+            NotEvaluable: when fewer than three patches lie inside the field of view.
+            Cancelled: from ``progress``.
+        """
+        logits: dict[str, FloatArray] = {}
+        sampled: dict[PatchGrid, SpinePatches] = {}
+        for index, (name, member) in enumerate(self.members.items()):
+            if member.grid not in sampled:
+                sampled[member.grid] = SpinePatches.of(spine, member.grid)
+            scores = raw_scores(member.network, sampled[member.grid])
+            if np.count_nonzero(scores.inside_fraction >= SCORING.least_inside) < SCORING.least_positions:
+                raise NotEvaluable("Too little of the spine lies inside the volume to look for fractures.")
+            logits[name] = scores.logits[:, 0]
+            if progress is not None:
+                progress((index + 1) / len(self.members))
+        probability = {
+            name: calibrate_confidence(logits[name], member.vertebra_line) for name, member in self.members.items()
+        }
+        stacked = np.stack(list(probability.values()))
+        return FractureSequence(
+            positions_mm=scores.positions_mm,
+            probability=ensemble_probability(stacked),
+            uncertainty=stacked.std(axis=0),
+            inside_fraction=scores.inside_fraction,
+            member_probability=probability,
+            member_logits=logits,
+        )
+
+    def score_scan(self, sequence: FractureSequence, spans_mm: Sequence[tuple[float, float]]) -> FractureSequence:
+        """The sequence with ``F_agg`` over the positions inside the given spans of arc length.
+
+        The spans are those of the vertebrae that were judged: the cervical spine, the sacrum and what the field of view
+        cuts are outside the model's purpose and must not decide a scan. Where no position lies in a span, all positions
+        count whose patch lies inside the field of view.
+        """
+        inside = sequence.inside_fraction
+        counted = np.zeros(len(inside), dtype=np.bool_)
+        for low, high in spans_mm:
+            counted |= (sequence.positions_mm >= low) & (sequence.positions_mm <= high)
+        counted &= inside >= SCORING.least_inside
+        if not counted.any():
+            counted = inside >= min(SCORING.least_inside_for_scan, float(inside.max()))
+        scores = []
+        for name, member in self.members.items():
+            scan = scan_logit(sequence.member_logits[name][counted], member.pooling)
+            scores.append(float(calibrate_confidence(np.asarray(scan), member.scan_line)))
+        return replace(sequence, scan_probability=float(ensemble_probability(np.array(scores))))
 
 
-def _with_series_score(sequence: FractureSequence, counted: BoolArray, weights_folder: Path | None) -> FractureSequence:
-    scores = []
-    for member, probability in sequence.member_probability.items():
-        weights = load_weights(PREFIX + member, weights_folder)
-        slope, offset = weights.config["calibration"]["vertebra"]
-        logits = (logit(probability) - offset) / slope
-        series = series_logit(logits[counted], np.asarray(weights.tensors["pooling"], dtype=np.float64))
-        scores.append(float(calibrate_confidence(np.asarray(series), weights.config["calibration"]["scan"])))
-    return replace(sequence, scan_probability=float(ensemble_probability(np.array(scores))))
-
-
-def series_logit(logits: FloatArray, pooling: FloatArray) -> float:
+def scan_logit(logits: FloatArray, pooling: FloatArray) -> float:
     """``F_agg`` of position logits, as ``FractureNetwork.aggregate`` computes it, from its three parameters."""
     sharpness = 0.5 + float(np.logaddexp(0.0, pooling[0]))
     smooth_maximum = float(np.logaddexp.reduce(sharpness * logits)) / sharpness

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from VertebralFractureLib.vertebrae.assembly import localize_vertebrae
 from VertebralFractureLib.vertebrae.grading import (
     GRADING_RULES,
@@ -26,7 +24,6 @@ from VertebralFractureLib.vertebrae.vertebra import (
     Status,
     Vertebra,
 )
-from VertebralFractureLib.weights import load_weights
 
 __all__ = [
     "GRADING_RULES",
@@ -48,14 +45,4 @@ __all__ = [
     "relabel_levels",
     "score_vertebrae",
     "spinal_deformity_index",
-    "vertebrae_weights_sha256",
 ]
-
-
-def vertebrae_weights_sha256(weights_folder: Path | None = None) -> dict[str, str]:
-    """SHA-256 by name of the two models of this step.
-
-    Raises:
-        WeightsDamaged: when one is missing or damaged.
-    """
-    return {name: load_weights(name, weights_folder).sha256 for name in ("vertebrae", "levels")}

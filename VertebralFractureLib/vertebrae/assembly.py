@@ -6,7 +6,7 @@ A vertebra that cannot be judged keeps its place in the list with a reason; noth
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,36 +27,42 @@ from VertebralFractureLib.vertebrae.trabecular import (
 from VertebralFractureLib.vertebrae.uncertainty import height_sd
 from VertebralFractureLib.vertebrae.vertebra import Reason, Vertebra
 
+if TYPE_CHECKING:
+    from VertebralFractureLib.vertebrae.models import VertebraModels
+
 
 def localize_vertebrae(
     spine: StraightenedVolume,
+    models: VertebraModels | None = None,
     *,
-    weights_folder: Path | None = None,
     slice_thickness_mm: float | None = None,
     step_along_mm: float | None = None,
-    device: str = "cpu",
     progress: StageProgress | None = None,
 ) -> list[Vertebra]:
     """Every vertebra of the spine volume, caudal to cranial: found, named, measured; not scored yet.
 
     Args:
         spine: the ``straightened`` volume at 1 mm.
+        models: None takes the weights that ship.
         slice_thickness_mm: the coarsest of ``CTVolume.resolution_mm``; heights are left out beyond 4 mm. None: measure
             always.
         step_along_mm: ``CTVolume.resolution_along_patient_mm``, which the uncertainty of heights depends on; None takes
             the slice thickness, and without that the uncertainty is not told.
-        device: where the networks run, as torch names it.
 
     Raises:
-        WeightsDamaged: when the weights are missing or damaged.
+        WeightsDamaged: when the weights that ship are missing or damaged.
         Cancelled: from ``progress``.
     """
+    if models is None:
+        from VertebralFractureLib.vertebrae.models import VertebraModels
+
+        models = VertebraModels.load()
     tell = progress or StageProgress("vertebrae")
     tell(0.0)
-    bodies = localize_bodies_in_their_planes(spine, weights_folder, lambda share: tell(0.7 * share), device)
+    bodies = localize_bodies_in_their_planes(spine, models.body, lambda share: tell(0.7 * share))
     tell(0.7)
     extents = [(body.span.s_inferior_mm, body.span.s_superior_mm) for body in bodies]
-    names = label_bodies(spine, extents, weights_folder, device)
+    names = label_bodies(spine, extents, models.levels)
     tell(0.9)
     kept = [(body, name) for body, name in zip(bodies, names, strict=True) if name.level != "S1"]
     cores = [measure_trabecular_region(spine, body) for body, _ in kept]

@@ -6,10 +6,13 @@ Imports torch: import this module inside functions only.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
 from VertebralFractureLib.vertebrae.body_input import CHANNELS
+from VertebralFractureLib.weights import Weights, restore
 
 BODY, UPPER_EDGE, LOWER_EDGE = 0, 1, 2
 MAPS = 3
@@ -60,3 +63,26 @@ class BodyNetwork(nn.Module):
             x = nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
             x = block(torch.cat([x, skip], dim=1))
         return torch.as_tensor(self.head(x))
+
+
+@dataclass(frozen=True)
+class BodyModel:
+    """The body network, ready to run.
+
+    Attributes:
+        edge_outward_mm: how far inside the reader's endplate these weights mark it, measured on their training scans.
+    """
+
+    network: BodyNetwork
+    edge_outward_mm: float
+
+    @staticmethod
+    def from_weights(weights: Weights, device: str = "cpu") -> BodyModel:
+        """Build the network on ``device``, as torch names it."""
+        network = BodyNetwork(int(weights.config["width"]))
+        restore(network, weights)
+        return BodyModel(network.to(device), float(weights.config["edge_outward_mm"]))
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device

@@ -6,10 +6,13 @@ to vertebra count up and down the column. Imports torch: import this module insi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
 from VertebralFractureLib.vertebrae.level_input import CHANNELS, LEVEL_CLASSES, ROWS_PER_CELL
+from VertebralFractureLib.weights import Weights, restore
 
 
 def _squeeze(inputs: int, outputs: int) -> nn.Sequential:
@@ -49,3 +52,21 @@ class LevelNetwork(nn.Module):
         cells = sections.reshape(count, width, rows // ROWS_PER_CELL, ROWS_PER_CELL, -1)
         flat = cells.permute(0, 1, 3, 4, 2).flatten(1, 3)
         return torch.as_tensor(self.head(self.along(self.reduce(flat) + self.size(pitch[:, None]))))
+
+
+@dataclass(frozen=True)
+class LevelModel:
+    """The level network, ready to run."""
+
+    network: LevelNetwork
+
+    @staticmethod
+    def from_weights(weights: Weights, device: str = "cpu") -> LevelModel:
+        """Build the network on ``device``, as torch names it."""
+        network = LevelNetwork(int(weights.config["width"]))
+        restore(network, weights)
+        return LevelModel(network.to(device))
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device

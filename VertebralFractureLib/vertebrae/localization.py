@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,9 +21,9 @@ from VertebralFractureLib.vertebrae.endplates import BodyShape, measure_shape, m
 from VertebralFractureLib.vertebrae.mid_plane import MidPlane, find_mid_plane
 from VertebralFractureLib.vertebrae.sequence_search import Profiles, Span, search_spans
 from VertebralFractureLib.volume.sampling import sample_nearest
-from VertebralFractureLib.weights import load_weights, restore
 
-WEIGHTS_NAME = "vertebrae"
+if TYPE_CHECKING:
+    from VertebralFractureLib.vertebrae.body_network import BodyModel
 
 
 @dataclass(frozen=True)
@@ -64,48 +64,28 @@ class BodyMaps:
     plane: MidPlane = field(default_factory=MidPlane.of_canal)
 
 
-def body_maps(
-    spine: StraightenedVolume, weights_folder: Path | None = None, plane: MidPlane | None = None, device: str = "cpu"
-) -> BodyMaps:
-    """Run the body network on the canal's plane or another one, on ``device`` as torch names it.
-
-    Raises:
-        WeightsDamaged: when the weights are missing or damaged.
-    """
+def body_maps(spine: StraightenedVolume, model: BodyModel, plane: MidPlane | None = None) -> BodyMaps:
+    """Run the body network on the canal's plane or another one."""
     import torch
 
-    from VertebralFractureLib.vertebrae.body_network import BodyNetwork
-
-    weights = load_weights(WEIGHTS_NAME, weights_folder)
-    network = BodyNetwork(int(weights.config["width"]))
-    restore(network, weights)
-    network.to(device)
     picture = sagittal_input(spine, plane)
     with torch.inference_mode():
-        logits = network(to_tensor(picture.channels)[None].to(device))[0]
+        logits = model.network(to_tensor(picture.channels)[None].to(model.device))[0]
     probability = to_array(torch.sigmoid(logits)[:, : picture.rows].double())
-    outward = float(weights.config["edge_outward_mm"])
-    return BodyMaps(probability, picture.s_from_mm, outward, plane or MidPlane.of_canal())
+    return BodyMaps(probability, picture.s_from_mm, model.edge_outward_mm, plane or MidPlane.of_canal())
 
 
 def localize_bodies_in_their_planes(
-    spine: StraightenedVolume,
-    weights_folder: Path | None = None,
-    tell: Callable[[float], None] | None = None,
-    device: str = "cpu",
+    spine: StraightenedVolume, model: BodyModel, tell: Callable[[float], None] | None = None
 ) -> list[LocalizedBody]:
-    """The bodies, caudal to cranial, each on its own mid-sagittal plane: found on the canal's first, then again.
-
-    Raises:
-        WeightsDamaged: when the weights are missing or damaged.
-    """
+    """The bodies, caudal to cranial, each on its own mid-sagittal plane: found on the canal's first, then again."""
     tell = tell or (lambda _: None)
-    first = localize_bodies(spine, body_maps(spine, weights_folder, device=device))
+    first = localize_bodies(spine, body_maps(spine, model))
     tell(0.4)
     known = [(b.span.s_inferior_mm, b.span.s_superior_mm, b.shape.a_anterior) for b in first if b.shape is not None]
     plane = find_mid_plane(spine, known)
     tell(0.6)
-    return without_shallow_shapes(localize_bodies(spine, body_maps(spine, weights_folder, plane, device)))
+    return without_shallow_shapes(localize_bodies(spine, body_maps(spine, model, plane)))
 
 
 def without_shallow_shapes(bodies: list[LocalizedBody]) -> list[LocalizedBody]:

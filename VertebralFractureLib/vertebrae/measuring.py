@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.endplates import measure_shape, mid_depth, strip_mean
 from VertebralFractureLib.vertebrae.localization import body_maps, localize_bodies_in_their_planes
 from VertebralFractureLib.vertebrae.sequence_search import Span
+
+if TYPE_CHECKING:
+    from VertebralFractureLib.vertebrae.body_network import BodyModel
 
 
 @dataclass(frozen=True)
@@ -28,19 +31,12 @@ class MeasuredBody:
 
 
 def measure_bodies(
-    spine: StraightenedVolume,
-    extents_mm: Sequence[tuple[float, float]],
-    weights_folder: Path | None = None,
-    device: str = "cpu",
+    spine: StraightenedVolume, extents_mm: Sequence[tuple[float, float]], model: BodyModel
 ) -> list[MeasuredBody]:
-    """The bodies whose endplates lie near ``extents_mm``, arc lengths on the ``straightened`` volume.
-
-    Raises:
-        WeightsDamaged: when the weights are missing or damaged.
-    """
+    """The bodies whose endplates lie near ``extents_mm``, arc lengths on the ``straightened`` volume."""
     # The column's mid-sagittal plane follows from the vertebrae that the network finds by itself.
-    found = localize_bodies_in_their_planes(spine, weights_folder, device=device)
-    maps = body_maps(spine, weights_folder, found[0].plane if found else None, device)
+    found = localize_bodies_in_their_planes(spine, model)
+    maps = body_maps(spine, model, found[0].plane if found else None)
     s = maps.s_from_mm + np.arange(maps.probability.shape[1], dtype=np.float64)
     middle = mid_depth(maps.probability[0])
     upper_edge, lower_edge = (strip_mean(maps.probability[place], middle) for place in (1, 2))

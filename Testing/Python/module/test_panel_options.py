@@ -8,7 +8,7 @@ from panel_helpers import detect, load_scene
 from VertebralFractureLib.errors import OptionRefused
 from VertebralFractureLib.export.scene import read_report, save_mrb
 from VertebralFractureLib.fracture.members import PREFIX, chosen_members
-from VertebralFractureLib.options import ALL_MEMBERS, FASTEST_MEMBER
+from VertebralFractureLib.options import ALL_MEMBERS, SINGLE_MODEL, DetectionOptions
 from VertebralFracturePanel.parameters import SPACINGS_MM
 
 
@@ -38,7 +38,7 @@ def test_the_choices_reach_the_worker(widget, a_curious_worker):
     request = a_curious_worker()
     names = ("device", "members", "spacing_mm", "threads")
     assert [usual[name] for name in names] == ["automatic", ["all"], 1.0, None]
-    assert [request[name] for name in names] == ["cpu", ["fastest"], 0.8, 3]
+    assert [request[name] for name in names] == ["cpu", ["single"], 0.8, 3]
 
 
 @pytest.mark.usefixtures("a_ct")
@@ -52,7 +52,7 @@ def test_the_choices_come_back_with_the_scene(widget, scene, tmp_path):
 
     ui = widget.ui
     shown = [box.currentText for box in (ui.deviceSelector, ui.membersSelector, ui.spacingSelector)]
-    assert shown == ["CPU", "the fastest one alone", "0.8 mm"]
+    assert shown == ["CPU", "single model", "0.8 mm"]
     assert ui.threadsSpinBox.value == 3
 
 
@@ -68,6 +68,14 @@ def test_choices_that_a_scene_holds_in_an_unknown_form_are_the_defaults(widget):
     assert widget.ui.deviceSelector.currentText == "automatic"
 
 
+def test_a_scene_of_an_earlier_version_still_asks_for_a_single_model(widget):
+    widget.logic.getParameterNode().SetParameter("Members", "fastest")
+
+    widget.restoreFromScene()
+
+    assert widget.logic.parameters.options.members == DetectionOptions(members=("fastest",)).members == SINGLE_MODEL
+
+
 def test_a_script_is_told_what_cannot_be(logic, a_ct):
     for wrong in ({"device": "gpu"}, {"members": []}, {"spacingMm": 5.0}, {"threads": 0}):
         with pytest.raises(OptionRefused):
@@ -76,12 +84,12 @@ def test_a_script_is_told_what_cannot_be(logic, a_ct):
 
 def test_the_true_worker_does_as_it_is_told_and_the_panel_says_with_what(scene, a_phantom_node, the_real_widget):
     nodes = the_real_widget.logic.detectFractures(
-        a_phantom_node, device="cpu", members=FASTEST_MEMBER, spacingMm=1.5, threads=1
+        a_phantom_node, device="cpu", members=SINGLE_MODEL, spacingMm=1.5, threads=1
     )
 
     the_real_widget.updatePanel()
     software = read_report(scene, nodes).software
-    (alone,) = chosen_members(FASTEST_MEMBER)
+    (alone,) = chosen_members(SINGLE_MODEL)
     assert nodes.straightened.GetSpacing() == (1.5, 1.5, 1.5)
     assert [name for name in software.weights_sha256 if name.startswith(PREFIX)] == [PREFIX + alone]
     assert software.device == "cpu"

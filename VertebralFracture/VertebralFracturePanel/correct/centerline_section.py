@@ -32,8 +32,8 @@ _STAGES = {
     EXPORT: "exporting the CT",
     "read": "reading the CT",
     "cpr": "straightening",
-    "fracture": "scoring",
     "vertebrae": "measuring",
+    "fracture": "scoring",
 }
 _PREPARING = "The network looks for the canal once; points can be dragged already."
 _STALE = "The scores belong to another centerline than the one that is shown."

@@ -6,7 +6,7 @@ from typing import Any
 
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.fracture.members import PREFIX
-from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, CPU, CUDA, FASTEST_MEMBER
+from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, CPU, CUDA, SINGLE_MODEL
 from VertebralFractureLib.result import SpineReport
 from VertebralFracturePanel.parameters import ADD, REPLACE, SPACINGS_MM, Parameters
 from VertebralFracturePanel.process.signal import Signal
@@ -14,7 +14,7 @@ from VertebralFracturePanel.process.signal import Signal
 _SECOND_RUN = (("keep the earlier result", ADD), ("replace it (assessments stay)", REPLACE))
 _DEVICES = (("automatic", AUTOMATIC), ("CPU", CPU), ("NVIDIA graphics card (CUDA)", CUDA))
 _DEVICE_WORDS = {CPU: "the CPU", CUDA: "an NVIDIA graphics card"}
-_MEMBERS = (("all", ALL_MEMBERS), ("the fastest one alone", FASTEST_MEMBER))
+_MEMBERS = (("all", ALL_MEMBERS), ("single model", SINGLE_MODEL))
 
 
 class AdvancedSection:

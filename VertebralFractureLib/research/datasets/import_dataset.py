@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.canal import Centerline, detect_centerline
+from VertebralFractureLib.canal import Centerline, detect_centerline, load_canal_model
 from VertebralFractureLib.cpr import StraightenedVolume, straighten
 from VertebralFractureLib.errors import NotEvaluable, UnreadableVolume
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceSpine, ReferenceVertebra, reference_to_json
@@ -26,6 +26,7 @@ from VertebralFractureLib.research.datasets.label_maps import labels_to_straight
 from VertebralFractureLib.types import BoolArray, ByteArray
 from VertebralFractureLib.vertebrae import Vertebra, localize_vertebrae
 from VertebralFractureLib.vertebrae.levels import LEVEL_NAMES
+from VertebralFractureLib.vertebrae.models import VertebraModels
 from VertebralFractureLib.volume import CTVolume, ct_from_sitk, read_volume
 
 logger = logging.getLogger(__name__)
@@ -76,11 +77,11 @@ def import_scan(scan: SourceScan, grades: ScanGrades, weights_folder: Path | Non
         UnreadableVolume: when the CT cannot be used, or its mask or centroids do not belong to it.
     """
     ct = read_volume(scan.volume)
-    line = detect_centerline(ct, weights_folder=weights_folder)
+    line = detect_centerline(ct, load_canal_model(weights_folder))
     spine = straighten(ct, line)
     if scan.mask is None:
         thickness = max(ct.resolution_mm)
-        found = localize_vertebrae(spine, weights_folder=weights_folder, slice_thickness_mm=thickness)
+        found = localize_vertebrae(spine, VertebraModels.load(weights_folder), slice_thickness_mm=thickness)
         vertebrae = [_from_detection(vertebra, spine, grades) for vertebra in found]
     else:
         labels = _labels(scan, ct)

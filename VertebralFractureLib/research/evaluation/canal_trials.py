@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from VertebralFractureLib.canal import Centerline, detect_canal
+from VertebralFractureLib.canal import Centerline, detect_canal, load_canal_model
 from VertebralFractureLib.errors import ImplausibleGeometry, NotEvaluable, UnreadableVolume
 from VertebralFractureLib.research.datasets import ReferenceSpine, read_annotation
 from VertebralFractureLib.research.datasets.reference_set import ReferenceScan
@@ -72,7 +72,7 @@ def accuracy(scan: LoadedScan) -> Record:
     }
     started = time.perf_counter()
     try:
-        found = detect_canal(scan.ct, weights_folder=scan.weights)
+        found = detect_canal(scan.ct, load_canal_model(scan.weights))
     except NotEvaluable as error:
         return {**record, "reason": str(error)}
     record["seconds"] = time.perf_counter() - started
@@ -124,7 +124,7 @@ def changes(
     Under the changes that are asked for, the baseline is judged beside the network if ``with_baseline``; it takes
     as long as the network.
     """
-    first = detect_canal(scan.ct, weights_folder=scan.weights).centerline
+    first = detect_canal(scan.ct, load_canal_model(scan.weights)).centerline
     along = first.positions_ras(np.arange(0.0, first.length_mm, 1.0))
     yield _points_record(scan, "unchanged", first)
     for name, change in {**asked, **harder}.items():
@@ -146,7 +146,7 @@ def changes(
 def _changed(scan: LoadedScan, name: str, changed: ChangedScan) -> tuple[Centerline | None, Record]:
     record: Record = {"scan": scan.identifier, "change": name}
     try:
-        line = detect_canal(check_ct(changed.ct), weights_folder=scan.weights).centerline
+        line = detect_canal(check_ct(changed.ct), load_canal_model(scan.weights)).centerline
     except (NotEvaluable, UnreadableVolume) as error:
         return None, {**record, "refused": type(error).__name__, "reason": str(error)}
     return changed.taken_back(line), record
@@ -225,7 +225,7 @@ def _refusal(name: str, ct: CTVolume, weights: Path | None) -> Record:
     except UnreadableVolume as error:
         record["refused_by_reading"] = str(error)
     try:
-        line = detect_canal(ct, weights_folder=weights).centerline
+        line = detect_canal(ct, load_canal_model(weights)).centerline
     except NotEvaluable as error:
         return {**record, "refused": str(error)}
     return {**record, "length_mm": line.length_mm, "confidence": float(line.confidence.mean())}
@@ -240,7 +240,7 @@ def false_headers(scan: LoadedScan) -> Iterator[Record]:
             ct = stretched(*wrong)(ct, scan.reference.centerline, np.random.default_rng(0)).ct
         record: Record = {"scan": scan.identifier, "header": name}
         try:
-            found = detect_canal(check_ct(ct), weights_folder=scan.weights)
+            found = detect_canal(check_ct(ct), load_canal_model(scan.weights))
             record["outcome"] = "accepted"
             width, depth = np.median(np.diff(found.boxes.vertebra_ras.reshape(-1, 2, 2))[..., 0], axis=0)
             record["vertebra_mm"] = [float(width), float(depth)]
@@ -258,7 +258,7 @@ def scoliosis(count: int, scoliosis_deg: float, weights: Path | None) -> Iterato
         phantom = make_phantom(options)
         record: Record = {"volume": f"phantom-{seed}", "drawn_cobb_deg": coronal_cobb_deg(phantom.reference.centerline)}
         try:
-            line = detect_canal(phantom.ct, weights_folder=weights).centerline
+            line = detect_canal(phantom.ct, load_canal_model(weights)).centerline
             record["errors"] = _errors(line, phantom.reference)
             record["found_cobb_deg"] = coronal_cobb_deg(line)
         except NotEvaluable as error:

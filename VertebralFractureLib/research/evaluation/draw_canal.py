@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from VertebralFractureLib.canal import detect_canal
+from VertebralFractureLib.canal import detect_canal, load_canal_model
 from VertebralFractureLib.canal.axial_stack import AxialStack, build_axial_stack
 from VertebralFractureLib.canal.detection import CanalDetection
 from VertebralFractureLib.research.datasets import ReferenceSpine, read_annotation
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     figure = Figure(figsize=(2.4 * (_SLICES + 2), 2.9 * len(cases)), facecolor="black", layout="constrained")
     axes = figure.subplots(len(cases), _SLICES + 2, squeeze=False)
     for row, (ct, reference, weights) in zip(axes, cases, strict=True):
-        _draw_row(row, ct, reference, detect_canal(ct, weights_folder=weights))
+        _draw_row(row, ct, reference, detect_canal(ct, load_canal_model(weights)))
     figure.savefig(arguments.out, dpi=90)
     return 0
 

@@ -23,6 +23,7 @@ from VertebralFractureLib.research.simulation.collapsed_cases import with_fractu
 from VertebralFractureLib.research.simulation.fracture_shapes import BICONCAVE, CRUSH, WEDGE
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
 from VertebralFractureLib.vertebrae.localization import LocalizedBody, body_maps, localize_bodies
+from VertebralFractureLib.vertebrae.models import VertebraModels
 
 SEVERE = 3
 _SHAPES = (WEDGE, BICONCAVE, CRUSH)
@@ -81,8 +82,9 @@ def evaluate_collapses(cases: Sequence[StraightCase], folds_folder: Path | None)
     results = []
     for case in cases:
         weights = None if folds_folder is None else folds_folder / f"fold{case.fold or 0}"
+        model = VertebraModels.load(weights).body
         for index, shape, collapsed in collapsed_in_turn(case):
-            bodies = localize_bodies(collapsed.volume, body_maps(collapsed.volume, weights))
+            bodies = localize_bodies(collapsed.volume, body_maps(collapsed.volume, model))
             results.append(judge(collapsed, index, shape, bodies))
     return results
 

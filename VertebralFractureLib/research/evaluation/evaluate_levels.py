@@ -27,6 +27,7 @@ from VertebralFractureLib.vertebrae.level_column import steps_between
 from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 from VertebralFractureLib.vertebrae.level_landmark import has_landmark, limit_without_landmark
 from VertebralFractureLib.vertebrae.localization import body_maps, localize_bodies
+from VertebralFractureLib.vertebrae.models import VertebraModels
 
 CONFIDENT = 0.9
 """A wrong name with at least this probability misleads whoever reads it."""
@@ -123,7 +124,8 @@ def _cut(case: StraightCase, low: float, high: float) -> StraightCase:
 
 def opinion_on(case: StraightCase, stretch: int, weights_folder: Path | None) -> Opinion:
     """The network's opinion on the bodies that are found in a case."""
-    bodies = localize_bodies(case.volume, body_maps(case.volume, weights_folder))
+    models = VertebraModels.load(weights_folder)
+    bodies = localize_bodies(case.volume, body_maps(case.volume, models.body))
     extents = [(body.span.s_inferior_mm, body.span.s_superior_mm) for body in bodies]
     known = [(0.5 * (v.box.s_inf + v.box.s_sup), v.level) for v in case.reference.vertebrae if v.box is not None]
     levels = []
@@ -134,7 +136,7 @@ def opinion_on(case: StraightCase, stretch: int, weights_folder: Path | None) ->
         scan=case.identifier,
         fold=case.fold or 0,
         stretch=stretch,
-        log_probability=level_log_probability(case.volume, extents, weights_folder),
+        log_probability=level_log_probability(case.volume, extents, models.levels),
         steps=tuple(steps_between(extents)),
         levels=tuple(levels),
         has_landmark=shows_landmark(case),

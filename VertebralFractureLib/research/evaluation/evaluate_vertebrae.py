@@ -21,6 +21,7 @@ from VertebralFractureLib.research.evaluation.compare import match_centers
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
 from VertebralFractureLib.vertebrae.assembly import localize_vertebrae
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
+from VertebralFractureLib.vertebrae.models import VertebraModels
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
 _HEIGHTS = ("anterior", "middle", "posterior")
@@ -78,7 +79,7 @@ class VertebraeFigures:
 
 def evaluate_case(case: StraightCase, weights_folder: Path | None = None) -> CaseFigures:
     """Find the vertebrae of one case (on its reference centerline) and compare."""
-    return compare(case, localize_vertebrae(case.volume, weights_folder=weights_folder))
+    return compare(case, localize_vertebrae(case.volume, VertebraModels.load(weights_folder)))
 
 
 def compare(case: StraightCase, vertebrae: Sequence[Vertebra]) -> CaseFigures:

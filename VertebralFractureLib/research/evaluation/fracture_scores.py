@@ -21,7 +21,7 @@ from VertebralFractureLib.fracture.scoring import (
     SpinePatches,
     network_from_weights,
     raw_scores,
-    series_logit,
+    scan_logit,
 )
 from VertebralFractureLib.research.datasets.reference_set import fold_count, patient_of_scan
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
@@ -29,6 +29,7 @@ from VertebralFractureLib.research.simulation.fracture_shapes import random_frac
 from VertebralFractureLib.research.training.fracture_data import LabeledSpine, boxes_of, eligible, labeled, simulated
 from VertebralFractureLib.types import BoolArray
 from VertebralFractureLib.vertebrae import Vertebra, localize_vertebrae
+from VertebralFractureLib.vertebrae.models import VertebraModels
 from VertebralFractureLib.weights import load_weights, weights_names
 
 logger = logging.getLogger(__name__)
@@ -100,7 +101,9 @@ def score_cases(
     """Uncalibrated scores of all evaluation spines of ``cases``, by the weights of one folder."""
     networks = {name: network_from_weights(load_weights(PREFIX + name, weights_folder)) for name in members}
     pooling = {name: network.pooling.detach().double().numpy() for name, (network, _) in networks.items()}
-    finds = {"vertebrae", "levels"} <= set(weights_names("", weights_folder))
+    models = None
+    if {"vertebrae", "levels"} <= set(weights_names("", weights_folder)):
+        models = VertebraModels.load(weights_folder)
     result = []
     for case in cases:
         slice_mm = max(case.source_spacing_mm)
@@ -112,11 +115,11 @@ def score_cases(
                     sampled[grid] = SpinePatches.of(spine.volume, grid)
                 raw[name] = raw_scores(network, sampled[grid])
             found = []
-            if finds:
-                found = localize_vertebrae(spine.volume, weights_folder=weights_folder, slice_thickness_mm=slice_mm)
+            if models is not None:
+                found = localize_vertebrae(spine.volume, models, slice_thickness_mm=slice_mm)
             vertebrae, judged = _score_vertebrae(spine, raw, found)
             if vertebrae:
-                series = {name: series_logit(scores.logits[judged, 0], pooling[name]) for name, scores in raw.items()}
+                series = {name: scan_logit(scores.logits[judged, 0], pooling[name]) for name, scores in raw.items()}
                 patient = patient_of_scan(case.identifier)
                 result.append(SpineScore(case.identifier, patient, kind, case.fold, slice_mm, vertebrae, series))
     return result

@@ -28,6 +28,7 @@ from VertebralFractureLib.vertebrae.level_input import (
     standard_places,
 )
 from VertebralFractureLib.vertebrae.localization import body_maps, localize_bodies
+from VertebralFractureLib.vertebrae.models import VertebraModels
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Picture ``(n, 3, cells * 6, 28, 32)``, relative spacing ``(n, cells)``, class of every cell ``(n, cells)`` or -1."""
@@ -123,7 +124,8 @@ def named_column(case: StraightCase) -> NamedColumn:
     known.sort()
     if case.is_phantom or not known:
         return _regular(known)
-    found = [(b.span.s_inferior_mm, b.span.s_superior_mm) for b in localize_bodies(case.volume, body_maps(case.volume))]
+    maps = body_maps(case.volume, VertebraModels.load().body)
+    found = [(b.span.s_inferior_mm, b.span.s_superior_mm) for b in localize_bodies(case.volume, maps)]
     names: list[int | None] = [None] * len(found)
     for low, high, number in known:
         distance = [abs(0.5 * (low + high) - 0.5 * (a + b)) for a, b in found]

@@ -1,4 +1,4 @@
-"""Run the steps in their one direction: volume, cord, spine, fracture, vertebrae, report.
+"""Run the steps in their one direction: volume, canal, cpr, vertebrae, fracture, report.
 
 A scan that cannot be judged comes back as a report that says so; only bad input and cancellation are raised.
 """
@@ -6,6 +6,7 @@ A scan that cannot be judged comes back as a report that says so; only bad input
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,19 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from VertebralFractureLib.canal import Centerline, canal_weights_sha256, detect_centerline
-from VertebralFractureLib.compute_device import is_of_the_card, usable_device
+from VertebralFractureLib.canal import Centerline, detect_centerline
+from VertebralFractureLib.compute_device import is_of_the_card
 from VertebralFractureLib.cpr import ReformatGrid, StraightenedVolume, straighten
 from VertebralFractureLib.errors import DeviceMissing, NotEvaluable
-from VertebralFractureLib.fracture import FractureSequence, fracture_weights_sha256, score_sequence, score_series
-from VertebralFractureLib.fracture.members import chosen_members
-from VertebralFractureLib.options import AUTOMATIC, CPU, CUDA, DetectionOptions
-from VertebralFractureLib.pipeline.memory import peak_memory_mb
+from VertebralFractureLib.fracture import FractureSequence
+from VertebralFractureLib.models import Models
+from VertebralFractureLib.options import AUTOMATIC, CPU, DetectionOptions
 from VertebralFractureLib.progress import STAGES, CancelToken, ProgressListener, StageProgress
 from VertebralFractureLib.result import SpineReport
 from VertebralFractureLib.result.build_report import build_not_evaluable_report, build_report
 from VertebralFractureLib.types import FloatArray, Point
-from VertebralFractureLib.vertebrae import localize_vertebrae, score_vertebrae, vertebrae_weights_sha256
+from VertebralFractureLib.vertebrae import localize_vertebrae, score_vertebrae
 from VertebralFractureLib.vertebrae.vertebra import Status
 from VertebralFractureLib.volume import CTVolume, read_volume, with_acquisition
 
@@ -69,6 +69,7 @@ def detect_in_file(
     *,
     series: str | None = None,
     acquisition: Mapping[str, object] | None = None,
+    models: Models | None = None,
     options: DetectionOptions | None = None,
     listener: ProgressListener | None = None,
     token: CancelToken | None = None,
@@ -77,6 +78,7 @@ def detect_in_file(
 
     Args:
         acquisition: facts that the file does not hold, by the names of ``volume.acquisition.ACQUISITION_FACTS``.
+        models: loaded for these options; None loads them.
 
     Raises:
         UnreadableVolume: when the input is not a CT volume that can be used.
@@ -85,22 +87,21 @@ def detect_in_file(
         Cancelled: when ``token`` was set.
     """
     options, token, watch = options or DetectionOptions(), token or CancelToken(), Stopwatch()
-    chosen_members(options.members, options.weights_folder)
-    if options.device == CUDA:
-        usable_device(CUDA)
+    models = models or Models.load(options)
     reading = StageProgress("read", listener, token)
     reading(0.0)
     with watch.stage("read"):
         ct = with_acquisition(read_volume(path, series=series), acquisition)
     reading(1.0)
-    return detect(ct, options=options, listener=listener, token=token, watch=watch)
+    return detect(ct, models=models, options=options, listener=listener, token=token, watch=watch)
 
 
 def detect(
     ct: CTVolume,
     *,
+    models: Models | None = None,
     centerline: Centerline | None = None,
-    find_canal: Callable[[str, StageProgress], Centerline] | None = None,
+    find_canal: Callable[[Models, StageProgress], Centerline] | None = None,
     straightened: Callable[[Centerline, StageProgress], StraightenedVolume] | None = None,
     options: DetectionOptions | None = None,
     listener: ProgressListener | None = None,
@@ -112,10 +113,10 @@ def detect(
     Where the device was left to the program and the graphics card fails, everything is done again on the CPU.
 
     Args:
+        models: loaded for these options; None loads them.
         centerline: a curve that a reader corrected or drew; the canal is not searched for then, and the canal
             network's weights are not among those that the report names.
-        find_canal: what gives the canal's centerline, from the device that the network may use, where it may be known
-            already; ``detect_centerline`` otherwise.
+        find_canal: what gives the canal's centerline, where it may be known already; ``detect_centerline`` otherwise.
         straightened: what gives the spine volume along a centerline, where rows of an earlier one can be used again;
             the same as ``straighten`` otherwise.
 
@@ -124,21 +125,22 @@ def detect(
         DeviceMissing: when the graphics card that was asked for is not there, or fails.
     """
     options, token, watch = options or DetectionOptions(), token or CancelToken(), watch or Stopwatch()
+    models = models or Models.load(options)
     if options.threads is not None:
         import torch
 
         torch.set_num_threads(options.threads)
     run = _Run(ct, centerline, find_canal, straightened, options, listener, token, watch)
-    device = usable_device(options.device)
+    device = models.device
     try:
-        return run.on(device)
+        return run.with_models(models)
     except RuntimeError as error:
         if device == CPU or not is_of_the_card(error):
             raise
         if options.device != AUTOMATIC:
             raise DeviceMissing(f"The graphics card failed ({_first_line(error)}); choose automatic or cpu.") from error
         logger.warning("The graphics card failed (%s); going on with the CPU.", _first_line(error))
-    return run.on(CPU)
+    return run.with_models(models.on(CPU))
 
 
 @dataclass(frozen=True)
@@ -147,22 +149,17 @@ class _Run:
 
     ct: CTVolume
     centerline: Centerline | None
-    find_canal: Callable[[str, StageProgress], Centerline] | None
+    find_canal: Callable[[Models, StageProgress], Centerline] | None
     straightened: Callable[[Centerline, StageProgress], StraightenedVolume] | None
     options: DetectionOptions
     listener: ProgressListener | None
     token: CancelToken
     watch: Stopwatch
 
-    def on(self, device: str) -> Detection:
-        """All steps, with the networks on ``device``."""
-        ct, centerline, options, watch = self.ct, self.centerline, self.options, self.watch
-        weights = options.weights_folder
-        sha256 = {
-            **({} if centerline else {"cord": canal_weights_sha256(weights)}),
-            **fracture_weights_sha256(weights, options.members),
-            **vertebrae_weights_sha256(weights),
-        }
+    def with_models(self, models: Models) -> Detection:
+        """All steps, with the networks on the models' device."""
+        ct, centerline, watch = self.ct, self.centerline, self.watch
+        sha256 = models.sha256(with_canal=centerline is None)
         spine: StraightenedVolume | None = None
         sequence: FractureSequence | None = None
         try:
@@ -170,34 +167,27 @@ class _Run:
                 with watch.stage("canal"):
                     progress = self._progress("canal")
                     if self.find_canal is None:
-                        centerline = detect_centerline(ct, weights_folder=weights, device=device, progress=progress)
+                        centerline = detect_centerline(ct, models.canal, progress=progress)
                     else:
-                        centerline = self.find_canal(device, progress)
+                        centerline = self.find_canal(models, progress)
             with watch.stage("cpr"):
                 if self.straightened is None:
-                    spine = straighten(ct, centerline, progress=self._progress("cpr"), threads=options.threads)
+                    spine = straighten(ct, centerline, progress=self._progress("cpr"), threads=self.options.threads)
                 else:
                     spine = self.straightened(centerline, self._progress("cpr"))
-            with watch.stage("fracture"):
-                sequence = score_sequence(
-                    spine,
-                    weights_folder=weights,
-                    members=options.members,
-                    device=device,
-                    progress=self._progress("fracture"),
-                )
             with watch.stage("vertebrae"):
                 found = localize_vertebrae(
                     spine,
-                    weights_folder=weights,
+                    models.vertebrae,
                     slice_thickness_mm=max(ct.resolution_mm),
                     step_along_mm=ct.resolution_along_patient_mm,
-                    device=device,
                     progress=self._progress("vertebrae"),
                 )
+            with watch.stage("fracture"):
+                sequence = models.fractures.score_positions(spine, self._progress("fracture"))
                 vertebrae = score_vertebrae(found, sequence)
                 spans = [v.extent_mm for v in vertebrae if v.status == Status.SCORED]
-                sequence = score_series(sequence, spans, weights_folder=weights)
+                sequence = models.fractures.score_scan(sequence, spans)
                 report = build_report(ct, centerline, sequence, vertebrae, sha256)
             with watch.stage("cpr"):
                 spine = self._as_shown(spine, centerline)
@@ -205,7 +195,7 @@ class _Run:
             report = build_not_evaluable_report(ct, str(error), sha256, centerline)
         report = replace(
             report,
-            software=replace(report.software, device=device),
+            software=replace(report.software, device=models.device),
             timings_s=dict(watch.seconds),
             peak_memory_mb=peak_memory_mb(),
         )
@@ -231,6 +221,16 @@ def reader_centerline(points_ras: Sequence[Point] | FloatArray) -> Centerline:
     """
     points = np.asarray(points_ras, dtype=np.float64).reshape(-1, 3)
     return Centerline(points, np.ones(len(points)))
+
+
+def peak_memory_mb() -> float | None:
+    """Peak resident memory of this process so far in MB (10^6 bytes); None on Windows, which has no such call here."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 def _first_line(error: RuntimeError) -> str:
