@@ -134,11 +134,11 @@ def random_edits(widget, scene, rng):
         interaction = scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
         interaction.SetCurrentInteractionMode(interaction.ViewTransform)
 
-    def verdict():
-        ui.verdictSelector.setCurrentIndex(rng.randrange(ui.verdictSelector.count))
+    def assess():
+        ui.assessmentSelector.setCurrentIndex(rng.randrange(ui.assessmentSelector.count))
         ui.levelSelector.setCurrentIndex(rng.randrange(ui.levelSelector.count))
         rng.choice(
-            (ui.verdictButton, ui.levelButton, ui.pinLevelButton, ui.levelsUpButton, ui.levelsDownButton)
+            (ui.assessmentButton, ui.levelButton, ui.pinLevelButton, ui.levelsUpButton, ui.levelsDownButton)
         ).click()
 
     return {
@@ -154,7 +154,7 @@ def random_edits(widget, scene, rng):
         "height points": (5, ui.landmarksButton.click),
         "place a point": (8, place_point),
         "leave the place mode": (2, leave_place_mode),
-        "judge and name": (6, verdict),
+        "judge and name": (6, assess),
         "split, merge, remove": (
             3,
             lambda: rng.choice((ui.splitButton, ui.mergeButton, ui.removeVertebraButton)).click(),

@@ -19,7 +19,7 @@ LINE = tuple((0.0, round(math.sin(s / 30.0), 6), float(s)) for s in range(0, 85,
 SECRET_NAME, SECRET_UID, SECRET_FOLDER = "Doe^Jane 19450101", "1.2.840.99999.7.7", "private_patients"
 """What may be in no file that is handed on: a patient's name, an identifier, and a folder of the user's."""
 
-VERDICTS = ("none", "agrees", "no fracture", "grade 0", "grade 1", "grade 2", "grade 3", "not judged")
+ASSESSMENTS = ("none", "agrees", "no fracture", "grade 0", "grade 1", "grade 2", "grade 3", "not judged")
 """The choices of the panel, in their order."""
 
 
@@ -79,7 +79,7 @@ def panel_state(widget):
     boxes = (ui.pointsCheckBox, ui.labelsCheckBox, ui.centerlineCheckBox, ui.landmarksCheckBox)
     return {
         "input": ui.inputSelector.currentNode().GetName() if ui.inputSelector.currentNode() is not None else None,
-        "headline": ui.headlineLabel.text,
+        "headline": ui.impressionLabel.text,
         "cells": cells(ui.vertebraTable),
         "colors": colors,
         "chosen row": sorted({index.row() for index in ui.vertebraTable.selectedIndexes()}),
@@ -119,8 +119,8 @@ def choose(widget, label):
     widget.ui.vertebraTable.cellClicked.emit(labels.index(label), 0)
 
 
-def judge(widget, label, verdict, comment=""):
+def judge(widget, label, assessment, comment=""):
     choose(widget, label)
-    widget.ui.verdictSelector.setCurrentIndex(VERDICTS.index(verdict))
+    widget.ui.assessmentSelector.setCurrentIndex(ASSESSMENTS.index(assessment))
     widget.ui.commentEdit.text = comment
-    widget.ui.verdictButton.click()
+    widget.ui.assessmentButton.click()

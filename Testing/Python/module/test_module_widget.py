@@ -29,7 +29,7 @@ def test_the_result_is_shown_in_words_and_colors(widget):
     assert widget.ui.detectButton.text == "Cancel"
     until(lambda: widget.run is None)
 
-    assert widget.ui.headlineLabel.text == "1 fracture suspected, T12; 2 vertebrae scored, 1 not evaluable"
+    assert widget.ui.impressionLabel.text == "1 fracture suspected, T12; 2 vertebrae scored, 1 not evaluable"
     assert cells(widget.ui.vertebraTable) == [
         ["T11", "–", "not evaluable", "–", "partially imaged", "–"],
         ["T12", "0.93", "2 moderate\nwedge", "18 20 26\nloss 31%", "fracture suspected", "–"],
@@ -121,7 +121,7 @@ def test_a_failure_is_shown_in_words_and_the_next_run_works(widget, a_worker, a_
     until(lambda: widget.run is None)
 
     assert widget.ui.stageLabel.text == ""
-    assert widget.ui.headlineLabel.text == write_impression(a_report)
+    assert widget.ui.impressionLabel.text == write_impression(a_report)
 
 
 @pytest.mark.usefixtures("a_successful_worker", "a_ct")
@@ -141,7 +141,7 @@ def test_a_new_panel_shows_what_the_scene_holds(scene, a_ct, logic, a_report):
     widget = module.VertebralFractureWidget(None, logic)
     widget.setup()
 
-    assert widget.ui.headlineLabel.text == write_impression(a_report)
+    assert widget.ui.impressionLabel.text == write_impression(a_report)
     widget.cleanup()
     assert scene.GetNumberOfNodesByClass("vtkMRMLTableNode") > 0
 
@@ -154,7 +154,7 @@ def test_a_deleted_result_leaves_the_panel(widget, scene):
     scene.RemoveNode(find_results(scene)[0].table)
     QApplication.processEvents()
 
-    assert widget.ui.headlineLabel.text == "No result for this volume yet."
+    assert widget.ui.impressionLabel.text == "No result for this volume yet."
     assert widget.ui.vertebraTable.rowCount == 0
 
 

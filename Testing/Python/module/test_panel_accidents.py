@@ -362,7 +362,7 @@ def test_the_window_never_stands_still_for_a_tenth_of_a_second(widget, scene, a_
 
 def test_reloading_the_module_for_development_takes_the_panel_and_the_library_along(widget, a_ct, a_successful_worker):  # noqa: ARG001
     detect(widget)
-    headline = widget.ui.headlineLabel.text
+    headline = widget.ui.impressionLabel.text
     kept = {name: part for name, part in sys.modules.items() if name.startswith("VertebralFracture")}
     # The module itself is loaded again in place, so its names are put back one by one for the tests that follow.
     names = dict(vars(module))
@@ -374,7 +374,7 @@ def test_reloading_the_module_for_development_takes_the_panel_and_the_library_al
             is not kept["VertebralFracturePanel.read.results_view"]
         )
         assert sys.modules["VertebralFractureLib.export.scene"] is not kept["VertebralFractureLib.export.scene"]
-        assert fresh.ui.headlineLabel.text == headline
+        assert fresh.ui.impressionLabel.text == headline
         fresh.cleanup()
     finally:
         for name in [name for name in sys.modules if name.startswith("VertebralFracture")]:

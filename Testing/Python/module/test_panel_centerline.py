@@ -217,7 +217,7 @@ def test_where_nothing_was_found_a_drawn_centerline_makes_a_spine_result_and_und
         say(done=True, report=str(folder / "report.json"), exit_code=3)
     """)
     detect(widget)
-    assert widget.ui.headlineLabel.text == "Not evaluable: no spine was found"
+    assert widget.ui.impressionLabel.text == "Not evaluable: no spine was found"
     assert not widget.ui.editCenterlineButton.enabled
     before = content(scene)
     (tmp_path / "answer.json").write_text(report_to_json(a_report), encoding="utf-8")
@@ -232,7 +232,7 @@ def test_where_nothing_was_found_a_drawn_centerline_makes_a_spine_result_and_und
     until(settled(widget))
 
     nodes = find_results(scene)[0]
-    assert widget.ui.headlineLabel.text.startswith("1 fracture suspected, T12")
+    assert widget.ui.impressionLabel.text.startswith("1 fracture suspected, T12")
     assert nodes.straightened is not None
     assert nodes.chart is not None
     assert control_points(nodes.centerline) == read_correction(scene, nodes).correction.centerline_ras
@@ -245,7 +245,7 @@ def test_where_nothing_was_found_a_drawn_centerline_makes_a_spine_result_and_und
     while widget.ui.undoEditButton.enabled:
         widget.ui.undoEditButton.click()
 
-    assert widget.ui.headlineLabel.text == "Not evaluable: no spine was found"
+    assert widget.ui.impressionLabel.text == "Not evaluable: no spine was found"
     assert widget.ui.vertebraTable.rowCount == 0
     assert content(scene) == before
 

@@ -42,7 +42,7 @@ def test_a_new_drag_takes_the_place_of_scores_under_way_and_cancel_keeps_the_cur
     assert not read_correction(scene, a_spine_result).needs_scores
 
 
-def test_a_verdict_during_scoring_stays_and_does_not_start_it_again(widget, scene, a_spine_result, tmp_path):
+def test_an_assessment_during_scoring_stays_and_does_not_start_it_again(widget, scene, a_spine_result, tmp_path):
     (tmp_path / "delay").write_text("0.5", encoding="utf-8")
     edit(widget)
     widget.ui.vertebraTable.cellClicked.emit(1, 0)
@@ -50,8 +50,8 @@ def test_a_verdict_during_scoring_stays_and_does_not_start_it_again(widget, scen
     until(lambda: widget.ui.rescoreBar.value > 50)
     asked = widget.logic.session._number
 
-    widget.ui.verdictSelector.setCurrentIndex(2)
-    widget.ui.verdictButton.click()
+    widget.ui.assessmentSelector.setCurrentIndex(2)
+    widget.ui.assessmentButton.click()
     until(settled(widget))
 
     kept = read_correction(scene, a_spine_result)

@@ -1,4 +1,4 @@
-"""What a reader corrects in the panel: verdicts, levels, vertebrae; with undo, redo, saving and loading."""
+"""What a reader corrects in the panel: assessments, levels, vertebrae; with undo, redo, saving and loading."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def reader_column(widget):
 
 
 @pytest.mark.usefixtures("a_result")
-def test_a_verdict_stands_beside_the_models_answer_and_agreement_is_counted(widget, scene, a_report):
+def test_an_assessment_stands_beside_the_models_answer_and_agreement_is_counted(widget, scene, a_report):
     judge(widget, "T12", "no fracture", "limbus vertebra")
     judge(widget, "L1", "agrees")
 
@@ -56,7 +56,7 @@ def test_a_vertebra_that_cannot_be_judged_is_no_longer_suspected(widget):
     judge(widget, "T12", "not judged")
 
     assert "fracture suspected" not in [row[4] for row in cells(widget.ui.vertebraTable)]
-    assert widget.ui.headlineLabel.text.startswith("No fracture suspected")
+    assert widget.ui.impressionLabel.text.startswith("No fracture suspected")
 
 
 def test_one_level_set_lets_the_rest_follow_and_grades_and_points_with_it(widget, a_result):
@@ -145,7 +145,7 @@ def test_the_exported_report_holds_both_answers(widget, tmp_path, monkeypatch, a
 
 
 @pytest.mark.usefixtures("a_result")
-def test_verdicts_go_over_to_the_result_that_replaces_this_one(widget, scene):
+def test_assessments_go_over_to_the_result_that_replaces_this_one(widget, scene):
     judge(widget, "T12", "no fracture", "limbus vertebra")
     judge(widget, "L1", "not judged")
     widget.ui.secondRunSelector.setCurrentIndex(1)

@@ -63,7 +63,7 @@ def test_two_hundred_random_edits_and_as_many_undos_give_the_identical_state(wid
         ui.landmarksButton.click()
 
     actions = [
-        ui.verdictButton.click,
+        ui.assessmentButton.click,
         ui.levelButton.click,
         ui.pinLevelButton.click,
         ui.splitButton.click,
@@ -85,7 +85,7 @@ def test_two_hundred_random_edits_and_as_many_undos_give_the_identical_state(wid
     while len(steps) <= EDITS:
         if ui.vertebraTable.rowCount:
             ui.vertebraTable.cellClicked.emit(dice.randrange(ui.vertebraTable.rowCount), 0)
-        ui.verdictSelector.setCurrentIndex(dice.randrange(ui.verdictSelector.count))
+        ui.assessmentSelector.setCurrentIndex(dice.randrange(ui.assessmentSelector.count))
         ui.levelSelector.setCurrentIndex(dice.randrange(ui.levelSelector.count))
         past = len(widget.view.result.history.past)
         action = dice.choice(actions)

@@ -131,4 +131,4 @@ def test_a_broken_centerline_is_repaired_in_the_panel_by_at_most_three_drags(the
         assert mean <= wanted[0] + 0.2, name
         assert p95 <= wanted[1] + 0.3, name
     until(settled(the_widget))
-    assert the_widget.ui.headlineLabel.text.startswith("1 fracture suspected, T12")
+    assert the_widget.ui.impressionLabel.text.startswith("1 fracture suspected, T12")

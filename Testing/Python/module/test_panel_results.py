@@ -98,7 +98,7 @@ def test_hovering_tells_how_sure_a_height_is_and_why_there_are_no_hu(a_report):
 
 def test_threshold_and_rule_act_at_once_and_the_models_answer_stays(widget, scene, a_result, a_report):
     widget.ui.thresholdSlider.value = 0.05
-    assert widget.ui.headlineLabel.text.startswith("2 fractures suspected, T12 and L1")
+    assert widget.ui.impressionLabel.text.startswith("2 fractures suspected, T12 and L1")
 
     widget.ui.ruleSelector.setCurrentIndex(1)
 
@@ -113,7 +113,7 @@ def test_threshold_and_rule_act_at_once_and_the_models_answer_stays(widget, scen
 
     widget.ui.ownReadingButton.click()
 
-    assert widget.ui.headlineLabel.text == write_impression(a_report)
+    assert widget.ui.impressionLabel.text == write_impression(a_report)
     assert a_result.points["grade_0"].GetNumberOfControlPoints() == 1
 
 
@@ -122,10 +122,10 @@ def test_the_readers_threshold_is_used_for_the_next_volume_too(widget, add_volum
     widget.ui.thresholdSlider.value = 0.05
 
     widget.ui.inputSelector.setCurrentNode(add_volume("Other"))
-    assert widget.ui.headlineLabel.text == "No result for this volume yet."
+    assert widget.ui.impressionLabel.text == "No result for this volume yet."
     detect(widget)
 
-    assert widget.ui.headlineLabel.text.startswith("2 fractures suspected")
+    assert widget.ui.impressionLabel.text.startswith("2 fractures suspected")
 
 
 def test_boxes_and_opacity_act_on_the_nodes_and_show_their_state(widget, a_result):
@@ -246,7 +246,7 @@ def test_several_results_can_be_chosen_from(widget, scene):
     assert widget.view.nodes.table is first
 
 
-def test_replacing_keeps_the_readers_verdicts_and_nothing_else_of_the_old_result(widget, scene, a_result):
+def test_replacing_keeps_the_readers_assessments_and_nothing_else_of_the_old_result(widget, scene, a_result):
     before = content(scene)
     judge(widget, "T12", "grade 3")
     widget.ui.secondRunSelector.setCurrentIndex(1)
@@ -273,7 +273,7 @@ def test_a_scan_that_is_not_evaluable_shows_the_reason_and_no_table(widget, scen
 
     detect(widget)
 
-    assert widget.ui.headlineLabel.text == "Not evaluable: The canal was found over 40 mm only."
+    assert widget.ui.impressionLabel.text == "Not evaluable: The canal was found over 40 mm only."
     assert not widget.ui.vertebraTable.visible
     assert find_results(scene)[0].points == {}
 
@@ -283,7 +283,7 @@ def test_a_damaged_result_is_named_and_does_not_break_the_panel(widget, a_result
 
     widget.updatePanel()
 
-    assert "This result cannot be shown" in widget.ui.headlineLabel.text
+    assert "This result cannot be shown" in widget.ui.impressionLabel.text
     assert widget.ui.vertebraTable.rowCount == 0
     assert widget.ui.detectButton.enabled
 
@@ -292,7 +292,7 @@ def test_a_result_whose_report_was_deleted_says_so_and_its_views_are_not_taken_f
     scene.RemoveNode(a_result.report)
     QApplication.processEvents()
 
-    assert "its report was deleted from the scene" in widget.ui.headlineLabel.text
+    assert "its report was deleted from the scene" in widget.ui.impressionLabel.text
     assert widget.ui.vertebraTable.rowCount == 0
     assert find_results(scene)[0].report is None
 

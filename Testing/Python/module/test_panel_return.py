@@ -30,7 +30,7 @@ def load(widget, scene):
 def test_a_scene_of_the_first_version_is_shown_in_full_and_editing_goes_on(widget, scene, load, tmp_path):
     load(FIRST_VERSION)
     assert len(cells(widget.ui.vertebraTable)) == 9
-    assert "1 fracture suspected, T12" in widget.ui.headlineLabel.text
+    assert "1 fracture suspected, T12" in widget.ui.impressionLabel.text
     assert read_correction(scene, widget.view.nodes).shown.vertebrae[2].reader.comment == "seen in the first version"
 
     judge(widget, "T12", "no fracture")
@@ -69,8 +69,8 @@ def test_a_scene_of_a_newer_version_is_refused_in_words_and_nothing_in_it_is_los
 ):
     ui = a_scene_from_the_future.ui
 
-    assert "newer version of VertebralFracture" in ui.headlineLabel.text
-    assert "update VertebralFracture to open it" in ui.headlineLabel.text
+    assert "newer version of VertebralFracture" in ui.impressionLabel.text
+    assert "update VertebralFracture to open it" in ui.impressionLabel.text
     assert ui.vertebraTable.rowCount == 0
     assert not ui.removeButton.enabled
     assert not ui.exportSceneButton.enabled
@@ -92,7 +92,7 @@ def test_detecting_again_does_not_replace_what_this_version_cannot_read(a_scene_
 
     assert len(find_results(scene)) == 2
     assert is_whole(scene)
-    assert a_scene_from_the_future.ui.headlineLabel.text.startswith("1 fracture suspected, T12")
+    assert a_scene_from_the_future.ui.impressionLabel.text.startswith("1 fracture suspected, T12")
 
 
 def test_an_exported_scene_restores_the_panel_and_editing_goes_on(widget, scene, export, load):

@@ -34,7 +34,7 @@ def test_a_click_finds_the_fracture_and_leads_to_it(the_real_widget, scene, a_ph
     report = read_report(scene)
     levels = [row[0] for row in cells(ui.vertebraTable)]
     assert levels == [vertebra.label for vertebra in reversed(report.vertebrae)]
-    assert "T12" in ui.headlineLabel.text
+    assert "T12" in ui.impressionLabel.text
 
     ui.vertebraTable.cellClicked.emit(levels.index("T12"), 0)
     truth = next(vertebra for vertebra in a_phantom.reference.vertebrae if vertebra.level == "T12")

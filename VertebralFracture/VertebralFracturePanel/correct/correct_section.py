@@ -35,11 +35,11 @@ class CorrectSection:
         self._result: ShownResult | None = None
         self._index: int | None = None
         for words, _, _ in _ASSESSMENTS:
-            ui.verdictSelector.addItem(words)
+            ui.assessmentSelector.addItem(words)
         for level in CRANIAL_TO_CAUDAL:
             ui.levelSelector.addItem(level)
         self._edits: tuple[tuple[Any, Callable[[], None]], ...] = (
-            (ui.verdictButton, self._assess),
+            (ui.assessmentButton, self._assess),
             (ui.levelButton, self._setLevel),
             (ui.pinLevelButton, self._pinLevel),
             (ui.splitButton, lambda: self._divide(edits.split_vertebra)),
@@ -84,7 +84,7 @@ class CorrectSection:
             return
         vertebra = shown.vertebrae[self._index]
         self._ui.chosenLabel.text = f"{vertebra.label}:"
-        self._ui.verdictSelector.setCurrentIndex(_assessmentIndex(vertebra))
+        self._ui.assessmentSelector.setCurrentIndex(_assessmentIndex(vertebra))
         self._ui.commentEdit.text = vertebra.reader.comment
         if vertebra.level is not None:
             self._ui.levelSelector.setCurrentIndex(CRANIAL_TO_CAUDAL.index(vertebra.level))
@@ -105,7 +105,7 @@ class CorrectSection:
             self._say("")
 
     def _assess(self) -> None:
-        _, assessment, grade = _ASSESSMENTS[self._ui.verdictSelector.currentIndex]
+        _, assessment, grade = _ASSESSMENTS[self._ui.assessmentSelector.currentIndex]
         if assessment is None:
             self.edit(edits.withdraw_assessment, self._index)
             return

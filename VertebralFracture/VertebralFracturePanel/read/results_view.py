@@ -95,19 +95,19 @@ class ResultsView:
 
     def _showResult(self, nodes: SceneNodes | None) -> None:
         result = shown = None
-        headline = "No result for this volume yet."
+        impression = "No result for this volume yet."
         try:
             if nodes is not None:
                 result = self.shownResults.of(nodes)
                 shown = result.shown
-                headline = write_impression(shown)
+                impression = write_impression(shown)
         except (ValueError, KeyError, TypeError) as error:
             result = shown = nodes = None
-            headline = f"This result cannot be shown: {error}"
+            impression = f"This result cannot be shown: {error}"
         # As they are now: a node that goes must be known as one of these although the scene has lost it.
         self.nodes = None if result is None else result.nodes
         self.result, self.report = result, shown
-        self._ui.headlineLabel.text = headline
+        self._ui.impressionLabel.text = impression
         hasVertebrae = shown is not None and bool(shown.vertebrae)
         for part in (
             self._ui.vertebraTable,
