@@ -18,6 +18,8 @@ import numpy as np
 from VertebralFractureLib.canal import Centerline, detect_centerline
 from VertebralFractureLib.compute_device import is_of_the_card
 from VertebralFractureLib.cpr import ReformatGrid, StraightenedVolume, straighten
+from VertebralFractureLib.cpr.grid import lay_box
+from VertebralFractureLib.cpr.straighten import straighten_along
 from VertebralFractureLib.errors import DeviceMissing, NotEvaluable
 from VertebralFractureLib.fracture import FractureSequence
 from VertebralFractureLib.models import Models
@@ -202,12 +204,13 @@ class _Run:
         return Detection(report, ct, centerline, spine, sequence)
 
     def _as_shown(self, spine: StraightenedVolume, centerline: Centerline) -> StraightenedVolume:
-        """The spine volume at the spacing that was asked for."""
+        """The spine volume at the spacing that was asked for, along the frame that is laid already."""
         spacing = self.options.spacing_mm
         if spacing is None or spine.spacing_mm == (spacing,) * 3:
             return spine
         grid = ReformatGrid(spacing_mm=(spacing,) * 3)
-        return straighten(self.ct, centerline, grid=grid, threads=self.options.threads)
+        box = lay_box(centerline, spine.frame, grid)
+        return straighten_along(self.ct, spine.frame, box, grid, threads=self.options.threads)
 
     def _progress(self, stage: str) -> StageProgress:
         return StageProgress(stage, self.listener, self.token)

@@ -12,7 +12,10 @@ from VertebralFractureLib import models
 from VertebralFractureLib.canal import canal_evidence
 from VertebralFractureLib.cli.main import main
 from VertebralFractureLib.cli.progress_display import JsonLines
+from VertebralFractureLib.cpr import grid as cpr_grid
 from VertebralFractureLib.cpr import straighten
+from VertebralFractureLib.cpr.frame import lay_frame
+from VertebralFractureLib.cpr.sampler import ReformatSampler
 from VertebralFractureLib.errors import DeviceMissing, NotEvaluable, OptionRefused
 from VertebralFractureLib.export.page import report_to_html
 from VertebralFractureLib.fracture import scoring
@@ -106,6 +109,28 @@ def test_the_coarser_volume_shows_the_same_anatomy_in_the_same_place(a_shown_sca
     every = coarse.hu[::2, ::2, ::2]
     same = usual.hu[::3, ::3, ::3][: every.shape[0], : every.shape[1], : every.shape[2]]
     assert np.corrcoef(every[: same.shape[0]].ravel(), same.ravel())[0, 1] > 0.98
+
+
+def test_the_frame_is_laid_once_however_many_spacings_are_made_of_it(a_phantom, monkeypatch):
+    laid, planes, sample = [], [], ReformatSampler.sample
+
+    def counted_frame(*given):
+        laid.append(given)
+        return lay_frame(*given)
+
+    def counted_planes(sampler, scan_planes, box, *more):
+        planes.append(box.shape_kji[0])
+        return sample(sampler, scan_planes, box, *more)
+
+    monkeypatch.setattr(cpr_grid, "lay_frame", counted_frame)
+    monkeypatch.setattr(ReformatSampler, "sample", counted_planes)
+    options = DetectionOptions(members=SINGLE_MODEL, spacing_mm=1.5)
+
+    shown = detect(a_phantom.ct, centerline=a_phantom.reference.centerline, options=options).spine
+
+    assert len(laid) == 1
+    assert len(planes) == 2, "the networks' planes and the shown ones, each once"
+    assert planes[1] == len(shown.hu)
 
 
 def test_one_network_alone_is_named_in_the_report_and_claims_no_second_opinion(a_shown_scan, a_phantom):
