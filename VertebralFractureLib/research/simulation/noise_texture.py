@@ -15,6 +15,7 @@ import torch
 
 from VertebralFractureLib.research.datasets import BodyBox
 from VertebralFractureLib.types import BoolArray, Float32Array
+from VertebralFractureLib.volume.sampling import sample_tensor
 
 _STRUCTURE_MM = 2.5
 """Standard deviation of the Gaussian that separates structure from texture; voxels are 1 mm."""
@@ -70,11 +71,7 @@ class Layers:
         first, last = int(k.min()), min(int(k.max()) + 2, size_s)
         both = torch.from_numpy(np.stack([self.structure[first:last], self.texture[first:last]]))[None]
         i = np.broadcast_to(np.arange(size_r, dtype=np.float32), k.shape)
-        axes = zip((i, j, k - first), (size_r, size_a, last - first), strict=True)
-        at = np.stack([2.0 * where / max(size - 1, 1) - 1.0 for where, size in axes], axis=-1)
-        found = torch.nn.functional.grid_sample(
-            both, torch.from_numpy(at.astype(np.float32))[None], padding_mode="border", align_corners=True
-        )[0].numpy()
+        found = sample_tensor(both, np.stack([i, j, k - first], axis=-1)[None])[0].numpy()
         kept = _kept_variance(k % 1.0, self.along_s) * _kept_variance(j % 1.0, self.along_a)
         if not self.inside.all():
             row, column = np.rint(k).astype(np.int32), np.rint(j).astype(np.int32)

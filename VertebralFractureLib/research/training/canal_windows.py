@@ -18,6 +18,7 @@ from VertebralFractureLib.canal.axial_stack import IN_PLANE_MM, OUTSIDE_HU, SLIC
 from VertebralFractureLib.canal.network import CHANNELS
 from VertebralFractureLib.research.training.canal_cases import LABELED, STACK_MM, CanalCase
 from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.volume.sampling import sample_tensor
 
 WINDOW = 96
 HALF_WINDOW = 0.5 * (WINDOW - 1)
@@ -155,11 +156,9 @@ def sampled(hu: NDArray[np.generic], row: int, geometry: WindowGeometry) -> torc
     low = np.clip(np.floor(flat.min(0)), 0, [width - 1, height - 1, count - 1]).astype(int)
     high = np.clip(np.ceil(flat.max(0)) + 1, low + 1, [width, height, count]).astype(int)
     source = torch.from_numpy(hu[low[2] : high[2], low[1] : high[1], low[0] : high[0]].astype(np.float32))
-    extent = np.maximum(high - low - 1, 1).astype(np.float32)
-    grid = torch.from_numpy((where - low.astype(np.float32)) / (0.5 * extent) - 1.0)
     # Zeros outside stand for OUTSIDE_HU: the source is raised by it before, the window lowered after.
     raised = (source - OUTSIDE_HU)[None, None]
-    values = functional.grid_sample(raised, grid[None], mode="bilinear", padding_mode="zeros", align_corners=True)
+    values = sample_tensor(raised, (where - low.astype(np.float32))[None], beyond="zeros")
     return values[0, 0] + OUTSIDE_HU
 
 

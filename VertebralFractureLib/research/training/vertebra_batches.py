@@ -18,6 +18,7 @@ from VertebralFractureLib.research.training.vertebra_targets import BodyTargets,
 from VertebralFractureLib.types import Float32Array, FloatArray
 from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS, SLAB_CENTERS_MM
 from VertebralFractureLib.volume.hu_windows import VERTEBRA_NETWORKS
+from VertebralFractureLib.volume.sampling import sample_tensor
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Input ``(n, 8, rows, 96)``, target and weight ``(n, 3, rows, 96)``."""
@@ -78,9 +79,8 @@ def sample_crop(
     bend = _Bend(rng, ROWS)
     s, a = bend.rows_and_columns(start - low)
     picture = _slabs(block, s, a - first_a - a0, bend.r_shift, 22.0, rng)
-    plane = _plane_grid(s, a - first_a - a0, block.shape[:2])
-    present = _sample_plane(inside[None], plane)
-    moved = _plane_grid(s, a - ANTERIOR_FROM_MM, (high - low, COLUMNS))
+    present = _sample_plane(inside[None], np.stack([a - first_a - a0, s], axis=-1))
+    moved = np.stack([a - ANTERIOR_FROM_MM, s], axis=-1)
     target = _sample_plane(targets.value[:, low:high], moved)
     weight = _sample_plane(targets.weight[:, low:high], moved)
     present, picture = _cut(present, picture, rng)
@@ -114,26 +114,18 @@ def _slabs(
 ) -> torch.Tensor:
     sign = -1.0 if rng.random() < 0.5 else 1.0
     r = zero + sign * np.add.outer(SLAB_CENTERS_MM, _SLAB_OFFSETS_MM).ravel()
-    size = np.array(block.shape[::-1], dtype=np.float64) - 1.0
-    grid = np.empty((len(r), *s.shape, 3), dtype=np.float32)
-    grid[..., 0] = ((r[:, None] + shift[None]) * (2.0 / size[0]) - 1.0)[:, :, None]
-    grid[..., 1] = a * (2.0 / size[1]) - 1.0
-    grid[..., 2] = s * (2.0 / size[2]) - 1.0
-    source = torch.from_numpy(block + 1024.0)[None, None]
-    values = torch.nn.functional.grid_sample(source, torch.from_numpy(grid)[None], align_corners=True)[0, 0] - 1024.0
+    index = np.stack(np.broadcast_arrays((r[:, None] + shift[None])[:, :, None], a, s), axis=-1)
+    # Zeros beyond the block stand for air.
+    source = torch.from_numpy(block - OUTSIDE_HU)[None, None]
+    values = sample_tensor(source, index[None], beyond="zeros")[0, 0] + OUTSIDE_HU
     slabs = values.view(len(SLAB_CENTERS_MM), len(_SLAB_OFFSETS_MM), *s.shape).mean(1).numpy()
     noise = rng.normal(0.0, 1.0, slabs.shape).astype(np.float32) * rng.choice([0.0, 10.0, 30.0])
     return torch.from_numpy(VERTEBRA_NETWORKS.normalize(slabs + noise))
 
 
-def _plane_grid(s: FloatArray, a: FloatArray, shape: tuple[int, int]) -> torch.Tensor:
-    grid = np.stack([a * (2.0 / (shape[1] - 1)) - 1.0, s * (2.0 / (shape[0] - 1)) - 1.0], axis=-1)
-    return torch.from_numpy(grid.astype(np.float32))
-
-
-def _sample_plane(maps: Float32Array, grid: torch.Tensor) -> torch.Tensor:
+def _sample_plane(maps: Float32Array, index: FloatArray) -> torch.Tensor:
     source = torch.from_numpy(np.ascontiguousarray(maps))[None]
-    return torch.nn.functional.grid_sample(source, grid[None], align_corners=True)[0]
+    return sample_tensor(source, index[None], beyond="zeros")[0]
 
 
 def _scanner(block: Float32Array, rng: np.random.Generator) -> Float32Array:
