@@ -111,6 +111,7 @@ def test_json_progress_goes_through_every_stage_in_order(a_phantom_file, tmp_pat
     assert code == 0
 
 
+@pytest.mark.slow
 def test_a_drawn_phantom_comes_with_its_truth(tmp_path, capsys):
     volume = tmp_path / "drawn" / "phantom.nii.gz"
 

@@ -44,6 +44,7 @@ def test_a_fold_is_calibrated_by_the_other_folds_alone() -> None:
     assert lines[None]["good"] != lines[0]["good"]
 
 
+@pytest.mark.slow
 def test_calibration_takes_a_constant_error_of_the_logits_away() -> None:
     for shift in (0.0, 3.0):
         known = spines(60, shift)

@@ -251,6 +251,7 @@ def test_a_calibration_error_is_held_against_what_chance_alone_makes_of_it() -> 
     assert calibration_error_by_chance(few) > 0.05 > 0.01 > calibration_error_by_chance(many)
 
 
+@pytest.mark.slow
 def test_one_command_leads_from_annotated_scans_to_a_calibrated_ensemble(tmp_path: Path) -> None:
     scans = [name for fold in range(3) for name in _names_of_fold(fold)]
     (tmp_path / "scans").mkdir()

@@ -112,6 +112,7 @@ def test_detection_runs_from_the_installed_files_alone(an_install_tree, a_phanto
     assert "detectButton" in result["panel"]
 
 
+@pytest.mark.slow
 def test_the_sample_is_drawn_from_the_installed_files_alone(an_install_tree, tmp_path):
     installed = an_install_tree / MODULES
     volume = tmp_path / "phantom.nii.gz"

@@ -384,6 +384,7 @@ def test_reloading_the_module_for_development_takes_the_panel_and_the_library_al
         vars(module).update(names)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_spine_ct", "a_successful_worker")
 def test_two_thousand_random_actions_raise_nothing(widget, scene, add_volume, add_spine_volume, monkeypatch, chosen):
     raised = []

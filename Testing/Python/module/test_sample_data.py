@@ -118,6 +118,7 @@ def test_the_phantom_is_offered_in_every_version_of_slicer(logic, monkeypatch):
     assert len(categories) == (logic is NewerSampleDataLogic)
 
 
+@pytest.mark.slow
 def test_a_click_draws_the_phantom_beside_slicer_and_shows_it(scene, application, cache):
     sample, ended = a_sample()
 
