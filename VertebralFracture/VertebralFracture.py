@@ -29,9 +29,8 @@ if not (Path(__file__).resolve().parent / "VertebralFractureLib").is_dir():
 from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.cpr import STRAIGHTENED, ReformatGrid, straighten
 from VertebralFractureLib.export.scene import SceneNodes, find_results, read_report, refresh_colors
-from VertebralFractureLib.export.scene.replace_result import replace_result
-from VertebralFractureLib.export.scene.show_report import Reading, show_reading
-from VertebralFractureLib.export.scene.spine_nodes import SpineNodes, add_spine_nodes, centerline_of
+from VertebralFractureLib.export.scene.show_report import Reading, replace_result, show_reading
+from VertebralFractureLib.export.scene.volume_nodes import SpineNodes, add_spine_nodes, centerline_of
 from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, DetectionOptions
 from VertebralFractureLib.volume import CTVolume
 from VertebralFracturePanel.correct.rescoring import scoreNow

@@ -17,7 +17,7 @@ from VertebralFractureLib.cli.corrections import read_curve, with_corrections
 from VertebralFractureLib.cli.main import main
 from VertebralFractureLib.errors import UnusableCorrection
 from VertebralFractureLib.export.scene import find_results, load_mrb, new_scene, read_report, save_mrb, write_scene
-from VertebralFractureLib.export.scene.corrected_scene import read_correction, write_correction
+from VertebralFractureLib.export.scene.report_node import read_correction, write_correction
 from VertebralFractureLib.options import DetectionOptions
 from VertebralFractureLib.pipeline import Detection
 from VertebralFractureLib.result import (

@@ -9,7 +9,7 @@ from panel_pictures import grab, open_panel, wait_until
 from slicer_views import Picture, SlicerViews
 
 from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.export.scene.edit_nodes import EDITING_ATTRIBUTE
+from VertebralFractureLib.export.scene.markups_nodes import EDITING_ATTRIBUTE
 
 PANEL_HEIGHT = 1500
 VIEW_HEIGHT_MM = 130.0

@@ -12,10 +12,10 @@ from typing import Any
 
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.export.scene.corrected_scene import kept_text, read_correction, write_correction, write_edits
+from VertebralFractureLib.export.scene.report_node import kept_text, read_correction, write_correction, write_edits
 from VertebralFractureLib.export.scene.scene_nodes import nodes_of
 from VertebralFractureLib.export.scene.show_report import Reading, reading_of, show_as_read, show_report, show_scored
-from VertebralFractureLib.export.scene.straight_picture import StraightPicture, along_curve, picture_is_along
+from VertebralFractureLib.export.scene.volume_nodes import StraightPicture, along_curve, picture_is_along
 from VertebralFractureLib.result import (
     EVALUABLE,
     CorrectedReport,

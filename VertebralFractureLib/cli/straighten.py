@@ -125,7 +125,7 @@ def _write_volume(spine: StraightenedVolume, path: Path) -> None:
 
 def _write_scene(spine: StraightenedVolume, points_ras: Any, path: Path) -> None:
     from VertebralFractureLib.export.scene import new_scene, save_mrb
-    from VertebralFractureLib.export.scene.spine_nodes import add_curve_node, add_spine_nodes
+    from VertebralFractureLib.export.scene.volume_nodes import add_curve_node, add_spine_nodes
 
     scene = new_scene()
     add_spine_nodes(scene, spine, "Spine")

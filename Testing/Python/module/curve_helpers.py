@@ -7,10 +7,9 @@ import vtk
 from panel_helpers import cells, until
 from PySide6.QtWidgets import QApplication
 
-from VertebralFractureLib.export.scene.corrected_scene import read_correction
-from VertebralFractureLib.export.scene.edit_nodes import EDITING_ATTRIBUTE
-from VertebralFractureLib.export.scene.markups_nodes import control_points
-from VertebralFractureLib.export.scene.straight_picture import picture_is_along, read_picture
+from VertebralFractureLib.export.scene.markups_nodes import EDITING_ATTRIBUTE, control_points
+from VertebralFractureLib.export.scene.report_node import read_correction
+from VertebralFractureLib.export.scene.volume_nodes import picture_is_along, read_picture
 
 
 def state(nodes):

@@ -11,8 +11,7 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 import VertebralFracture as module
 from VertebralFractureLib.cpr import CUBIC, ReformatGrid, straighten
-from VertebralFractureLib.export.scene.spine_nodes import add_curve_node
-from VertebralFractureLib.export.scene.volume_nodes import add_ct_node
+from VertebralFractureLib.export.scene.volume_nodes import add_ct_node, add_curve_node
 from VertebralFractureLib.volume import CTVolume
 from VertebralFracturePanel.detect.volume_export import exportOf
 

@@ -11,10 +11,9 @@ from panel_helpers import LINE, content, detect, until
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.export.scene import find_results
-from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.export.scene.markups_nodes import control_points
-from VertebralFractureLib.export.scene.straight_picture import along_curve, picture_is_along, read_picture
-from VertebralFractureLib.export.scene.straight_space import straight_places
+from VertebralFractureLib.export.scene.report_node import read_correction
+from VertebralFractureLib.export.scene.volume_nodes import along_curve, picture_is_along, read_picture, straight_places
 from VertebralFractureLib.result import edits, report_to_json
 from VertebralFractureLib.result.report import ReportedCenterline
 from VertebralFractureLib.vertebrae.vertebra import Source

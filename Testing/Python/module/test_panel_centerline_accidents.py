@@ -6,9 +6,9 @@ from panel_helpers import LINE, close_and_load, until
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.export.scene import find_results, save_mrb
-from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.export.scene.markups_nodes import control_points
-from VertebralFractureLib.export.scene.straight_picture import along_curve, picture_is_along
+from VertebralFractureLib.export.scene.report_node import read_correction
+from VertebralFractureLib.export.scene.volume_nodes import along_curve, picture_is_along
 
 
 def test_a_new_drag_takes_the_place_of_scores_under_way_and_cancel_keeps_the_curve(

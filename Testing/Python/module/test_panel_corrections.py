@@ -6,8 +6,8 @@ import slicer
 from panel_helpers import cells, choose, close_and_load, detect, judge, panel_state, until
 
 from VertebralFractureLib.export.scene import find_results, save_mrb
-from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.export.scene.markups_nodes import control_points
+from VertebralFractureLib.export.scene.report_node import read_correction
 from VertebralFractureLib.result import corrected_from_json, edits
 from VertebralFractureLib.result.words import write_impression
 from VertebralFracturePanel.export import export_section

@@ -7,8 +7,8 @@ from curve_helpers import edit, grab, move, release, settled
 from panel_helpers import judge, until
 
 from VertebralFractureLib.cpr.sampler import ReformatSampler
-from VertebralFractureLib.export.scene import corrected_scene, find_results, load_mrb, save_mrb, show_report
-from VertebralFractureLib.export.scene.corrected_scene import read_correction
+from VertebralFractureLib.export.scene import find_results, load_mrb, report_node, save_mrb, show_report
+from VertebralFractureLib.export.scene.report_node import read_correction
 from VertebralFracturePanel.process.resident_worker import ResidentWorker
 from VertebralFracturePanel.read import results_view
 
@@ -27,8 +27,8 @@ def counted(monkeypatch):
 
         monkeypatch.setattr(owner, name, counting)
 
-    count(corrected_scene, "corrected_to_json", "reports serialized")
-    count(corrected_scene, "corrected_from_json", "reports parsed")
+    count(report_node, "corrected_to_json", "reports serialized")
+    count(report_node, "corrected_from_json", "reports parsed")
     count(show_report, "fill_vertebra_table", "vertebra table written")
     count(results_view, "showReport", "panel's table filled")
     count(ReformatSampler, "sample", "planes reformatted", lambda _self, planes, *_: len(planes))

@@ -14,7 +14,7 @@ import vtk
 from panel_helpers import SECRET_FOLDER, SECRET_NAME, SECRET_UID, content, not_evaluable
 
 from VertebralFractureLib.export.scene import find_results, load_mrb, read_report, write_scene
-from VertebralFractureLib.export.scene.corrected_scene import read_correction
+from VertebralFractureLib.export.scene.report_node import read_correction
 from VertebralFractureLib.result import report_from_json
 from VertebralFracturePanel.export.result_export import ExportFailed
 

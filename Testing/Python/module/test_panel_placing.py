@@ -7,9 +7,9 @@ from panel_helpers import cells, content, detect, until
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.export.scene import find_results
-from VertebralFractureLib.export.scene.corrected_scene import read_correction
-from VertebralFractureLib.export.scene.edit_nodes import EDITING_ATTRIBUTE
-from VertebralFractureLib.export.scene.straight_space import straight_places
+from VertebralFractureLib.export.scene.markups_nodes import EDITING_ATTRIBUTE
+from VertebralFractureLib.export.scene.report_node import read_correction
+from VertebralFractureLib.export.scene.volume_nodes import straight_places
 from VertebralFractureLib.result import edits
 from VertebralFracturePanel.read.side_by_side import STRAIGHT_VIEW
 

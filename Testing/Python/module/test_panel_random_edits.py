@@ -9,8 +9,7 @@ from panel_helpers import until
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.export.scene import find_results
-from VertebralFractureLib.export.scene.edit_nodes import EDITING_ATTRIBUTE
-from VertebralFractureLib.export.scene.markups_nodes import LANDMARK_NAMES
+from VertebralFractureLib.export.scene.markups_nodes import EDITING_ATTRIBUTE, LANDMARK_NAMES
 
 EDITS = 200
 

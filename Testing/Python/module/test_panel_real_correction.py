@@ -13,9 +13,9 @@ import VertebralFracture as module
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.canal.centerline import order_points
 from VertebralFractureLib.export.scene import write_scene
-from VertebralFractureLib.export.scene.corrected_scene import read_correction
 from VertebralFractureLib.export.scene.markups_nodes import control_points
-from VertebralFractureLib.export.scene.straight_picture import picture_of, read_picture
+from VertebralFractureLib.export.scene.report_node import read_correction
+from VertebralFractureLib.export.scene.volume_nodes import picture_of, read_picture
 from VertebralFractureLib.pipeline import detect, reader_centerline
 from VertebralFractureLib.result import edits, report_from_json, report_to_json
 from VertebralFractureLib.session import VolumeSession

@@ -8,7 +8,7 @@ from panel_helpers import cells, close_and_load, detect, judge, panel_state
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.export.scene import find_results, save_mrb
-from VertebralFractureLib.export.scene.corrected_scene import read_correction
+from VertebralFractureLib.export.scene.report_node import read_correction
 from VertebralFractureLib.result.report import REVISION
 
 FIRST_VERSION = Path(__file__).parents[1] / "first_version" / "scene.mrb"

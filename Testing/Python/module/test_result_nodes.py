@@ -18,9 +18,9 @@ from VertebralFractureLib.export.scene import (
     scene_steps,
     write_scene,
 )
-from VertebralFractureLib.export.scene.jump import highlight_vertebra, jump_to_vertebra, vertebra_at
-from VertebralFractureLib.export.scene.remove_result import remove_result, restore_result
+from VertebralFractureLib.export.scene.result_folder import remove_result, restore_result
 from VertebralFractureLib.export.scene.show_report import Reading, read_shown_report, reading_of, show_reading
+from VertebralFractureLib.export.scene.slice_views import highlight_vertebra, jump_to_vertebra, vertebra_at
 from VertebralFractureLib.result.report import ReportedSequence
 from VertebralFractureLib.result.words import write_impression
 

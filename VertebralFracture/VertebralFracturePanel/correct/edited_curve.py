@@ -14,9 +14,13 @@ import slicer
 from slicer.util import VTKObservationMixin
 
 from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.export.scene.edit_nodes import add_edit_curve, remove_edit_node
-from VertebralFractureLib.export.scene.markups_nodes import defined_points, move_points
-from VertebralFractureLib.export.scene.straight_space import patient_place, straight_places
+from VertebralFractureLib.export.scene.markups_nodes import (
+    add_edit_curve,
+    defined_points,
+    move_points,
+    remove_edit_node,
+)
+from VertebralFractureLib.export.scene.volume_nodes import patient_place, straight_places
 from VertebralFractureLib.types import Point
 from VertebralFracturePanel.process.signal import Signal
 from VertebralFracturePanel.read.side_by_side import STRAIGHT_VIEW

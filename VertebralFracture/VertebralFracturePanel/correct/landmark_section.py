@@ -12,8 +12,14 @@ import qt
 import slicer
 from slicer.util import VTKObservationMixin
 
-from VertebralFractureLib.export.scene.edit_nodes import add_edit_points, remove_edit_node
-from VertebralFractureLib.export.scene.markups_nodes import LANDMARK_NAMES, control_points, describe, move_points
+from VertebralFractureLib.export.scene.markups_nodes import (
+    LANDMARK_NAMES,
+    add_edit_points,
+    control_points,
+    describe,
+    move_points,
+    remove_edit_node,
+)
 from VertebralFractureLib.result import SpineReport, edits
 from VertebralFractureLib.vertebrae.vertebra import LANDMARK_COUNT, Vertebra
 from VertebralFracturePanel.correct.point_placing import PointPlacing

@@ -16,7 +16,7 @@ from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.cpr import IncrementalReformatter, IncrementalUpdate, ReformatGrid, StraightenedVolume
 from VertebralFractureLib.errors import VertebralFractureError
 from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.export.scene.straight_picture import (
+from VertebralFractureLib.export.scene.volume_nodes import (
     StraightPicture,
     grid_of,
     mark_picture,

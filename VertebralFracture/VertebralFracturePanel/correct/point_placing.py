@@ -12,9 +12,8 @@ import slicer
 from slicer.util import VTKObservationMixin
 
 from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.export.scene.edit_nodes import add_edit_points, remove_edit_node
-from VertebralFractureLib.export.scene.markups_nodes import defined_points
-from VertebralFractureLib.export.scene.straight_space import patient_place, shows_straight
+from VertebralFractureLib.export.scene.markups_nodes import add_edit_points, defined_points, remove_edit_node
+from VertebralFractureLib.export.scene.volume_nodes import patient_place, shows_straight
 from VertebralFracturePanel.process.signal import Signal
 
 

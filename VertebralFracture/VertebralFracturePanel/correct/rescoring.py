@@ -15,9 +15,9 @@ from typing import Any
 
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.export.scene.corrected_scene import read_correction
+from VertebralFractureLib.export.scene.report_node import read_correction
 from VertebralFractureLib.export.scene.show_report import show_scored
-from VertebralFractureLib.export.scene.straight_picture import (
+from VertebralFractureLib.export.scene.volume_nodes import (
     DETECTED,
     StraightPicture,
     along_curve,

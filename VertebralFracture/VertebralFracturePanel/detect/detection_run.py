@@ -19,7 +19,7 @@ import qt
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.cpr.straightened_volume import load_straightened
 from VertebralFractureLib.export.scene import SceneNodes, scene_steps
-from VertebralFractureLib.export.scene.remove_result import remove_result
+from VertebralFractureLib.export.scene.result_folder import remove_result
 from VertebralFractureLib.options import DetectionOptions
 from VertebralFractureLib.result import SpineReport, report_from_json
 from VertebralFracturePanel.process.background import finished, removeFolder

@@ -13,7 +13,7 @@ import qt
 import slicer
 
 from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.export.scene.remove_result import RemovedResult, remove_result, restore_result
+from VertebralFractureLib.export.scene.result_folder import RemovedResult, remove_result, restore_result
 from VertebralFractureLib.result import SpineReport
 from VertebralFracturePanel.export.result_export import ExportFailed, ResultExport, Steps
 from VertebralFracturePanel.export.view_pictures import View, openViews, writePicture

@@ -19,8 +19,8 @@ import slicer
 from VertebralFractureLib.atomic_write import atomic_write, discard_partial
 from VertebralFractureLib.errors import VertebralFractureError
 from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.export.scene.corrected_scene import read_correction
-from VertebralFractureLib.export.scene.export_scene import CT_FILE, STRAIGHTENED_FILE, bundle_steps
+from VertebralFractureLib.export.scene.report_node import read_correction
+from VertebralFractureLib.export.scene.scene_file import CT_FILE, STRAIGHTENED_FILE, bundle_steps
 from VertebralFractureLib.export.scene.show_report import read_shown_report
 from VertebralFractureLib.export.table import report_to_csv
 from VertebralFractureLib.result import CorrectedReport, SpineReport, agreement, corrected_to_json, report_to_json

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.export.scene.corrected_scene import read_report
+from VertebralFractureLib.export.scene.report_node import read_report
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.options import COARSEST_MM, FINEST_MM, DetectionOptions
 from VertebralFractureLib.weights import weights_names

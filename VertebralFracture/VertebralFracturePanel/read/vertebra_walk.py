@@ -9,7 +9,7 @@ import slicer
 from slicer.util import VTKObservationMixin
 
 from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.export.scene.jump import highlight_vertebra, jump_to_vertebra, vertebra_at
+from VertebralFractureLib.export.scene.slice_views import highlight_vertebra, jump_to_vertebra, vertebra_at
 from VertebralFractureLib.result import SpineReport, is_suspected
 from VertebralFracturePanel.process.signal import Signal
 from VertebralFracturePanel.read.results_table import rowOf

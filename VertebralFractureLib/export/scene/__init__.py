@@ -1,6 +1,6 @@
 """Step 7: the report as MRML nodes that 3D Slicer opens; the only step that imports ``slicer``."""
 
-from VertebralFractureLib.export.scene.corrected_scene import read_report
+from VertebralFractureLib.export.scene.report_node import read_report
 from VertebralFractureLib.export.scene.scene_file import load_mrb, new_scene, save_mrb
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes, find_results, refresh_colors
 from VertebralFractureLib.export.scene.write_scene import scene_steps, write_scene

@@ -1,19 +1,34 @@
-"""MRML scenes without the Slicer application: make one, save it as ``.mrb``, and load it again.
+"""MRML scenes without the Slicer application: make one, save it as ``.mrb``, load it again, write a result as a bundle.
 
 The logics that know the node classes must exist before a file is read: without them markups load with no points and no
-error. Reading also needs a remote cache folder, which is a temporary one here.
+error. Reading also needs a remote cache folder, which is a temporary one here. A result is exported as a scene of its
+own, written anew from its report, never copied: so nothing of the user's scene comes along by accident (names of nodes,
+DICOM tags, paths, other patients), nothing in it is changed, and what hid the overlays there hides nothing here.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from VertebralFractureLib.atomic_write import atomic_write
-from VertebralFractureLib.errors import OutputRefused, UnreadableVolume
-from VertebralFractureLib.export.scene.scene_nodes import find_results, refresh_colors
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
+from VertebralFractureLib.errors import NotEvaluable, OutputRefused, UnreadableVolume
+from VertebralFractureLib.export.scene.report_node import read_correction
+from VertebralFractureLib.export.scene.scene_nodes import SceneNodes, find_results, refresh_colors
+from VertebralFractureLib.export.scene.show_report import reading_of, show_reading
+from VertebralFractureLib.export.scene.slice_views import jump_to_vertebra
+from VertebralFractureLib.export.scene.write_scene import scene_steps
+from VertebralFractureLib.result import SpineReport
+from VertebralFractureLib.result.deidentification import deidentify_corrected
+from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.volume import CTVolume
 
 _LOGICS = (
     "vtkMRMLColorLogic",
@@ -99,3 +114,75 @@ def import_mrb(scene: Any, application_logic: Any, path: Path) -> None:
         remote.RemoveDataIOFromScene()
     for nodes in find_results(scene):
         refresh_colors(nodes)
+
+
+CT_FILE, STRAIGHTENED_FILE = "Data/CT.nrrd", "Data/Straightened.nrrd"
+"""Where the bundle holds one voxel in place of each volume's."""
+
+
+def bundle_steps(
+    scene: Any, nodes: SceneNodes, ijk_to_ras: FloatArray, folder: Path, *, identifiers: bool
+) -> Generator[None, None, None]:
+    """Write the result of ``nodes`` into ``folder`` as Slicer's scene bundle, in short steps.
+
+    The volumes ``CT_FILE`` and, where there is one, ``STRAIGHTENED_FILE`` hold one voxel each, in place of which the
+    caller puts all of them: compressing those takes longer than an application may be kept waiting.
+
+    Args:
+        scene: that the result lies in.
+        ijk_to_ras: 4x4 of the CT, to world RAS mm.
+        folder: new or empty; its name becomes that of the scene file.
+        identifiers: keep the input's name and the series UID.
+
+    Raises:
+        ValueError: when the result is damaged.
+        OutputRefused: when the folder cannot be written to.
+    """
+    corrected = read_correction(scene, nodes)
+    if not identifiers:
+        corrected = deidentify_corrected(corrected)
+    ct = CTVolume(np.zeros((1, 1, 1), np.int16), ijk_to_ras, corrected.shown.input.name)
+    spine = None if nodes.straightened is None else _placeholder(corrected.shown)
+    own = new_scene()
+    yield
+    made = yield from _written(scene_steps(corrected, ct, spine, own))
+    shown = show_reading(own, made, reading_of(nodes, corrected.shown))
+    if shown.suspected:
+        # The reader's threshold may make another vertebra the first one.
+        jump_to_vertebra(own, made, shown.vertebrae, shown.vertebrae.index(shown.suspected[-1]))
+    yield
+    if made.transform is not None and nodes.transform is not None:
+        # The very transform that belongs to the voxels, also of a result that an older version made.
+        made.transform.SetAndObserveTransformFromParent(_copy(nodes.transform.GetTransformFromParent()))
+    for volume, file in ((made.input_volume, CT_FILE), (made.straightened, STRAIGHTENED_FILE)):
+        if volume is not None:
+            volume.AddDefaultStorageNode(Path(file).name)
+    yield
+    if not own.SaveSceneToSlicerDataBundleDirectory(str(folder)):
+        raise OutputRefused("The scene could not be written; check free space.")
+
+
+def _written(writing: Generator[float, None, SceneNodes]) -> Generator[None, None, SceneNodes]:
+    while True:
+        try:
+            next(writing)
+        except StopIteration as end:
+            return cast("SceneNodes", end.value)
+        yield
+
+
+def _placeholder(report: SpineReport) -> StraightenedVolume | None:
+    """One voxel with the frame of the report's centerline; None where no frame can be laid along it."""
+    line = report.centerline
+    try:
+        frame = lay_frame(Centerline(np.array(line.points_ras), np.array(line.confidence)))
+    except NotEvaluable:
+        return None
+    voxel = np.zeros((1, 1, 1))
+    return StraightenedVolume(voxel.astype(np.float32), voxel.astype(np.bool_), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), frame)
+
+
+def _copy(transform: Any) -> Any:
+    copy = transform.NewInstance()
+    copy.DeepCopy(transform)
+    return copy

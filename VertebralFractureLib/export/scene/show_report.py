@@ -7,14 +7,13 @@ answer stay; point lists, colors, chart and the columns ``shown_*`` follow the r
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.export.palette import GROUPS, group_of
 from VertebralFractureLib.export.scene import scene_nodes as roles
-from VertebralFractureLib.export.scene.corrected_scene import read_correction, write_correction
-from VertebralFractureLib.export.scene.display_nodes import put_into_folder, set_probability_colors
+from VertebralFractureLib.export.scene.display_nodes import set_probability_colors
 from VertebralFractureLib.export.scene.markups_nodes import (
     add_group_node,
     fill_centerline_node,
@@ -22,16 +21,9 @@ from VertebralFractureLib.export.scene.markups_nodes import (
     fill_landmarks_node,
     fill_straight_points_node,
 )
-from VertebralFractureLib.export.scene.remove_result import remove_nodes
+from VertebralFractureLib.export.scene.report_node import read_correction, write_correction
+from VertebralFractureLib.export.scene.result_folder import put_into_folder, remove_nodes, remove_result
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes, nodes_by_role, nodes_of, refresh_colors
-from VertebralFractureLib.export.scene.straight_picture import (
-    DETECTED,
-    StraightPicture,
-    along_curve,
-    mark_picture,
-    show_picture,
-)
-from VertebralFractureLib.export.scene.straight_space import straight_places
 from VertebralFractureLib.export.scene.table_nodes import (
     fill_sequence_table,
     fill_vertebra_table,
@@ -39,9 +31,26 @@ from VertebralFractureLib.export.scene.table_nodes import (
     show_in_vertebra_table,
     write_run_attributes,
 )
+from VertebralFractureLib.export.scene.volume_nodes import (
+    DETECTED,
+    StraightPicture,
+    along_curve,
+    mark_picture,
+    show_picture,
+    straight_places,
+)
 from VertebralFractureLib.export.scene.write_scene import missing_nodes_steps
-from VertebralFractureLib.result import EVALUABLE, OWN_RULE, CorrectedReport, SpineReport, apply_display_criteria
+from VertebralFractureLib.result import (
+    EVALUABLE,
+    OWN_RULE,
+    CorrectedReport,
+    Correction,
+    SpineReport,
+    apply_display_criteria,
+)
+from VertebralFractureLib.result.correction import GivenAssessment
 from VertebralFractureLib.result.words import write_impression
+from VertebralFractureLib.vertebrae.vertebra import ReaderAssessment
 
 _READING_ATTRIBUTE = roles.ATTRIBUTE_PREFIX + "reading"
 _ALWAYS = (roles.TABLE, roles.INPUT, roles.REPORT)
@@ -225,3 +234,19 @@ def _without_scores(scene: Any, nodes: SceneNodes, report: SpineReport) -> Scene
     kept = (*_ALWAYS, roles.CENTERLINE) if report.centerline.points_ras else _ALWAYS
     remove_nodes(scene, [node for role, node in nodes_by_role(nodes.table).items() if role not in kept])
     return nodes_of(nodes.table)
+
+
+def replace_result(scene: Any, older: SceneNodes, newer: SceneNodes) -> None:
+    """Let what the reader said about each vertebra go over to ``newer`` by its place in the patient; remove ``older``.
+
+    The reader's other corrections belong to the answer that is replaced and go with it.
+
+    Raises:
+        ValueError: when ``older`` is damaged or was written by a newer version; both stay as they were then.
+    """
+    shown = read_correction(scene, older).shown
+    given = tuple(GivenAssessment(v.center_ras, v.reader) for v in shown.vertebrae if v.reader != ReaderAssessment())
+    if given:
+        corrected = read_correction(scene, newer)
+        show_correction(scene, newer, replace(corrected, correction=Correction(assessments=given)))
+    remove_result(scene, older)

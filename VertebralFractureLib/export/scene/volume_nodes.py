@@ -1,7 +1,15 @@
-"""Volumes as MRML nodes, and the straightening as a grid transform that Slicer applies to any node."""
+"""Volumes as MRML nodes, and the straightening as a grid transform that Slicer applies to any node.
+
+The straightened volume of a result says along which curve it was made, so that a scene that was saved in the middle of
+a correction does not pass off an old picture as the new one.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,9 +17,13 @@ import vtk
 from numpy.typing import NDArray
 from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_numpy
 
-from VertebralFractureLib.cpr import ReformatFrame, StraightenedVolume
+from VertebralFractureLib.canal.centerline import Centerline
+from VertebralFractureLib.cpr import ReformatFrame, ReformatGrid, StraightenedVolume
 from VertebralFractureLib.cpr.frame import DisplacementGrid, build_displacement_grid
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.export.scene import scene_nodes as roles
+from VertebralFractureLib.export.scene.markups_nodes import control_points
+from VertebralFractureLib.export.scene.scene_nodes import SceneNodes
+from VertebralFractureLib.types import Float32Array, FloatArray, IntArray, Point
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.volume.hu_windows import BONE_DISPLAY
 
@@ -116,3 +128,159 @@ def _vtk_matrix(matrix: FloatArray) -> Any:
         for column in range(4):
             result.SetElement(row, column, float(matrix[row, column]))
     return result
+
+
+def straight_places(transform: Any, points_ras: Sequence[Point] | FloatArray) -> FloatArray:
+    """Points ``(n, 3)`` of the patient in straight space, mm: from its parent the node maps straight space to RAS."""
+    to_world = vtk.vtkGeneralTransform()
+    transform.GetTransformToWorld(to_world)
+    return np.array([to_world.TransformPoint(tuple(point)) for point in points_ras]).reshape(-1, 3)
+
+
+def patient_place(transform: Any, straight: Point) -> Point:
+    """A point of straight space in the patient, RAS mm."""
+    from_world = vtk.vtkGeneralTransform()
+    transform.GetTransformFromWorld(from_world)
+    r, a, s = (float(value) for value in from_world.TransformPoint(straight))
+    return r, a, s
+
+
+def shows_straight(scene: Any, nodes: SceneNodes, view: Any) -> bool:
+    """Whether a slice view (``vtkMRMLSliceNode``) has the straightened volume of ``nodes`` in its background."""
+    if nodes.straightened is None or nodes.transform is None:
+        return False
+    for place in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
+        composite = scene.GetNthNodeByClass(place, "vtkMRMLSliceCompositeNode")
+        if composite.GetLayoutName() == view.GetLayoutName():
+            return bool(composite.GetBackgroundVolumeID() == nodes.straightened.GetID())
+    return False
+
+
+_ALONG_ATTRIBUTE = roles.ATTRIBUTE_PREFIX + "straightenedAlong"
+DETECTED = ""
+"""``along`` of the picture that was made along the curve that the model detected."""
+
+
+@dataclass(frozen=True)
+class StraightPicture:
+    """Voxels ``[k, j, i]``, their 4x4 from ``(i, j, k, 1)`` to straight mm, and the map to the patient."""
+
+    voxels: NDArray[np.int16]
+    ijk_to_straight: FloatArray
+    grid: DisplacementGrid
+
+
+def picture_of(spine: StraightenedVolume) -> StraightPicture:
+    """As nodes hold a spine volume; a copy."""
+    voxels = int16_voxels(spine.hu)
+    return StraightPicture(voxels, spine.ijk_to_straight, build_displacement_grid(spine.frame))
+
+
+def along_curve(points_ras: Sequence[Point] | None) -> str:
+    """The name of a corrected curve, for ``show_picture``; ``DETECTED`` without one."""
+    if points_ras is None:
+        return DETECTED
+    text = json.dumps([[round(value, 6) for value in point] for point in points_ras])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_picture(nodes: SceneNodes) -> StraightPicture | None:
+    """A copy of what the nodes hold; None where one of them is gone."""
+    if nodes.straightened is None or nodes.transform is None or nodes.straightened.GetImageData() is None:
+        return None
+    grid = read_transform_node(nodes.transform)
+    image = nodes.straightened.GetImageData()
+    if grid is None or image.GetPointData().GetScalars() is None:
+        return None
+    matrix = vtk.vtkMatrix4x4()
+    nodes.straightened.GetIJKToRASMatrix(matrix)
+    ijk_to_straight = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+    return StraightPicture(_voxels(nodes.straightened).copy(), ijk_to_straight, grid)
+
+
+def picture_is_along(nodes: SceneNodes) -> str | None:
+    """The ``along`` of the picture that the nodes show; None where they show none."""
+    if nodes.straightened is None or nodes.transform is None:
+        return None
+    return nodes.straightened.GetAttribute(_ALONG_ATTRIBUTE) or DETECTED
+
+
+def grid_of(straightened: Any) -> ReformatGrid:
+    """The grid that the straightened volume was made with, whatever its curve was."""
+    steps, origin, size = (
+        straightened.GetSpacing(),
+        straightened.GetOrigin(),
+        straightened.GetImageData().GetDimensions(),
+    )
+    right, anterior = ((origin[axis], origin[axis] + (size[axis] - 1) * steps[axis]) for axis in (0, 1))
+    return ReformatGrid((steps[0], steps[1], steps[2]), right, anterior, margin_mm=max(-origin[2], 0.0))
+
+
+def show_picture(nodes: SceneNodes, picture: StraightPicture, along: str) -> None:
+    """Let the nodes show ``picture``, made along the curve of that name; nodes that are gone stay away."""
+    if nodes.straightened is not None:
+        fill_volume_node(nodes.straightened, picture.voxels, picture.ijk_to_straight)
+        mark_picture(nodes, along)
+    if nodes.transform is not None:
+        fill_transform_node(nodes.transform, picture.grid)
+
+
+def mark_picture(nodes: SceneNodes, along: str) -> None:
+    """Note along which curve the straightened volume was made; a name of no curve while it is between two."""
+    if nodes.straightened is None:
+        return
+    if along == DETECTED:
+        nodes.straightened.RemoveAttribute(_ALONG_ATTRIBUTE)
+    else:
+        nodes.straightened.SetAttribute(_ALONG_ATTRIBUTE, along)
+
+
+def show_rows(node: Any, rows: IntArray, hu: Float32Array) -> None:
+    """Overwrite some rows (indices k) of the straightened volume with HU ``[row, j, i]``; the others stay untouched."""
+    voxels = _voxels(node)
+    voxels[rows] = int16_voxels(hu)
+    scalars = node.GetImageData().GetPointData().GetScalars()
+    scalars.Modified()
+    node.GetImageData().Modified()
+
+
+def _voxels(node: Any) -> NDArray[np.int16]:
+    image = node.GetImageData()
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars())
+    return np.asarray(voxels.reshape(image.GetDimensions()[::-1]))
+
+
+@dataclass(frozen=True)
+class SpineNodes:
+    """``vtkMRMLScalarVolumeNode`` in straight space, and the ``vtkMRMLGridTransformNode`` that straightens others."""
+
+    volume: Any
+    transform: Any
+
+
+def add_spine_nodes(scene: Any, spine: StraightenedVolume, name: str) -> SpineNodes:
+    """The nodes "``name`` straightened" (or "virtual sagittal") and "``name`` straightening"."""
+    volume = add_straightened_node(scene, spine, int16_voxels(spine.hu), f"{name} {spine.frame.kind.replace('_', ' ')}")
+    return SpineNodes(volume, add_transform_node(scene, spine.frame, f"{name} straightening"))
+
+
+def add_curve_node(scene: Any, points_ras: FloatArray, name: str) -> Any:
+    """A ``vtkMRMLMarkupsCurveNode`` through ``(n, 3)`` RAS mm points; not locked, so that it can be corrected."""
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsCurveNode", name)
+    node.CreateDefaultDisplayNodes()
+    for index, point in enumerate(points_ras.tolist()):
+        node.AddControlPoint(vtk.vtkVector3d(*point), f"{index + 1}")
+    return node
+
+
+def centerline_of(curve_node: Any) -> Centerline:
+    """The centerline through the control points of a markup, whichever end was placed first.
+
+    Raises:
+        ValueError: when there are fewer than two points.
+    """
+    points = np.array(control_points(curve_node), dtype=np.float64).reshape(-1, 3)
+    if len(points) < 2:
+        raise ValueError("The centerline needs at least two points; place more of them along the spinal canal.")
+    caudal_first = points if points[0, 2] <= points[-1, 2] else points[::-1]
+    return Centerline(caudal_first, np.ones(len(points)))

@@ -15,21 +15,16 @@ import numpy as np
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.export.palette import GROUPS, group_of
 from VertebralFractureLib.export.scene import scene_nodes as roles
-from VertebralFractureLib.export.scene.corrected_scene import add_report_node
-from VertebralFractureLib.export.scene.display_nodes import (
-    add_chart,
-    add_folder,
-    add_grade_colors,
-    add_probability_colors,
-)
-from VertebralFractureLib.export.scene.first_view import add_first_view
+from VertebralFractureLib.export.scene.display_nodes import add_chart, add_grade_colors, add_probability_colors
 from VertebralFractureLib.export.scene.markups_nodes import (
     add_centerline_node,
     add_group_node,
     add_landmarks_node,
     add_straight_points_node,
 )
-from VertebralFractureLib.export.scene.remove_result import remove_nodes
+from VertebralFractureLib.export.scene.report_node import add_report_node
+from VertebralFractureLib.export.scene.result_folder import add_folder, remove_nodes
+from VertebralFractureLib.export.scene.slice_views import add_first_view
 from VertebralFractureLib.export.scene.table_nodes import (
     fill_sequence_table,
     fill_vertebra_table,

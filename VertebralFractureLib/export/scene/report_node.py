@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from VertebralFractureLib.export.scene import scene_nodes as roles
-from VertebralFractureLib.export.scene.display_nodes import put_into_folder
 from VertebralFractureLib.export.scene.legacy_scene import report_of_legacy_nodes
+from VertebralFractureLib.export.scene.result_folder import put_into_folder
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes, find_results
 from VertebralFractureLib.export.scene.table_nodes import write_run_attributes
 from VertebralFractureLib.result import (

@@ -1,4 +1,4 @@
-"""Take nodes of ours out of a scene without a trace, and put them back as they were.
+"""The folder of a result in the data tree: nodes are put into it, taken out without a trace, and put back.
 
 Nothing else is touched: the user's own nodes stay, also where they lie in the result's folder.
 """
@@ -9,8 +9,49 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from VertebralFractureLib.export.scene.display_nodes import add_folder
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes
+
+
+def add_folder(scene: Any, input_node: Any, nodes: dict[str, Any], name: str) -> None:
+    """Put ``nodes`` into one subject hierarchy folder beside the input; the input itself stays where it is."""
+    import slicer
+
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    parent = hierarchy.GetSceneItemID()
+    input_item = hierarchy.GetItemByDataNode(input_node)
+    if input_item:
+        parent = hierarchy.GetItemParent(input_item)
+    else:
+        _own(hierarchy, hierarchy.CreateItem(parent, input_node), input_node)
+    folder = hierarchy.CreateFolderItem(parent, name)
+    hierarchy.SetItemOwnerPluginName(folder, "Folder")
+    for node in nodes.values():
+        put_into_folder(hierarchy, folder, node)
+
+
+def put_into_folder(hierarchy: Any, folder: int, node: Any) -> None:
+    """Make ``node`` a child of the subject hierarchy item ``folder``."""
+    item = hierarchy.GetItemByDataNode(node)
+    if item:
+        hierarchy.SetItemParent(item, folder)
+    else:
+        item = hierarchy.CreateItem(folder, node)
+    _own(hierarchy, item, node)
+
+
+def _own(hierarchy: Any, item: int, node: Any) -> None:
+    """Name the plugin that Slicer would choose, which a scene written without the application would lack."""
+    owners = (
+        ("vtkMRMLMarkupsNode", "Markups"),
+        ("vtkMRMLTableNode", "Tables"),
+        ("vtkMRMLTransformNode", "Transforms"),
+        ("vtkMRMLPlotChartNode", "Charts"),
+        ("vtkMRMLPlotSeriesNode", "PlotSeries"),
+        ("vtkMRMLScalarVolumeNode", "Volumes"),
+    )
+    for class_name, plugin in owners:
+        if node.IsA(class_name) and not hierarchy.GetItemOwnerPluginName(item):
+            hierarchy.SetItemOwnerPluginName(item, plugin)
 
 
 @dataclass(frozen=True)
