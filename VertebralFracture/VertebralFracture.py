@@ -29,7 +29,7 @@ if not (Path(__file__).resolve().parent / "VertebralFractureLib").is_dir():
 from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.cpr import STRAIGHTENED, ReformatGrid, straighten
 from VertebralFractureLib.export.scene import SceneNodes, find_results, read_report, refresh_colors
-from VertebralFractureLib.export.scene.show_report import Reading, replace_result, show_reading
+from VertebralFractureLib.export.scene.show_report import DisplayCriteria, replace_result, show_criteria
 from VertebralFractureLib.export.scene.volume_nodes import SpineNodes, add_spine_nodes, centerline_of
 from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, DetectionOptions
 from VertebralFractureLib.volume import CTVolume
@@ -193,7 +193,7 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
                 except (ValueError, KeyError, TypeError) as error:
                     logging.warning("An earlier result stays, because it cannot be read: %s", error)
         if parameters.threshold is not None:
-            show_reading(scene, nodes, Reading(parameters.threshold, parameters.rule))
+            show_criteria(scene, nodes, DisplayCriteria(parameters.threshold, parameters.rule))
 
 
 class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -214,7 +214,7 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = self.logic or VertebralFractureLogic()
-        self.ui.noticeLabel.text = RESEARCH_USE_ONLY
+        self.ui.disclaimerLabel.text = RESEARCH_USE_ONLY
         self.ui.helpLabel.text = HELP
         self.view = ResultsView(self.ui, self.logic)
         self.updateTimer = qt.QTimer()

@@ -24,7 +24,7 @@ class Editing:
         ui, self._nodes = self.panel.ui, nodes
         rows = [ui.vertebraTable.item(row, 0).text() for row in range(ui.vertebraTable.rowCount)]
         ui.vertebraTable.cellClicked.emit(rows.index(label), 0)
-        ui.readingSection.collapsed = True
+        ui.criteriaSection.collapsed = True
         for section in (ui.correctSection, ui.centerlineSection):
             section.collapsed = False
         ui.landmarksButton.click()

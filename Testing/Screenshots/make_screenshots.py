@@ -82,12 +82,12 @@ def sections(panel: Any) -> Picture:
     ui = panel.ui
     level = [ui.vertebraTable.item(row, 0).text() for row in range(ui.vertebraTable.rowCount)].index(CHOSEN_LEVEL)
     ui.vertebraTable.cellClicked.emit(level, 0)
-    ui.readingSection.collapsed = True
+    ui.criteriaSection.collapsed = True
     columns = [
         unfolded(panel, (ui.correctSection, ui.centerlineSection), ui.displaySection),
         unfolded(panel, (ui.displaySection, ui.exportSection, ui.advancedSection), ui.helpSection),
     ]
-    ui.readingSection.collapsed = False
+    ui.criteriaSection.collapsed = False
     height = max(column.shape[0] for column in columns)
     padded = [np.pad(column, ((0, height - len(column)), (0, 0), (0, 0)), "edge") for column in columns]
     return np.concatenate(padded, axis=1)

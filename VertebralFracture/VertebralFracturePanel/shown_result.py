@@ -14,7 +14,13 @@ from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.report_node import kept_text, read_correction, write_correction, write_edits
 from VertebralFractureLib.export.scene.scene_nodes import nodes_of
-from VertebralFractureLib.export.scene.show_report import Reading, reading_of, show_as_read, show_report, show_scored
+from VertebralFractureLib.export.scene.show_report import (
+    DisplayCriteria,
+    criteria_of,
+    show_report,
+    show_scored,
+    show_with_criteria,
+)
 from VertebralFractureLib.export.scene.volume_nodes import StraightPicture, along_curve, picture_is_along
 from VertebralFractureLib.result import (
     EVALUABLE,
@@ -55,14 +61,14 @@ class ShownResult:
         return self._nodes
 
     @property
-    def reading(self) -> Reading:
+    def criteria(self) -> DisplayCriteria:
         """Threshold and grading rule that the reader chose."""
-        return reading_of(self._nodes, self.corrected.shown)
+        return criteria_of(self._nodes, self.corrected.shown)
 
     @property
     def shown(self) -> SpineReport:
         """The report with the edits, as it is being read."""
-        key = self.corrected, self.reading
+        key = self.corrected, self.criteria
         if self._seen is None or self._seen[0][0] is not key[0] or self._seen[0][1] != key[1]:
             self._seen = key, key[1].apply(key[0].shown)
         return self._seen[1]
@@ -113,15 +119,15 @@ class ShownResult:
             ValueError, IndexError: from the edit.
         """
         edited = edit(self.corrected.correction, self.shown, *arguments, **more)
-        return self.reading.apply(self.corrected.corrected_by(edited).shown)
+        return self.criteria.apply(self.corrected.corrected_by(edited).shown)
 
-    def readAs(self, reading: Reading) -> None:
+    def setCriteria(self, criteria: DisplayCriteria) -> None:
         """Let the reader's threshold and grading rule be these."""
-        show_as_read(self._scene, self.nodes, self.corrected.shown, reading)
+        show_with_criteria(self._scene, self.nodes, self.corrected.shown, criteria)
 
     def showAgain(self) -> None:
         """Let the nodes show what is kept, whatever a hand did to them."""
-        show_report(self._scene, self.nodes, self.corrected.shown, self.reading)
+        show_report(self._scene, self.nodes, self.corrected.shown, self.criteria)
 
     def showScored(
         self, scored: SpineReport | None, picture: StraightPicture | None, spine: StraightenedVolume | None = None
@@ -159,7 +165,7 @@ class ShownResult:
         self.corrected: CorrectedReport = read_correction(self._scene, self.nodes)
         self._text = kept_text(self.nodes)
         self._isWritten = not self._text[1]
-        self._seen: tuple[tuple[CorrectedReport, Reading], SpineReport] | None = None
+        self._seen: tuple[tuple[CorrectedReport, DisplayCriteria], SpineReport] | None = None
         if self.history.present != self.corrected.correction:
             self.history = CorrectionHistory(self.corrected.correction)
 
@@ -180,7 +186,7 @@ class ShownResult:
             write_edits(self.nodes, self.corrected.correction)
             self._isWritten = False
         self._text = kept_text(self._nodes)
-        show_report(self._scene, self.nodes, self.corrected.shown, self.reading, before)
+        show_report(self._scene, self.nodes, self.corrected.shown, self.criteria, before)
         self.changed.emit()
 
 

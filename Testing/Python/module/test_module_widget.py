@@ -20,7 +20,7 @@ def test_nothing_can_be_detected_without_a_volume(widget, add_volume):
     add_volume("Late CT")
 
     assert widget.ui.detectButton.enabled
-    assert "Research use only" in widget.ui.noticeLabel.text
+    assert "Research use only" in widget.ui.disclaimerLabel.text
 
 
 @pytest.mark.usefixtures("a_successful_worker", "a_ct")

@@ -440,9 +440,9 @@ def test_two_thousand_random_actions_raise_nothing(widget, scene, add_volume, ad
         ),
         "walk": (8, lambda: rng.choice((ui.previousButton, ui.nextButton)).click()),
         "click a point": (6, click_point),
-        "threshold": (10, lambda: ui.readingSection.enabled and setattr(ui.thresholdSlider, "value", rng.random())),
-        "rule": (6, lambda: ui.readingSection.enabled and ui.ruleSelector.setCurrentIndex(rng.randrange(3))),
-        "the model's own": (3, ui.ownReadingButton.click),
+        "threshold": (10, lambda: ui.criteriaSection.enabled and setattr(ui.thresholdSlider, "value", rng.random())),
+        "rule": (6, lambda: ui.criteriaSection.enabled and ui.ruleSelector.setCurrentIndex(rng.randrange(3))),
+        "the model's own": (3, ui.ownCriteriaButton.click),
         "boxes": (
             6,
             lambda: rng.choice(

@@ -9,7 +9,7 @@ from panel_helpers import judge, until
 from VertebralFractureLib.cpr.sampler import ReformatSampler
 from VertebralFractureLib.export.scene import find_results, load_mrb, report_node, save_mrb, show_report
 from VertebralFractureLib.export.scene.report_node import read_correction
-from VertebralFracturePanel.process.resident_worker import ResidentWorker
+from VertebralFracturePanel.process.session_process import SessionProcess
 from VertebralFracturePanel.read import results_view
 
 
@@ -32,11 +32,13 @@ def counted(monkeypatch):
     count(show_report, "fill_vertebra_table", "vertebra table written")
     count(results_view, "showReport", "panel's table filled")
     count(ReformatSampler, "sample", "planes reformatted", lambda _self, planes, *_: len(planes))
-    count(ResidentWorker, "ask", "requests")
+    count(SessionProcess, "ask", "requests")
     return counts
 
 
-def test_one_drag_until_settled_serializes_the_report_once_and_shows_it_once(widget, a_spine_result, counted):
+def test_one_drag_until_settled_serializes_and_shows_the_report_once_and_reformats_only_what_moved(
+    widget, a_spine_result, counted
+):
     live = widget.view.centerlineSection.live
     followed = []
     live.followed.connect(lambda: followed.append(1))
@@ -48,6 +50,7 @@ def test_one_drag_until_settled_serializes_the_report_once_and_shows_it_once(wid
     for count in range(4):
         move(a_spine_result.centerline, 8, (1.0, 0.0, 0.0))
         until(lambda count=count: len(followed) > count)
+    dragged = counted["planes reformatted"]
     release(a_spine_result.centerline)
     until(settled(widget))
     until(lambda: live.isReady)
@@ -56,6 +59,8 @@ def test_one_drag_until_settled_serializes_the_report_once_and_shows_it_once(wid
     assert counted["reports parsed"] == 0, "the panel holds what it wrote"
     assert counted["vertebra table written"] == 1
     assert counted["panel's table filled"] == 1
+    planes = a_spine_result.straightened.GetImageData().GetDimensions()[2]
+    assert counted["planes reformatted"] == dragged < 4 * planes, "what the other process reformatted is taken over"
     assert counted["requests"] == 2, "one for the way beside the point, one for the scores"
 
 
@@ -70,7 +75,7 @@ def test_a_scene_that_is_saved_while_scores_are_awaited_holds_the_edit_and_nothi
     grab(a_spine_result.centerline)
     move(a_spine_result.centerline, 8, (1.0, 0.0, 0.0))
     release(a_spine_result.centerline)
-    until(lambda: widget.view.correctionWorker.isAsked("rescore"))
+    until(lambda: widget.logic.session.isAsked("rescore"))
     save_mrb(scene, tmp_path / "scene.mrb")
     loaded = load_mrb(tmp_path / "scene.mrb")
 

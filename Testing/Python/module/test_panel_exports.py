@@ -193,7 +193,7 @@ def test_the_exported_scene_holds_the_very_volumes_and_the_result_as_it_is_read(
         np.testing.assert_allclose(*map(slicer.util.arrayFromVTKMatrix, matrices), atol=1e-9)
     ours = read_correction(scene, a_named_result)
     assert read_correction(again, nodes).shown.vertebrae == ours.shown.vertebrae
-    assert nodes.table.GetAttribute("VertebralFracture.headline").startswith("2 fractures suspected, T12 and L1")
+    assert nodes.table.GetAttribute("VertebralFracture.impression").startswith("2 fractures suspected, T12 and L1")
     assert all(points.GetDisplayVisibility() for points in nodes.points.values())
     for point in ((1.0, 5.0, 40.0), (0.0, -3.0, 20.0)):
         moved = [[0.0] * 3, [0.0] * 3]

@@ -111,7 +111,7 @@ def test_threshold_and_rule_act_at_once_and_the_models_answer_stays(widget, scen
     assert [v.grade for v in read_report(scene).vertebrae] == [v.grade for v in a_report.vertebrae]
     assert widget.run is None
 
-    widget.ui.ownReadingButton.click()
+    widget.ui.ownCriteriaButton.click()
 
     assert widget.ui.impressionLabel.text == write_impression(a_report)
     assert a_result.points["grade_0"].GetNumberOfControlPoints() == 1
@@ -235,7 +235,7 @@ def test_the_panel_of_a_saved_closed_and_loaded_scene_is_the_same(widget, scene,
 def test_several_results_can_be_chosen_from(widget, scene):
     widget.ui.thresholdSlider.value = 0.05
     first = widget.view.nodes.table
-    widget.ui.ownReadingButton.click()
+    widget.ui.ownCriteriaButton.click()
     detect(widget)
     assert len(find_results(scene)) == 2
     assert widget.ui.resultSelector.visible

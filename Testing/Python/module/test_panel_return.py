@@ -76,7 +76,7 @@ def test_a_scene_of_a_newer_version_is_refused_in_words_and_nothing_in_it_is_los
     assert not ui.exportSceneButton.enabled
     assert ui.detectButton.enabled
 
-    for button in (ui.nextButton, ui.ownReadingButton, ui.levelsUpButton, ui.undoEditButton, ui.sideBySideButton):
+    for button in (ui.nextButton, ui.ownCriteriaButton, ui.levelsUpButton, ui.undoEditButton, ui.sideBySideButton):
         button.click()
     save_mrb(scene, tmp_path / "again.mrb")
     load(tmp_path / "again.mrb")

@@ -19,7 +19,7 @@ from VertebralFractureLib.export.scene import (
     write_scene,
 )
 from VertebralFractureLib.export.scene.result_folder import remove_result, restore_result
-from VertebralFractureLib.export.scene.show_report import Reading, read_shown_report, reading_of, show_reading
+from VertebralFractureLib.export.scene.show_report import DisplayCriteria, criteria_of, read_shown_report, show_criteria
 from VertebralFractureLib.export.scene.slice_views import highlight_vertebra, jump_to_vertebra, vertebra_at
 from VertebralFractureLib.result.report import ReportedSequence
 from VertebralFractureLib.result.words import write_impression
@@ -39,7 +39,7 @@ def labels(nodes):
 
 def test_another_rule_moves_the_points_between_the_grades_and_keeps_the_models_answer(scene, nodes, a_report):
     # All have heights of 18, 20 and 26 mm: 1 - 18 / 26 is a loss of 31 %.
-    shown = show_reading(scene, nodes, Reading(0.5, "min_over_max"))
+    shown = show_criteria(scene, nodes, DisplayCriteria(0.5, "min_over_max"))
 
     assert [v.grade for v in shown.vertebrae] == [2, 2, None]
     after = find_results(scene)[0]
@@ -61,7 +61,7 @@ def test_a_grade_that_nobody_had_gets_a_point_list_in_the_same_folder(scene, a_c
     collapsed = replace(lowest, heights_mm=replace(lowest.heights_mm, anterior=14.0))
     nodes = write_scene(replace(a_report, vertebrae=(collapsed, *others)), None, a_spine, scene, a_ct)
 
-    show_reading(scene, nodes, Reading(0.5, "over_posterior"))
+    show_criteria(scene, nodes, DisplayCriteria(0.5, "over_posterior"))
 
     points = find_results(scene)[0].points["grade_3"]
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
@@ -74,12 +74,12 @@ def test_the_threshold_reaches_headline_colors_and_chart(scene, nodes):
     before = [0.0] * 4
     nodes.probability_colors.GetColor(11, before)
 
-    shown = show_reading(scene, nodes, Reading(0.1))
+    shown = show_criteria(scene, nodes, DisplayCriteria(0.1))
 
     after = [0.0] * 4
     nodes.probability_colors.GetColor(11, after)
     assert write_impression(shown).startswith("2 fractures suspected, T12 and L1")
-    assert nodes.table.GetAttribute("VertebralFracture.headline") == write_impression(shown)
+    assert nodes.table.GetAttribute("VertebralFracture.impression") == write_impression(shown)
     assert after[0] > before[0] + 0.3, "0.10 is at the threshold now, so it has a warm color"
     assert nodes.sequence.GetTable().GetColumnByName("threshold").GetValue(0) == 0.1
 
@@ -116,13 +116,13 @@ def test_what_the_model_says_beyond_the_scored_vertebrae_is_kept_and_not_drawn(s
 
 
 def test_the_reading_survives_a_saved_scene(scene, nodes, tmp_path, a_report):
-    show_reading(scene, nodes, Reading(0.05, "min_over_max"))
+    show_criteria(scene, nodes, DisplayCriteria(0.05, "min_over_max"))
     save_mrb(scene, tmp_path / "scene.mrb")
 
     loaded = load_mrb(tmp_path / "scene.mrb")
 
     (found,) = find_results(loaded)
-    assert reading_of(found, read_report(loaded, found)) == Reading(0.05, "min_over_max")
+    assert criteria_of(found, read_report(loaded, found)) == DisplayCriteria(0.05, "min_over_max")
     assert [v.grade for v in read_shown_report(loaded, found).vertebrae] == [2, 2, None]
     assert [v.grade for v in read_report(loaded, found).vertebrae] == [v.grade for v in a_report.vertebrae]
 

@@ -14,7 +14,7 @@ from VertebralFractureLib.options import DetectionOptions
 from VertebralFractureLib.result import SpineReport, edits
 from VertebralFractureLib.result.edits import CurveStep, curve_step
 from VertebralFractureLib.types import Point
-from VertebralFracturePanel.correct.edited_curve import CurveInHand
+from VertebralFracturePanel.correct.edited_curve import EditedCurve
 from VertebralFracturePanel.correct.live_straightening import LiveStraightening
 from VertebralFracturePanel.correct.point_placing import PointPlacing
 from VertebralFracturePanel.correct.rescoring import Rescoring
@@ -44,7 +44,7 @@ class CenterlineSection:
     """Edits the centerline of one result; what follows an edit is told by the result itself."""
 
     def __init__(self, ui: Any, process: SessionProcess, optionsOf: Callable[[SceneNodes], DetectionOptions]) -> None:
-        self.hand = CurveInHand()
+        self.editedCurve = EditedCurve()
         self.live = LiveStraightening()
         self.rescoring = Rescoring(process, optionsOf, self.live)
         self._ui = ui
@@ -59,10 +59,10 @@ class CenterlineSection:
         self._placing = PointPlacing("Points along the canal")
         self._placing.placed.connect(self._onPlaced)
         self._placing.ended.connect(lambda: self._setChecked(ui.drawCenterlineButton, False))
-        self.hand.grabbed.connect(self._onGrabbed)
-        self.hand.moved.connect(self._onMoved)
-        self.hand.changed.connect(self._onChanged)
-        self.live.settled.connect(self.hand.refresh)
+        self.editedCurve.grabbed.connect(self._onGrabbed)
+        self.editedCurve.moved.connect(self._onMoved)
+        self.editedCurve.changed.connect(self._onChanged)
+        self.live.settled.connect(self.editedCurve.refresh)
         self.rescoring.scored.connect(self._onScored)
         self.rescoring.refused.connect(self._giveUpScores)
         process.progressed.connect(self._onProgress)
@@ -85,9 +85,9 @@ class CenterlineSection:
             if self._result is not None:
                 self._result.settle()
         self._result = result
-        if nodes is not None and nodes.centerline is not None and not self.hand.isActive:
+        if nodes is not None and nodes.centerline is not None and not self.editedCurve.isActive:
             nodes.centerline.SetLocked(True)
-        self.hand.refresh()
+        self.editedCurve.refresh()
         self._showState()
 
     def follow(self) -> None:
@@ -134,7 +134,7 @@ class CenterlineSection:
             return
         nodes = result.nodes
         self.rescoring.remember(result)
-        self.hand.start(nodes)
+        self.editedCurve.start(nodes)
         self.live.start(nodes, result.shown.centerline.points_ras)
         self._say("")
         self._ask("prepare", lambda _answer: self._showState())
@@ -142,10 +142,10 @@ class CenterlineSection:
 
     def _leaveEditing(self) -> None:
         self._setChecked(self._ui.editCenterlineButton, False)
-        if not self.hand.isActive:
+        if not self.editedCurve.isActive:
             return
-        wasDragging, result = self.hand.isDragging, self._result
-        self.hand.stop()
+        wasDragging, result = self.editedCurve.isDragging, self._result
+        self.editedCurve.stop()
         self.live.stop()
         scene = None if result is None else result.nodes.table.GetScene()
         if wasDragging and scene is not None and not scene.IsClosing():
@@ -171,7 +171,7 @@ class CenterlineSection:
             return
         before = result.shown.centerline.points_ras
         try:
-            step = curve_step(before, result.corrected.correction.anchors_ras, self.hand.points)
+            step = curve_step(before, result.corrected.correction.anchors_ras, self.editedCurve.points)
         except ValueError as error:
             result.showAgain()
             self._say(str(error))
@@ -288,7 +288,7 @@ class CenterlineSection:
         """What the hand has done so far, against the curve that is kept."""
         line, anchors = self._result.shown.centerline.points_ras, self._result.corrected.correction.anchors_ras
         try:
-            return curve_step(line, anchors, self.hand.points)
+            return curve_step(line, anchors, self.editedCurve.points)
         except ValueError:
             return None
 

@@ -29,7 +29,7 @@ _HANDLE_SCALE = 1.6
 _SAME_PLACE_MM = 1e-4
 
 
-class CurveInHand(VTKObservationMixin):
+class EditedCurve(VTKObservationMixin):
     """Signals: ``grabbed()`` when a point is taken, ``moved()`` during its drag in the patient, ``changed()`` after it.
 
     The last two come from the event loop, once for all that happened in one go; never from within an event of a node.

@@ -161,18 +161,20 @@ class Rescoring:
             self._drop(answer)
         if result.nodes.table.GetScene() is not None and result.line == line:
             isFirst = result.corrected.detected.status != EVALUABLE
-            scored = Scored(None if line is None else scored.report, scored.picture, scored.spine if isFirst else None)
-            self._keep(result.nodes, along_curve(line), scored)
-            self._show(result, scored)
+            report = None if line is None else scored.report
+            known = Scored(report, scored.picture, scored.spine if isFirst else None)
+            self._keep(result.nodes, along_curve(line), known)
+            self._show(result, known, scored.spine)
 
     def _drop(self, answer: dict[str, Any]) -> None:
         if "report" in answer:
             self._background.submit(removeFolder, Path(answer["report"]).parent)
 
-    def _show(self, result: ShownResult, scored: Scored) -> None:
+    def _show(self, result: ShownResult, scored: Scored, spine: StraightenedVolume | None = None) -> None:
+        """``spine``: what was straightened just now, from which the next drag goes on without sampling it."""
         self._asked = None
         result.showScored(scored.report, scored.picture, scored.spine)
-        self._live.prepare(result.corrected.shown.centerline.points_ras)
+        self._live.prepare(result.corrected.shown.centerline.points_ras, spine)
         self.scored.emit(result)
 
     def _keep(self, nodes: SceneNodes, along: str, scored: Scored) -> None:

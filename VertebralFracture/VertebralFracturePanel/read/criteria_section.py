@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from VertebralFractureLib.export.scene.show_report import Reading
+from VertebralFractureLib.export.scene.show_report import DisplayCriteria
 from VertebralFractureLib.result import OWN_RULE
 from VertebralFractureLib.vertebrae import GRADING_RULES
 from VertebralFracturePanel.process.signal import Signal
 from VertebralFracturePanel.shown_result import ShownResult
 
 
-class ReadingSection:
-    """Signal: ``changed(Reading)``, only when the user did it."""
+class CriteriaSection:
+    """Signal: ``changed(DisplayCriteria)``, only when the user did it."""
 
     def __init__(self, ui: Any) -> None:
         self.changed = Signal()
@@ -23,26 +23,26 @@ class ReadingSection:
             ui.ruleSelector.addItem(title, key)
         ui.thresholdSlider.connect("valueChanged(double)", self._onChanged)
         ui.ruleSelector.connect("currentIndexChanged(int)", self._onChanged)
-        ui.ownReadingButton.connect("clicked(bool)", self._onOwnReading)
+        ui.ownCriteriaButton.connect("clicked(bool)", self._onOwnCriteria)
 
     def show(self, result: ShownResult | None) -> None:
-        """Show the reading of a result; without one the section is disabled."""
+        """Show the criteria of a result; without one the section is disabled."""
         self._isShowing = True
-        self._ui.readingSection.enabled = result is not None
+        self._ui.criteriaSection.enabled = result is not None
         if result is not None:
-            reading = result.reading
+            criteria = result.criteria
             self._ownThreshold = result.corrected.shown.scan.decision_threshold
             # A slider of two decimals would else round a threshold that nobody touched.
-            if abs(self._ui.thresholdSlider.value - reading.threshold) > 0.005:
-                self._ui.thresholdSlider.value = reading.threshold
-            self._ui.ruleSelector.setCurrentIndex(list(GRADING_RULES).index(reading.rule))
-            self._ui.ownReadingButton.enabled = reading != Reading(self._ownThreshold)
+            if abs(self._ui.thresholdSlider.value - criteria.threshold) > 0.005:
+                self._ui.thresholdSlider.value = criteria.threshold
+            self._ui.ruleSelector.setCurrentIndex(list(GRADING_RULES).index(criteria.rule))
+            self._ui.ownCriteriaButton.enabled = criteria != DisplayCriteria(self._ownThreshold)
         self._isShowing = False
 
     def _onChanged(self, _value: Any = None) -> None:
         if not self._isShowing:
             rule = list(GRADING_RULES)[self._ui.ruleSelector.currentIndex]
-            self.changed.emit(Reading(round(float(self._ui.thresholdSlider.value), 2), rule))
+            self.changed.emit(DisplayCriteria(round(float(self._ui.thresholdSlider.value), 2), rule))
 
-    def _onOwnReading(self, _checked: bool = False) -> None:
-        self.changed.emit(Reading(self._ownThreshold, OWN_RULE))
+    def _onOwnCriteria(self, _checked: bool = False) -> None:
+        self.changed.emit(DisplayCriteria(self._ownThreshold, OWN_RULE))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.export.scene.show_report import Reading
+from VertebralFractureLib.export.scene.show_report import DisplayCriteria
 from VertebralFractureLib.result import EVALUABLE, SpineReport
 from VertebralFractureLib.result.lookup import vertebra_at
 from VertebralFractureLib.result.words import write_impression
@@ -20,7 +20,7 @@ from VertebralFracturePanel.correct.landmark_section import LandmarkSection
 from VertebralFracturePanel.correct.reader_vertebrae import ReaderVertebrae
 from VertebralFracturePanel.detect.advanced_section import AdvancedSection
 from VertebralFracturePanel.export.export_section import ExportSection
-from VertebralFracturePanel.read.criteria_section import ReadingSection
+from VertebralFracturePanel.read.criteria_section import CriteriaSection
 from VertebralFracturePanel.read.display_section import DisplaySection
 from VertebralFracturePanel.read.results_table import setUpTable, showReport
 from VertebralFracturePanel.read.side_by_side import SideBySide
@@ -41,7 +41,7 @@ class ResultsView:
         self._results: list[SceneNodes] = []
         self._tableContent: Any = None
         setUpTable(ui.vertebraTable)
-        self.readingSection = ReadingSection(ui)
+        self.criteriaSection = CriteriaSection(ui)
         self.correctSection = CorrectSection(ui)
         self.landmarkSection = LandmarkSection(ui, self.correctSection.edit)
         self.addedVertebra = AddedVertebra(ui, self.correctSection.edit)
@@ -54,7 +54,7 @@ class ResultsView:
         self.sideBySide = SideBySide()
         ui.resultSelector.connect("currentIndexChanged(int)", self._onResultChosen)
         ui.sideBySideButton.connect("toggled(bool)", self._onSideBySide)
-        self.readingSection.changed.connect(self._onReadingChanged)
+        self.criteriaSection.changed.connect(self._onCriteriaChanged)
         self.shownResults.changed.connect(self._onChanged)
         self.landmarkSection.previewed.connect(self._fillTable)
         self.addedVertebra.added.connect(self._onVertebraAdded)
@@ -113,14 +113,14 @@ class ResultsView:
             self._ui.vertebraTable,
             self._ui.previousButton,
             self._ui.nextButton,
-            self._ui.readingSection,
+            self._ui.criteriaSection,
         ):
             part.visible = hasVertebrae
         # Without vertebrae too: the last one may have been removed by mistake.
         self._ui.correctSection.visible = shown is not None
         self._ui.displaySection.visible = nodes is not None
         self._fillTable(shown)
-        self.readingSection.show(result)
+        self.criteriaSection.show(result)
         self.displaySection.show(nodes)
         self.exportSection.show(nodes, shown)
         self.advancedSection.showResult(nodes, shown)
@@ -169,10 +169,10 @@ class ResultsView:
             self._logic.parameters.chosenVertebra = None
             self._showResult(self._results[index])
 
-    def _onReadingChanged(self, reading: Reading) -> None:
+    def _onCriteriaChanged(self, criteria: DisplayCriteria) -> None:
         if self.result is not None:
-            self.result.readAs(reading)
-            self._logic.parameters.threshold, self._logic.parameters.rule = reading.threshold, reading.rule
+            self.result.setCriteria(criteria)
+            self._logic.parameters.threshold, self._logic.parameters.rule = criteria.threshold, criteria.rule
             self.show(self._logic.results(self.nodes.input_volume))
 
     def _onVertebraChosen(self, index: int | None) -> None:
@@ -202,6 +202,6 @@ class ResultsView:
             self.sideBySide.leave()
         elif self.nodes is not None:
             self.sideBySide.enter(self.nodes)
-            self.centerlineSection.hand.refresh()
+            self.centerlineSection.editedCurve.refresh()
             if self._logic.parameters.chosenVertebra is not None:
                 self.vertebraWalk.choose(self._logic.parameters.chosenVertebra)

@@ -39,7 +39,7 @@ class VertebraWalk(VTKObservationMixin):
             self._shortcuts.append(shortcut)
 
     def show(self, nodes: SceneNodes | None, report: SpineReport | None, index: int | None) -> None:
-        """Follow another result or another reading of it; ``index`` stays chosen, and no view moves."""
+        """Follow another result or another state of it; ``index`` stays chosen, and no view moves."""
         self.removeObservers()
         self._nodes, self._report = nodes, report
         self._index = index if report is not None and index is not None and index < len(report.vertebrae) else None

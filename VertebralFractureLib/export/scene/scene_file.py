@@ -22,7 +22,7 @@ from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
 from VertebralFractureLib.errors import NotEvaluable, OutputRefused, UnreadableVolume
 from VertebralFractureLib.export.scene.report_node import read_correction
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes, find_results, refresh_colors
-from VertebralFractureLib.export.scene.show_report import reading_of, show_reading
+from VertebralFractureLib.export.scene.show_report import criteria_of, show_criteria
 from VertebralFractureLib.export.scene.slice_views import jump_to_vertebra
 from VertebralFractureLib.export.scene.write_scene import scene_steps
 from VertebralFractureLib.result import SpineReport
@@ -146,7 +146,7 @@ def bundle_steps(
     own = new_scene()
     yield
     made = yield from _written(scene_steps(corrected, ct, spine, own))
-    shown = show_reading(own, made, reading_of(nodes, corrected.shown))
+    shown = show_criteria(own, made, criteria_of(nodes, corrected.shown))
     if shown.suspected:
         # The reader's threshold may make another vertebra the first one.
         jump_to_vertebra(own, made, shown.vertebrae, shown.vertebrae.index(shown.suspected[-1]))

@@ -15,7 +15,7 @@ from VertebralFractureLib.export.palette import GROUPS
 
 ATTRIBUTE_PREFIX = "VertebralFracture."
 ROLE_ATTRIBUTE = ATTRIBUTE_PREFIX + "role"
-NOTICE_ATTRIBUTE = ATTRIBUTE_PREFIX + "notice"
+DISCLAIMER_ATTRIBUTE = ATTRIBUTE_PREFIX + "disclaimer"
 
 TABLE = "vertebra_table"
 INPUT = "input"
@@ -148,4 +148,4 @@ def refresh_colors(nodes: SceneNodes) -> None:
 def mark(node: Any, role: str) -> None:
     """Write on a node of ours what it is and that it is for research only."""
     node.SetAttribute(ROLE_ATTRIBUTE, role)
-    node.SetAttribute(NOTICE_ATTRIBUTE, RESEARCH_USE_ONLY)
+    node.SetAttribute(DISCLAIMER_ATTRIBUTE, RESEARCH_USE_ONLY)

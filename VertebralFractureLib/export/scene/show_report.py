@@ -52,12 +52,14 @@ from VertebralFractureLib.result.correction import GivenAssessment
 from VertebralFractureLib.result.words import write_impression
 from VertebralFractureLib.vertebrae.vertebra import ReaderAssessment
 
-_READING_ATTRIBUTE = roles.ATTRIBUTE_PREFIX + "reading"
+_CRITERIA_ATTRIBUTE = roles.ATTRIBUTE_PREFIX + "displayCriteria"
+_FORMER_ATTRIBUTE = roles.ATTRIBUTE_PREFIX + "reading"
+"""Of scenes of schema 1."""
 _ALWAYS = (roles.TABLE, roles.INPUT, roles.REPORT)
 
 
 @dataclass(frozen=True)
-class Reading:
+class DisplayCriteria:
     """``threshold``: probability from which a vertebra is suspected; ``rule``: a key of ``GRADING_RULES``."""
 
     threshold: float
@@ -72,13 +74,13 @@ class Reading:
         return apply_display_criteria(report, self.threshold, self.rule)
 
 
-def reading_of(nodes: SceneNodes, report: SpineReport) -> Reading:
+def criteria_of(nodes: SceneNodes, report: SpineReport) -> DisplayCriteria:
     """The choice that is kept on the result; without one, the model's own threshold and grades."""
-    text = nodes.table.GetAttribute(_READING_ATTRIBUTE)
+    text = nodes.table.GetAttribute(_CRITERIA_ATTRIBUTE) or nodes.table.GetAttribute(_FORMER_ATTRIBUTE)
     if not text:
-        return Reading(report.scan.decision_threshold)
+        return DisplayCriteria(report.scan.decision_threshold)
     content = json.loads(text)
-    return Reading(float(content["threshold"]), str(content["rule"]))
+    return DisplayCriteria(float(content["threshold"]), str(content["rule"]))
 
 
 def read_shown_report(scene: Any, nodes: SceneNodes) -> SpineReport:
@@ -88,16 +90,16 @@ def read_shown_report(scene: Any, nodes: SceneNodes) -> SpineReport:
         ValueError: as ``read_correction`` does.
     """
     report = read_correction(scene, nodes).shown
-    return reading_of(nodes, report).apply(report)
+    return criteria_of(nodes, report).apply(report)
 
 
-def show_reading(scene: Any, nodes: SceneNodes, reading: Reading) -> SpineReport:
-    """Let all nodes of the result follow ``reading``, keep it on the result, and give the report as it then reads.
+def show_criteria(scene: Any, nodes: SceneNodes, criteria: DisplayCriteria) -> SpineReport:
+    """Let all nodes of the result follow ``criteria``, keep it on the result, and give the report as it then reads.
 
     Raises:
         ValueError: when the threshold or the rule is not one, or the result is damaged.
     """
-    return show_as_read(scene, nodes, read_correction(scene, nodes).shown, reading)
+    return show_with_criteria(scene, nodes, read_correction(scene, nodes).shown, criteria)
 
 
 def show_correction(scene: Any, nodes: SceneNodes, corrected: CorrectedReport) -> SpineReport:
@@ -106,7 +108,7 @@ def show_correction(scene: Any, nodes: SceneNodes, corrected: CorrectedReport) -
     The straightened volume stays: it is voxels, which no report holds (``straight_picture``).
     """
     write_correction(scene, nodes, corrected)
-    return show_report(scene, nodes, corrected.shown, reading_of(nodes, corrected.shown))
+    return show_report(scene, nodes, corrected.shown, criteria_of(nodes, corrected.shown))
 
 
 def show_scored(
@@ -139,7 +141,7 @@ def show_scored(
 
 
 def show_report(
-    scene: Any, nodes: SceneNodes, report: SpineReport, reading: Reading, before: SpineReport | None = None
+    scene: Any, nodes: SceneNodes, report: SpineReport, criteria: DisplayCriteria, before: SpineReport | None = None
 ) -> SpineReport:
     """Let the views show ``report``, and give it as it then reads; nothing is kept.
 
@@ -161,26 +163,26 @@ def show_report(
         centers = [vertebra.center_ras for vertebra in report.vertebrae]
         fill_straight_points_node(nodes.straight_points, straight_places(nodes.transform, centers), report.vertebrae)
     if same_vertebrae and same_sequence:
-        return reading.apply(report)
-    return show_as_read(scene, nodes, report, reading)
+        return criteria.apply(report)
+    return show_with_criteria(scene, nodes, report, criteria)
 
 
-def show_as_read(scene: Any, nodes: SceneNodes, report: SpineReport, reading: Reading) -> SpineReport:
-    """Let the views that depend on it follow ``reading`` of ``report``, and keep it on the result.
+def show_with_criteria(scene: Any, nodes: SceneNodes, report: SpineReport, criteria: DisplayCriteria) -> SpineReport:
+    """Let the views that depend on it follow ``criteria`` of ``report``, and keep it on the result.
 
     Raises:
         ValueError: when the threshold or the rule is not one; nothing has changed then.
     """
-    shown = reading.apply(report)
-    nodes.table.SetAttribute(_READING_ATTRIBUTE, json.dumps({"threshold": reading.threshold, "rule": reading.rule}))
-    nodes.table.SetAttribute(roles.ATTRIBUTE_PREFIX + "headline", write_impression(shown))
+    shown = criteria.apply(report)
+    nodes.table.SetAttribute(_CRITERIA_ATTRIBUTE, json.dumps({"threshold": criteria.threshold, "rule": criteria.rule}))
+    nodes.table.SetAttribute(roles.ATTRIBUTE_PREFIX + "impression", write_impression(shown))
     show_in_vertebra_table(nodes.table, shown)
     if shown.status == EVALUABLE:
         _show_groups(scene, nodes, shown)
     if nodes.sequence is not None:
         show_in_sequence_table(nodes.sequence, shown)
     if nodes.probability_colors is not None:
-        set_probability_colors(nodes.probability_colors, reading.threshold)
+        set_probability_colors(nodes.probability_colors, criteria.threshold)
         refresh_colors(nodes)
     return shown
 

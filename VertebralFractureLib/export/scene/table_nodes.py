@@ -29,7 +29,7 @@ SEQUENCE_COLUMNS: tuple[tuple[str, ColumnKind], ...] = (
     ("probability", _NUMBER),
     ("uncertainty", _NUMBER),
 )
-_FORMER_ATTRIBUTES = ("input", "scan", "timingsS", "peakMemoryMb")
+_FORMER_ATTRIBUTES = ("input", "scan", "timingsS", "peakMemoryMb", "headline")
 """Of scenes of schema 1; the report holds what they said."""
 _ARRAYS = {_TEXT: vtk.vtkStringArray, _NUMBER: vtk.vtkDoubleArray, _WHOLE: vtk.vtkIntArray}
 _MISSING_WHOLE = -1
@@ -66,7 +66,7 @@ def write_run_attributes(table: Any, report: SpineReport) -> None:
         "device": report.software.device or "",
         "status": str(report.status),
         "reason": report.reason or "",
-        "headline": write_impression(report),
+        "impression": write_impression(report),
     }
     for name, value in values.items():
         table.SetAttribute(ATTRIBUTE_PREFIX + name, value)
