@@ -45,7 +45,6 @@ from VertebralFracturePanel.help_text import HELP
 from VertebralFracturePanel.parameters import REPLACE, Parameters
 from VertebralFracturePanel.process.json_process import JsonProcess
 from VertebralFracturePanel.process.session_process import SessionProcess
-from VertebralFracturePanel.read.result_options import optionsLike
 from VertebralFracturePanel.read.results_view import ResultsView
 from VertebralFracturePanel.shown_result import Edit, ShownResult
 
@@ -125,9 +124,9 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
         run.start()
         return run
 
-    def optionsOf(self, nodes: SceneNodes) -> DetectionOptions:
+    def optionsOf(self, result: ShownResult) -> DetectionOptions:
         """What corrections of a result are computed with: the networks that made it, on the device that is chosen."""
-        return optionsLike(nodes, self.parameters.options)
+        return result.optionsLike(self.parameters.options)
 
     def results(self, volumeNode: Any) -> list[SceneNodes]:
         """Every result for ``volumeNode`` in its scene, newest first."""
@@ -180,7 +179,7 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
 
     def scoreAgain(self, nodes: SceneNodes) -> SceneNodes:
         """Scores along a centerline that ``edits.set_centerline`` corrected; blocks, and raises as a detection does."""
-        return scoreNow(nodes, self.session, self.optionsOf(nodes))
+        return scoreNow(nodes, self.session, self.optionsOf(ShownResult(nodes)))
 
     def settleResult(self, nodes: SceneNodes) -> None:
         """After a run: let a new result replace the older ones where the user wants that, and read it as they read."""

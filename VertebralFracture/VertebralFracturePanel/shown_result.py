@@ -8,6 +8,7 @@ the result is settled; views are written from what is held here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from VertebralFractureLib.cpr import StraightenedVolume
@@ -22,6 +23,8 @@ from VertebralFractureLib.export.scene.show_report import (
     show_with_criteria,
 )
 from VertebralFractureLib.export.scene.volume_nodes import StraightPicture, along_curve, picture_is_along
+from VertebralFractureLib.fracture.members import PREFIX
+from VertebralFractureLib.options import COARSEST_MM, FINEST_MM, DetectionOptions
 from VertebralFractureLib.result import (
     EVALUABLE,
     CorrectedReport,
@@ -32,6 +35,7 @@ from VertebralFractureLib.result import (
     correction_to_json,
 )
 from VertebralFractureLib.types import Point
+from VertebralFractureLib.weights import weights_names
 from VertebralFracturePanel.process.signal import Signal
 
 Edit = Callable[..., Correction]
@@ -89,6 +93,16 @@ class ShownResult:
         straightened = picture_is_along(nodes)
         # A user may have deleted the volume: its absence is no reason to compute anything.
         return straightened is None or straightened == along_curve(self.line)
+
+    def optionsLike(self, options: DetectionOptions) -> DetectionOptions:
+        """``options`` with the networks and the spacing of this result, where these are known and still exist."""
+        used = self.corrected.model.software.weights_sha256
+        names = weights_names(PREFIX, options.weights_folder)
+        members = tuple(name.removeprefix(PREFIX) for name in names if name in used)
+        spacing, straightened = options.spacing_mm, self.nodes.straightened
+        if straightened is not None:
+            spacing = min(max(round(max(straightened.GetSpacing()), 6), FINEST_MM), COARSEST_MM)
+        return replace(options, members=members or options.members, spacing_mm=spacing)
 
     def edit(self, edit: Edit, *arguments: Any, **more: Any) -> None:
         """Apply ``edit(correction, shown report, *arguments, **more)``.

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.options import DetectionOptions
 from VertebralFractureLib.result import SpineReport, edits
 from VertebralFractureLib.result.edits import CurveStep, curve_step
@@ -43,7 +42,7 @@ _DRAWING = "Click a handful of points along the canal, in any order, then press 
 class CenterlineSection:
     """Edits the centerline of one result; what follows an edit is told by the result itself."""
 
-    def __init__(self, ui: Any, process: SessionProcess, optionsOf: Callable[[SceneNodes], DetectionOptions]) -> None:
+    def __init__(self, ui: Any, process: SessionProcess, optionsOf: Callable[[ShownResult], DetectionOptions]) -> None:
         self.editedCurve = EditedCurve()
         self.live = LiveStraightening()
         self.rescoring = Rescoring(process, optionsOf, self.live)
@@ -281,8 +280,8 @@ class CenterlineSection:
         self._say(words)
 
     def _ask(self, command: str, onAnswer: OnAnswer, **fields: Any) -> bool:
-        nodes = self._result.nodes
-        return self._process.ask(nodes.input_volume, command, onAnswer, self._optionsOf(nodes), **fields)
+        result = self._result
+        return self._process.ask(result.nodes.input_volume, command, onAnswer, self._optionsOf(result), **fields)
 
     def _step(self) -> CurveStep | None:
         """What the hand has done so far, against the curve that is kept."""

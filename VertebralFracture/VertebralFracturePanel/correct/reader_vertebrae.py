@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.options import DetectionOptions
 from VertebralFractureLib.result import Correction, edits
 from VertebralFractureLib.result.lookup import vertebra_at
@@ -21,7 +20,7 @@ from VertebralFracturePanel.shown_result import ShownResult
 class ReaderVertebrae:
     """Asks for what was not measured yet; the result follows when the answer comes."""
 
-    def __init__(self, process: SessionProcess, optionsOf: Callable[[SceneNodes], DetectionOptions]) -> None:
+    def __init__(self, process: SessionProcess, optionsOf: Callable[[ShownResult], DetectionOptions]) -> None:
         self._process = process
         self._optionsOf = optionsOf
 
@@ -36,7 +35,7 @@ class ReaderVertebrae:
                 result.nodes.input_volume,
                 "measure",
                 lambda answer: self._onMeasured(result, [one.center_ras for one in new], after, answer),
-                self._optionsOf(result.nodes),
+                self._optionsOf(result),
                 centerline_ras=shown.centerline.points_ras,
                 extents_mm=[one.extent_mm for one in new],
             )

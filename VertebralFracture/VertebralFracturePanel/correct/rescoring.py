@@ -59,7 +59,7 @@ class Rescoring:
     """Signals: ``scored(ShownResult)`` after it shows the scores of its curve, ``refused(sentence)``."""
 
     def __init__(
-        self, process: SessionProcess, optionsOf: Callable[[SceneNodes], DetectionOptions], live: LiveStraightening
+        self, process: SessionProcess, optionsOf: Callable[[ShownResult], DetectionOptions], live: LiveStraightening
     ) -> None:
         self.scored = Signal()
         self.refused = Signal()
@@ -109,7 +109,7 @@ class Rescoring:
             nodes.input_volume,
             "rescore",
             lambda answer: self._onAnswer(result, line, answer),
-            self._optionsOf(nodes),
+            self._optionsOf(result),
             centerline_ras=points,
         )
         self._asked = wanted if isAsked else None
