@@ -12,7 +12,7 @@ import pytest
 
 from VertebralFractureLib.cpr import StraightenedVolume, straighten
 from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom
-from VertebralFractureLib.vertebrae import Heights, Vertebra, localize_vertebrae
+from VertebralFractureLib.vertebrae import Heights, Reason, Vertebra, localize_vertebrae
 
 DISC_HU, RIM_HU = 80.0, 420.0
 UPPER_FRONT, UPPER_MIDDLE, LOWER_FRONT, LOWER_MIDDLE, LOWER_BACK = 0, 1, 3, 4, 5
@@ -142,7 +142,7 @@ def test_the_fracture_has_no_trabecular_hu_and_its_neighbors_keep_theirs(
     untouched: dict[str, Vertebra], altered: dict[str, Vertebra]
 ) -> None:
     assert altered["L4"].trabecular_hu is None
-    assert altered["L4"].trabecular_reason == "fractured or suspected of it"
+    assert altered["L4"].trabecular_reason == Reason.FRACTURED
     assert altered["T11"].trabecular_hu == pytest.approx(untouched["T11"].trabecular_hu, abs=2.0)
 
 
