@@ -2,10 +2,10 @@
 
     python Testing/Benchmarks/benchmark_panel.py --slices 600
 
-The volume is 512 x 512 x SLICES int16 and the answer a spine of 560 mm; the worker is one that answers at once, so
+The volume is 512 x 512 x SLICES int16 and the answer a spine of 560 mm; the session is one that answers at once, so
 that only the panel's own work is measured. Printed: seconds from the click to the result, the longest time that passed
 between two events of a timer, the longest processor time of one (which other programs do not lengthen), the same for
-the export of the scene, and how long *Cancel* takes with a worker that does not listen.
+the export of the scene, and how long *Cancel* takes with a session that does not listen.
 """
 
 # ruff: noqa: E402  the stand-ins have to be there before the module is imported
@@ -41,24 +41,31 @@ from VertebralFractureLib.export.scene import new_scene
 from VertebralFractureLib.result import SpineReport, report_to_json
 from VertebralFractureLib.result.report import InputIdentity, ReportedCenterline, ReportedSequence, ScanResult, Software
 from VertebralFractureLib.volume import CTVolume
-from VertebralFracturePanel.detect import detection_run
-from VertebralFracturePanel.detect.detection_run import DetectionRun
 from VertebralFracturePanel.detect.torch_installer import TorchInstaller
+from VertebralFracturePanel.process import session_process
 from VertebralFracturePanel.process.json_process import JsonProcess
 
 ANSWER = """
 import json, sys
 from pathlib import Path
-folder = Path(json.loads(Path(sys.argv[1]).read_text())["output"])
-folder.mkdir()
-for name in ("report.json", "spine.npz"):
-    (folder / name).write_bytes(Path(name).read_bytes())
-print(json.dumps({"done": True, "report": str(folder / "report.json"), "exit_code": 0}), flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    answer = {"id": request.get("id"), "done": True, "exit_code": 0}
+    if request["command"] == "detect":
+        folder = Path(request["output"])
+        for name in ("report.json", "spine.npz"):
+            (folder / name).write_bytes(Path(name).read_bytes())
+        answer["report"] = str(folder / "report.json")
+    print(json.dumps(answer), flush=True)
 """
 DEAF = """
-import json, time
-print(json.dumps({"stage": "canal", "fraction": 0.1}), flush=True)
-time.sleep(300)
+import json, sys, time
+for line in sys.stdin:
+    request = json.loads(line)
+    done = {"done": True} if request["command"] == "open" else {"stage": "canal", "fraction": 0.1}
+    print(json.dumps({"id": request.get("id"), **done}), flush=True)
+    if request["command"] == "detect":
+        time.sleep(300)
 """
 
 
@@ -78,34 +85,33 @@ def main() -> None:
     slicer.util.updateVolumeFromArray(node, np.full((arguments.slices, 512, 512), 40, np.int16))
     if arguments.warp:
         _warp(scene, node)
-    logic = VertebralFractureLogic(
-        createRun=lambda volume, options: DetectionRun(volume, options, lambda: JsonProcess(sys.executable)),
-        torchInstaller=NothingToInstall(),
-    )
+    logic = VertebralFractureLogic(NothingToInstall(), lambda: JsonProcess(sys.executable))
     widget = VertebralFractureWidget(None, logic)
     widget.setup()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        detection_run.LIBRARY_FOLDER, detection_run.WORKER_MODULE = folder, "stand_in_worker"
+        session_process.LIBRARY_FOLDER, session_process.SESSION_MODULE = folder, "stand_in_session"
         _write_answer(folder)
         for _ in range(arguments.runs):
+            logic.session.end()
             seconds, longest, own = _run(widget)
             print(
                 f"click to result {seconds:.2f} s, longest wait {1000 * longest:.0f} ms, "
                 f"of processor time {1000 * own:.0f} ms"
             )
-        detection_run.LIBRARY_FOLDER, detection_run.WORKER_MODULE = ROOT, "VertebralFractureLib.worker"
+        session_process.LIBRARY_FOLDER, session_process.SESSION_MODULE = ROOT, "VertebralFractureLib.session"
         for _ in range(arguments.runs):
             seconds, longest, own = _export(widget, folder / "scene.mrb")
             print(
                 f"export to scene {seconds:.2f} s, longest wait {1000 * longest:.0f} ms, of processor time "
                 f"{1000 * own:.0f} ms, {(folder / 'scene.mrb').stat().st_size / 1e6:.0f} MB"
             )
-        detection_run.LIBRARY_FOLDER, detection_run.WORKER_MODULE = folder, "stand_in_worker"
-        (folder / "stand_in_worker.py").write_text(DEAF, encoding="utf-8")
+        session_process.LIBRARY_FOLDER, session_process.SESSION_MODULE = folder, "stand_in_session"
+        (folder / "stand_in_session.py").write_text(DEAF, encoding="utf-8")
         for _ in range(arguments.runs):
+            logic.session.end()
             answered, gone = _cancel(widget)
-            print(f"cancel: panel answers in {1000 * answered:.0f} ms, worker gone after {1000 * gone:.0f} ms")
+            print(f"cancel: panel answers in {1000 * answered:.0f} ms, session gone after {1000 * gone:.0f} ms")
     widget.cleanup()
     sys.stdout.flush()
     os._exit(0)
@@ -144,7 +150,7 @@ def _write_answer(folder: Path) -> None:
         timings_s={},
     )
     (folder / "report.json").write_text(report_to_json(report), encoding="utf-8")
-    (folder / "stand_in_worker.py").write_text(ANSWER, encoding="utf-8")
+    (folder / "stand_in_session.py").write_text(ANSWER, encoding="utf-8")
 
 
 def _run(widget: VertebralFractureWidget) -> tuple[float, float, float]:
@@ -183,7 +189,7 @@ def _cancel(widget: VertebralFractureWidget) -> tuple[float, float]:
     started = time.perf_counter()
     widget.ui.detectButton.click()
     answered = time.perf_counter() - started
-    while not widget.endedRuns[-1].isOver:
+    while not widget.logic.session.isGone:
         application.processEvents()
     return answered, time.perf_counter() - started
 
