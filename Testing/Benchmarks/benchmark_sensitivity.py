@@ -20,10 +20,9 @@ import time
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,15 @@ from VertebralFractureLib.fracture.scoring import FractureEnsemble
 from VertebralFractureLib.models import Models
 from VertebralFractureLib.options import DetectionOptions
 from VertebralFractureLib.progress import StageProgress
-from VertebralFractureLib.thresholds import GROUPS, SCORING, ChosenOn, Threshold, moved_threshold, thresholds
+from VertebralFractureLib.thresholds import (
+    GROUPS,
+    SCORING,
+    VOLUME_CHECKS,
+    ChosenOn,
+    Threshold,
+    moved_threshold,
+    thresholds,
+)
 from VertebralFractureLib.vertebrae import assembly
 from VertebralFractureLib.vertebrae.body_network import BodyNetwork
 from VertebralFractureLib.vertebrae.level_network import LevelNetwork
@@ -89,20 +96,53 @@ def numbers_of(*prefixes: str) -> tuple[Any, ...]:
     return tuple(astuple(group) for name, group in GROUPS.items() if name.startswith(prefixes))
 
 
-def remember_networks() -> None:
-    """Let the networks, whose weights never change here, answer from memory."""
-    for network in (CanalNetwork, BodyNetwork, LevelNetwork):
-        _remember(network)
+@contextmanager
+def remembered_steps() -> Iterator[None]:
+    """Inside, networks and later steps answer from memory what they answered before.
+
+    The networks' weights never change here; what a later step found in a spine volume stays as long as its own numbers
+    do.
+    """
+    with ExitStack() as stack:
+        for network in (CanalNetwork, BodyNetwork, LevelNetwork):
+            _replace(stack, network, "forward", _remembering_network(network))
+        for module, name, numbers in (
+            (FractureEnsemble, "score_positions", _asked_for_by_scores),
+            (assembly, "localize_bodies_in_their_planes", lambda: numbers_of("BODY", "ENDPL", "MID", "LOCAL")),
+            (assembly, "label_bodies", lambda: numbers_of("LABELING")),
+        ):
+            _replace(stack, module, name, _remembering_step(name, vars(module)[name], numbers))
+        yield
 
 
-def _remember(network: type[torch.nn.Module]) -> None:
+def _replace(stack: ExitStack, owner: Any, name: str, new: Callable[..., Any]) -> None:
+    stack.callback(setattr, owner, name, getattr(owner, name))
+    setattr(owner, name, new)
+
+
+def _remembering_network(network: type[torch.nn.Module]) -> Callable[..., Any]:
     compute = network.forward
 
     def forward(self: torch.nn.Module, *inputs: torch.Tensor) -> Any:
         key = (network.__name__, *((tuple(x.shape), zlib.crc32(x.contiguous().numpy().tobytes())) for x in inputs))
         return MEMORY.answer(key, lambda: compute(self, *inputs))
 
-    network.forward = forward
+    return forward
+
+
+def _remembering_step(
+    name: str, compute: Callable[..., Any], numbers: Callable[[], tuple[Any, ...]]
+) -> Callable[..., Any]:
+    def step(*given: Any, **options: Any) -> Any:
+        spine = next(one for one in given if isinstance(one, StraightenedVolume))
+        extents = tuple(tuple(one) for one in given[1]) if name == "label_bodies" else ()
+        return MEMORY.answer((name, id(spine), extents, numbers()), lambda: compute(*given, **options))
+
+    return step
+
+
+def _asked_for_by_scores() -> tuple[Any, ...]:
+    return SCORING.least_inside, SCORING.most_logit, SCORING.least_positions
 
 
 class Scan:
@@ -122,7 +162,9 @@ class Scan:
         rest = tuple(astuple(group) for name, group in GROUPS.items() if not name.startswith((*OF_THE_CANAL, "VOLUME")))
         norms = tuple(LEVEL_NORMS.values())
         where = line.points_ras.tobytes() if isinstance(line, Centerline) else str(line)
-        return MEMORY.answer(("report", where, rest, norms), lambda: self._judge(checked, line))
+        return MEMORY.answer(
+            ("report", where, rest, VOLUME_CHECKS.spacing_rounding_mm, norms), lambda: self._judge(checked, line)
+        )
 
     def _judge(self, ct: CTVolume, line: Centerline | VertebralFractureError) -> Any:
         def find_canal(_models: Models, _progress: StageProgress) -> Centerline:
@@ -148,28 +190,6 @@ def _centerline_or_error(ct: CTVolume) -> Centerline | VertebralFractureError:
         return detect_centerline(ct)
     except VertebralFractureError as error:
         return error
-
-
-def remember_steps() -> None:
-    """Keep what the later steps found in a spine volume that is kept, as long as their own numbers stay."""
-    _remember_step(FractureEnsemble, "score_positions", _asked_for_by_scores)
-    _remember_step(assembly, "localize_bodies_in_their_planes", lambda: numbers_of("BODY", "ENDPL", "MID", "LOCAL"))
-    _remember_step(assembly, "label_bodies", lambda: numbers_of("LABELING"))
-
-
-def _asked_for_by_scores() -> tuple[Any, ...]:
-    return SCORING.least_inside, SCORING.most_logit, SCORING.least_positions
-
-
-def _remember_step(place: ModuleType | type, name: str, numbers: Callable[[], tuple[Any, ...]]) -> None:
-    compute = vars(place)[name]
-
-    def step(*given: Any, **options: Any) -> Any:
-        spine = next(one for one in given if isinstance(one, StraightenedVolume))
-        extents = tuple(tuple(one) for one in given[1]) if name == "label_bodies" else ()
-        return MEMORY.answer((name, id(spine), extents, numbers()), lambda: compute(*given, **options))
-
-    setattr(place, name, step)
 
 
 # ---------------------------------------------------------------------------------------------------------------- moves
@@ -294,10 +314,8 @@ def curve_distance_mm(before: Any, after: Any) -> float:
 
 def run(folder: Path, names: list[str], only: list[str], out: Path) -> None:
     done = {(row["scan"], row["number"], row["share"]) for row in read_rows(out)}
-    remember_networks()
-    remember_steps()
     numbers = [one for one in all_numbers() if not only or one.name.startswith(tuple(only))]
-    with out.open("a", encoding="utf-8") as file:
+    with remembered_steps(), out.open("a", encoding="utf-8") as file:
         for name in names:
             started = time.monotonic()
             scan = Scan(read_volume(folder / f"{name}.nii.gz"))
@@ -344,8 +362,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [
         f"{len(scans)} scans, {len(by_number)} numbers, {sum(abs(r['share']) == FAR for r in rows)} moves by 20 %.",
         "",
-        "| number | value | scans changed by 20 % | by 5 % | " + " | ".join(KINDS) + " | heights, mm | probability |",
-        "|---|---|---|---|" + "---|" * (len(KINDS) + 2),
+        "| number | value | scans | changed by 20 % | by 5 % | " + " | ".join(KINDS) + " | heights, mm | probability |",
+        "|---|---|---|---|---|" + "---|" * (len(KINDS) + 2),
     ]
 
     def scans_changed(found: list[dict[str, Any]], share: float, kinds: tuple[str, ...] = KINDS) -> set[str]:
@@ -366,7 +384,8 @@ def table(rows: list[dict[str, Any]]) -> str:
             continue
         counts = " | ".join(str(len(scans_changed(found, FAR, (kind,))) or "") for kind in KINDS)
         lines.append(
-            f"| {number} | {found[0]['value']:g} | {len(scans_changed(found, FAR))} | "
+            f"| {number} | {found[0]['value']:g} | {len({row['scan'] for row in far})} | "
+            f"{len(scans_changed(found, FAR))} | "
             f"{len(scans_changed(found, NEAR)) or ''} | {counts} | {heights:.2f} | {probability:.3f} |"
         )
     moved_numbers = [f"{n} ({h:.2f} mm, {p:.3f})" for n, h, p in still if h >= 0.005 or p >= 0.0005]

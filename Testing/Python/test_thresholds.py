@@ -226,8 +226,24 @@ def test_the_table_names_what_a_result_hangs_on_and_what_never_mattered(benchmar
     printed = benchmark_sensitivity.table(rows)
 
     assert "1 scans, 2 numbers, 2 moves by 20 %" in printed
-    assert "| GROUP.shaky | 2 | 1 |  |" in printed
+    assert "| GROUP.shaky | 2 | 1 | 1 |  |" in printed
     assert "Nothing moved: GROUP.firm." in printed
+
+
+def test_the_benchmark_judges_a_scan_anew_with_what_it_remembers(benchmark_sensitivity, a_phantom) -> None:
+    numbers = {one.name: one for one in benchmark_sensitivity.all_numbers()}
+    scan = benchmark_sensitivity.Scan(a_phantom.ct)
+    with benchmark_sensitivity.remembered_steps():
+        before = scan.detect()
+        benchmark_sensitivity.MEMORY.stop_learning()
+
+        firm = benchmark_sensitivity.one_move(scan, before, numbers["VOLUME_CHECKS.min_width_mm"], 0.2)
+        shaken = benchmark_sensitivity.one_move(scan, before, numbers["ENDPLATES.anterior_inset_mm"], 0.2)
+        refused = benchmark_sensitivity.one_move(scan, before, numbers["CANAL_PLAUSIBILITY.lowest_aspect"], 1.0)
+
+    assert (firm["changed"], firm["heights_mm"], firm["curve_mm"]) == ({}, 0.0, 0.0)
+    assert 0.0 < shaken["heights_mm"] < 2.0
+    assert refused["changed"]["evaluable"][0].startswith("evaluable to not_evaluable")
 
 
 @pytest.fixture(scope="module")
