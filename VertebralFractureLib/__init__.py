@@ -1,8 +1,9 @@
 """Find vertebral compression fractures on CT: research use only, not a medical device.
 
-The folders are the steps of the pipeline, in this order: ``volume``, ``cord``, ``spine``, ``fracture``, ``vertebrae``,
-``report``, ``scene``. ``pipeline`` runs them; ``cli`` and ``worker`` are its two doors. Nothing is imported here, so
-that importing the package costs nothing inside Slicer.
+The folders are the steps of the pipeline, in this order: ``volume``, ``canal``, ``cpr``, ``vertebrae``, ``fracture``,
+``result``, ``export``. ``pipeline`` runs them; ``cli`` and ``session`` are the entry points. ``research`` imports the
+product and is imported by no part of it. Nothing is imported here, so that importing the package costs nothing inside
+Slicer.
 """
 
 __version__ = "0.1.0"

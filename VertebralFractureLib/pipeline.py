@@ -21,14 +21,14 @@ from VertebralFractureLib.cpr import ReformatGrid, StraightenedVolume, straighte
 from VertebralFractureLib.cpr.grid import lay_box
 from VertebralFractureLib.cpr.straighten import straighten_along
 from VertebralFractureLib.errors import DeviceMissing, NotEvaluable
-from VertebralFractureLib.fracture import FractureSequence
+from VertebralFractureLib.fracture import FractureSequence, score_vertebrae
 from VertebralFractureLib.models import Models
 from VertebralFractureLib.options import AUTOMATIC, CPU, DetectionOptions
 from VertebralFractureLib.progress import STAGES, CancelToken, ProgressListener, StageProgress
 from VertebralFractureLib.result import SpineReport
 from VertebralFractureLib.result.build_report import build_not_evaluable_report, build_report
 from VertebralFractureLib.types import FloatArray, Point
-from VertebralFractureLib.vertebrae import localize_vertebrae, score_vertebrae
+from VertebralFractureLib.vertebrae import localize_vertebrae
 from VertebralFractureLib.vertebrae.vertebra import Status
 from VertebralFractureLib.volume import CTVolume, read_volume, with_acquisition
 

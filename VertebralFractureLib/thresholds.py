@@ -698,7 +698,7 @@ class TrabecularThresholds:
 
 @dataclass(frozen=True)
 class ScoringThresholds:
-    """Probabilities of vertebrae and scan (``fracture/``, ``vertebrae/scoring.py``, ``result/build_report.py``)."""
+    """Probabilities of vertebrae and scan (``fracture/``, ``result/build_report.py``)."""
 
     least_inside: float = _tuned(0.5, "", "share of a patch in the field of view from which its position counts")
     most_logit: float = _tuned(

@@ -23,7 +23,7 @@ HEAVY = {"torch", "slicer", "qt", "vtk", "matplotlib", "scipy", "sklearn", f"{PA
 
 # The one direction of the data: a part may import from the parts on its right, and from nothing else of ours.
 SHARED = {"errors", "options", "progress", "thresholds", "torch_arrays", "types", "weights", "atomic_write", "__init__"}
-STEPS = ("volume", "canal", "cpr", "fracture", "vertebrae", "result")
+STEPS = ("volume", "canal", "cpr", "vertebrae", "fracture", "result")
 MAY_IMPORT = {
     "types": set(),
     "thresholds": set(),

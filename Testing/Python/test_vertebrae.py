@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from VertebralFractureLib.cpr import StraightenedVolume, straighten
-from VertebralFractureLib.fracture import FractureSequence
+from VertebralFractureLib.fracture import FractureSequence, score_vertebrae
 from VertebralFractureLib.fracture.pooling import logit, sigmoid
 from VertebralFractureLib.research.phantom import make_phantom, random_options
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.vertebrae import Reason, Vertebra, localize_vertebrae, score_vertebrae
+from VertebralFractureLib.vertebrae import Reason, Vertebra, localize_vertebrae
 from VertebralFractureLib.vertebrae.endplates import BodyShape, column_positions, measure_shape
 from VertebralFractureLib.vertebrae.localization import LocalizedBody, without_shallow_shapes
 from VertebralFractureLib.vertebrae.mid_plane import MidPlane

@@ -14,6 +14,7 @@ import numpy as np
 
 from VertebralFractureLib.fracture import FractureSequence
 from VertebralFractureLib.fracture.pooling import ensemble_probability
+from VertebralFractureLib.fracture.vertebra_scores import join_network_and_morphometry, score_vertebrae
 from VertebralFractureLib.result.bone_density import bone_density
 from VertebralFractureLib.result.correction import AddedVertebra, AssignedLevel, Correction
 from VertebralFractureLib.result.lookup import vertebra_at
@@ -28,7 +29,6 @@ from VertebralFractureLib.result.scan_result import scan_probability, summarize_
 from VertebralFractureLib.types import Point
 from VertebralFractureLib.vertebrae.grading import grade_vertebrae, measure_heights
 from VertebralFractureLib.vertebrae.relabeling import relabel, relabel_levels
-from VertebralFractureLib.vertebrae.scoring import join_network_and_morphometry, score_vertebrae
 from VertebralFractureLib.vertebrae.vertebra import Assessment, Reason, Source, Status, Vertebra
 
 _SAME_PROBABILITY = 1e-6

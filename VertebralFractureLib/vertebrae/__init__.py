@@ -1,4 +1,4 @@
-"""Step 5: every vertebra: found, named, measured, and given the score of its positions."""
+"""Step 4: every vertebra: localized, labeled, measured and graded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from VertebralFractureLib.vertebrae.grading import (
     spinal_deformity_index,
 )
 from VertebralFractureLib.vertebrae.relabeling import relabel, relabel_levels
-from VertebralFractureLib.vertebrae.scoring import score_vertebrae
 from VertebralFractureLib.vertebrae.vertebra import (
     Assessment,
     Heights,
@@ -43,6 +42,5 @@ __all__ = [
     "localize_vertebrae",
     "relabel",
     "relabel_levels",
-    "score_vertebrae",
     "spinal_deformity_index",
 ]
