@@ -20,7 +20,7 @@ def state(nodes):
     """
     picture = read_picture(nodes)
     attributes = {name: nodes.table.GetAttribute(name) for name in nodes.table.GetAttributeNames()}
-    attributes.pop("VertebralFracture.reading", None)
+    attributes.pop("VertebralFracture.displayCriteria", None)
     lists = [node for node in (*nodes.points.values(), nodes.landmarks, nodes.straight_points) if node is not None]
     return {
         "curve": control_points(nodes.centerline),
