@@ -181,7 +181,7 @@ def a_successful_worker(a_worker, a_report, a_spine, tmp_path):
     (tmp_path / "answer.json").write_text(report_to_json(a_report), encoding="utf-8")
     save_straightened(a_spine, tmp_path / "answer.npz")
     a_worker("""
-        for stage in ("read", "canal", "cpr", "fracture", "vertebrae"):
+        for stage in ("read", "canal", "cpr", "vertebrae", "fracture"):
             say(stage=stage, fraction=0.5)
             time.sleep(0.02)
         (folder / "report.json").write_bytes(Path("answer.json").read_bytes())

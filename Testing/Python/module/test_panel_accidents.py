@@ -27,7 +27,7 @@ from VertebralFracturePanel.detect import detection_run, volume_export
 from VertebralFracturePanel.detect.progress_estimate import RUN_STAGES, STAGE_WEIGHTS, ProgressEstimate, timeWords
 
 STAGED = """
-for stage in ("canal", "cpr", "fracture", "vertebrae"):
+for stage in ("canal", "cpr", "vertebrae", "fracture"):
     say(stage=stage, fraction=0.5)
     time.sleep(300 if stage == STAGE else 0.01)
 """

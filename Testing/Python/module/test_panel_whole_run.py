@@ -26,7 +26,7 @@ def test_a_click_finds_the_fracture_and_leads_to_it(the_real_widget, scene, a_ph
     timer.stop()
 
     assert ui.stageLabel.text == ""
-    assert list(dict.fromkeys(stages)) == ["export", "read", "canal", "cpr", "fracture", "vertebrae", "scene"]
+    assert list(dict.fromkeys(stages)) == ["export", "read", "canal", "cpr", "vertebrae", "fracture", "scene"]
     assert shares == sorted(shares)
     # The worker takes both processors here; what the panel itself takes is measured in test_panel_accidents.
     assert np.quantile(pauses, 0.99) < 100
@@ -69,7 +69,7 @@ def test_a_second_detection_and_the_first_correction_need_no_export_no_reading_a
 
     assert (session.started, counted["volume_reads"], counted["canal_runs"]) == (1, 1, 1)
     assert session.counters == counted
-    assert set(stages) == {"cpr", "fracture", "vertebrae"}
+    assert set(stages) == {"cpr", "vertebrae", "fracture"}
     assert (second.centerline, second.sequence, second.vertebrae) == (
         first.centerline,
         first.sequence,
