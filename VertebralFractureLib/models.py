@@ -13,7 +13,7 @@ from VertebralFractureLib.canal import CANAL
 from VertebralFractureLib.compute_device import usable_device
 from VertebralFractureLib.fracture.members import PREFIX, chosen_members
 from VertebralFractureLib.options import CUDA, DetectionOptions
-from VertebralFractureLib.vertebrae.models import BODY, LEVELS, VertebraModels
+from VertebralFractureLib.vertebrae.models import BODY_WEIGHTS, LEVEL_WEIGHTS, VertebraModels
 from VertebralFractureLib.weights import Weights, WeightsFolder, weights_folder
 
 if TYPE_CHECKING:
@@ -74,7 +74,12 @@ class Models:
         Raises:
             WeightsDamaged: when one is missing or damaged.
         """
-        names = [*([CANAL] if with_canal else []), *(PREFIX + name for name in self.members), BODY, LEVELS]
+        names = [
+            *([CANAL] if with_canal else []),
+            *(PREFIX + name for name in self.members),
+            BODY_WEIGHTS,
+            LEVEL_WEIGHTS,
+        ]
         return {name: self.weights.load(name).sha256 for name in names}
 
     @property
@@ -89,7 +94,7 @@ class Models:
         from VertebralFractureLib.vertebrae.level_network import LevelModel
 
         return VertebraModels(
-            self._network(BODY, BodyModel.from_weights), self._network(LEVELS, LevelModel.from_weights)
+            self._network(BODY_WEIGHTS, BodyModel.from_weights), self._network(LEVEL_WEIGHTS, LevelModel.from_weights)
         )
 
     @property

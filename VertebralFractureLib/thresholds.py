@@ -109,13 +109,13 @@ class VolumeCheckThresholds:
     spacing_rounding_mm: float = _tuned(
         0.01, "mm", "how far a spacing may exceed a limit, for files round it: slices of 4.00003 mm are slices of 4 mm"
     )
-    max_non_finite_share: float = _tuned(
-        0.001, "", "share of voxels that are no numbers, beyond which a scan is refused"
+    max_non_finite_fraction: float = _tuned(
+        0.001, "", "fraction of voxels that are no numbers, beyond which a scan is refused"
     )
     least_fat_or_lung: float = _tuned(
         0.001,
         "",
-        "share of voxels from -1000 to -20 HU below which values are no Hounsfield units",
+        "fraction of voxels from -1000 to -20 HU below which values are no Hounsfield units",
         _SCANS,
         "fat alone fills 4 to 31 % of 25 scans, whole, cropped to the spine, or with blanked parts",
     )
@@ -128,9 +128,9 @@ class VolumeCheckThresholds:
     )
     least_range_hu: float = _tuned(150.0, "HU", "values that span less (99 % of them) are no CT of a body")
     missing_intercept_tissue: float = _tuned(
-        0.02, "", "share of values from 850 to 1300 from which the rescale intercept seems to be missing"
+        0.02, "", "fraction of values from 850 to 1300 from which the rescale intercept seems to be missing"
     )
-    missing_intercept_share: float = _tuned(0.6, "", "and of those from 300 to 2500")
+    missing_intercept_fraction: float = _tuned(0.6, "", "and of those from 300 to 2500")
     label_map_values: int = _tuned(40, "", "at most so many different whole values look like a label map")
     max_missing_slices: int = _tuned(2, "slices", "so many are filled in a DICOM stack, at most")
     max_gap_mm: float = _tuned(6.0, "mm", "and no gap wider than this")
@@ -149,15 +149,15 @@ class CanalStackThresholds:
 
 @dataclass(frozen=True)
 class CanalCandidatesThresholds:
-    """The places of each axial slice among which the path chooses (``canal/candidates.py``)."""
+    """The positions in each axial slice among which the path chooses (``canal/candidates.py``)."""
 
-    candidates_per_slice: int = _tuned(5, "", "places that are kept in a slice")
+    candidates_per_slice: int = _tuned(5, "", "positions that are kept in a slice")
     half_peak_pixels: int = _tuned(5, "pixels of 2 mm", "half the window over which a peak's probability is added up")
     peak_window_pixels: int = _tuned(5, "pixels of 4 mm", "nearest distance of two peaks; odd")
-    share_of_rivals: float = _tuned(
+    weight_of_rivals: float = _tuned(
         0.05,
         "",
-        "how much the probability of other places in a slice lowers that of a place against 'no canal here'",
+        "how much the probability of other positions in a slice lowers that of one against 'no canal here'",
         source="so that a shoulder or rib with half of the softmax does not end the path; the value is not measured",
     )
     whole_every: int = _tuned(4, "slices", "every which slice is read whole; the others in a window around the path")
@@ -196,9 +196,9 @@ class CanalCurveThresholds:
 
     point_mm: float = _tuned(5.0, "mm", "distance of the centerline's points")
     stiffness_mm: float = _tuned(9.0, "mm", "undulations of the canal shorter than about this are smoothed away")
-    outlier_mm: float = _tuned(4.0, "mm", "distance from the curve at which a place counts a quarter")
-    robust_steps: int = _tuned(6, "", "rounds of weighing the places anew")
-    vague_from_mm: float = _tuned(4.0, "mm", "spread of a place from which the confidence falls")
+    outlier_mm: float = _tuned(4.0, "mm", "distance from the curve at which a position counts a quarter")
+    robust_steps: int = _tuned(6, "", "rounds of weighing the positions anew")
+    vague_from_mm: float = _tuned(4.0, "mm", "standard deviation of a position from which the confidence falls")
     vague_sd_mm: float = _tuned(3.0, "mm", "how fast it falls beyond")
     off_curve_sd_mm: float = _tuned(4.0, "mm", "how fast the confidence falls with the distance from the curve")
     least_stretch_mm: float = _tuned(0.5, "mm", "the curve goes on to the scan's face where that is further away")
@@ -207,17 +207,17 @@ class CanalCurveThresholds:
 
 @dataclass(frozen=True)
 class CorticalRefinementThresholds:
-    """Places moved towards the middle of the bone around them (``canal/cortical_refinement.py``)."""
+    """Positions moved towards the middle of the bone around them (``canal/cortical_refinement.py``)."""
 
     cortex_weight: float = _tuned(
         0.6,
         "",
-        "how far a place goes towards the middle of the bone around it",
+        "how far a position goes towards the middle of the bone around it",
         _SCANS,
         "15 scans of folds 0 and 2: mean distance from 0.388 to 0.290 mm, 0.6 to 0.8 are alike; on the ten others "
         "0.362 to 0.236 (docs/results/canal.md)",
     )
-    farthest_mm: float = _tuned(3.0, "mm", "where network and bone differ by more, the place stays")
+    farthest_mm: float = _tuned(3.0, "mm", "where network and bone differ by more, the position stays")
     rays: int = _tuned(48, "", "directions in which bone is looked for; even")
     nearest_ray_mm: float = _tuned(2.0, "mm", "where each ray begins")
     longest_ray_mm: float = _tuned(20.0, "mm", "where each ray ends")
@@ -225,7 +225,7 @@ class CorticalRefinementThresholds:
     least_paired: float = _tuned(
         0.35,
         "",
-        "share of the directions that must meet bone on both sides",
+        "fraction of the directions that must meet bone on both sides",
         _SCANS,
         "with cortex_weight, on the 15 scans of folds 0 and 2 (docs/results/canal.md)",
     )
@@ -242,7 +242,7 @@ class BonyCanalThresholds:
     step_mm: float = _tuned(0.5, "mm", "distance of the samples on a ray")
     fan_deg: float = _tuned(24.0, "degrees", "half the fan of rays that looks for one wall")
     rays: int = _tuned(9, "", "rays of a fan")
-    least_share: float = _tuned(0.6, "", "share of rays, or of lines along a body, that must meet bone")
+    least_fraction: float = _tuned(0.6, "", "fraction of rays, or of lines along a body, that must meet bone")
     content_mm: float = _tuned(1.0, "mm", "how far around the center the canal's content is read")
     body_from_mm: float = _tuned(18.0, "mm", "where the strip begins in which a vertebral body is looked for")
     body_to_mm: float = _tuned(50.0, "mm", "where the strip ends")
@@ -258,7 +258,7 @@ class CanalPlausibilityThresholds:
         75.0,
         "mm",
         "scans and canals that are shorter are refused",
-        source="three vertebrae of the upper thoracic spine with their discs; false canals beside the spine end before",
+        source="three vertebrae of the upper thoracic spine with their discs; canals beside it end before",
     )
     lowest_mean_probability: float = _tuned(
         0.4, "", "mean probability of the network along the path, not calibrated, below which there is no spine"
@@ -266,21 +266,21 @@ class CanalPlausibilityThresholds:
     least_dense: float = _tuned(
         0.24,
         "",
-        "where a vertebral body is, this share is bone",
+        "where a vertebral body is, this fraction is bone",
         _BOTH,
         "0.29 or more on eight scans and their changed copies; legs and calcified vessels reach 0.18",
     )
     least_slices_with_bone: float = _tuned(
         0.7,
         "",
-        "and in this share of the slices",
+        "and in this fraction of the slices",
         _BOTH,
         "0.92 or more on eight scans and their changed copies; legs and calcified vessels reach 0.62",
     )
     least_slices_on_three_sides: float = _tuned(
         0.42,
         "",
-        "a porotic spine passes with bone on three sides of the canal in this share of the slices",
+        "a porotic spine passes with bone on three sides of the canal in this fraction of the slices",
         _PHANTOMS,
         "0.49 or more with 30 to 42 HU of trabecular bone; drawn legs and trunks mostly reach 0.31",
     )
@@ -313,7 +313,7 @@ class CanalPlausibilityThresholds:
     narrowest_vertebra_mm: float = _tuned(14.0, "mm", "median width of the vertebrae: a small child")
     widest_vertebra_mm: float = _tuned(75.0, "mm", "median width of the vertebrae: a very large adult")
     adult_vertebra_mm: float = _tuned(35.0, "mm", "narrower vertebrae stand nearer to the canal, in proportion")
-    smallest_size: float = _tuned(0.5, "", "down to this share of an adult's distance")
+    smallest_size: float = _tuned(0.5, "", "down to this fraction of an adult's distance")
     lateral_decubitus_aspect: float = _tuned(
         1.0,
         "",
@@ -354,10 +354,10 @@ class VertebralSpacingThresholds:
         0.75, "widths", "the usual spacing, which turns are counted in", _SCANS, "0.69 to 1.01 on 24 of 25 scans"
     )
     stronger: float = _tuned(2.0, "", "an impossible spacing must be this many times as strong as any usual one")
-    least_share: float = _tuned(
+    least_fraction: float = _tuned(
         0.15,
         "",
-        "and make this share of what changes along the curve",
+        "and make this fraction of what changes along the curve",
         _SCANS,
         "noise of 200 mm makes 0.06",
     )
@@ -367,7 +367,7 @@ class VertebralSpacingThresholds:
         0.9, "", "a side of which less was scanned is not looked at: a hole has a spacing of its own"
     )
     step_mm: float = _tuned(1.0, "mm", "distance of the samples along the curve")
-    lateral_from: float = _tuned(0.26, "widths", "where pedicles and foramina lie beside the canal's center: from")
+    lateral_from: float = _tuned(0.26, "widths", "where pedicles and foramina lie lateral of the canal's center: from")
     lateral_to: float = _tuned(0.58, "widths", "to")
     anterior_from: float = _tuned(-0.12, "widths", "and in front of it: from")
     anterior_to: float = _tuned(0.24, "widths", "to")
@@ -412,7 +412,7 @@ class ReformattingThresholds:
     least_rise: float = _tuned(0.2, "", "the part of the patient's right across the canal below which it runs sideways")
     torn_at_mm: float = _tuned(4.0, "mm", "planes that meet this near to the centerline would tear it: refused")
     least_distance: float = _tuned(
-        0.1, "", "another plane stays away by this share of the distance along s, or the map stretches tenfold"
+        0.1, "", "another plane stays away by this fraction of the distance along s, or the map stretches tenfold"
     )
     least_distance_up_to_mm: float = _tuned(10.0, "mm", "distance along s up to which that grows")
     clearly_coarser: float = _tuned(
@@ -428,9 +428,9 @@ class ReformattingThresholds:
         "(docs/results/straightening.md)",
     )
     alignment_reach_mm: float = _tuned(
-        40.0, "mm", "while a point is dragged: how far beyond it the difference in length is spread"
+        40.0, "mm", "while a point is dragged: how far beyond it the difference in length is distributed"
     )
-    least_alignment: float = _tuned(0.6, "", "length before over length now that may be spread so, at least")
+    least_alignment: float = _tuned(0.6, "", "length before over length now that may be distributed so, at least")
     most_alignment: float = _tuned(1.6, "", "at most")
 
 
@@ -475,11 +475,11 @@ class LocalizationThresholds:
     """Bodies on the network's maps (``vertebrae/localization.py``, ``vertebrae/assembly.py``)."""
 
     typical_depth_mm: float = _tuned(28.0, "mm", "depth of a body that was not traced, for whether it is cut")
-    corner_mm: float = _tuned(8.0, "mm", "how far beside its plane a body must lie in the field of view")
+    corner_mm: float = _tuned(8.0, "mm", "how far lateral of its plane a body must lie in the field of view")
     shallow: float = _tuned(
         0.6,
         "",
-        "share of the neighbors' depth below which an outline is none",
+        "fraction of the neighbors' depth below which an outline is none",
         source="a collapse takes height and never depth; normal neighbors differ by a fifth at most (T2 to T3, design "
         "table)",
     )
@@ -519,7 +519,7 @@ class EndplateThresholds:
     middle_weight: float = _tuned(2.0, "", "how much more the columns at mid depth count while tracing")
     click_reach_mm: float = _tuned(6.0, "mm", "how far from a reader's endplate the network's is looked for")
     click_sd_mm: float = _tuned(4.0, "mm", "how far a reader's endplate may be off")
-    click_from: float = _tuned(0.05, "", "probability from which the network's endplate takes its place")
+    click_from: float = _tuned(0.05, "", "probability from which the network's endplate replaces it")
 
 
 @dataclass(frozen=True)
@@ -543,7 +543,7 @@ class MidPlaneThresholds:
     lowest_hu: float = _tuned(100.0, "HU", "below are soft tissue and lung, which are not symmetric")
     highest_hu: float = _tuned(500.0, "HU", "denser counts as this")
     least_known: float = _tuned(
-        0.5, "", "share of the picture in the field of view without which the canal's plane stays"
+        0.5, "", "fraction of the picture in the field of view without which the canal's plane stays"
     )
     refined_offset_mm: float = _tuned(1.5, "mm", "second, finer search around the best offset")
     refined_turn_deg: float = _tuned(2.5, "degrees", "and turn")
@@ -564,7 +564,7 @@ class LateralWallThresholds:
         30.0, "mm", "the least width that is usual: the highest thoracic bodies are shallow and wide", _SCANS
     )
     log_sd: float = _tuned(0.22, "", "how unlikely another distance is")
-    nearest: float = _tuned(0.6, "", "walls are looked for from this share of the usual distance")
+    nearest: float = _tuned(0.6, "", "walls are looked for from this fraction of the usual distance")
     farthest: float = _tuned(1.5, "", "up to this")
     lowest_hu: float = _tuned(-50.0, "HU", "less dense counts as this")
     highest_hu: float = _tuned(350.0, "HU", "denser counts as this")
@@ -607,7 +607,7 @@ class LevelThresholds:
     hole_from_mm: float = _tuned(14.0, "mm", "from this gap between bodies on, vertebrae may be missing in it")
     disc_mm: float = _tuned(5.0, "mm", "height of a disc, where levels are counted into a gap")
     shortest_end: float = _tuned(
-        0.8, "", "an end cell lower than this share of its neighbor was cut by the field of view"
+        0.8, "", "an end cell lower than this fraction of its neighbor was cut by the field of view"
     )
     not_sacral: float = _tuned(-4.0, "log odds", "a body in the list was not taken for S1: below L5 it is rather an L6")
 
@@ -687,10 +687,10 @@ class TrabecularThresholds:
         3, "mm", "distance of the voxels whose difference is noise: beyond interpolation and most kernels"
     )
     metal_hu: float = _tuned(1000.0, "HU", "what is denser is metal or cement")
-    metal_share: float = _tuned(0.08, "", "share of such voxels from which a body is not evaluable")
+    metal_fraction: float = _tuned(0.08, "", "fraction of such voxels from which a body is not evaluable")
     dense_above_median_hu: float = _tuned(150.0, "HU", "a voxel is dense when it exceeds the median by this")
     dense_above_noise: float = _tuned(3.0, "", "or by this many times the noise, if that is more")
-    dense_share: float = _tuned(0.10, "", "share of dense voxels from which a body is sclerotic or degenerated")
+    dense_fraction: float = _tuned(0.10, "", "fraction of dense voxels from which a body is sclerotic or degenerated")
     denser_than_neighbors: float = _tuned(1.5, "", "mean over the neighbors' from which it is that, too")
     least_usual_hu: float = _tuned(50.0, "HU", "neighbors that are less dense count as this")
     neighbors: int = _tuned(2, "vertebrae", "to either side; with fewer sound ones nothing is compared")
@@ -700,7 +700,7 @@ class TrabecularThresholds:
 class ScoringThresholds:
     """Probabilities of vertebrae and scan (``fracture/``, ``result/build_report.py``)."""
 
-    least_inside: float = _tuned(0.5, "", "share of a patch in the field of view from which its position counts")
+    least_inside: float = _tuned(0.5, "", "fraction of a patch in the field of view from which its position counts")
     most_logit: float = _tuned(
         6.0,
         "log odds",
@@ -738,7 +738,7 @@ class CorrectionThresholds:
     lowest_height_mm: float = _tuned(8.0, "mm", "least height of an added vertebra")
     disc_mm: float = _tuned(4.0, "mm", "between the halves of a vertebra that was split")
     nearest_mm: float = _tuned(
-        14.0, "mm", "a place further from every center means no vertebra", source="half the distance of two neighbors"
+        14.0, "mm", "a point further from every center means no vertebra", source="half the distance of two neighbors"
     )
 
 

@@ -93,7 +93,7 @@ def test_the_core_lies_on_the_bodys_own_plane_and_clear_of_the_cortex() -> None:
     core = measure_trabecular_region(*a_block(turn_deg=14.0))
 
     assert core.mean_hu == pytest.approx(TRABECULAR_HU)
-    assert (core.noise_hu, core.metal_share, core.dense_share) == (0.0, 0.0, 0.0)
+    assert (core.noise_hu, core.metal_fraction, core.dense_fraction) == (0.0, 0.0, 0.0)
 
 
 def test_noise_is_told_apart_from_a_slope_across_the_body() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.canal.curve import calibrate_confidence
+from VertebralFractureLib.canal.curve import calibrate_canal_confidence
 from VertebralFractureLib.research.datasets import reference_to_json
 from VertebralFractureLib.research.evaluation import measure_canal
 from VertebralFractureLib.research.evaluation.baseline_canal import classical_centerline
@@ -122,9 +122,9 @@ def test_calibrated_confidence_is_how_often_points_were_near_and_never_falls():
     mapping = confidence_map(points)
 
     asked = np.array([0.3, 0.6, 0.9])
-    assert calibrate_confidence(asked, {"confidence": mapping}) == pytest.approx(asked**2, abs=0.07)
+    assert calibrate_canal_confidence(asked, {"confidence": mapping}) == pytest.approx(asked**2, abs=0.07)
     assert np.all(np.diff(mapping["calibrated"]) >= 0.0)
-    assert np.array_equal(calibrate_confidence(asked, {}), asked)
+    assert np.array_equal(calibrate_canal_confidence(asked, {}), asked)
 
 
 def test_the_calibration_error_is_the_mean_gap_between_what_was_promised_and_what_was_kept():

@@ -51,10 +51,10 @@ def test_there_is_no_middle_where_no_bone_is():
     ).all()
 
 
-def candidates_at(places_mm: np.ndarray) -> tuple[CanalCandidates, CanalPath]:
-    count = len(places_mm)
+def candidates_at(positions_mm: np.ndarray) -> tuple[CanalCandidates, CanalPath]:
+    count = len(positions_mm)
     walls = np.tile([-10.0, 12.0, -9.0, 7.0, -20.0, 20.0, 8.0, 40.0], (count, 1, 1))
-    found = CanalCandidates(HEIGHTS_MM, places_mm[:, None], np.ones((count, 1)), np.ones((count, 1)), walls)
+    found = CanalCandidates(HEIGHTS_MM, positions_mm[:, None], np.ones((count, 1)), np.ones((count, 1)), walls)
     return found, CanalPath(np.arange(count), np.zeros(count, dtype=int), 1.0)
 
 

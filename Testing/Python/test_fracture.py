@@ -28,7 +28,7 @@ from VertebralFractureLib.fracture.patches import (
     sample_patches,
 )
 from VertebralFractureLib.fracture.pooling import ensemble_probability
-from VertebralFractureLib.fracture.scoring import FractureEnsemble, calibrate_confidence, scan_logit
+from VertebralFractureLib.fracture.scoring import FractureEnsemble, calibrate_logits, scan_logit
 from VertebralFractureLib.models import Models
 from VertebralFractureLib.options import ALL_MEMBERS, DetectionOptions
 from VertebralFractureLib.weights import save_weights, weights_folder
@@ -265,8 +265,8 @@ def test_a_spine_outside_the_field_of_view_is_not_called_normal(tmp_path: Path) 
 def test_calibration_moves_a_logit_along_a_line() -> None:
     logits = np.array([-2.0, 0.0, 2.0])
 
-    assert np.allclose(calibrate_confidence(logits, (1.0, 0.0)), 1.0 / (1.0 + np.exp(-logits)))
-    assert np.allclose(calibrate_confidence(logits, (0.5, -1.0))[1], 1.0 / (1.0 + np.e))
+    assert np.allclose(calibrate_logits(logits, (1.0, 0.0)), 1.0 / (1.0 + np.exp(-logits)))
+    assert np.allclose(calibrate_logits(logits, (0.5, -1.0))[1], 1.0 / (1.0 + np.e))
 
 
 def test_importing_the_step_does_not_import_torch() -> None:

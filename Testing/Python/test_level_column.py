@@ -23,9 +23,9 @@ def test_neighbors_share_the_border_in_the_middle_of_their_disc() -> None:
 def test_cells_go_on_beyond_both_ends_with_the_size_of_the_last_one() -> None:
     column = column_of(REGULAR)
 
-    assert len(column.pitch_mm) == 5 + 2 * BEYOND
-    np.testing.assert_allclose(column.pitch_mm[: BEYOND + 1], 25.5)
-    np.testing.assert_allclose(column.pitch_mm[-BEYOND - 1 :], 25.5)
+    assert len(column.spacing_mm) == 5 + 2 * BEYOND
+    np.testing.assert_allclose(column.spacing_mm[: BEYOND + 1], 25.5)
+    np.testing.assert_allclose(column.spacing_mm[-BEYOND - 1 :], 25.5)
 
 
 def test_a_hole_gets_the_cells_of_the_vertebrae_that_fit_into_it() -> None:
@@ -35,7 +35,7 @@ def test_a_hole_gets_the_cells_of_the_vertebrae_that_fit_into_it() -> None:
 
     assert steps_between(with_hole) == [1, 3]
     assert list(column.found - BEYOND) == [0, 1, 4]
-    assert np.all(column.pitch_mm > 20.0)
+    assert np.all(column.spacing_mm > 20.0)
 
 
 def test_the_void_over_a_sunken_endplate_is_no_missing_vertebra() -> None:
@@ -51,8 +51,8 @@ def test_a_body_that_the_field_of_view_cuts_gets_a_whole_cell() -> None:
 
     column = column_of(cut)
 
-    assert column.pitch_mm[column.found[0]] == pytest.approx(0.8 * 26.0)
-    assert column.pitch_mm[column.found[-1]] == pytest.approx(0.8 * 26.0)
+    assert column.spacing_mm[column.found[0]] == pytest.approx(0.8 * 26.0)
+    assert column.spacing_mm[column.found[-1]] == pytest.approx(0.8 * 26.0)
 
 
 def test_slices_lie_evenly_in_every_cell() -> None:
@@ -82,15 +82,15 @@ def test_what_is_sampled_lies_in_its_cell_and_what_is_beyond_the_volume_is_outsi
         ROWS_PER_CELL,
         fine_rows,
         fine_volume,
+        list_coarse_indices,
         normalize_channels,
         sample_column,
-        standard_places,
     )
 
     spine = a_block_of_bone(26.0, 46.0)
     column = column_of(REGULAR)
 
-    picture = normalize_channels(sample_column(fine_volume(spine), fine_rows(column, 0.0), *standard_places()))
+    picture = normalize_channels(sample_column(fine_volume(spine), fine_rows(column, 0.0), *list_coarse_indices()))
 
     cells = picture.reshape(3, -1, ROWS_PER_CELL, 28, 32)
     brightest = cells[1].amax(dim=(1, 2, 3))

@@ -21,7 +21,7 @@ from VertebralFractureLib.export.palette import (
     group_of,
     probability_color,
 )
-from VertebralFractureLib.export.picture import HEIGHT, WIDTH, draw_overview, spread
+from VertebralFractureLib.export.picture import HEIGHT, WIDTH, draw_overview, place_labels
 from VertebralFractureLib.export.picture_canvas import Canvas, shortened, text_width, wrapped
 from VertebralFractureLib.export.picture_panel import Box, fitted_panel, middle_frame
 from VertebralFractureLib.result.report import (
@@ -215,7 +215,7 @@ def test_a_view_has_one_scale_in_both_directions(a_ct_with_a_bright_ball) -> Non
     [[50.0, 52.0, 54.0, 300.0], [2.0, 3.0, 4.0, 5.0, 300.0], [390.0, 398.0, 399.0], [100.0, 118.0, 136.0, 154.0]],
 )
 def test_labels_never_overlap_and_stay_inside(wanted: list[float]) -> None:
-    placed = spread(wanted, 20.0, 0.0, 400.0)
+    placed = place_labels(wanted, 20.0, 0.0, 400.0)
 
     assert np.diff(placed).min() >= 20.0 - 1e-9
     assert placed[0] >= 0.0
@@ -223,11 +223,11 @@ def test_labels_never_overlap_and_stay_inside(wanted: list[float]) -> None:
 
 
 def test_labels_that_have_room_stay_where_they_belong() -> None:
-    assert spread([10.0, 60.0, 200.0], 20.0, 0.0, 400.0) == [10.0, 60.0, 200.0]
+    assert place_labels([10.0, 60.0, 200.0], 20.0, 0.0, 400.0) == [10.0, 60.0, 200.0]
 
 
 def test_too_many_labels_share_the_height_evenly() -> None:
-    assert spread([5.0] * 5, 50.0, 0.0, 100.0) == [0.0, 25.0, 50.0, 75.0, 100.0]
+    assert place_labels([5.0] * 5, 50.0, 0.0, 100.0) == [0.0, 25.0, 50.0, 75.0, 100.0]
 
 
 def test_text_is_upright_and_reads_from_the_left() -> None:

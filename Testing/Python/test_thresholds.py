@@ -74,7 +74,7 @@ NOT_TUNED = {
         **dict.fromkeys(("SLAB_CENTERS_MM", "SLAB_OFFSETS_MM", "ANTERIOR_FROM_MM", "COLUMNS", "CHANNELS"), WEIGHTS),
         "_ROW_MULTIPLE": LAYOUT,
     },
-    "vertebrae/body_network.py": dict.fromkeys(("BODY", "UPPER_EDGE", "LOWER_EDGE", "MAPS"), WEIGHTS),
+    "vertebrae/body_network.py": dict.fromkeys(("MAPS",), WEIGHTS),
     "vertebrae/level_assignment.py": {"LEVELS": UNIT},
     "vertebrae/level_column.py": {"BEYOND": WEIGHTS},
     "vertebrae/level_input.py": dict.fromkeys(
@@ -85,7 +85,7 @@ NOT_TUNED = {
             "COARSE_R",
             "CHANNELS",
             "FINE_MM",
-            "TYPICAL_PITCH_MM",
+            "TYPICAL_SPACING_MM",
             "LEVEL_CLASSES",
         ),
         WEIGHTS,

@@ -1,7 +1,7 @@
 """Step 2: where the spinal canal runs: a CNN on axial slices, then one optimal path through all of them.
 
-The paper calls this step spinal cord detection; on CT the cord is rarely told from its fluid, and what is found is the
-canal. PyTorch is loaded with the first call of a function that needs it.
+The paper calls this step spinal cord detection; on CT the cord can rarely be distinguished from its fluid, and what is
+found is the canal. PyTorch is loaded with the first call of a function that needs it.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def measure_canal_walls(
 
     Returns:
         ``(n, 4)`` lowest R, highest R, lowest A, highest A in mm from the center; NaN where fewer than
-        ``least_share`` of a side's rays meet bone.
+        ``least_fraction`` of a side's rays meet bone.
     """
     tuned = BONY_CANAL
     centers = np.column_stack([center_ras, heights_mm])
@@ -47,7 +47,7 @@ def measure_canal_walls(
         reach = np.where(bone.any(axis=2), radius[bone.argmax(axis=2)] * np.cos(fan), np.nan)
         # A ray that starts in bone says that the center is off, or that the canal holds metal.
         reach[bone[:, :, 0]] = np.nan
-        met = np.isfinite(reach).mean(axis=1) >= tuned.least_share
+        met = np.isfinite(reach).mean(axis=1) >= tuned.least_fraction
         walls[met, side] = (x + y) * np.nanmedian(reach[met], axis=1)
     return walls
 
@@ -75,19 +75,19 @@ def measure_bone_around(
         np.arange(tuned.body_from_mm, tuned.body_to_mm, 2.0),
         indexing="ij",
     )
-    shares = []
+    fractions = []
     for x, y in _SIDES:
         strip = size * np.stack([x * along + y * across, y * along + x * across, 0.0 * along], axis=-1)
         bone = sample_hu_near(ct, centers[:, None, None] + strip) > threshold[:, None, None]
-        most = bone.any(axis=2).mean(axis=1) >= tuned.least_share
-        shares.append((float(bone.mean()), float(most.mean())))
-    return shares
+        most = bone.any(axis=2).mean(axis=1) >= tuned.least_fraction
+        fractions.append((float(bone.mean()), float(most.mean())))
+    return fractions
 
 
 def measure_content_over_soft_hu(ct: CTVolume, heights_mm: FloatArray, center_ras: FloatArray) -> float:
     """How much denser the canal's content are than the soft parts around it; the slices' upper quartile, or NaN.
 
-    Water and nerves are about as dense as muscle, while the marrow of a long bone is fat all along; fat beside the
+    Water and nerves are about as dense as muscle, while the marrow of a long bone is fat all along; fat around the
     nerves, as in a severe scoliosis, is not. A shift of all HU changes nothing. Bone is no soft part, or a narrow field
     of view would make it the measure.
     """
@@ -100,7 +100,7 @@ def measure_content_over_soft_hu(ct: CTVolume, heights_mm: FloatArray, center_ra
 
 
 def _measure_content_and_around_hu(ct: CTVolume, centers: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """HU at the places ``(n, 3)``, ``(n, 9)``, and of what is denser than lung within 60 mm, ``(n, m)``, else NaN."""
+    """HU at the points ``(n, 3)``, ``(n, 9)``, and of what is denser than lung within 60 mm, ``(n, m)``, else NaN."""
     tuned = BONY_CANAL
     wide = np.arange(-tuned.around_mm, tuned.around_mm + 1.0, 6.0)
     near = (-2.0, 0.0, 2.0)

@@ -1,4 +1,4 @@
-"""Candidates: a few places per axial slice where the canal may be, each with its probability and sub-pixel position.
+"""Candidates: a few positions per axial slice where the canal may be, each with its probability and sub-pixel position.
 
 A candidate's probability is the mass of the network's softmax around a peak, so that a canal whose center the network
 places loosely is still one candidate with its full probability. For detection every fourth slice is read whole, and
@@ -35,25 +35,25 @@ _SLICES_PER_BATCH = 4
 _WINDOW = 96
 _MIRRORED_SIDES = (1, 0, 2, 3, 5, 4, 6, 7)
 _MIRRORED_SIGNS = (-1.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0, 1.0)
-"""The walls of a mirrored slice in terms of its own: lowest and highest R change places and signs."""
+"""The walls of a mirrored slice in terms of its own: lowest and highest R swap, with their signs."""
 
 
 @dataclass(frozen=True)
 class CanalCandidates:
-    """Per slice up to ``candidates_per_slice`` places, most probable first.
+    """Per slice up to ``candidates_per_slice`` positions, most probable first.
 
     Attributes:
         heights_mm: ``(n,)`` RAS S of the slices, ascending and equidistant.
         position_mm: ``(n, c, 2)`` RAS R and A.
         probability: ``(n, c)``; 0 where there is no further candidate.
-        spread_mm: ``(n, c)`` standard deviation of the position, per axis.
+        sd_mm: ``(n, c)`` standard deviation of the position, per axis.
         walls_mm: ``(n, c, BOX_SIDES)`` walls of canal and vertebra from the position.
     """
 
     heights_mm: FloatArray
     position_mm: FloatArray
     probability: FloatArray
-    spread_mm: FloatArray
+    sd_mm: FloatArray
     walls_mm: FloatArray
 
 
@@ -66,9 +66,9 @@ def _believed(probability: FloatArray, path: CanalPath) -> bool:
 
 
 def _reported(progress: StageProgress | None, first: float, last: float) -> Callable[[float], None]:
-    def report(share: float) -> None:
+    def report(fraction: float) -> None:
         if progress is not None:
-            progress(first + (last - first) * share)
+            progress(first + (last - first) * fraction)
 
     return report
 
@@ -135,8 +135,8 @@ class CanalReader:
             return
         at = whole[path.rows]
         others = others[(others >= at[0] - tuned.beyond_path_slices) & (others <= at[-1] + tuned.beyond_path_slices)]
-        places = found.position_mm[at, path.choices]
-        center = np.stack([np.interp(others, at, places[:, axis]) for axis in (0, 1)], axis=1)
+        positions = found.position_mm[at, path.choices]
+        center = np.stack([np.interp(others, at, positions[:, axis]) for axis in (0, 1)], axis=1)
         self._read(others, center, _reported(progress, 0.5, 1.0))
 
     def _read(self, rows: IntArray, center_mm: FloatArray | None, report: Callable[[float], None]) -> None:
@@ -178,12 +178,12 @@ class CanalReader:
 
     def _enter(self, rows: IntArray, corner: NDArray[np.int_], logits: torch.Tensor, boxes: torch.Tensor) -> None:
         pixels, none = log_probabilities(logits)
-        position, mass, spread = _peaks(pixels.exp())
+        position, mass, sd = _peaks(pixels.exp())
         found = self.found
         index = to_array(position) + corner[:, None]
         found.position_mm[rows] = self._origin + index * self._spacing
         found.probability[rows] = to_array(_against_none(mass, none.exp()[:, None]))
-        found.spread_mm[rows] = to_array(spread) * self._spacing[0]
+        found.sd_mm[rows] = to_array(sd) * self._spacing[0]
         found.walls_mm[rows] = to_array(read_boxes(boxes, position))
 
 
@@ -202,20 +202,20 @@ def read_both_ways(network: CanalNetwork, slices: torch.Tensor) -> tuple[torch.T
 def read_boxes(boxes: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
     """Walls ``(n, c, BOX_SIDES)`` from the box maps at pixels (i, j) ``(n, c, 2)``, between the four around each."""
     # The middle of box pixel q lies at image pixel BOX_PIXELS * q + (BOX_PIXELS - 1) / 2.
-    place = (position.float() - 0.5 * (BOX_PIXELS - 1)) / BOX_PIXELS
-    return sample_tensor(boxes, place[:, :, None])[..., 0].transpose(1, 2)
+    point = (position.float() - 0.5 * (BOX_PIXELS - 1)) / BOX_PIXELS
+    return sample_tensor(boxes, point[:, :, None])[..., 0].transpose(1, 2)
 
 
 def _against_none(mass: torch.Tensor, none: torch.Tensor) -> torch.Tensor:
-    """Probability of a place against "no canal here", with little regard to other places: the path chooses among those.
+    """Weigh a position against "no canal here", with little regard to other positions: the path chooses among those.
 
     A shoulder or rib that takes half of the softmax must not end the canal's path at the last slices.
     """
-    return mass / (mass + none + CANAL_CANDIDATES.share_of_rivals * (1.0 - mass) + 1e-9)
+    return mass / (mass + none + CANAL_CANDIDATES.weight_of_rivals * (1.0 - mass) + 1e-9)
 
 
 def _peaks(probability: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Positions (i, j) ``(n, c, 2)``, masses ``(n, c)`` and spreads ``(n, c)`` in pixels of the highest peaks."""
+    """Find the highest peaks: positions (i, j) ``(n, c, 2)``, masses and standard deviations ``(n, c)`` in pixels."""
     tuned = CANAL_CANDIDATES
     n = len(probability)
     # Peaks are sought on every second pixel, which is far finer than the windows, and a quarter of the work.
@@ -231,11 +231,11 @@ def _peaks(probability: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch
     columns = (column[:, :, None, None] + reach + tuned.half_peak_pixels).expand(-1, -1, len(reach), len(reach))
     window = padded[torch.arange(n)[:, None, None, None], rows, columns]
     mass = window.sum(dim=(2, 3))
-    share = window / mass.clamp(min=1e-9)[:, :, None, None]
-    di = (share * reach).sum(dim=(2, 3))
-    dj = (share * reach[:, None]).sum(dim=(2, 3))
-    variance = (share * (reach - di[..., None, None]) ** 2).sum(dim=(2, 3))
-    variance = variance + (share * (reach[:, None] - dj[..., None, None]) ** 2).sum(dim=(2, 3))
+    weight = window / mass.clamp(min=1e-9)[:, :, None, None]
+    di = (weight * reach).sum(dim=(2, 3))
+    dj = (weight * reach[:, None]).sum(dim=(2, 3))
+    variance = (weight * (reach - di[..., None, None]) ** 2).sum(dim=(2, 3))
+    variance = variance + (weight * (reach[:, None] - dj[..., None, None]) ** 2).sum(dim=(2, 3))
     taken = is_peak[:, 0].flatten(1).gather(1, flat)
     position = torch.stack([column + di, row + dj], dim=2)
     return position, torch.where(taken, mass, torch.zeros_like(mass)).clamp(max=1.0), (variance / 2.0).sqrt()

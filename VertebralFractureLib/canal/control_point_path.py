@@ -1,7 +1,7 @@
-"""The canal's path through points that a person placed: the network's evidence decides everywhere else.
+"""Find the canal's path through control points that a person set; the network's evidence decides everywhere else.
 
-Every anchor is a place that the path must take; between anchors that lie too far apart for the evidence, a faint line
-from one to the next keeps the path together. At the end the curve is bent so that it runs through the anchors exactly.
+Every control point is one that the path must take; between two that lie too far apart for the evidence, a faint line
+keeps the path together. At the end the curve is bent so that it runs through the control points exactly.
 """
 
 from __future__ import annotations
@@ -64,38 +64,40 @@ def canal_evidence(ct: CTVolume, model: CanalModel, *, progress: StageProgress |
 
 
 def find_path_through(evidence: CanalEvidence, anchors_ras: FloatArray) -> Centerline | None:
-    """The canal's centerline through the anchors ``(n, 3)`` RAS mm, beyond them as far as the network sees a canal.
+    """Find the centerline through control points ``(n, 3)`` RAS mm, and beyond them as far as a canal is seen.
 
-    ``None`` when neither the network nor the anchors make a path.
+    ``None`` when neither the network nor the control points make a path.
     """
-    anchors = order_points(np.asarray(anchors_ras, dtype=np.float64).reshape(-1, 3))
-    evidence.cover(anchors)
-    candidates, required = _with_anchors(evidence, anchors)
+    control_points = order_points(np.asarray(anchors_ras, dtype=np.float64).reshape(-1, 3))
+    evidence.cover(control_points)
+    candidates, required = _with_control_points(evidence, control_points)
     slice_mm = evidence.stack.spacing_mm[2]
     path = find_canal_path(candidates.position_mm, candidates.probability, slice_mm, required)
     line = None if path is None else fit_centerline(evidence.stack, candidates, path)
-    if line is None or (len(anchors) and not _covers(line, anchors, slice_mm)):
-        return fit_centerline_through(anchors)
-    return bend_through(line, anchors)
+    if line is None or (len(control_points) and not _covers(line, control_points, slice_mm)):
+        return fit_centerline_through(control_points)
+    return bend_through(line, control_points)
 
 
-def fit_centerline_through(anchors: FloatArray) -> Centerline | None:
+def fit_centerline_through(control_points: FloatArray) -> Centerline | None:
     """A plain spline through ordered points with a point every 5 mm; ``None`` for fewer than two."""
-    if len(anchors) < 2:
+    if len(control_points) < 2:
         return None
-    spline = Centerline(anchors, np.ones(len(anchors)))
+    spline = Centerline(control_points, np.ones(len(control_points)))
     count = max(2, int(np.ceil(spline.length_mm / CANAL_CURVE.point_mm)) + 1)
     at = np.linspace(0.0, spline.length_mm, count)
     return Centerline(spline.positions_ras(at), np.zeros(count))
 
 
-def bend_through(line: Centerline, anchors: FloatArray) -> Centerline:
-    """``line`` bent sideways, over 12 mm to each side, so that it runs through the anchors at its heights."""
+def bend_through(line: Centerline, control_points: FloatArray) -> Centerline:
+    """``line`` bent sideways, over 12 mm to each side, so that it runs through the control points at its heights."""
     points = line.points_ras.copy()
-    inside = (anchors[:, 2] > points[0, 2]) & (anchors[:, 2] < points[-1, 2]) if len(anchors) else np.zeros(0, bool)
+    inside = np.zeros(len(control_points), dtype=bool)
+    if len(control_points):
+        inside = (control_points[:, 2] > points[0, 2]) & (control_points[:, 2] < points[-1, 2])
     if not inside.any() or np.any(np.diff(points[:, 2]) <= 0.0):
         return line
-    fixed = anchors[inside]
+    fixed = control_points[inside]
     fine = line.positions_ras(np.arange(0.0, line.length_mm, 0.5, dtype=np.float64))
     missed = fixed[:, :2] - np.stack([np.interp(fixed[:, 2], fine[:, 2], fine[:, axis]) for axis in (0, 1)], axis=1)
     influence = np.exp(-0.5 * ((fixed[:, None, 2] - fixed[None, :, 2]) / CANAL_EDITING.bend_mm) ** 2)
@@ -104,38 +106,38 @@ def bend_through(line: Centerline, anchors: FloatArray) -> Centerline:
     return replace(line, points_ras=points)
 
 
-def _with_anchors(evidence: CanalEvidence, anchors: FloatArray) -> tuple[CanalCandidates, BoolArray]:
-    """The candidates with one place more per slice: the anchor, or a faint one on the line between two anchors."""
+def _with_control_points(evidence: CanalEvidence, control_points: FloatArray) -> tuple[CanalCandidates, BoolArray]:
+    """The candidates with one more per slice: the control point, or a faint one between two."""
     tuned = CANAL_EDITING
     found, heights = evidence.candidates, evidence.candidates.heights_mm
     probability = found.probability.copy()
     extra, faint = np.zeros((len(heights), 1, 2)), np.zeros((len(heights), 1))
     required = np.zeros((len(heights), probability.shape[1] + 1), dtype=np.bool_)
-    if len(anchors) > 1:
-        between = (heights > anchors[0, 2]) & (heights < anchors[-1, 2])
+    if len(control_points) > 1:
+        between = (heights > control_points[0, 2]) & (heights < control_points[-1, 2])
         for axis in (0, 1):
-            extra[:, 0, axis] = np.interp(heights, anchors[:, 2], anchors[:, axis])
+            extra[:, 0, axis] = np.interp(heights, control_points[:, 2], control_points[:, axis])
         faint[between] = tuned.faint
-    for anchor in anchors:
-        rise = np.abs(heights - anchor[2])[:, None]
-        aside = np.linalg.norm(found.position_mm - anchor[:2], axis=-1)
+    for control_point in control_points:
+        rise = np.abs(heights - control_point[2])[:, None]
+        aside = np.linalg.norm(found.position_mm - control_point[:2], axis=-1)
         probability[(rise <= tuned.cone_reach_mm) & (aside > tuned.cone_mm + tuned.cone_slope * rise)] = 0.0
-    for anchor in anchors:
-        row = int(np.abs(heights - anchor[2]).argmin())
-        if abs(heights[row] - anchor[2]) <= evidence.stack.spacing_mm[2]:
+    for control_point in control_points:
+        row = int(np.abs(heights - control_point[2]).argmin())
+        if abs(heights[row] - control_point[2]) <= evidence.stack.spacing_mm[2]:
             probability[row] = 0.0
-            extra[row, 0], faint[row] = anchor[:2], 1.0
+            extra[row, 0], faint[row] = control_point[:2], 1.0
             required[row, -1] = True
-    spread = np.concatenate([found.spread_mm, np.zeros_like(faint)], axis=1)
+    sd = np.concatenate([found.sd_mm, np.zeros_like(faint)], axis=1)
     return replace(
         found,
         position_mm=np.concatenate([found.position_mm, extra], axis=1),
         probability=np.concatenate([probability, faint], axis=1),
-        spread_mm=spread,
+        sd_mm=sd,
         walls_mm=np.concatenate([found.walls_mm, np.zeros((*faint.shape, found.walls_mm.shape[2]))], axis=1),
     ), required
 
 
-def _covers(line: Centerline, anchors: FloatArray, slice_mm: float) -> bool:
+def _covers(line: Centerline, control_points: FloatArray, slice_mm: float) -> bool:
     low, high = line.points_ras[0, 2], line.points_ras[-1, 2]
-    return bool(np.all((anchors[:, 2] >= low - slice_mm) & (anchors[:, 2] <= high + slice_mm)))
+    return bool(np.all((control_points[:, 2] >= low - slice_mm) & (control_points[:, 2] <= high + slice_mm)))

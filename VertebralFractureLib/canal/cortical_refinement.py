@@ -1,7 +1,7 @@
 """Cortical boundary refinement: move the found points towards the middle of the bone around them, on the scan's voxels.
 
 The network knows which hole in the bone is the canal, and sees it in pixels of 2 mm; where its walls stand can be
-measured. Neither is perfect, so a place goes a part of the way: where few rays meet bone on both sides, or where the
+measured. Neither is perfect, so a position goes a part of the way: where few rays meet bone on both sides, or where the
 two disagree by more than 3 mm, it stays where the network put it.
 """
 
@@ -21,9 +21,9 @@ from VertebralFractureLib.volume.sampling import sample_hu_near
 
 
 def refine_to_cortex(ct: CTVolume, candidates: CanalCandidates, path: CanalPath) -> CanalCandidates:
-    """The candidates with the places along ``path`` moved, and their walls still where they were."""
-    places = candidates.position_mm[path.rows, path.choices]
-    shift = find_cortical_boundary_center(ct, candidates.heights_mm[path.rows], places) - places
+    """The candidates with the positions along ``path`` moved, and their walls still where they were."""
+    positions = candidates.position_mm[path.rows, path.choices]
+    shift = find_cortical_boundary_center(ct, candidates.heights_mm[path.rows], positions) - positions
     far = np.linalg.norm(np.where(np.isfinite(shift), shift, np.inf), axis=1) > CORTICAL_REFINEMENT.farthest_mm
     shift = CORTICAL_REFINEMENT.cortex_weight * np.where(far[:, None], 0.0, shift)
     position, walls = candidates.position_mm.copy(), candidates.walls_mm.copy()
@@ -32,15 +32,15 @@ def refine_to_cortex(ct: CTVolume, candidates: CanalCandidates, path: CanalPath)
     return replace(candidates, position_mm=position, walls_mm=walls)
 
 
-def find_cortical_boundary_center(ct: CTVolume, heights_mm: FloatArray, places_mm: FloatArray) -> FloatArray:
-    """Middle between the walls that rays from each place meet in its axial plane.
+def find_cortical_boundary_center(ct: CTVolume, heights_mm: FloatArray, positions_mm: FloatArray) -> FloatArray:
+    """Compute the middle between the walls that rays from each position meet in its axial plane.
 
-    A place off the middle by d sees the two walls in a direction u at distances that differ by 2 d . u: d is the least
-    squares solution over all directions in which both walls are met, found in a few rounds.
+    A position off the middle by d sees the two walls in a direction u at distances that differ by 2 d . u: d is the
+    least squares solution over all directions in which both walls are met, found in a few rounds.
 
     Args:
         heights_mm: ``(n,)`` RAS S.
-        places_mm: ``(n, 2)`` RAS R and A.
+        positions_mm: ``(n, 2)`` RAS R and A.
 
     Returns:
         ``(n, 2)`` RAS R and A; NaN where fewer than ``least_paired`` of the directions meet both walls.
@@ -48,7 +48,7 @@ def find_cortical_boundary_center(ct: CTVolume, heights_mm: FloatArray, places_m
     tuned = CORTICAL_REFINEMENT
     angles = 2.0 * np.pi * np.arange(tuned.rays) / tuned.rays
     directions = np.stack([np.sin(angles), np.cos(angles)], axis=1)
-    middle, paired = places_mm.copy(), np.zeros(len(places_mm))
+    middle, paired = positions_mm.copy(), np.zeros(len(positions_mm))
     for _ in range(tuned.rounds):
         reach = _reach_mm(ct, np.column_stack([middle, heights_mm]), directions)
         half = 0.5 * (reach - np.roll(reach, tuned.rays // 2, axis=1))

@@ -27,17 +27,17 @@ def fit_centerline(stack: AxialStack, candidates: CanalCandidates, path: CanalPa
     if len(rows) < 3:
         return None
     used = path.rows - rows[0]
-    places = np.zeros((len(rows), 2))
-    places[used] = candidates.position_mm[path.rows, path.choices]
+    positions = np.zeros((len(rows), 2))
+    positions[used] = candidates.position_mm[path.rows, path.choices]
     probability = np.zeros(len(rows))
     probability[used] = candidates.probability[path.rows, path.choices]
-    spread = np.full(len(rows), np.inf)
-    spread[used] = candidates.spread_mm[path.rows, path.choices]
+    sd = np.full(len(rows), np.inf)
+    sd[used] = candidates.sd_mm[path.rows, path.choices]
     slice_mm = stack.spacing_mm[2]
-    smooth, residual = smooth_robustly(places, probability, CANAL_CURVE.stiffness_mm / slice_mm)
+    smooth, residual = smooth_robustly(positions, probability, CANAL_CURVE.stiffness_mm / slice_mm)
     residual[probability == 0.0] = np.inf
     points = np.column_stack([smooth, candidates.heights_mm[rows]])
-    confidence = compute_confidence(probability, residual, spread)
+    confidence = compute_confidence(probability, residual, sd)
     low, high = stack.extent_s_mm
     lead = _stretch_to(low, points[0], points[1], slice_mm)
     tail = _stretch_to(high, points[-1], points[-2], slice_mm)
@@ -51,31 +51,31 @@ def fit_centerline(stack: AxialStack, candidates: CanalCandidates, path: CanalPa
     return Centerline(dense.positions_ras(at), dense.confidence_at(at), gaps)
 
 
-def smooth_robustly(places: FloatArray, weights: FloatArray, stiffness: float) -> tuple[FloatArray, FloatArray]:
-    """Smooth ``places`` ``(n, 2)`` given ``weights`` ``(n,)`` (0 = missing); also the distance of each from the curve.
+def smooth_robustly(positions: FloatArray, weights: FloatArray, stiffness: float) -> tuple[FloatArray, FloatArray]:
+    """Smooth ``positions`` ``(n, 2)`` by ``weights`` ``(n,)`` (0 = missing); also the distance of each from the curve.
 
     Minimizes sum w |x - y|^2 + stiffness^4 sum |second difference|^2 (Whittaker 1923; Eilers 2003), with the weights
     multiplied by 1 / (1 + (distance / 4 mm)^2)^2 and iterated.
     """
-    count = len(places)
+    count = len(positions)
     second = np.diff(np.eye(count), n=2, axis=0)
     penalty = stiffness**4 * second.T @ second
     robust = np.ones(count)
-    smooth = places
+    smooth = positions
     residual = np.zeros(count)
     for _ in range(CANAL_CURVE.robust_steps):
         w = weights * robust + 1e-9
-        smooth = np.linalg.solve(np.diag(w) + penalty, w[:, None] * places)
-        residual = np.linalg.norm(smooth - places, axis=1)
+        smooth = np.linalg.solve(np.diag(w) + penalty, w[:, None] * positions)
+        residual = np.linalg.norm(smooth - positions, axis=1)
         robust = 1.0 / (1.0 + (residual / CANAL_CURVE.outlier_mm) ** 2) ** 2
     return smooth, residual
 
 
-def compute_confidence(probability: FloatArray, residual_mm: FloatArray, spread_mm: FloatArray) -> FloatArray:
+def compute_confidence(probability: FloatArray, residual_mm: FloatArray, sd_mm: FloatArray) -> FloatArray:
     """Confidence per slice, 0 to 1: the network's probability, lowered where it is vague or off the smooth curve."""
     tuned = CANAL_CURVE
     agreement = np.exp(-0.5 * (residual_mm / tuned.off_curve_sd_mm) ** 2)
-    vague = np.maximum(spread_mm - tuned.vague_from_mm, 0.0)
+    vague = np.maximum(sd_mm - tuned.vague_from_mm, 0.0)
     agreement = agreement * np.exp(-0.5 * (vague / tuned.vague_sd_mm) ** 2)
     return np.asarray(np.clip(probability * agreement, 0.0, 1.0))
 
@@ -89,7 +89,7 @@ def _stretch_to(face_mm: float, end: FloatArray, next_to_it: FloatArray, reach_m
 
 
 def _gaps(missing: BoolArray, arcs: FloatArray) -> tuple[tuple[float, float], ...]:
-    """Arc lengths between the last place before and the first place after two or more slices without evidence."""
+    """Arc lengths between the last position before and the first one after two or more slices without evidence."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], missing.astype(int), [0]])))
     runs = zip(edges[::2], edges[1::2], strict=True)
     return tuple((float(arcs[first - 1]), float(arcs[last])) for first, last in runs if last - first >= 2)
@@ -98,7 +98,7 @@ def _gaps(missing: BoolArray, arcs: FloatArray) -> tuple[tuple[float, float], ..
 CONFIG_KEY = "confidence"
 
 
-def calibrate_confidence(raw: FloatArray, config: Mapping[str, Any]) -> FloatArray:
+def calibrate_canal_confidence(raw: FloatArray, config: Mapping[str, Any]) -> FloatArray:
     """Map the network's own probability ``(n,)`` to the probability that the true center lies within 3 mm.
 
     How often the network is right at a value was counted on changed scans (``research/release/calibrate_canal.py``),

@@ -12,7 +12,7 @@ from VertebralFractureLib.canal.axial_stack import compute_bounds_ras
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.canal.control_point_path import CanalEvidence, canal_evidence
 from VertebralFractureLib.canal.cortical_refinement import refine_to_cortex
-from VertebralFractureLib.canal.curve import SliceBoxes, calibrate_confidence, fit_centerline, fit_slice_boxes
+from VertebralFractureLib.canal.curve import SliceBoxes, calibrate_canal_confidence, fit_centerline, fit_slice_boxes
 from VertebralFractureLib.canal.network import CanalModel
 from VertebralFractureLib.canal.path import find_canal_path
 from VertebralFractureLib.canal.plausibility import check_anatomy, check_bone_around
@@ -81,5 +81,5 @@ def detect_canal(
     check_bone_around(stack, boxes, mean_probability)
     check_anatomy(ct, boxes)
     check_vertebral_spacing(ct, centerline, boxes)
-    confidence = calibrate_confidence(centerline.confidence, model.config)
+    confidence = calibrate_canal_confidence(centerline.confidence, model.config)
     return CanalDetection(replace(centerline, confidence=confidence), boxes)

@@ -1,4 +1,4 @@
-"""Repair a centerline by dragging one of its points: the point is an anchor, the network finds the way around it.
+"""Repair a centerline by dragging one point: it becomes a control point, and the network finds the way around it.
 
 The new path replaces the old curve from the dragged point outward until both agree for a while. One drag so repairs a
 whole wrong stretch, and what the reader chose elsewhere stays as it is.
@@ -25,7 +25,7 @@ _STEP_MM = 1.0
 
 @dataclass(frozen=True)
 class RepairedCenterline:
-    """The new curve, ``(n, 3)`` RAS mm caudal to cranial, and the anchors that it runs through."""
+    """The new curve, ``(n, 3)`` RAS mm caudal to cranial, and the control points that it runs through."""
 
     points_ras: FloatArray
     anchors_ras: FloatArray
@@ -37,11 +37,11 @@ def draw_centerline(evidence: CanalEvidence, points_ras: FloatArray) -> Repaired
     Raises:
         ValueError: when there is neither a canal at the points nor a second point to join.
     """
-    anchors = order_points(np.asarray(points_ras, dtype=np.float64).reshape(-1, 3))
-    line = find_path_through(evidence, anchors) if len(anchors) else None
+    control_points = order_points(np.asarray(points_ras, dtype=np.float64).reshape(-1, 3))
+    line = find_path_through(evidence, control_points) if len(control_points) else None
     if line is None:
         raise ValueError("No spinal canal was found there; place at least two points along the canal.")
-    return RepairedCenterline(_with_control_points(line.points_ras, anchors), anchors)
+    return RepairedCenterline(_with_control_points(line.points_ras, control_points), control_points)
 
 
 def repair_centerline(
@@ -56,18 +56,18 @@ def repair_centerline(
     old = order_points(np.asarray(points_ras, dtype=np.float64).reshape(-1, 3))
     dragged = np.asarray(dragged_ras, dtype=np.float64).reshape(3)
     earlier = np.zeros((0, 3)) if anchors_ras is None else np.asarray(anchors_ras, dtype=np.float64).reshape(-1, 3)
-    anchors = order_points(np.concatenate([earlier, dragged[None]]))
-    path = find_path_through(evidence, anchors)
+    control_points = order_points(np.concatenate([earlier, dragged[None]]))
+    path = find_path_through(evidence, control_points)
     if path is None:
         path = _moved(old, dragged)
     if len(old) < 2:
-        return RepairedCenterline(_with_control_points(path.points_ras, anchors), anchors)
+        return RepairedCenterline(_with_control_points(path.points_ras, control_points), control_points)
     low, high = _stretch(old, path, float(dragged[2]))
     new = path.points_ras[(path.points_ras[:, 2] >= low) & (path.points_ras[:, 2] <= high)]
     apart = 0.5 * CANAL_CURVE.point_mm
     first, last = (float(new[0, 2]), float(new[-1, 2])) if len(new) else (dragged[2], dragged[2])
     below, above = old[old[:, 2] < first - apart], old[old[:, 2] > last + apart]
-    return RepairedCenterline(_with_control_points(np.concatenate([below, new, above]), anchors), anchors)
+    return RepairedCenterline(_with_control_points(np.concatenate([below, new, above]), control_points), control_points)
 
 
 def _stretch(old: FloatArray, path: Centerline, at_mm: float) -> tuple[float, float]:
@@ -110,9 +110,9 @@ def _moved(old: FloatArray, dragged: FloatArray) -> Centerline:
     return bend_through(line, dragged[None])
 
 
-def _with_control_points(points: FloatArray, anchors: FloatArray) -> FloatArray:
-    """The points with every anchor among them; those that crowd an anchor give way."""
-    if len(anchors) == 0:
+def _with_control_points(points: FloatArray, control_points: FloatArray) -> FloatArray:
+    """The points with every control point among them; those that crowd an control point give way."""
+    if len(control_points) == 0:
         return points
-    distance = np.abs(points[:, None, 2] - anchors[None, :, 2]).min(axis=1)
-    return order_points(np.concatenate([points[distance > 0.4 * CANAL_CURVE.point_mm], anchors]))
+    distance = np.abs(points[:, None, 2] - control_points[None, :, 2]).min(axis=1)
+    return order_points(np.concatenate([points[distance > 0.4 * CANAL_CURVE.point_mm], control_points]))

@@ -2,7 +2,7 @@
 
 One softmax runs over all pixels of a slice and one constant more, logit 0, that stands for "none": the network must
 speak up for a canal from local evidence, so the answer does not depend on how much of the body is in the field of view.
-A second head says, for a center at each place, how far the canal and the vertebra in front of it reach from there.
+A second head says, for a center at each pixel, how far the canal and the vertebra in front of it reach from there.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class CanalModel:
 
     @staticmethod
     def from_weights(weights: Weights, device: str = "cpu") -> CanalModel:
-        """Build the network on ``device``, as torch names it.
+        """Build the network on ``device``, by its name in torch.
 
         Raises:
             RuntimeError: when tensors and configuration do not fit each other.

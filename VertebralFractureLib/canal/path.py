@@ -38,14 +38,14 @@ def find_canal_path(
         required: ``(n, c)`` candidates that the path takes wherever one can lead through all of them; None: no such.
     """
     tuned = CANAL_PATH
-    count, places = probability.shape
+    count, choices = probability.shape
     gain = np.log((probability + tuned.probability_floor) / (1.0 - probability + tuned.probability_floor))
     gain = np.where(probability > 0.0, gain, -np.inf)
     if required is not None:
         gain = gain + np.where(required, _REQUIRED_GAIN, 0.0)
     reach = max(1, int(tuned.longest_gap_mm // slice_mm) + 1)
     total = gain.copy()
-    before = np.full((count, places), -1, dtype=np.intp)
+    before = np.full((count, choices), -1, dtype=np.intp)
     for row in range(1, count):
         first = max(row - reach, 0)
         earlier = total[first:row]
@@ -54,12 +54,12 @@ def find_canal_path(
         rise = steps * slice_mm
         cost = 0.5 * steps * (moved / (rise * tuned.typical_slope)) ** 2 + tuned.skipped_slice_cost * (steps - 1.0)
         cost = np.where(moved > tuned.steepest * rise + tuned.slack_mm, np.inf, cost)
-        arriving = (earlier[:, :, None] - cost).reshape(-1, places)
+        arriving = (earlier[:, :, None] - cost).reshape(-1, choices)
         best = arriving.argmax(axis=0)
-        value = arriving[best, np.arange(places)]
+        value = arriving[best, np.arange(choices)]
         better = value > 0.0
         total[row] += np.where(better, value, 0.0)
-        before[row] = np.where(better, best + first * places, -1)
+        before[row] = np.where(better, best + first * choices, -1)
     end = int(total.argmax())
     if not total.flat[end] > 0.0:
         return None
@@ -67,4 +67,4 @@ def find_canal_path(
     while before.flat[nodes[-1]] >= 0:
         nodes.append(int(before.flat[nodes[-1]]))
     order = np.array(nodes[::-1], dtype=np.intp)
-    return CanalPath(order // places, order % places, float(total.flat[end]))
+    return CanalPath(order // choices, order % choices, float(total.flat[end]))

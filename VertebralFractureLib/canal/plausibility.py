@@ -21,7 +21,7 @@ ADVICE = "export the series again from its source, with its geometry"
 
 
 def check_bone_around(stack: AxialStack, boxes: SliceBoxes, mean_probability: float) -> None:
-    """Compare what lies around the found places with a spine; on the stack, where noise is averaged out.
+    """Compare what lies around the found positions with a spine; on the stack, where noise is averaged out.
 
     Args:
         mean_probability: the network's own, along the path.
@@ -83,10 +83,10 @@ def check_anatomy(ct: CTVolume, boxes: SliceBoxes) -> None:
 
 
 def _check_position(ct: CTVolume, boxes: SliceBoxes) -> None:
-    """Tell a patient on the side from a false spacing, once the canal is deeper than wide.
+    """Distinguish lateral decubitus from a wrong spacing, once the canal is deeper than wide.
 
     Raises:
-        ImplausibleGeometry: when the vertebral bodies lie beside the canal and not in front of it or behind it.
+        ImplausibleGeometry: when the vertebral bodies lie lateral of the canal and not in front of it or behind it.
     """
     tuned = CANAL_PLAUSIBILITY
     sides = measure_bone_around(ct, boxes.heights_mm, _centers(boxes))

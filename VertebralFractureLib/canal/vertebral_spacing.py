@@ -1,8 +1,8 @@
-"""The spacing of the vertebrae along the canal, against their width: is the distance between the slices true?
+"""Compare the vertebral spacing along the canal with the vertebrae's width: is the distance between slices true?
 
-An axial slice looks the same at any distance from the next, so nothing within it tells a false spacing along the body.
-But beside the canal pedicles and foramina take turns once for each vertebra, on thick slices and in fused spines too,
-and in everybody that spacing is about three quarters of the vertebrae's width.
+An axial slice looks the same at any distance from the next, so nothing within it reveals a wrong spacing along the
+body. But lateral of the canal, pedicles and foramina take turns once for each vertebra, on thick slices and in fused
+spines too, and in everybody that spacing is about three quarters of the vertebrae's width.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from VertebralFractureLib.volume.sampling import sample_hu_near
 
 
 def check_vertebral_spacing(ct: CTVolume, centerline: Centerline, boxes: SliceBoxes) -> None:
-    """Compare the spacing of the vertebrae with their width; a spine too short or too vague to tell passes.
+    """Compare the spacing of the vertebrae with their width; a spine too short or too vague passes.
 
     Raises:
         ImplausibleGeometry: when the spacing along the body cannot be true.
@@ -31,7 +31,7 @@ def check_vertebral_spacing(ct: CTVolume, centerline: Centerline, boxes: SliceBo
         return
     spacing = float(spacings[power.argmax()])
     usual = power[(spacings >= tuned.usual_from) & (spacings <= tuned.usual_to)].max()
-    if tuned.smallest <= spacing <= tuned.largest or power.max() < max(tuned.least_share, tuned.stronger * usual):
+    if tuned.smallest <= spacing <= tuned.largest or power.max() < max(tuned.least_fraction, tuned.stronger * usual):
         return
     width = median_vertebra_width_mm(boxes)
     raise ImplausibleGeometry(
@@ -44,7 +44,7 @@ def measure_spacing_spectrum(ct: CTVolume, centerline: Centerline, boxes: SliceB
     """Measure how strongly bone lateral of the canal comes and goes with every spacing.
 
     Returns:
-        Spacings ``(n,)`` in widths of the vertebra, and the share ``(n,)`` of each in what changes along the curve,
+        Spacings ``(n,)`` in widths of the vertebra, and the fraction ``(n,)`` of each in what changes along the curve,
         mean of both sides; both empty where the curve is shorter than ``least_vertebrae`` of what is expected.
     """
     tuned = VERTEBRAL_SPACING
@@ -63,7 +63,7 @@ def measure_spacing_spectrum(ct: CTVolume, centerline: Centerline, boxes: SliceB
         if known.mean() < tuned.least_known:
             continue
         seen = _without_trend(np.interp(arc, arc[known], bone[known]), turns)
-        # A sine of amplitude A gives A / 2 at its frequency and has a mean square of A^2 / 2: its share, with half
+        # A sine of amplitude A gives A / 2 at its frequency and has a mean square of A^2 / 2: its fraction, with half
         # of it from either side, is 1.
         power += np.abs(waves @ seen) ** 2 / max(float(np.mean(seen**2)), tuned.least_change_hu**2)
     return tuned.expected / frequencies, power
@@ -94,8 +94,8 @@ def _measure_lateral_hu(ct: CTVolume, points_ras: FloatArray, width: FloatArray)
     forward = anterior[:, None] * a.ravel()[None, :, None]
     sides = []
     for side in (1.0, -1.0):
-        places = (side * right[:, None] * r.ravel()[None, :, None] + forward) * width[:, None, None]
-        hu = sample_hu_near(ct, points_ras[:, None] + places)
+        points = (side * right[:, None] * r.ravel()[None, :, None] + forward) * width[:, None, None]
+        hu = sample_hu_near(ct, points_ras[:, None] + points)
         # Neither lung nor a stretch that was lost says anything of bone.
         hu = np.where(
             hu > VERTEBRAL_SPACING.air_below_hu,
@@ -111,6 +111,6 @@ def _measure_lateral_hu(ct: CTVolume, points_ras: FloatArray, width: FloatArray)
 
 def _without_trend(values: FloatArray, turns: FloatArray) -> FloatArray:
     """Less what changes over more than about two vertebrae: density and contrast along the body."""
-    share = (turns - turns.mean()) / (turns[-1] - turns[0])
+    position = (turns - turns.mean()) / (turns[-1] - turns[0])
     terms = min(VERTEBRAL_SPACING.most_trend_terms, max(2, int(0.5 * (turns[-1] - turns[0]))))
-    return np.asarray(values - np.polyval(np.polyfit(share, values, terms), share))
+    return np.asarray(values - np.polyval(np.polyfit(position, values, terms), position))

@@ -175,11 +175,11 @@ def _model(vertebra: Vertebra) -> str:
         return "not found"
     if vertebra.model is None:
         return ""
-    told = vertebra.model
-    words = told.label
-    if told.fracture_probability is not None:
-        words += f", {told.fracture_probability:.2f}"
-    return words + ("" if told.grade is None else f", grade {told.grade}")
+    model = vertebra.model
+    words = model.label
+    if model.fracture_probability is not None:
+        words += f", {model.fracture_probability:.2f}"
+    return words + ("" if model.grade is None else f", grade {model.grade}")
 
 
 def _reader(vertebra: Vertebra) -> str:

@@ -163,7 +163,9 @@ def _names(canvas: Canvas, panel: SagittalPanel, vertebrae: tuple[Vertebra, ...]
     """The levels in front of the bodies of the natural view."""
     fronts = [panel.ras_to_pixel(outline) for outline in outlines]
     order = sorted(range(len(fronts)), key=lambda index: float(fronts[index][:, 1].mean()))
-    heights = spread([float(fronts[index][:, 1].mean()) for index in order], 21.0, panel.box.top + 12, _bottom(panel))
+    heights = place_labels(
+        [float(fronts[index][:, 1].mean()) for index in order], 21.0, panel.box.top + 12, _bottom(panel)
+    )
     for index, y in zip(order, heights, strict=True):
         x = float(fronts[index][:, 0].min()) - 10.0
         color = group_of(vertebrae[index]).color
@@ -179,7 +181,7 @@ def _labels(canvas: Canvas, panel: SagittalPanel, report: SpineReport, outlines:
     order = list(reversed(range(len(outlines))))
     pixels = [panel.ras_to_pixel(outlines[index]) for index in order]
     wanted = [float(points[:, 1].mean()) for points in pixels]
-    heights = spread(sorted(wanted), _LABEL_GAP, panel.box.top + 12, _bottom(panel))
+    heights = place_labels(sorted(wanted), _LABEL_GAP, panel.box.top + 12, _bottom(panel))
     edge = panel.box.left + panel.box.width
     for index, points, start, y in zip(order, pixels, wanted, heights, strict=True):
         vertebra = report.vertebrae[index]
@@ -219,9 +221,9 @@ def _strip(canvas: Canvas, panel: SagittalPanel, report: SpineReport) -> None:
     if len(sequence.positions_mm) < 2:
         return
     s = np.array(sequence.positions_mm)
-    probability, spread_by = np.array(sequence.probability), np.array(sequence.uncertainty)
+    probability, sd = np.array(sequence.probability), np.array(sequence.uncertainty)
     y = panel.straight_to_pixel(np.stack([0.0 * s, 0.0 * s, s], axis=1))[:, 1]
-    low, high = (probability - spread_by).clip(0.0, 1.0), (probability + spread_by).clip(0.0, 1.0)
+    low, high = (probability - sd).clip(0.0, 1.0), (probability + sd).clip(0.0, 1.0)
     band = np.concatenate(
         [np.stack([left + low * _STRIP_WIDTH, y], 1), np.stack([left + high * _STRIP_WIDTH, y], 1)[::-1]]
     )
@@ -278,7 +280,7 @@ def _not_evaluable(canvas: Canvas, report: SpineReport, ct: CTVolume) -> None:
         canvas.text(line, 980, y + 50, 20, _QUIET)
 
 
-def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+def place_labels(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Return heights as near as possible to ``wanted`` (ascending), at least ``gap`` apart, from ``low`` to ``high``.
 
     Neighbors that would overlap form a block that is centered on their mean. When there is no room for the gap, they

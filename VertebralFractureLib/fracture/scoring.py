@@ -103,7 +103,7 @@ class FractureMember:
 
     @staticmethod
     def from_weights(weights: Weights, device: str = "cpu") -> FractureMember:
-        """Build the network on ``device``, as torch names it."""
+        """Build the network on ``device``, by its name in torch."""
         network, grid = network_from_weights(weights)
         lines = weights.config["calibration"]
         pooling = np.asarray(weights.tensors["pooling"], dtype=np.float64)
@@ -138,7 +138,7 @@ class FractureEnsemble:
             if progress is not None:
                 progress((index + 1) / len(self.members))
         probability = {
-            name: calibrate_confidence(logits[name], member.vertebra_line) for name, member in self.members.items()
+            name: calibrate_logits(logits[name], member.vertebra_line) for name, member in self.members.items()
         }
         stacked = np.stack(list(probability.values()))
         return FractureSequence(
@@ -167,7 +167,7 @@ class FractureEnsemble:
         scores = []
         for name, member in self.members.items():
             scan = scan_logit(sequence.member_logits[name][counted], member.pooling)
-            scores.append(float(calibrate_confidence(np.asarray(scan), member.scan_line)))
+            scores.append(float(calibrate_logits(np.asarray(scan), member.scan_line)))
         return replace(sequence, scan_probability=float(ensemble_probability(np.array(scores))))
 
 
@@ -178,7 +178,7 @@ def scan_logit(logits: FloatArray, pooling: FloatArray) -> float:
     return float(pooling[1]) * smooth_maximum + float(pooling[2])
 
 
-def calibrate_confidence(logits: FloatArray, line: Sequence[float]) -> FloatArray:
+def calibrate_logits(logits: FloatArray, line: Sequence[float]) -> FloatArray:
     """Platt 1999: probability from a logit through a fitted ``(slope, offset)``."""
     slope, offset = line
     return sigmoid(slope * logits + offset)

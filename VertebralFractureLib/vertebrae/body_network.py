@@ -14,8 +14,8 @@ from torch import nn
 from VertebralFractureLib.vertebrae.body_input import CHANNELS
 from VertebralFractureLib.weights import Weights, restore
 
-BODY, UPPER_EDGE, LOWER_EDGE = 0, 1, 2
 MAPS = 3
+"""Body, upper edge, lower edge."""
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
@@ -78,7 +78,7 @@ class BodyModel:
 
     @staticmethod
     def from_weights(weights: Weights, device: str = "cpu") -> BodyModel:
-        """Build the network on ``device``, as torch names it."""
+        """Build the network on ``device``, by its name in torch."""
         network = BodyNetwork(int(weights.config["width"]))
         restore(network, weights)
         return BodyModel(network.to(device), float(weights.config["edge_outward_mm"]))

@@ -2,7 +2,7 @@
 
 Raw ratios call a healthy T7 a wedge, so every ratio is divided by its level's norm first; and because a crushed body
 has normal ratios, its posterior height is also held against the one that its neighbors predict. The two simple rules
-of the literature stand beside this one for comparison; all are pure functions of heights.
+of the literature stand next to this one for comparison; all are pure functions of heights.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def grade_column(
     no grading. Fractures come in groups: a neighbor whose posterior wall is low itself does not predict another's, as
     long as two others are left.
     """
-    spreads = height_sds_mm or [None] * len(heights)
+    sds_mm = height_sds_mm or [None] * len(heights)
     predicted = [predicted_posterior(i, heights, levels) for i in range(len(heights))]
     sound = [
         None if own is None or (expected is not None and 1.0 - own.posterior / expected > _crush_from()) else own
@@ -130,7 +130,7 @@ def grade_column(
     ]
     by_sound = [predicted_posterior(i, sound, levels) for i in range(len(heights))]
     return [
-        None if own is None else grade_heights(own, levels[i], rule, by_sound[i] or predicted[i], spreads[i])
+        None if own is None else grade_heights(own, levels[i], rule, by_sound[i] or predicted[i], sds_mm[i])
         for i, own in enumerate(heights)
     ]
 
@@ -168,13 +168,13 @@ def grade_from_loss(loss: float) -> int:
     return sum(loss >= cut_off for cut_off in GRADING.genant_cut_offs)
 
 
-def is_borderline(loss: float, spread: float = 0.0) -> bool:
+def is_borderline(loss: float, sd: float = 0.0) -> bool:
     """Whether the loss is nearer to a cut-off than two readers of two scans would be to each other.
 
     Args:
-        spread: standard deviation of the loss from slices and noise, which adds to the difference of expert readers.
+        sd: standard deviation of the loss from slices and noise, which adds to the difference of expert readers.
     """
-    band = math.hypot(GRADING.reader_difference, spread)
+    band = math.hypot(GRADING.reader_difference, sd)
     return any(abs(loss - cut_off) < band for cut_off in GRADING.genant_cut_offs)
 
 
@@ -231,7 +231,7 @@ def height_loss(heights: Heights, level: str | None, predicted: float | None) ->
 
 
 def _crush_from() -> float:
-    """Share of the predicted posterior height that must be lost for a wall to be low, and not small by nature."""
+    """Return the fraction of the predicted posterior height from whose loss on a wall is low, not small by nature."""
     return GRADING.crush_from_sd * GRADING.posterior_prediction_sd
 
 

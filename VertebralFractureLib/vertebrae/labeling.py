@@ -1,4 +1,4 @@
-"""Run the level network on the bodies that were found in a straightened spine, and name them.
+"""Run the level network on the bodies that were found in a straightened spine, and label them.
 
 Imports torch inside its functions only.
 """
@@ -13,16 +13,16 @@ import numpy as np
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.vertebrae.level_assignment import LevelLabel, likeliest_levels, told
+from VertebralFractureLib.vertebrae.level_assignment import LevelLabel, drop_uncertain_levels, likeliest_levels
 from VertebralFractureLib.vertebrae.level_column import column_of, steps_between
 from VertebralFractureLib.vertebrae.level_input import (
     LEVEL_CLASSES,
+    compute_relative_spacing,
     fine_rows,
     fine_volume,
+    list_coarse_indices,
     normalize_channels,
-    relative_pitch,
     sample_column,
-    standard_places,
 )
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ from VertebralFractureLib.vertebrae.level_landmark import limit_without_landmark
 def label_bodies(
     spine: StraightenedVolume, extents_mm: Sequence[tuple[float, float]], model: LevelModel
 ) -> list[LevelLabel]:
-    """One name for each body, given the arc lengths of its lower and upper endplate, caudal to cranial.
+    """Label each body, given the arc lengths of its lower and upper endplate, caudal to cranial.
 
-    A hole in the column counts the levels that fit into it, and no name is surer than what is seen allows.
+    A hole in the column counts the levels that fit into it, and no label is surer than what is seen allows.
     """
     opinion = level_log_probability(spine, extents_mm, model)
-    names = likeliest_levels(opinion, steps_between(extents_mm))
+    labels = likeliest_levels(opinion, steps_between(extents_mm))
     s = spine.axis_mm("s")
-    return told(limit_without_landmark(names, extents_mm, (float(s[0]), float(s[-1]))))
+    return drop_uncertain_levels(limit_without_landmark(labels, extents_mm, (float(s[0]), float(s[-1]))))
 
 
 def level_log_probability(
@@ -56,11 +56,11 @@ def level_log_probability(
         return np.zeros((0, len(LEVEL_CLASSES)))
     column = column_of(extents_mm)
     picture = normalize_channels(
-        sample_column(fine_volume(spine), fine_rows(column, spine.origin_mm[2]), *standard_places())
+        sample_column(fine_volume(spine), fine_rows(column, spine.origin_mm[2]), *list_coarse_indices())
     )
-    pitch = to_tensor(relative_pitch(column.pitch_mm))
+    spacing = to_tensor(compute_relative_spacing(column.spacing_mm))
     with torch.inference_mode():
         both = torch.stack([picture, picture.flip(-1)]).to(model.device)
-        logits = model.network(both, torch.stack([pitch, pitch]).to(model.device))
+        logits = model.network(both, torch.stack([spacing, spacing]).to(model.device))
     log_p = to_array(torch.log_softmax(logits.double().mean(dim=0), dim=0).T)
     return np.asarray(log_p[column.found])

@@ -1,8 +1,8 @@
-"""Names for a column of vertebrae: one consistent run of levels, with the probability that each name is right.
+"""Assign levels to a column of vertebrae: the most probable consistent run of labels, each with its posterior.
 
-The network looks at every vertebra, the anatomy says that names follow one another; forward-backward over that chain
-gives posteriors, so that one clear anchor names the whole column and no anchor names nothing. T13, L6 (also the name of
-a lumbarized S1), eleven ribs and a sacralized L5 are allowed at a price.
+The network looks at every vertebra, the anatomy says that levels follow one another; forward-backward over that chain
+gives posteriors, so that one clear landmark labels the whole column and no landmark labels nothing. T13, L6 (also the
+label of a lumbarized S1), eleven ribs and a sacralized L5 are allowed at a price.
 """
 
 from __future__ import annotations
@@ -39,17 +39,18 @@ class LevelLabel:
     probability: float
 
 
-def told(names: Sequence[LevelLabel]) -> list[LevelLabel]:
-    """The names, without the level where its probability is below ``known_from``."""
+def drop_uncertain_levels(labels: Sequence[LevelLabel]) -> list[LevelLabel]:
+    """Return the labels, without the level where its probability is below ``known_from``."""
     return [
-        LevelLabel(name.level if name.probability >= LABELING.known_from else None, name.probability) for name in names
+        LevelLabel(label.level if label.probability >= LABELING.known_from else None, label.probability)
+        for label in labels
     ]
 
 
 def likeliest_levels(
     log_probability: FloatArray, steps: Sequence[int], evidence_weight: float | None = None
 ) -> list[LevelLabel]:
-    """Names for vertebrae ordered caudal to cranial; a level is always told, however small its probability.
+    """Label vertebrae ordered caudal to cranial; a level is always given, however small its probability.
 
     Args:
         log_probability: ``(n, 25)`` log of the network's probability of ``LEVEL_CLASSES`` at each vertebra.
@@ -67,7 +68,7 @@ def likeliest_levels(
 
 
 def decode_levels(evidence: FloatArray, steps: Sequence[int]) -> list[LevelLabel]:
-    """The most probable run of levels, caudal to cranial, and the posterior of each; a level is always told.
+    """The most probable run of levels, caudal to cranial, and the posterior of each; a level is always given.
 
     Args:
         evidence: ``(n, 29)`` log-likelihood of every one of ``STATES`` at each vertebra.
@@ -84,8 +85,8 @@ def decode_levels(evidence: FloatArray, steps: Sequence[int]) -> list[LevelLabel
         backward[i] = _log_sum(transitions[i] + (evidence[i + 1] + backward[i + 1])[None], axis=1)
     joint = forward + backward
     posterior = np.exp(joint - _log_sum(joint, axis=1)[:, None])
-    names = [LEVEL_OF_STATE[state] for state in _most_probable_run(evidence, transitions)]
-    return [LevelLabel(name, float(posterior[i, states_of(name)].sum())) for i, name in enumerate(names)]
+    levels = [LEVEL_OF_STATE[state] for state in _most_probable_run(evidence, transitions)]
+    return [LevelLabel(level, float(posterior[i, states_of(level)].sum())) for i, level in enumerate(levels)]
 
 
 def states_of(level: str) -> list[int]:

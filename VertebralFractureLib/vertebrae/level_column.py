@@ -1,7 +1,7 @@
 """A column of vertebrae cut into cells, one for each level from the lowest found body to the highest and a few beyond.
 
 Cells follow the vertebrae, not the millimeter: the next cell is the next level whatever its size, so that counting from
-an anchor is the same operation in a child and in a giant. A hole is given the cells of the levels that fit into it.
+a landmark is the same operation in a child and in a giant. A hole is given the cells of the levels that fit into it.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Column:
     found: IntArray
 
     @property
-    def pitch_mm(self) -> FloatArray:
+    def spacing_mm(self) -> FloatArray:
         """``(n,)`` length of every cell."""
         return np.asarray(np.diff(self.borders_mm))
 
     def rows_mm(self, count: int) -> FloatArray:
         """``(n, count)`` arc lengths of the middles of ``count`` equal slices of every cell."""
-        share = (np.arange(count) + 0.5) / count
-        return np.asarray(self.borders_mm[:-1, None] + share[None] * self.pitch_mm[:, None])
+        fraction = (np.arange(count) + 0.5) / count
+        return np.asarray(self.borders_mm[:-1, None] + fraction[None] * self.spacing_mm[:, None])
 
 
 def steps_between(extents_mm: Sequence[tuple[float, float]]) -> list[int]:
@@ -70,13 +70,13 @@ def column_of(extents_mm: Sequence[tuple[float, float]], steps: Sequence[int] | 
         found.append(found[-1] + step)
     borders.append(extents_mm[-1][1] + 0.5 * tuned.disc_mm)
     inner = np.array(borders)
-    pitch = np.diff(inner)
-    if len(pitch) > 1:
-        inner[0] = min(inner[0], inner[1] - tuned.shortest_end * pitch[1])
-        inner[-1] = max(inner[-1], inner[-2] + tuned.shortest_end * pitch[-2])
-        pitch = np.diff(inner)
+    spacing = np.diff(inner)
+    if len(spacing) > 1:
+        inner[0] = min(inner[0], inner[1] - tuned.shortest_end * spacing[1])
+        inner[-1] = max(inner[-1], inner[-2] + tuned.shortest_end * spacing[-2])
+        spacing = np.diff(inner)
     outward = np.arange(1, BEYOND + 1)
-    whole = np.concatenate([inner[0] - outward[::-1] * pitch[0], inner, inner[-1] + outward * pitch[-1]])
+    whole = np.concatenate([inner[0] - outward[::-1] * spacing[0], inner, inner[-1] + outward * spacing[-1]])
     return Column(whole, np.array(found, dtype=np.intp))
 
 
@@ -85,5 +85,5 @@ def _levels_up(below: tuple[float, float], above: tuple[float, float]) -> int:
     if gap < LABELING.hole_from_mm:
         return 1
     heights = (below[1] - below[0], above[1] - above[0])
-    # The void over a sunken endplate belongs to the low body; only what the higher one's pitch cannot span is a hole.
+    # The void over a sunken endplate belongs to the low body; only what the higher one's spacing cannot span is a hole.
     return max(1, round((gap + 0.5 * sum(heights)) / (max(heights) + LABELING.disc_mm)))

@@ -1,7 +1,7 @@
-"""The picture that names the levels: six coarse slices of every cell of a column, wide enough for ribs and organs.
+"""The input of the level network: six coarse slices of every cell of a column, wide enough for ribs and organs.
 
 A name comes from the neighborhood (first rib, last rib, sacrum, lung base), not from the body's own detail, so 4 mm are
-enough, if beside the mean the brightest spot is kept: a thin last rib is lost in a mean of 6 mm. Imports torch inside
+enough, if besides the mean the brightest spot is kept: a thin last rib is lost in a mean of 6 mm. Imports torch inside
 its functions only.
 """
 
@@ -27,9 +27,9 @@ ROWS_PER_CELL = 6
 STEP_MM = 4.0
 COARSE_A, COARSE_R = 28, 32
 CHANNELS = 3
-"""Mean HU, brightest HU, and the share inside the field of view."""
+"""Mean HU, brightest HU, and the fraction inside the field of view."""
 FINE_MM = 2
-TYPICAL_PITCH_MM = 25.0
+TYPICAL_SPACING_MM = 25.0
 LEVEL_CLASSES: tuple[str, ...] = (
     *[f"C{n}" for n in range(1, 8)],
     *[f"T{n}" for n in range(1, 13)],
@@ -40,7 +40,7 @@ LEVEL_CLASSES: tuple[str, ...] = (
 
 
 def fine_volume(spine: StraightenedVolume) -> torch.Tensor:
-    """``(3, rows, 56, 64)`` at 2 mm: mean and brightest HU of the 6 mm around every point, and the share inside.
+    """``(3, rows, 56, 64)`` at 2 mm: mean and brightest HU of the 6 mm around every point, and the fraction inside.
 
     128 mm in r and 112 mm in a are used; the last rows along s are repeated to a whole block.
 
@@ -50,7 +50,7 @@ def fine_volume(spine: StraightenedVolume) -> torch.Tensor:
     import torch
 
     if any(abs(step - 1.0) > 1e-6 for step in spine.spacing_mm) or min(spine.hu.shape[1:]) < 112:
-        raise ValueError("Levels are named in a spine volume at 1 mm of 129 x 113 mm.")
+        raise ValueError("Levels are labeled in a spine volume at 1 mm of 129 x 113 mm.")
     hu = to_tensor(_pooled(spine.hu))[None, None]
     mean = torch.nn.functional.avg_pool3d(hu, 3, stride=1, padding=1, count_include_pad=False)
     bright = torch.nn.functional.max_pool3d(hu, 3, stride=1, padding=1)
@@ -67,7 +67,7 @@ def _pooled(volume: NDArray[np.generic]) -> Float32Array:
     return out
 
 
-def standard_places() -> tuple[FloatArray, FloatArray]:
+def list_coarse_indices() -> tuple[FloatArray, FloatArray]:
     """Indices (a, r) into the fine volume of the coarse picture's columns: 4 mm apart, all of the volume."""
     step = STEP_MM / FINE_MM
     a, r = (np.arange(count, dtype=np.float64) for count in (COARSE_A, COARSE_R))
@@ -102,6 +102,6 @@ def normalize_channels(values: torch.Tensor) -> torch.Tensor:
     return torch.cat([VERTEBRA_NETWORKS.normalize(hu), values[2:]])
 
 
-def relative_pitch(pitch_mm: FloatArray) -> Float32Array:
+def compute_relative_spacing(spacing_mm: FloatArray) -> Float32Array:
     """Logarithm of the cells' lengths over a typical one."""
-    return np.asarray(np.log(pitch_mm / TYPICAL_PITCH_MM), dtype=np.float32)
+    return np.asarray(np.log(spacing_mm / TYPICAL_SPACING_MM), dtype=np.float32)

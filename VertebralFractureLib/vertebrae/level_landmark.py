@@ -1,7 +1,7 @@
-"""How sure a name can be at most: a column that shows neither end of the ribs nor the sacrum is counted from nowhere.
+"""Limit the probability of levels in a column that shows neither end of the ribs nor the sacrum.
 
 There the network goes by sizes and shapes, and is now and then sure of a column that is one level off. What such
-answers are worth was counted on stretches cut out of held-out scans; no name claims more.
+answers are worth was counted on stretches cut out of held-out scans; no label claims more.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def has_landmark(
 
 
 def limit_without_landmark(
-    names: Sequence[LevelLabel], extents_mm: Sequence[tuple[float, float]], seen_mm: tuple[float, float]
+    labels: Sequence[LevelLabel], extents_mm: Sequence[tuple[float, float]], seen_mm: tuple[float, float]
 ) -> list[LevelLabel]:
-    """The names; where they say themselves that no anchor is seen, none is surer than ``ceiling_without_landmark``."""
-    if has_landmark([name.level for name in names], extents_mm, seen_mm):
-        return list(names)
-    return [LevelLabel(name.level, min(name.probability, LABELING.ceiling_without_landmark)) for name in names]
+    """Bound the probabilities by ``ceiling_without_landmark`` where the labels themselves show no landmark."""
+    if has_landmark([label.level for label in labels], extents_mm, seen_mm):
+        return list(labels)
+    return [LevelLabel(label.level, min(label.probability, LABELING.ceiling_without_landmark)) for label in labels]

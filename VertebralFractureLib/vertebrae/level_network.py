@@ -36,7 +36,7 @@ class _Residual(nn.Module):
 
 
 class LevelNetwork(nn.Module):
-    """``(n, 3, cells * 6, 28, 32)`` and ``(n, cells)`` relative pitch to logits ``(n, 25, cells)``."""
+    """``(n, 3, cells * 6, 28, 32)`` and ``(n, cells)`` relative spacing to logits ``(n, 25, cells)``."""
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
@@ -46,12 +46,12 @@ class LevelNetwork(nn.Module):
         self.along = nn.Sequential(*[_Residual(width, dilation) for dilation in (1, 2, 4, 8, 1)])
         self.head = nn.Conv1d(width, len(LEVEL_CLASSES), 1)
 
-    def forward(self, x: torch.Tensor, pitch: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, spacing: torch.Tensor) -> torch.Tensor:
         sections = self.sections(x)
         count, width, rows = sections.shape[:3]
         cells = sections.reshape(count, width, rows // ROWS_PER_CELL, ROWS_PER_CELL, -1)
         flat = cells.permute(0, 1, 3, 4, 2).flatten(1, 3)
-        return torch.as_tensor(self.head(self.along(self.reduce(flat) + self.size(pitch[:, None]))))
+        return torch.as_tensor(self.head(self.along(self.reduce(flat) + self.size(spacing[:, None]))))
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class LevelModel:
 
     @staticmethod
     def from_weights(weights: Weights, device: str = "cpu") -> LevelModel:
-        """Build the network on ``device``, as torch names it."""
+        """Build the network on ``device``, by its name in torch."""
         network = LevelNetwork(int(weights.config["width"]))
         restore(network, weights)
         return LevelModel(network.to(device))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class LocalizedBody:
     """One body: where it lies along s, its shape (None where it could not be traced), and whether it is whole.
 
-    ``middle_mm`` and the shape are told on the plane of the maps that it was found on, which ``plane`` is.
+    ``middle_mm`` and the shape are measured on the plane of the maps that it was found on, which ``plane`` is.
     """
 
     span: Span
@@ -97,11 +97,11 @@ def without_shallow_shapes(bodies: list[LocalizedBody]) -> list[LocalizedBody]:
     depths = [np.nan if b.shape is None else b.shape.a_anterior - b.shape.a_posterior for b in bodies]
     kept = []
     for at, body in enumerate(bodies):
-        beside = np.array(
+        neighbors = np.array(
             depths[max(at - tuned.depth_neighbors, 0) : at] + depths[at + 1 : at + 1 + tuned.depth_neighbors]
         )
-        beside = beside[np.isfinite(beside)]
-        is_shallow = len(beside) >= tuned.depth_neighbors and depths[at] < tuned.shallow * np.median(beside)
+        neighbors = neighbors[np.isfinite(neighbors)]
+        is_shallow = len(neighbors) >= tuned.depth_neighbors and depths[at] < tuned.shallow * np.median(neighbors)
         kept.append(replace(body, shape=None) if is_shallow else body)
     return kept
 
@@ -151,7 +151,7 @@ def _is_whole(spine: StraightenedVolume, plane: MidPlane, span: Span, middle: fl
     if shape is not None:
         corners += [(float(a), float(s)) for a, s in shape.landmarks]
     a, s = np.array(corners).T
-    beside = tuned.corner_mm * np.array([-1.0, 0.0, 1.0])
-    points = plane.straight(beside[:, None], a[None], s[None]).reshape(-1, 3)
+    lateral = tuned.corner_mm * np.array([-1.0, 0.0, 1.0])
+    points = plane.straight(lateral[:, None], a[None], s[None]).reshape(-1, 3)
     inside, within = sample_nearest(spine.inside, spine.straight_to_ijk_points(points))
     return bool(np.all(within & inside))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from VertebralFractureLib.vertebrae.body_network import BodyModel
     from VertebralFractureLib.vertebrae.level_network import LevelModel
 
-BODY, LEVELS = "vertebrae", "levels"
+BODY_WEIGHTS, LEVEL_WEIGHTS = "vertebrae", "levels"
 """What the two networks are called in the weights' manifest."""
 
 
@@ -34,4 +34,6 @@ class VertebraModels:
         from VertebralFractureLib.vertebrae.level_network import LevelModel
 
         folder = WeightsFolder(weights_folder)
-        return VertebraModels(BodyModel.from_weights(folder.load(BODY)), LevelModel.from_weights(folder.load(LEVELS)))
+        return VertebraModels(
+            BodyModel.from_weights(folder.load(BODY_WEIGHTS)), LevelModel.from_weights(folder.load(LEVEL_WEIGHTS))
+        )

@@ -1,7 +1,7 @@
-"""A person's names for some vertebrae, carried on to the whole column.
+"""Carry a person's labels of some vertebrae on to the whole column.
 
-One named vertebra decides the rest by counting; two that do not fit a regular count put the odd vertebra (a T13, an L6,
-or a missing T12 or L5) between them. The network's opinion plays no part any more: a person has seen more than it.
+One labeled vertebra decides the rest by counting; two that do not fit a regular count put the odd vertebra (a T13, an
+L6, or a missing T12 or L5) between them. The network's opinion plays no part any more: a person has seen more than it.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ from VertebralFractureLib.vertebrae.level_column import steps_between
 from VertebralFractureLib.vertebrae.vertebra import Reason, Vertebra
 
 _CONTRADICTION = -60.0
-"""In log: leaves a named vertebra its name, and lets names that no spine can have together still be carried out."""
+"""In log: leaves a labeled vertebra its label, and lets labels that no spine can have together still be carried out."""
 
 
-def relabel_levels(extents_mm: Sequence[tuple[float, float]], names: Mapping[int, str]) -> list[LevelLabel]:
-    """The level of every vertebra when some have been named by a person.
+def relabel_levels(extents_mm: Sequence[tuple[float, float]], labels: Mapping[int, str]) -> list[LevelLabel]:
+    """The level of every vertebra when some have been labeled by a person.
 
     Args:
         extents_mm: arc length of the lower and upper endplate of each vertebra, caudal to cranial; a hole counts the
             levels that fit into it.
-        names: level by index into ``extents_mm``, at least one.
+        labels: level by index into ``extents_mm``, at least one.
 
     Returns:
         One name each, with the probability that it follows from the given ones (numbering variants leave a doubt that
-        grows with every transition between regions); 1 for those that were given. A level is always told.
+        grows with every transition between regions); 1 for those that were given. A level is always given.
 
     Raises:
         ValueError: for an index outside the column, a name that is no level, or no name at all.
     """
     count = len(extents_mm)
-    if not names:
-        raise ValueError("At least one vertebra must be named.")
-    for index, level in names.items():
+    if not labels:
+        raise ValueError("At least one vertebra must be labeled.")
+    for index, level in labels.items():
         if not 0 <= index < count:
             raise ValueError(f"There is no vertebra {index}; the column has {count}, counted from 0 at the lowest.")
         if level not in LEVELS:
             raise ValueError(f"'{level}' is no level; use C1 to C7, T1 to T13, L1 to L6 or S1.")
     evidence = np.zeros((count, len(STATES)))
     evidence[:, STATES.index("S1")] = LABELING.not_sacral
-    for index, level in names.items():
+    for index, level in labels.items():
         evidence[index] = _CONTRADICTION
         evidence[index, states_of(level)] = 0.0
     decoded = decode_levels(evidence, steps_between(extents_mm))
-    return [LevelLabel(names[i], 1.0) if i in names else name for i, name in enumerate(decoded)]
+    return [LevelLabel(labels[i], 1.0) if i in labels else label for i, label in enumerate(decoded)]
 
 
 def relabel(vertebra: Vertebra, name: LevelLabel) -> Vertebra:

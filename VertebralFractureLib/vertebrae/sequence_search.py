@@ -74,7 +74,7 @@ def _local_heights(s: FloatArray, spans: list[Span]) -> FloatArray:
     return local
 
 
-def _best_chain(profiles: Profiles, expected: FloatArray, spread: float) -> list[Span]:
+def _best_chain(profiles: Profiles, expected: FloatArray, sd: float) -> list[Span]:
     """Viterbi; ``ends[j]`` is the best score of a column whose last body ends at row j."""
     tuned = BODY_SEARCH
     rows = np.flatnonzero(profiles.inside)
@@ -95,7 +95,7 @@ def _best_chain(profiles: Profiles, expected: FloatArray, spread: float) -> list
         if len(starts) == 0:
             continue
         is_cut = (starts == low) | (j == high)
-        prior = _height_prior((j - starts).astype(np.float64), 0.5 * (expected[j] + expected[starts]), spread, is_cut)
+        prior = _height_prior((j - starts).astype(np.float64), 0.5 * (expected[j] + expected[starts]), sd, is_cut)
         score = opened[starts] + lower[starts] + upper[j] + total[j + 1] - total[starts] + prior
         best = int(score.argmax())
         ends[j], start_of[j] = score[best], starts[best]
@@ -104,11 +104,11 @@ def _best_chain(profiles: Profiles, expected: FloatArray, spread: float) -> list
     return _trace_back(profiles, best_so_far[1], start_of, previous, (low, high))
 
 
-def _height_prior(height: FloatArray, expected: FloatArray, spread: float, is_cut: BoolArray) -> FloatArray:
+def _height_prior(height: FloatArray, expected: FloatArray, sd: float, is_cut: BoolArray) -> FloatArray:
     """Log-normal around ``expected``, capped below, with a second, steeper wall where two bodies are taken for one."""
     tuned = BODY_SEARCH
     ratio = np.log(height / expected)
-    prior = -0.5 * (ratio / spread) ** 2
+    prior = -0.5 * (ratio / sd) ** 2
     prior = np.where(ratio < 0.0, np.maximum(prior, -tuned.collapse_cap), prior)
     prior = prior - 0.5 * (np.maximum(height / expected - tuned.tall_from, 0.0) / tuned.tall_scale) ** 2
     prior = np.where(is_cut & (ratio < 0.0), 0.0, prior)

@@ -27,19 +27,19 @@ class TrabecularRegion:
 
     Attributes:
         mean_hu: of trabecular bone, if it is that.
-        noise_hu: robust standard deviation of HU 3 mm apart beside each other; texture of the bone is part of it.
-        metal_share: of voxels that are metal or cement.
-        dense_share: of voxels that are far denser than the median.
+        noise_hu: robust standard deviation of HU 3 mm apart from left to right; texture of the bone is part of it.
+        metal_fraction: of voxels that are metal or cement.
+        dense_fraction: of voxels that are far denser than the median.
     """
 
     mean_hu: float | None
     noise_hu: float
-    metal_share: float
-    dense_share: float
+    metal_fraction: float
+    dense_fraction: float
 
     @property
     def holds_metal(self) -> bool:
-        return self.metal_share > TRABECULAR.metal_share
+        return self.metal_fraction > TRABECULAR.metal_fraction
 
 
 def measure_trabecular_region(spine: StraightenedVolume, body: LocalizedBody) -> TrabecularRegion:
@@ -72,8 +72,8 @@ def _noise(hu: FloatArray) -> float:
     difference = difference[np.isfinite(difference)]
     if len(difference) == 0:
         return 0.0
-    spread = np.median(np.abs(difference - np.median(difference)))
-    return float(1.4826 * spread / np.sqrt(2.0))
+    deviation = np.median(np.abs(difference - np.median(difference)))
+    return float(1.4826 * deviation / np.sqrt(2.0))
 
 
 def with_trabecular_hu(vertebrae: Sequence[Vertebra], cores: Sequence[TrabecularRegion]) -> list[Vertebra]:
@@ -116,4 +116,4 @@ def _why_not(vertebra: Vertebra, core: TrabecularRegion) -> Reason | None:
         return vertebra.reason
     if vertebra.grade:
         return Reason.FRACTURED
-    return Reason.DEGENERATED if core.dense_share > TRABECULAR.dense_share else None
+    return Reason.DEGENERATED if core.dense_fraction > TRABECULAR.dense_fraction else None

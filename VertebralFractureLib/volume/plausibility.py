@@ -92,12 +92,12 @@ def _finite(hu: NDArray[np.generic]) -> NDArray[np.generic]:
     if hu.dtype == np.int16:
         return hu
     finite = np.isfinite(hu)
-    bad_share = 1.0 - float(np.count_nonzero(finite)) / finite.size
-    if bad_share == 0.0:
+    bad_fraction = 1.0 - float(np.count_nonzero(finite)) / finite.size
+    if bad_fraction == 0.0:
         return hu
-    if bad_share > VOLUME_CHECKS.max_non_finite_share:
+    if bad_fraction > VOLUME_CHECKS.max_non_finite_fraction:
         raise UnreadableVolume(
-            f"{100 * bad_share:.1f} % of the voxels are not numbers (NaN or infinite); export the series again."
+            f"{100 * bad_fraction:.1f} % of the voxels are not numbers (NaN or infinite); export the series again."
         )
     return np.where(finite, hu, np.float32(AIR_HU))
 
@@ -109,16 +109,16 @@ def _sample(hu: NDArray[np.generic]) -> FloatArray:
     return hu[::strides, ::strides, ::strides].astype(np.float64).ravel()
 
 
-def _share(values: FloatArray, low: float, high: float) -> float:
+def _fraction(values: FloatArray, low: float, high: float) -> float:
     return float(np.count_nonzero((values >= low) & (values <= high))) / values.size
 
 
 def _check_values(name: str, values: FloatArray) -> None:
     tuned = VOLUME_CHECKS
-    if _share(values, -1000.0, -20.0) < tuned.least_fat_or_lung:
+    if _fraction(values, -1000.0, -20.0) < tuned.least_fat_or_lung:
         # No fat, no lung: these are not Hounsfield units. Find out what they are, to say what to do.
-        between, tissue = _share(values, 300.0, 2500.0), _share(values, 850.0, 1300.0)
-        if tissue > tuned.missing_intercept_tissue and tissue > tuned.missing_intercept_share * between:
+        between, tissue = _fraction(values, 300.0, 2500.0), _fraction(values, 850.0, 1300.0)
+        if tissue > tuned.missing_intercept_tissue and tissue > tuned.missing_intercept_fraction * between:
             raise UnreadableVolume(
                 f"The values of '{name}' start at {values.min():.0f} and soft tissue lies near 1000 instead of 0, so "
                 "the rescale intercept (usually -1024) seems to be missing; export the series again with it."
@@ -134,7 +134,7 @@ def _check_values(name: str, values: FloatArray) -> None:
             "air, lung or fat below 0, as in an MR or a windowed picture; choose the original CT series."
         )
     low, high = np.percentile(values, [0.5, 99.5])
-    if high - low < tuned.least_range_hu or _share(values, -200.0, 200.0) < tuned.least_soft_tissue:
+    if high - low < tuned.least_range_hu or _fraction(values, -200.0, 200.0) < tuned.least_soft_tissue:
         raise UnreadableVolume(
             f"The values of '{name}' (mostly {low:.4g} to {high:.4g}) hold no soft tissue in Hounsfield units, so it "
             "is not a CT of a body or its values were rescaled; choose the original CT series."

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from VertebralFractureLib.fracture.pooling import ensemble_probability
-from VertebralFractureLib.fracture.scoring import calibrate_confidence
+from VertebralFractureLib.fracture.scoring import calibrate_logits
 from VertebralFractureLib.research.evaluation.fracture_scores import (
     VARIANTS,
     SpineScore,
@@ -114,7 +114,7 @@ def _pooled(answers: Sequence[float]) -> float:
 
 
 def _answer(line: Sequence[float], logit: float) -> float:
-    return float(calibrate_confidence(np.asarray(logit), line))
+    return float(calibrate_logits(np.asarray(logit), line))
 
 
 def warp_response(spines: Sequence[SpineScore], scans: Sequence[JudgedScan]) -> float:

@@ -20,12 +20,12 @@ from VertebralFractureLib.vertebrae.level_column import column_of, steps_between
 from VertebralFractureLib.vertebrae.level_input import (
     FINE_MM,
     LEVEL_CLASSES,
+    compute_relative_spacing,
     fine_rows,
     fine_volume,
+    list_coarse_indices,
     normalize_channels,
-    relative_pitch,
     sample_column,
-    standard_places,
 )
 from VertebralFractureLib.vertebrae.localization import body_maps, localize_bodies
 from VertebralFractureLib.vertebrae.models import VertebraModels
@@ -85,7 +85,7 @@ class LevelBatches:
         extents = np.clip(extents, low, high)
         column = column_of([(float(a), float(b)) for a, b in extents], [1] * (count - 1))
         scale = rng.uniform(0.85, 1.15)
-        a, r = standard_places()
+        a, r = list_coarse_indices()
         a = (a - a.mean()) * scale + a.mean() + rng.normal(0.0, 1.5)
         r = ((r - r.mean()) * scale + rng.normal(0.0, 1.0)) * (-1.0 if rng.random() < 0.5 else 1.0) + r.mean()
         s_from = self.view_mm[index][0]
@@ -96,9 +96,9 @@ class LevelBatches:
         values[:2] = values[:2] * rng.uniform(0.85, 1.15) + rng.normal(0.0, 25.0)
         noise = torch.from_numpy(rng.normal(0.0, rng.choice([0.0, 10.0, 30.0]), values[:2].shape).astype(np.float32))
         values[:2] += noise
-        classes = np.full(len(column.pitch_mm), UNKNOWN)
+        classes = np.full(len(column.spacing_mm), UNKNOWN)
         classes[column.found] = whole.classes[part]
-        spacing = torch.from_numpy(relative_pitch(column.pitch_mm / scale))
+        spacing = torch.from_numpy(compute_relative_spacing(column.spacing_mm / scale))
         return normalize_channels(values), spacing, torch.from_numpy(classes)
 
     def _window(self, index: int, part: slice, rng: np.random.Generator) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from VertebralFractureLib.research.training.straight_training import train_on_ca
 from VertebralFractureLib.research.training.vertebra_batches import Batch, BodyBatches
 from VertebralFractureLib.vertebrae.body_network import BodyModel, BodyNetwork
 from VertebralFractureLib.vertebrae.localization import body_maps, localize_bodies
-from VertebralFractureLib.vertebrae.models import BODY
+from VertebralFractureLib.vertebrae.models import BODY_WEIGHTS
 from VertebralFractureLib.weights import load_weights, save_weights
 
 __all__ = ["add_arguments", "body_loss", "measure_edge_offset", "run"]
@@ -51,9 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     config = {"architecture": "BodyNetwork", "width": 16, **done.record}
     folder = arguments.weights_folder
-    save_weights(BODY, done.tensors, {**config, "edge_outward_mm": 0.0}, folder)
+    save_weights(BODY_WEIGHTS, done.tensors, {**config, "edge_outward_mm": 0.0}, folder)
     config["edge_outward_mm"] = measure_edge_offset(done.cases, folder)
-    save_weights(BODY, done.tensors, config, folder)
+    save_weights(BODY_WEIGHTS, done.tensors, config, folder)
     return 0
 
 
@@ -63,7 +63,7 @@ def measure_edge_offset(cases: Sequence[StraightCase], weights_folder: Path) -> 
     Phantoms and readers do not mean exactly the same line by an endplate; the network, taught by both, marks one in
     between, and this brings it to the reader's. Measured on the scans that the reader could measure; 0 without any.
     """
-    model, lacks = BodyModel.from_weights(load_weights(BODY, weights_folder)), []
+    model, lacks = BodyModel.from_weights(load_weights(BODY_WEIGHTS, weights_folder)), []
     for case in cases:
         if case.is_phantom or max(case.source_spacing_mm) > _MEASURED_MM:
             continue
