@@ -32,14 +32,18 @@ class ChosenOn(Enum):
     JUDGMENT = "judgment, not measured"
 
 
+_UNITS = {"mm": "mm", "hu": "HU", "deg": "degrees"}
+"""The unit of a number by the end of its name, where ``_tuned`` is given no other."""
+
+
 def _tuned(
     value: float | tuple[float, ...],
-    unit: str,
     decides: str,
     chosen_on: ChosenOn = ChosenOn.JUDGMENT,
     source: str = NO_SOURCE,
+    unit: str | None = None,
 ) -> Any:
-    """The default of a field of the groups below; ``unit`` is empty for a ratio, a probability or a count."""
+    """The default of a field of the groups below; ``unit`` None: that of the name, or a ratio, probability or count."""
     return field(default=value, metadata={"unit": unit, "decides": decides, "chosen_on": chosen_on, "source": source})
 
 
@@ -68,7 +72,8 @@ def thresholds() -> Iterator[Threshold]:
     """Every tuned number, group by group in the order of the pipeline."""
     for name, group in GROUPS.items():
         for one in fields(group):
-            yield Threshold(name=f"{name}.{one.name}", value=getattr(group, one.name), **one.metadata)
+            facts = {**one.metadata, "unit": one.metadata["unit"] or _UNITS.get(one.name.rpartition("_")[2], "")}
+            yield Threshold(name=f"{name}.{one.name}", value=getattr(group, one.name), **facts)
 
 
 @contextmanager
@@ -100,42 +105,43 @@ _LOOKED_AT = "settled while looking at the 25 scans, together and not one by one
 class VolumeCheckThresholds:
     """Is a file a CT in which vertebrae can be judged (``volume/plausibility.py``, ``volume/dicom_volume.py``)?"""
 
-    max_slice_distance_mm: float = _tuned(6.0, "mm", "slices further apart are refused")
-    min_coverage_mm: float = _tuned(40.0, "mm", "scans that cover less from feet to head are refused")
-    min_width_mm: float = _tuned(25.0, "mm", "scans that are narrower are refused")
-    min_spacing_mm: float = _tuned(0.1, "mm", "voxels that are smaller are refused")
-    max_spacing_mm: float = _tuned(10.0, "mm", "voxels that are larger make the refusal doubt the file's spacing")
-    min_voxels_per_axis: int = _tuned(8, "voxels", "scans with fewer along any axis are refused")
+    max_slice_distance_mm: float = _tuned(6.0, "slices further apart are refused")
+    min_coverage_mm: float = _tuned(40.0, "scans that cover less from feet to head are refused")
+    min_width_mm: float = _tuned(25.0, "scans that are narrower are refused")
+    min_spacing_mm: float = _tuned(0.1, "voxels that are smaller are refused")
+    max_spacing_mm: float = _tuned(10.0, "voxels that are larger make the refusal doubt the file's spacing")
+    min_voxels_per_axis: int = _tuned(8, "scans with fewer along any axis are refused", unit="voxels")
     spacing_rounding_mm: float = _tuned(
-        0.01, "mm", "how far a spacing may exceed a limit, for files round it: slices of 4.00003 mm are slices of 4 mm"
+        0.01, "how far a spacing may exceed a limit, for files round it: slices of 4.00003 mm are slices of 4 mm"
     )
     max_non_finite_fraction: float = _tuned(
-        0.001, "", "fraction of voxels that are no numbers, beyond which a scan is refused"
+        0.001, "fraction of voxels that are no numbers, beyond which a scan is refused"
     )
     least_fat_or_lung: float = _tuned(
         0.001,
-        "",
         "fraction of voxels from -1000 to -20 HU below which values are no Hounsfield units",
         _SCANS,
         "fat alone fills 4 to 31 % of 25 scans, whole, cropped to the spine, or with blanked parts",
     )
     least_soft_tissue: float = _tuned(
         0.005,
-        "",
         "the same for -200 to 200 HU",
         _SCANS,
         "fat and soft tissue fill 12 to 72 % of 25 scans, whole, cropped to the spine, or with blanked parts",
     )
-    least_range_hu: float = _tuned(150.0, "HU", "values that span less (99 % of them) are no CT of a body")
+    least_range_hu: float = _tuned(150.0, "values that span less (99 % of them) are no CT of a body")
     missing_intercept_tissue: float = _tuned(
-        0.02, "", "fraction of values from 850 to 1300 from which the rescale intercept seems to be missing"
+        0.02, "fraction of values from 850 to 1300 from which the rescale intercept seems to be missing"
     )
-    missing_intercept_fraction: float = _tuned(0.6, "", "and of those from 300 to 2500")
-    label_map_values: int = _tuned(40, "", "at most so many different whole values look like a label map")
-    max_missing_slices: int = _tuned(2, "slices", "so many are filled in a DICOM stack, at most")
-    max_gap_mm: float = _tuned(6.0, "mm", "and no gap wider than this")
+    missing_intercept_fraction: float = _tuned(0.6, "and of those from 300 to 2500")
+    label_map_values: int = _tuned(40, "at most so many different whole values look like a label map")
+    max_missing_slices: int = _tuned(2, "so many are filled in a DICOM stack, at most", unit="slices")
+    max_gap_mm: float = _tuned(6.0, "and no gap wider than this")
     off_grid: float = _tuned(
-        0.1, "slice distances", "how far a slice may lie off the regular grid", source="positions are stored rounded"
+        0.1,
+        "how far a slice may lie off the regular grid",
+        source="positions are stored rounded",
+        unit="slice distances",
     )
 
 
@@ -143,66 +149,67 @@ class VolumeCheckThresholds:
 class CanalStackThresholds:
     """Which part of the scan the canal network reads (``canal/axial_stack.py``)."""
 
-    body_from_hu: float = _tuned(-400.0, "HU", "what is denser belongs to the body; axial slices are cropped to it")
-    body_margin_mm: float = _tuned(10.0, "mm", "how far around the body the slices reach")
+    body_from_hu: float = _tuned(-400.0, "what is denser belongs to the body; axial slices are cropped to it")
+    body_margin_mm: float = _tuned(10.0, "how far around the body the slices reach")
 
 
 @dataclass(frozen=True)
 class CanalCandidatesThresholds:
     """The positions in each axial slice among which the path chooses (``canal/candidates.py``)."""
 
-    candidates_per_slice: int = _tuned(5, "", "positions that are kept in a slice")
-    half_peak_pixels: int = _tuned(5, "pixels of 2 mm", "half the window over which a peak's probability is added up")
-    peak_window_pixels: int = _tuned(5, "pixels of 4 mm", "nearest distance of two peaks; odd")
+    candidates_per_slice: int = _tuned(5, "positions that are kept in a slice")
+    half_peak_pixels: int = _tuned(
+        5, "half the window over which a peak's probability is added up", unit="pixels of 2 mm"
+    )
+    peak_window_pixels: int = _tuned(5, "nearest distance of two peaks; odd", unit="pixels of 4 mm")
     weight_of_rivals: float = _tuned(
         0.05,
-        "",
         "how much the probability of other positions in a slice lowers that of one against 'no canal here'",
         source="so that a shoulder or rib with half of the softmax does not end the path; the value is not measured",
     )
-    whole_every: int = _tuned(4, "slices", "every which slice is read whole; the others in a window around the path")
-    worth_a_window: float = _tuned(1.5, "", "a slice this many times larger than the window is read in windows")
-    beyond_path_slices: int = _tuned(6, "slices", "how far beyond the first path's ends slices are still read")
-    believed_from: float = _tuned(0.8, "", "mean probability from which windows may follow the first path")
+    whole_every: int = _tuned(
+        4, "every which slice is read whole; the others in a window around the path", unit="slices"
+    )
+    worth_a_window: float = _tuned(1.5, "a slice this many times larger than the window is read in windows")
+    beyond_path_slices: int = _tuned(6, "how far beyond the first path's ends slices are still read", unit="slices")
+    believed_from: float = _tuned(0.8, "mean probability from which windows may follow the first path")
 
 
 @dataclass(frozen=True)
 class CanalPathThresholds:
     """The one path through the candidates (``canal/path.py``)."""
 
-    longest_gap_mm: float = _tuned(
-        64.0, "mm", "longest stretch without evidence that the path may cross", _SCANS, _LOOKED_AT
-    )
+    longest_gap_mm: float = _tuned(64.0, "longest stretch without evidence that the path may cross", _SCANS, _LOOKED_AT)
     steepest: float = _tuned(
         2.0,
-        "mm/mm",
         "sideways per height that the path may go; 63 degrees, steeper than the lumbosacral canal",
         _SCANS,
         _LOOKED_AT,
+        unit="mm/mm",
     )
-    slack_mm: float = _tuned(3.0, "mm", "what the path may go sideways beyond that", _SCANS, _LOOKED_AT)
+    slack_mm: float = _tuned(3.0, "what the path may go sideways beyond that", _SCANS, _LOOKED_AT)
     typical_slope: float = _tuned(
-        0.7, "mm/mm", "standard deviation of the slope; how dear a sideways step is", _SCANS, _LOOKED_AT
+        0.7, "standard deviation of the slope; how dear a sideways step is", _SCANS, _LOOKED_AT, unit="mm/mm"
     )
-    skipped_slice_cost: float = _tuned(0.8, "log odds", "the price of a slice without evidence", _SCANS, _LOOKED_AT)
-    probability_floor: float = _tuned(
-        0.01, "", "bounds the log odds of one slice to 4.6 either way", _SCANS, _LOOKED_AT
+    skipped_slice_cost: float = _tuned(
+        0.8, "the price of a slice without evidence", _SCANS, _LOOKED_AT, unit="log odds"
     )
+    probability_floor: float = _tuned(0.01, "bounds the log odds of one slice to 4.6 either way", _SCANS, _LOOKED_AT)
 
 
 @dataclass(frozen=True)
 class CanalCurveThresholds:
     """From the path to the smooth centerline and its boxes (``canal/curve.py``)."""
 
-    point_mm: float = _tuned(5.0, "mm", "distance of the centerline's points")
-    stiffness_mm: float = _tuned(9.0, "mm", "undulations of the canal shorter than about this are smoothed away")
-    outlier_mm: float = _tuned(4.0, "mm", "distance from the curve at which a position counts a quarter")
-    robust_steps: int = _tuned(6, "", "rounds of weighing the positions anew")
-    vague_from_mm: float = _tuned(4.0, "mm", "standard deviation of a position from which the confidence falls")
-    vague_sd_mm: float = _tuned(3.0, "mm", "how fast it falls beyond")
-    off_curve_sd_mm: float = _tuned(4.0, "mm", "how fast the confidence falls with the distance from the curve")
-    least_stretch_mm: float = _tuned(0.5, "mm", "the curve goes on to the scan's face where that is further away")
-    box_median_slices: int = _tuned(2, "slices", "reach to each side of the running median of the boxes' walls")
+    point_mm: float = _tuned(5.0, "distance of the centerline's points")
+    stiffness_mm: float = _tuned(9.0, "undulations of the canal shorter than about this are smoothed away")
+    outlier_mm: float = _tuned(4.0, "distance from the curve at which a position counts a quarter")
+    robust_steps: int = _tuned(6, "rounds of weighing the positions anew")
+    vague_from_mm: float = _tuned(4.0, "standard deviation of a position from which the confidence falls")
+    vague_sd_mm: float = _tuned(3.0, "how fast it falls beyond")
+    off_curve_sd_mm: float = _tuned(4.0, "how fast the confidence falls with the distance from the curve")
+    least_stretch_mm: float = _tuned(0.5, "the curve goes on to the scan's face where that is further away")
+    box_median_slices: int = _tuned(2, "reach to each side of the running median of the boxes' walls", unit="slices")
 
 
 @dataclass(frozen=True)
@@ -211,43 +218,41 @@ class CorticalRefinementThresholds:
 
     cortex_weight: float = _tuned(
         0.6,
-        "",
         "how far a position goes towards the middle of the bone around it",
         _SCANS,
         "15 scans of folds 0 and 2: mean distance from 0.388 to 0.290 mm, 0.6 to 0.8 are alike; on the ten others "
         "0.362 to 0.236 (docs/results/canal.md)",
     )
-    farthest_mm: float = _tuned(3.0, "mm", "where network and bone differ by more, the position stays")
-    rays: int = _tuned(48, "", "directions in which bone is looked for; even")
-    nearest_ray_mm: float = _tuned(2.0, "mm", "where each ray begins")
-    longest_ray_mm: float = _tuned(20.0, "mm", "where each ray ends")
-    ray_step_mm: float = _tuned(0.5, "mm", "distance of the samples on a ray")
+    farthest_mm: float = _tuned(3.0, "where network and bone differ by more, the position stays")
+    rays: int = _tuned(48, "directions in which bone is looked for; even")
+    nearest_ray_mm: float = _tuned(2.0, "where each ray begins")
+    longest_ray_mm: float = _tuned(20.0, "where each ray ends")
+    ray_step_mm: float = _tuned(0.5, "distance of the samples on a ray")
     least_paired: float = _tuned(
         0.35,
-        "",
         "fraction of the directions that must meet bone on both sides",
         _SCANS,
         "with cortex_weight, on the 15 scans of folds 0 and 2 (docs/results/canal.md)",
     )
-    rounds: int = _tuned(3, "", "rounds of casting rays from the new middle")
+    rounds: int = _tuned(3, "rounds of casting rays from the new middle")
 
 
 @dataclass(frozen=True)
 class BonyCanalThresholds:
     """What counts as bone and soft tissue around the canal (``canal/bony_canal.py``)."""
 
-    bone_above_content_hu: float = _tuned(130.0, "HU", "bone is this much denser than what the canal holds")
-    bone_above_soft_hu: float = _tuned(90.0, "HU", "in a body, bone is this much denser than content and soft parts")
-    soft_from_hu: float = _tuned(-300.0, "HU", "what is denser is no lung")
-    step_mm: float = _tuned(0.5, "mm", "distance of the samples on a ray")
-    fan_deg: float = _tuned(24.0, "degrees", "half the fan of rays that looks for one wall")
-    rays: int = _tuned(9, "", "rays of a fan")
-    least_fraction: float = _tuned(0.6, "", "fraction of rays, or of lines along a body, that must meet bone")
-    content_mm: float = _tuned(1.0, "mm", "how far around the center the canal's content is read")
-    body_from_mm: float = _tuned(18.0, "mm", "where the strip begins in which a vertebral body is looked for")
-    body_to_mm: float = _tuned(50.0, "mm", "where the strip ends")
-    body_half_width_mm: float = _tuned(8.0, "mm", "half the width of the strip")
-    around_mm: float = _tuned(60.0, "mm", "how far around the canal soft parts are read")
+    bone_above_content_hu: float = _tuned(130.0, "bone is this much denser than what the canal holds")
+    bone_above_soft_hu: float = _tuned(90.0, "in a body, bone is this much denser than content and soft parts")
+    soft_from_hu: float = _tuned(-300.0, "what is denser is no lung")
+    step_mm: float = _tuned(0.5, "distance of the samples on a ray")
+    fan_deg: float = _tuned(24.0, "half the fan of rays that looks for one wall")
+    rays: int = _tuned(9, "rays of a fan")
+    least_fraction: float = _tuned(0.6, "fraction of rays, or of lines along a body, that must meet bone")
+    content_mm: float = _tuned(1.0, "how far around the center the canal's content is read")
+    body_from_mm: float = _tuned(18.0, "where the strip begins in which a vertebral body is looked for")
+    body_to_mm: float = _tuned(50.0, "where the strip ends")
+    body_half_width_mm: float = _tuned(8.0, "half the width of the strip")
+    around_mm: float = _tuned(60.0, "how far around the canal soft parts are read")
 
 
 @dataclass(frozen=True)
@@ -256,44 +261,38 @@ class CanalPlausibilityThresholds:
 
     shortest_spine_mm: float = _tuned(
         75.0,
-        "mm",
         "scans and canals that are shorter are refused",
-        source="three vertebrae of the upper thoracic spine with their discs; canals beside it end before",
+        source="three vertebrae of the upper thoracic spine with their discs; false canals end before",
     )
     lowest_mean_probability: float = _tuned(
-        0.4, "", "mean probability of the network along the path, not calibrated, below which there is no spine"
+        0.4, "mean probability of the network along the path, not calibrated, below which there is no spine"
     )
     least_dense: float = _tuned(
         0.24,
-        "",
         "where a vertebral body is, this fraction is bone",
         _BOTH,
         "0.29 or more on eight scans and their changed copies; legs and calcified vessels reach 0.18",
     )
     least_slices_with_bone: float = _tuned(
         0.7,
-        "",
         "and in this fraction of the slices",
         _BOTH,
         "0.92 or more on eight scans and their changed copies; legs and calcified vessels reach 0.62",
     )
     least_slices_on_three_sides: float = _tuned(
         0.42,
-        "",
         "a porotic spine passes with bone on three sides of the canal in this fraction of the slices",
         _PHANTOMS,
         "0.49 or more with 30 to 42 HU of trabecular bone; drawn legs and trunks mostly reach 0.31",
     )
     least_probability_on_three_sides: float = _tuned(
         0.9,
-        "",
         "and only where the network is as sure as this",
         _PHANTOMS,
         "0.98 or more on these phantoms; a knee with bone on three sides 0.7",
     )
     lowest_content_hu: float = _tuned(
         -45.0,
-        "HU",
         "a canal whose content is less dense against the soft parts around it (upper quartile) is filled with fat",
         _BOTH,
         "-25 to 78 on 25 scans as they are, shifted by 200 HU, noisy and in a narrow field of view; -18 on a phantom "
@@ -301,36 +300,33 @@ class CanalPlausibilityThresholds:
     )
     lowest_aspect: float = _tuned(
         0.90,
-        "",
         "width over depth of the bony canal, median; lower is a wrong spacing",
         _SCANS,
         "1.05 to 1.27 on 25 scans, 1.04 to 1.36 turned by 35 degrees; below 0.70 with the lateral spacing wrong by a "
         "factor of 2.4, 0.58 to 0.91 with the other one",
     )
     highest_aspect: float = _tuned(
-        1.50, "", "the same; higher is a wrong spacing", _SCANS, "as lowest_aspect; above 1.70 with a wrong spacing"
+        1.50, "the same; higher is a wrong spacing", _SCANS, "as lowest_aspect; above 1.70 with a wrong spacing"
     )
-    narrowest_vertebra_mm: float = _tuned(14.0, "mm", "median width of the vertebrae: a small child")
-    widest_vertebra_mm: float = _tuned(75.0, "mm", "median width of the vertebrae: a very large adult")
-    adult_vertebra_mm: float = _tuned(35.0, "mm", "narrower vertebrae stand nearer to the canal, in proportion")
-    smallest_size: float = _tuned(0.5, "", "down to this fraction of an adult's distance")
+    narrowest_vertebra_mm: float = _tuned(14.0, "median width of the vertebrae: a small child")
+    widest_vertebra_mm: float = _tuned(75.0, "median width of the vertebrae: a very large adult")
+    adult_vertebra_mm: float = _tuned(35.0, "narrower vertebrae stand nearer to the canal, in proportion")
+    smallest_size: float = _tuned(0.5, "down to this fraction of an adult's distance")
     lateral_decubitus_aspect: float = _tuned(
         1.0,
-        "",
         "a canal that is less wide than deep may be that of a patient on the side",
         _SCANS,
         "bone beside the canal alone is there in a porotic spine, too",
     )
     more_lateral_bone: float = _tuned(
         1.15,
-        "",
         "bone beside the canal over that in front or behind from which the patient lies on the side",
         _SCANS,
         "0.2 to 0.9 on 25 scans and their changed copies, 1.36 to 4.4 when they are turned onto the side",
     )
-    nearest_wall_mm: float = _tuned(2.0, "mm", "from where walls of the canal are looked for")
-    farthest_wall_mm: float = _tuned(30.0, "mm", "up to where")
-    least_slices: int = _tuned(8, "slices", "fewer slices, or fewer that show all four walls, are not judged")
+    nearest_wall_mm: float = _tuned(2.0, "from where walls of the canal are looked for")
+    farthest_wall_mm: float = _tuned(30.0, "up to where")
+    least_slices: int = _tuned(8, "fewer slices, or fewer that show all four walls, are not judged", unit="slices")
 
 
 @dataclass(frozen=True)
@@ -339,64 +335,61 @@ class VertebralSpacingThresholds:
 
     smallest: float = _tuned(
         0.55,
-        "widths",
         "a smaller spacing of the vertebrae is a wrong distance of the slices",
         _SCANS,
         "0.69 to 1.01 on 24 of 25 scans (on the other, half of it is as strong); 0.32 to 0.49 where slices are wrong "
         "by a factor of 0.42",
+        unit="widths",
     )
     largest: float = _tuned(
-        1.28, "widths", "a larger spacing is one too", _SCANS, "as smallest; 1.44 to 2.34 with a factor of 2.4"
+        1.28, "a larger spacing is one too", _SCANS, "as smallest; 1.44 to 2.34 with a factor of 2.4", unit="widths"
     )
-    usual_from: float = _tuned(0.6, "widths", "from where the strongest usual spacing is looked for")
-    usual_to: float = _tuned(1.2, "widths", "up to where")
+    usual_from: float = _tuned(0.6, "from where the strongest usual spacing is looked for", unit="widths")
+    usual_to: float = _tuned(1.2, "up to where", unit="widths")
     expected: float = _tuned(
-        0.75, "widths", "the usual spacing, which turns are counted in", _SCANS, "0.69 to 1.01 on 24 of 25 scans"
+        0.75, "the usual spacing, which turns are counted in", _SCANS, "0.69 to 1.01 on 24 of 25 scans", unit="widths"
     )
-    stronger: float = _tuned(2.0, "", "an impossible spacing must be this many times as strong as any usual one")
+    stronger: float = _tuned(2.0, "an impossible spacing must be this many times as strong as any usual one")
     least_fraction: float = _tuned(
-        0.15,
-        "",
-        "and make this fraction of what changes along the curve",
-        _SCANS,
-        "noise of 200 mm makes 0.06",
+        0.15, "and make this fraction of what changes along the curve", _SCANS, "noise of 200 mm makes 0.06"
     )
-    least_change_hu: float = _tuned(10.0, "HU", "less change along the curve counts as this much")
-    least_vertebrae: float = _tuned(2.0, "vertebrae", "a curve that is expected to hold fewer is not judged")
+    least_change_hu: float = _tuned(10.0, "less change along the curve counts as this much")
+    least_vertebrae: float = _tuned(2.0, "a curve that is expected to hold fewer is not judged", unit="vertebrae")
     least_known: float = _tuned(
-        0.9, "", "a side of which less was scanned is not looked at: a hole has a spacing of its own"
+        0.9, "a side of which less was scanned is not looked at: a hole has a spacing of its own"
     )
-    step_mm: float = _tuned(1.0, "mm", "distance of the samples along the curve")
-    lateral_from: float = _tuned(0.26, "widths", "where pedicles and foramina lie lateral of the canal's center: from")
-    lateral_to: float = _tuned(0.58, "widths", "to")
-    anterior_from: float = _tuned(-0.12, "widths", "and in front of it: from")
-    anterior_to: float = _tuned(0.24, "widths", "to")
-    samples_per_side: int = _tuned(8, "", "samples along each axis of that area")
-    air_below_hu: float = _tuned(-400.0, "HU", "less dense is lung or lost, and unknown")
-    low_hu: float = _tuned(-200.0, "HU", "less dense counts as this")
-    high_hu: float = _tuned(800.0, "HU", "denser counts as this")
-    most_trend_terms: int = _tuned(9, "", "terms of the polynomial that takes slow changes away, at most")
-    narrowest_along: float = _tuned(0.6, "", "the width along the curve, over its median, is held above this")
-    widest_along: float = _tuned(1.4, "", "and below this")
+    step_mm: float = _tuned(1.0, "distance of the samples along the curve")
+    lateral_from: float = _tuned(
+        0.26, "where pedicles and foramina lie lateral of the canal's center: from", unit="widths"
+    )
+    lateral_to: float = _tuned(0.58, "to", unit="widths")
+    anterior_from: float = _tuned(-0.12, "and in front of it: from", unit="widths")
+    anterior_to: float = _tuned(0.24, "to", unit="widths")
+    samples_per_side: int = _tuned(8, "samples along each axis of that area")
+    air_below_hu: float = _tuned(-400.0, "less dense is lung or lost, and unknown")
+    low_hu: float = _tuned(-200.0, "less dense counts as this")
+    high_hu: float = _tuned(800.0, "denser counts as this")
+    most_trend_terms: int = _tuned(9, "terms of the polynomial that takes slow changes away, at most")
+    narrowest_along: float = _tuned(0.6, "the width along the curve, over its median, is held above this")
+    widest_along: float = _tuned(1.4, "and below this")
 
 
 @dataclass(frozen=True)
 class CanalEditingThresholds:
     """A reader's points on the curve (``canal/control_point_path.py``, ``canal/editing.py``)."""
 
-    cone_mm: float = _tuned(4.0, "mm", "at the height of a reader's point only candidates as near as this count")
-    cone_slope: float = _tuned(1.0, "mm/mm", "and as much further away per mm of height")
-    cone_reach_mm: float = _tuned(30.0, "mm", "up to this height above and below it")
-    faint: float = _tuned(0.3, "", "probability of the straight line between two of the reader's points")
-    bend_mm: float = _tuned(12.0, "mm", "over which the curve bends to run through the points exactly")
+    cone_mm: float = _tuned(4.0, "at the height of a reader's point only candidates as near as this count")
+    cone_slope: float = _tuned(1.0, "and as much further away per mm of height", unit="mm/mm")
+    cone_reach_mm: float = _tuned(30.0, "up to this height above and below it")
+    faint: float = _tuned(0.3, "probability of the straight line between two of the reader's points")
+    bend_mm: float = _tuned(12.0, "over which the curve bends to run through the points exactly")
     agree_mm: float = _tuned(
         2.0,
-        "mm",
         "distance below which the old and the new curve say the same",
         _SCANS,
         "about the accuracy of detection at its worst points",
     )
-    agree_over_mm: float = _tuned(15.0, "mm", "for how long they must, so that the old curve stays from there on")
+    agree_over_mm: float = _tuned(15.0, "for how long they must, so that the old curve stays from there on")
 
 
 @dataclass(frozen=True)
@@ -405,89 +398,86 @@ class ReformattingThresholds:
 
     tangent_smoothing_mm: float = _tuned(
         8.0,
-        "mm",
         "standard deviation of the Gaussian that smooths the canal's direction",
         source="the reference boxes were made with the same",
     )
-    least_rise: float = _tuned(0.2, "", "the part of the patient's right across the canal below which it runs sideways")
-    torn_at_mm: float = _tuned(4.0, "mm", "planes that meet this near to the centerline would tear it: refused")
+    least_rise: float = _tuned(0.2, "the part of the patient's right across the canal below which it runs sideways")
+    torn_at_mm: float = _tuned(4.0, "planes that meet this near to the centerline would tear it: refused")
     least_distance: float = _tuned(
-        0.1, "", "another plane stays away by this fraction of the distance along s, or the map stretches tenfold"
+        0.1, "another plane stays away by this fraction of the distance along s, or the map stretches tenfold"
     )
-    least_distance_up_to_mm: float = _tuned(10.0, "mm", "distance along s up to which that grows")
+    least_distance_up_to_mm: float = _tuned(10.0, "distance along s up to which that grows")
     clearly_coarser: float = _tuned(
-        1.75, "", "spacing over that of the scan from which the scan is filtered; 1 mm of 0.6 mm is left alone"
+        1.75, "spacing over that of the scan from which the scan is filtered; 1 mm of 0.6 mm is left alone"
     )
-    thick_slice_mm: float = _tuned(2.0, "mm", "slice distance from which the smooth interpolation blends slices")
+    thick_slice_mm: float = _tuned(2.0, "slice distance from which the smooth interpolation blends slices")
     overlapping: float = _tuned(
         1.5,
-        "",
         "slice thickness over slice distance from which overlapping slices are blended linearly",
         _PHANTOMS,
         "at 1.5 both ways leave the same staircase; below, the smooth one leaves less, at 2 six times as much "
         "(docs/results/straightening.md)",
     )
     alignment_reach_mm: float = _tuned(
-        40.0, "mm", "while a point is dragged: how far beyond it the difference in length is distributed"
+        40.0, "while a point is dragged: how far beyond it the difference in length is distributed"
     )
-    least_alignment: float = _tuned(0.6, "", "length before over length now that may be distributed so, at least")
-    most_alignment: float = _tuned(1.6, "", "at most")
+    least_alignment: float = _tuned(0.6, "length before over length now that may be distributed so, at least")
+    most_alignment: float = _tuned(1.6, "at most")
 
 
 @dataclass(frozen=True)
 class BodySearchThresholds:
     """Where bodies begin and end along the spine (``vertebrae/sequence_search.py``)."""
 
-    minimum_height_mm: int = _tuned(7, "mm", "lowest body that is looked for")
-    maximum_height_mm: int = _tuned(45, "mm", "highest body")
-    maximum_gap_mm: int = _tuned(18, "mm", "largest gap between two bodies of one stretch of column")
-    probability_floor: float = _tuned(1e-3, "", "bounds the log odds of one row to 6.9 either way")
+    minimum_height_mm: int = _tuned(7, "lowest body that is looked for")
+    maximum_height_mm: int = _tuned(45, "highest body")
+    maximum_gap_mm: int = _tuned(18, "largest gap between two bodies of one stretch of column")
+    probability_floor: float = _tuned(1e-3, "bounds the log odds of one row to 6.9 either way")
     start_cost: float = _tuned(
         4.0,
-        "log odds",
         "what a new stretch of column must earn",
         source="so that speckle outside the spine makes no vertebra; the value is not measured",
+        unit="log odds",
     )
-    typical_height_mm: float = _tuned(20.0, "mm", "height that is expected before any body is known")
-    log_sd: float = _tuned(0.45, "log ratio", "standard deviation of heights around it")
-    log_sd_local: float = _tuned(0.22, "log ratio", "standard deviation of heights around those of the neighborhood")
+    typical_height_mm: float = _tuned(20.0, "height that is expected before any body is known")
+    log_sd: float = _tuned(0.45, "standard deviation of heights around it", unit="log ratio")
+    log_sd_local: float = _tuned(
+        0.22, "standard deviation of heights around those of the neighborhood", unit="log ratio"
+    )
     collapse_cap: float = _tuned(
         3.0,
-        "log odds",
         "the most that a body may lose by being lower than its neighbors",
         source="so that a collapse is not searched away; the value is not measured",
+        unit="log odds",
     )
-    tall_from: float = _tuned(1.45, "", "height over the expected one from which two bodies were taken for one")
-    tall_scale: float = _tuned(0.12, "", "how steeply the price rises beyond")
+    tall_from: float = _tuned(1.45, "height over the expected one from which two bodies were taken for one")
+    tall_scale: float = _tuned(0.12, "how steeply the price rises beyond")
     body_weight: float = _tuned(
         0.35,
-        "",
         "what the rows within a body count",
         source="neighboring rows see the same pixels and are not independent; the value is not measured",
     )
-    cut_cost: float = _tuned(2.0, "log odds", "the price of an endplate beyond the field of view")
-    neighborhood_mm: float = _tuned(90.0, "mm", "whose heights are those of the neighborhood")
-    cut_edge_below: float = _tuned(0.5, "", "probability of an edge at the field of view below which the body is cut")
+    cut_cost: float = _tuned(2.0, "the price of an endplate beyond the field of view", unit="log odds")
+    neighborhood_mm: float = _tuned(90.0, "whose heights are those of the neighborhood")
+    cut_edge_below: float = _tuned(0.5, "probability of an edge at the field of view below which the body is cut")
 
 
 @dataclass(frozen=True)
 class LocalizationThresholds:
     """Bodies on the network's maps (``vertebrae/localization.py``, ``vertebrae/assembly.py``)."""
 
-    typical_depth_mm: float = _tuned(28.0, "mm", "depth of a body that was not traced, for whether it is cut")
-    corner_mm: float = _tuned(8.0, "mm", "how far lateral of its plane a body must lie in the field of view")
+    typical_depth_mm: float = _tuned(28.0, "depth of a body that was not traced, for whether it is cut")
+    corner_mm: float = _tuned(8.0, "how far lateral of its plane a body must lie in the field of view")
     shallow: float = _tuned(
         0.6,
-        "",
         "fraction of the neighbors' depth below which an outline is none",
         source="a collapse takes height and never depth; normal neighbors differ by a fifth at most (T2 to T3, design "
         "table)",
     )
-    depth_neighbors: int = _tuned(2, "vertebrae", "to either side, by which a depth is judged")
-    lowest_confidence: float = _tuned(0.35, "", "a body that was found with less is not evaluable")
+    depth_neighbors: int = _tuned(2, "to either side, by which a depth is judged", unit="vertebrae")
+    lowest_confidence: float = _tuned(0.35, "a body that was found with less is not evaluable")
     thickest_measured_mm: float = _tuned(
         4.0,
-        "mm",
         "no height is measured in thicker slices",
         source="partial volume alone moves an endplate by a tenth of the height beyond; not measured",
     )
@@ -498,55 +488,53 @@ class EndplateThresholds:
     """From the network's maps to walls and landmarks (``vertebrae/endplates.py``, ``vertebrae/measuring.py``)."""
 
     posterior_inset_mm: float = _tuned(
-        3.0, "mm", "where the posterior height is read: inside the wall, clear of the rounded rim"
+        3.0, "where the posterior height is read: inside the wall, clear of the rounded rim"
     )
-    anterior_inset_mm: float = _tuned(
-        3.5, "mm", "where the anterior height is read: inside the wall, clear of osteophytes"
-    )
-    search_mm: float = _tuned(9.0, "mm", "how far from the found end an endplate is traced")
-    step_cost: float = _tuned(0.6, "log odds", "the price of moving by a row from column to column")
-    refine_rows: int = _tuned(3, "rows", "over which the traced endplate's center of mass is taken")
-    local_mm: float = _tuned(1.5, "mm", "over which a landmark's height is averaged")
-    strip_mm: float = _tuned(4.0, "mm", "half the strip at mid depth in which bodies are looked for")
-    window_mm: float = _tuned(12.0, "mm", "half the window along s over which mid depth is averaged")
-    minimum_depth_mm: float = _tuned(10.0, "mm", "an outline less deep is none")
-    steepest: float = _tuned(0.6, "mm/mm", "the most that a body's endplates are taken to tilt")
-    wall_level: float = _tuned(0.5, "", "probability of body at which its walls stand")
-    depth_from_probability: float = _tuned(0.3, "", "probability of body from which a pixel counts for mid depth")
-    depth_from_mass: float = _tuned(20.0, "pixels", "body that mid depth needs in its window")
-    depth_from_anterior_mm: float = _tuned(2.0, "mm", "from where in front of the canal's center")
-    edge_floor: float = _tuned(0.02, "", "bounds what a column without an edge costs")
-    middle_weight: float = _tuned(2.0, "", "how much more the columns at mid depth count while tracing")
-    click_reach_mm: float = _tuned(6.0, "mm", "how far from a reader's endplate the network's is looked for")
-    click_sd_mm: float = _tuned(4.0, "mm", "how far a reader's endplate may be off")
-    click_from: float = _tuned(0.05, "", "probability from which the network's endplate replaces it")
+    anterior_inset_mm: float = _tuned(3.5, "where the anterior height is read: inside the wall, clear of osteophytes")
+    search_mm: float = _tuned(9.0, "how far from the found end an endplate is traced")
+    step_cost: float = _tuned(0.6, "the price of moving by a row from column to column", unit="log odds")
+    refine_rows: int = _tuned(3, "over which the traced endplate's center of mass is taken", unit="rows")
+    local_mm: float = _tuned(1.5, "over which a landmark's height is averaged")
+    strip_mm: float = _tuned(4.0, "half the strip at mid depth in which bodies are looked for")
+    window_mm: float = _tuned(12.0, "half the window along s over which mid depth is averaged")
+    minimum_depth_mm: float = _tuned(10.0, "an outline less deep is none")
+    steepest: float = _tuned(0.6, "the most that a body's endplates are taken to tilt", unit="mm/mm")
+    wall_level: float = _tuned(0.5, "probability of body at which its walls stand")
+    depth_from_probability: float = _tuned(0.3, "probability of body from which a pixel counts for mid depth")
+    depth_from_mass: float = _tuned(20.0, "body that mid depth needs in its window", unit="pixels")
+    depth_from_anterior_mm: float = _tuned(2.0, "from where in front of the canal's center")
+    edge_floor: float = _tuned(0.02, "bounds what a column without an edge costs")
+    middle_weight: float = _tuned(2.0, "how much more the columns at mid depth count while tracing")
+    click_reach_mm: float = _tuned(6.0, "how far from a reader's endplate the network's is looked for")
+    click_sd_mm: float = _tuned(4.0, "how far a reader's endplate may be off")
+    click_from: float = _tuned(0.05, "probability from which the network's endplate replaces it")
 
 
 @dataclass(frozen=True)
 class MidPlaneThresholds:
     """Each vertebra's own mid-sagittal plane (``vertebrae/mid_plane.py``)."""
 
-    pivot_mm: float = _tuned(22.0, "mm", "in front of the canal, about the middle of a body, where offsets are counted")
-    step_mm: int = _tuned(2, "mm", "distance of the picture's samples, a multiple of the volume's 1 mm")
-    farthest_offset_mm: float = _tuned(8.0, "mm", "offsets are looked for up to this")
-    offsets: int = _tuned(7, "", "how many of them")
-    farthest_turn_deg: float = _tuned(20.0, "degrees", "turns are looked for up to this")
-    turns: int = _tuned(11, "", "how many of them")
-    offset_sd_mm: float = _tuned(5.0, "mm", "how unlikely an offset is")
-    turn_sd_rad: float = _tuned(0.20, "rad", "how unlikely a turn is")
+    pivot_mm: float = _tuned(22.0, "in front of the canal, about the middle of a body, where offsets are counted")
+    step_mm: int = _tuned(2, "distance of the picture's samples, a multiple of the volume's 1 mm")
+    farthest_offset_mm: float = _tuned(8.0, "offsets are looked for up to this")
+    offsets: int = _tuned(7, "how many of them")
+    farthest_turn_deg: float = _tuned(20.0, "turns are looked for up to this")
+    turns: int = _tuned(11, "how many of them")
+    offset_sd_mm: float = _tuned(5.0, "how unlikely an offset is")
+    turn_sd_rad: float = _tuned(0.20, "how unlikely a turn is", unit="rad")
     prior_weight: float = _tuned(
-        0.03, "", "what a plane one standard deviation away must gain in correlation to be believed"
+        0.03, "what a plane one standard deviation away must gain in correlation to be believed"
     )
-    from_anterior_mm: float = _tuned(-20.0, "mm", "where the picture begins, behind the canal")
-    beyond_front_mm: float = _tuned(2.0, "mm", "how far in front of the body it ends")
-    half_width_mm: float = _tuned(30.0, "mm", "half its width")
-    lowest_hu: float = _tuned(100.0, "HU", "below are soft tissue and lung, which are not symmetric")
-    highest_hu: float = _tuned(500.0, "HU", "denser counts as this")
+    from_anterior_mm: float = _tuned(-20.0, "where the picture begins, behind the canal")
+    beyond_front_mm: float = _tuned(2.0, "how far in front of the body it ends")
+    half_width_mm: float = _tuned(30.0, "half its width")
+    lowest_hu: float = _tuned(100.0, "below are soft tissue and lung, which are not symmetric")
+    highest_hu: float = _tuned(500.0, "denser counts as this")
     least_known: float = _tuned(
-        0.5, "", "fraction of the picture in the field of view without which the canal's plane stays"
+        0.5, "fraction of the picture in the field of view without which the canal's plane stays"
     )
-    refined_offset_mm: float = _tuned(1.5, "mm", "second, finer search around the best offset")
-    refined_turn_deg: float = _tuned(2.5, "degrees", "and turn")
+    refined_offset_mm: float = _tuned(1.5, "second, finer search around the best offset")
+    refined_turn_deg: float = _tuned(2.5, "and turn")
 
 
 @dataclass(frozen=True)
@@ -554,20 +542,16 @@ class LateralWallThresholds:
     """The width of the box around a body (``vertebrae/oriented_box.py``)."""
 
     width_over_depth: float = _tuned(
-        1.17,
-        "",
-        "where the lateral walls usually stand",
-        _SCANS,
-        "1.18 in the median of 238 bodies, 0.94 to 1.65 in 90 %",
+        1.17, "where the lateral walls usually stand", _SCANS, "1.18 in the median of 238 bodies, 0.94 to 1.65 in 90 %"
     )
     least_usual_mm: float = _tuned(
-        30.0, "mm", "the least width that is usual: the highest thoracic bodies are shallow and wide", _SCANS
+        30.0, "the least width that is usual: the highest thoracic bodies are shallow and wide", _SCANS
     )
-    log_sd: float = _tuned(0.22, "", "how unlikely another distance is")
-    nearest: float = _tuned(0.6, "", "walls are looked for from this fraction of the usual distance")
-    farthest: float = _tuned(1.5, "", "up to this")
-    lowest_hu: float = _tuned(-50.0, "HU", "less dense counts as this")
-    highest_hu: float = _tuned(350.0, "HU", "denser counts as this")
+    log_sd: float = _tuned(0.22, "how unlikely another distance is")
+    nearest: float = _tuned(0.6, "walls are looked for from this fraction of the usual distance")
+    farthest: float = _tuned(1.5, "up to this")
+    lowest_hu: float = _tuned(-50.0, "less dense counts as this")
+    highest_hu: float = _tuned(350.0, "denser counts as this")
 
 
 @dataclass(frozen=True)
@@ -575,41 +559,41 @@ class LevelThresholds:
     """The vertebrae's levels (``vertebrae/level_*.py``, ``vertebrae/relabeling.py``)."""
 
     known_from: float = _tuned(
-        0.6, "", "a level of lower probability is not reported", _SCANS, "settled while looking at the 25 scans"
+        0.6, "a level of lower probability is not reported", _SCANS, "settled while looking at the 25 scans"
     )
     evidence_weight: float = _tuned(
         0.2,
-        "",
         "what the network's opinion of one vertebra counts in the sum over all",
         _SCANS,
         "with a former network on these scans; 0.3 would now fit best, the more careful value was kept "
         "(docs/results/levels.md)",
     )
     supernumerary: float = _tuned(
-        0.02, "", "prior of a T13 or L6", _LITERATURE, "a few percent each in the literature on variants"
+        0.02, "prior of a T13 or L6", _LITERATURE, "a few percent each in the literature on variants"
     )
-    missing: float = _tuned(0.02, "", "prior of a missing T12 or a sacralized L5", _LITERATURE, "as supernumerary")
-    count_slip: float = _tuned(1e-4, "", "probability that the search joined two vertebrae or split one")
+    missing: float = _tuned(0.02, "prior of a missing T12 or a sacralized L5", _LITERATURE, "as supernumerary")
+    count_slip: float = _tuned(1e-4, "probability that the search joined two vertebrae or split one")
     variant_penalty: float = _tuned(
-        0.3, "log odds", "a T13 looks like a T12, an L6 like an L5 or an S1, but rarely exactly so"
+        0.3, "a T13 looks like a T12, an L6 like an L5 or an S1, but rarely exactly so", unit="log odds"
     )
-    ribless_penalty: float = _tuned(3.0, "log odds", "a T13 that looks like an L1 is an L1 to most readers")
+    ribless_penalty: float = _tuned(3.0, "a T13 that looks like an L1 is an L1 to most readers", unit="log odds")
     landmark_margin_mm: float = _tuned(
-        15.0, "mm", "what must be seen beyond a first or last rib, or of the sacrum, to be a landmark"
+        15.0, "what must be seen beyond a first or last rib, or of the sacrum, to be a landmark"
     )
     ceiling_without_landmark: float = _tuned(
         0.83,
-        "",
         "the most that a label may claim where no landmark is seen",
         _SCANS,
         "475 of 573 reported labels in 112 stretches without a landmark were right (docs/results/levels.md)",
     )
-    hole_from_mm: float = _tuned(14.0, "mm", "from this gap between bodies on, vertebrae may be missing in it")
-    disc_mm: float = _tuned(5.0, "mm", "height of a disc, where levels are counted into a gap")
+    hole_from_mm: float = _tuned(14.0, "from this gap between bodies on, vertebrae may be missing in it")
+    disc_mm: float = _tuned(5.0, "height of a disc, where levels are counted into a gap")
     shortest_end: float = _tuned(
-        0.8, "", "an end cell lower than this fraction of its neighbor was cut by the field of view"
+        0.8, "an end cell lower than this fraction of its neighbor was cut by the field of view"
     )
-    not_sacral: float = _tuned(-4.0, "log odds", "a body in the list was not taken for S1: below L5 it is rather an L6")
+    not_sacral: float = _tuned(
+        -4.0, "a body in the list was not taken for S1: below L5 it is rather an L6", unit="log odds"
+    )
 
 
 @dataclass(frozen=True)
@@ -618,14 +602,12 @@ class GradingThresholds:
 
     genant_cut_offs: tuple[float, float, float] = _tuned(
         (0.20, 0.25, 0.40),
-        "",
         "height loss from which the grade is 1, 2 and 3",
         _LITERATURE,
         "Genant et al., J Bone Miner Res 1993;8:1137-1148",
     )
     middle_over_floor: float = _tuned(
         0.05,
-        "",
         "added to the middle ratio of the norms, which go to the endplate's deepest point and not to its middle",
         _SCANS,
         "the scans' reader has medians of 0.91 to 0.98 for T1 to L4, 0.07 to 0.13 above the table; about half is "
@@ -633,22 +615,20 @@ class GradingThresholds:
     )
     posterior_prediction_sd: float = _tuned(
         0.041,
-        "",
         "standard deviation of the posterior height that the neighbors predict",
         _READINGS,
         "neuro-ml/anchor-free-genant",
     )
     crush_from_sd: float = _tuned(
-        3.0, "standard deviations", "a posterior wall is low, not small by nature, from so many of them on"
+        3.0, "a posterior wall is low, not small by nature, from so many of them on", unit="standard deviations"
     )
     reader_difference: float = _tuned(
         0.032,
-        "",
         "mean difference of two expert readers' heights, as a fraction; a loss as near to a cut-off is borderline",
         _READINGS,
         "neuro-ml/anchor-free-genant",
     )
-    predicting_neighbors: int = _tuned(3, "vertebrae", "to each side that predict a posterior height")
+    predicting_neighbors: int = _tuned(3, "to each side that predict a posterior height", unit="vertebrae")
 
 
 @dataclass(frozen=True)
@@ -657,24 +637,23 @@ class HeightErrorThresholds:
 
     least_sd_mm: float = _tuned(
         0.25,
-        "mm",
         "standard deviation of a height in thin slices without noise",
         _PHANTOMS,
         "fitted to 43 unfractured vertebrae with known heights (docs/results/vertebrae.md)",
     )
     slice_term_per_mm: float = _tuned(
         0.048,
-        "1/mm",
         "times the square of the slice distance: partial volume moves an endplate and hides thin discs",
         _PHANTOMS,
         "as least_sd_mm",
+        unit="1/mm",
     )
     noise_term_per_hu: float = _tuned(
         0.0025,
-        "1/HU",
         "times slice distance and noise: thick slices give fewer voxels to find an endplate from",
         _PHANTOMS,
         "as least_sd_mm",
+        unit="1/HU",
     )
 
 
@@ -682,63 +661,61 @@ class HeightErrorThresholds:
 class TrabecularThresholds:
     """Whether the inside of a body is trabecular bone (``vertebrae/trabecular.py``)."""
 
-    half_width_mm: float = _tuned(8.0, "mm", "half the width of the volume of interest")
+    half_width_mm: float = _tuned(8.0, "half the width of the volume of interest")
     noise_step_mm: int = _tuned(
-        3, "mm", "distance of the voxels whose difference is noise: beyond interpolation and most kernels"
+        3, "distance of the voxels whose difference is noise: beyond interpolation and most kernels"
     )
-    metal_hu: float = _tuned(1000.0, "HU", "what is denser is metal or cement")
-    metal_fraction: float = _tuned(0.08, "", "fraction of such voxels from which a body is not evaluable")
-    dense_above_median_hu: float = _tuned(150.0, "HU", "a voxel is dense when it exceeds the median by this")
-    dense_above_noise: float = _tuned(3.0, "", "or by this many times the noise, if that is more")
-    dense_fraction: float = _tuned(0.10, "", "fraction of dense voxels from which a body is sclerotic or degenerated")
-    denser_than_neighbors: float = _tuned(1.5, "", "mean over the neighbors' from which it is that, too")
-    least_usual_hu: float = _tuned(50.0, "HU", "neighbors that are less dense count as this")
-    neighbors: int = _tuned(2, "vertebrae", "to either side; with fewer sound ones nothing is compared")
+    metal_hu: float = _tuned(1000.0, "what is denser is metal or cement")
+    metal_fraction: float = _tuned(0.08, "fraction of such voxels from which a body is not evaluable")
+    dense_above_median_hu: float = _tuned(150.0, "a voxel is dense when it exceeds the median by this")
+    dense_above_noise: float = _tuned(3.0, "or by this many times the noise, if that is more")
+    dense_fraction: float = _tuned(0.10, "fraction of dense voxels from which a body is sclerotic or degenerated")
+    denser_than_neighbors: float = _tuned(1.5, "mean over the neighbors' from which it is that, too")
+    least_usual_hu: float = _tuned(50.0, "neighbors that are less dense count as this")
+    neighbors: int = _tuned(2, "to either side; with fewer sound ones nothing is compared", unit="vertebrae")
 
 
 @dataclass(frozen=True)
 class ScoringThresholds:
     """Probabilities of vertebrae and scan (``fracture/``, ``result/build_report.py``)."""
 
-    least_inside: float = _tuned(0.5, "", "fraction of a patch in the field of view from which its position counts")
+    least_inside: float = _tuned(0.5, "fraction of a patch in the field of view from which its position counts")
     most_logit: float = _tuned(
         6.0,
-        "log odds",
         "the most that one member's answer weighs among the others",
         source="400 to 1, more than its calibration can know; not measured",
+        unit="log odds",
     )
-    least_inside_for_scan: float = _tuned(0.9, "", "the same for the scan's own score, before vertebrae are known")
-    least_positions: int = _tuned(3, "positions", "fewer inside the field of view are not evaluable")
+    least_inside_for_scan: float = _tuned(0.9, "the same for the scan's own score, before vertebrae are known")
+    least_positions: int = _tuned(3, "fewer inside the field of view are not evaluable", unit="positions")
     certain_loss: float = _tuned(
         0.25,
-        "",
         "a loss that a vertebra is suspected for even where the network sees none",
         _LITERATURE,
         "Genant grade 2; milder losses are as often physiological",
     )
     loss_sd: float = _tuned(
         0.042,
-        "",
         "standard deviation of a measured loss",
         _LITERATURE,
         "half the 8.4 % by which experts differ in 5 % of readings (docs/method.md)",
     )
     fractured_from: float = _tuned(
-        0.5, "", "probability from which the inside is compacted bone and its HU are not reported"
+        0.5, "probability from which the inside is compacted bone and its HU are not reported"
     )
-    decision_threshold: float = _tuned(0.5, "", "probability, calibrated, from which a vertebra is suspected")
-    minimum_scored: int = _tuned(3, "vertebrae", "a scan with fewer scored ones is not evaluable")
+    decision_threshold: float = _tuned(0.5, "probability, calibrated, from which a vertebra is suspected")
+    minimum_scored: int = _tuned(3, "a scan with fewer scored ones is not evaluable", unit="vertebrae")
 
 
 @dataclass(frozen=True)
 class CorrectionThresholds:
     """What a reader's edit means (``result/edits.py``, ``result/lookup.py``)."""
 
-    usual_height_mm: float = _tuned(22.0, "mm", "height of an added vertebra without neighbors")
-    lowest_height_mm: float = _tuned(8.0, "mm", "least height of an added vertebra")
-    disc_mm: float = _tuned(4.0, "mm", "between the halves of a vertebra that was split")
+    usual_height_mm: float = _tuned(22.0, "height of an added vertebra without neighbors")
+    lowest_height_mm: float = _tuned(8.0, "least height of an added vertebra")
+    disc_mm: float = _tuned(4.0, "between the halves of a vertebra that was split")
     nearest_mm: float = _tuned(
-        14.0, "mm", "a point further from every center means no vertebra", source="half the distance of two neighbors"
+        14.0, "a point further from every center means no vertebra", source="half the distance of two neighbors"
     )
 
 
@@ -766,26 +743,6 @@ SCORING = ScoringThresholds()
 CORRECTION = CorrectionThresholds()
 
 GROUPS: dict[str, Any] = {
-    "VOLUME_CHECKS": VOLUME_CHECKS,
-    "CANAL_STACK": CANAL_STACK,
-    "CANAL_CANDIDATES": CANAL_CANDIDATES,
-    "CANAL_PATH": CANAL_PATH,
-    "CANAL_CURVE": CANAL_CURVE,
-    "CORTICAL_REFINEMENT": CORTICAL_REFINEMENT,
-    "BONY_CANAL": BONY_CANAL,
-    "CANAL_PLAUSIBILITY": CANAL_PLAUSIBILITY,
-    "VERTEBRAL_SPACING": VERTEBRAL_SPACING,
-    "CANAL_EDITING": CANAL_EDITING,
-    "REFORMATTING": REFORMATTING,
-    "BODY_SEARCH": BODY_SEARCH,
-    "LOCALIZATION": LOCALIZATION,
-    "ENDPLATES": ENDPLATES,
-    "MID_PLANE": MID_PLANE,
-    "LATERAL_WALLS": LATERAL_WALLS,
-    "LABELING": LABELING,
-    "GRADING": GRADING,
-    "HEIGHT_ERROR": HEIGHT_ERROR,
-    "TRABECULAR": TRABECULAR,
-    "SCORING": SCORING,
-    "CORRECTION": CORRECTION,
+    name: group for name, group in list(globals().items()) if type(group).__name__.endswith("Thresholds")
 }
+"""The groups by name, in the order of the pipeline."""
