@@ -1,7 +1,7 @@
-"""Weights that ship: read and written as safetensors without pickle, and checked by SHA-256 before use.
+"""Read the weights that ship: safetensors without pickle, checked by SHA-256 before use.
 
 Slicer's users install nothing but PyTorch, so the format's few lines are here instead of the ``safetensors`` package;
-a test proves that both read each other's files. Format: https://huggingface.co/docs/safetensors
+a test proves that it reads what that package writes. Format: https://huggingface.co/docs/safetensors
 """
 
 from __future__ import annotations
@@ -17,17 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.atomic_write import atomic_write
 from VertebralFractureLib.errors import WeightsDamaged
 from VertebralFractureLib.torch_arrays import to_tensor
 
-_DTYPES: dict[str, np.dtype[Any]] = {
+SAFETENSORS_DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
     "I64": np.dtype("<i8"),
     "I32": np.dtype("<i4"),
 }
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 MANIFEST = "VertebralFractureWeights.json"
 
 
@@ -80,7 +78,7 @@ class WeightsFolder:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or weights_folder()
-        self._manifest = _read_manifest(self.path)
+        self._manifest = read_manifest(self.path)
         self._loaded: dict[str, Weights] = {}
 
     @property
@@ -128,40 +126,6 @@ def restore(network: Any, weights: Weights) -> None:
     network.eval()
 
 
-def save_weights(name: str, tensors: Mapping[str, NDArray[np.generic]], config: Mapping[str, Any], folder: Path) -> str:
-    """Write ``VertebralFracture-<name>.safetensors`` into ``folder``, enter it in the manifest, return its SHA-256."""
-    folder.mkdir(parents=True, exist_ok=True)
-    data = encode_safetensors(tensors, {"config": json.dumps(config, sort_keys=True)})
-    sha256 = hashlib.sha256(data).hexdigest()
-    file_name = f"VertebralFracture-{name}.safetensors"
-    with atomic_write(folder / file_name) as partial:
-        partial.write_bytes(data)
-    manifest = _read_manifest(folder) if (folder / MANIFEST).is_file() else {}
-    manifest[name] = {"file": file_name, "sha256": sha256}
-    with atomic_write(folder / MANIFEST) as partial:
-        partial.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    return sha256
-
-
-def encode_safetensors(tensors: Mapping[str, NDArray[np.generic]], metadata: Mapping[str, str]) -> bytes:
-    """Encode arrays; keys in sorted order, so that equal content gives equal bytes."""
-    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
-    blocks, offset = [], 0
-    for key in sorted(tensors):
-        array = np.ascontiguousarray(tensors[key])
-        block = array.tobytes()
-        header[key] = {
-            "dtype": _NAMES[array.dtype.newbyteorder("<")],
-            "shape": list(array.shape),
-            "data_offsets": [offset, offset + len(block)],
-        }
-        blocks.append(block)
-        offset += len(block)
-    text = json.dumps(header).encode("utf-8")
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text + b"".join(blocks)
-
-
 def decode_safetensors(data: bytes) -> tuple[dict[str, NDArray[np.generic]], dict[str, str]]:
     """Decode to arrays and metadata.
 
@@ -176,14 +140,14 @@ def decode_safetensors(data: bytes) -> tuple[dict[str, NDArray[np.generic]], dic
         tensors: dict[str, NDArray[np.generic]] = {}
         for key, entry in header.items():
             start, end = entry["data_offsets"]
-            flat = np.frombuffer(body[start:end], dtype=_DTYPES[entry["dtype"]])
+            flat = np.frombuffer(body[start:end], dtype=SAFETENSORS_DTYPES[entry["dtype"]])
             tensors[key] = flat.reshape(entry["shape"]).copy()
         return tensors, metadata
     except (struct.error, ValueError, KeyError, TypeError) as error:
         raise WeightsDamaged("A weights file is not valid safetensors; install VertebralFracture again.") from error
 
 
-def _read_manifest(folder: Path) -> dict[str, dict[str, str]]:
+def read_manifest(folder: Path) -> dict[str, dict[str, str]]:
     """The manifest: for each name the ``file`` and its ``sha256``.
 
     Raises:

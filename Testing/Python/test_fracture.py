@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,8 @@ from VertebralFractureLib.fracture.pooling import ensemble_probability
 from VertebralFractureLib.fracture.scoring import FractureEnsemble, calibrate_logits, scan_logit
 from VertebralFractureLib.models import Models
 from VertebralFractureLib.options import ALL_MEMBERS, DetectionOptions
-from VertebralFractureLib.weights import save_weights, weights_folder
+from VertebralFractureLib.research.training.save_weights import save_weights
+from VertebralFractureLib.weights import weights_folder
 
 SMALL = {
     "straight": PatchGrid(STRAIGHTENED, (12, 12, 8), (3.0, 4.0, 4.0), -14.0, (1, 3, 3)),
@@ -57,8 +58,8 @@ def a_weights_folder(folder: Path, members: tuple[str, ...] = ("straight", "sagi
         options = NetworkOptions(3 if name == "straight" else 2, grid.shape, (4, 4, 8), 8)
         tensors = {key: value.numpy() for key, value in FractureNetwork(options).state_dict().items()}
         config = {
-            "network": options.to_config(),
-            "grid": grid.to_config(),
+            "network": asdict(options),
+            "grid": asdict(grid),
             "calibration": {"vertebra": [1.0, 0.0], "scan": [1.0, 0.0]},
         }
         save_weights(f"fracture-{name}", tensors, config, folder)

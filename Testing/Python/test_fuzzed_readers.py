@@ -29,10 +29,11 @@ from VertebralFractureLib.cli.corrections import read_curve
 from VertebralFractureLib.cpr.straightened_volume import load_straightened
 from VertebralFractureLib.errors import UnreadableVolume, UnusableCorrection, WeightsDamaged
 from VertebralFractureLib.research.datasets.annotation_file import read_annotation, reference_to_json
+from VertebralFractureLib.research.training.save_weights import encode_safetensors
 from VertebralFractureLib.result import correction_from_json, report_from_json
 from VertebralFractureLib.result.report_json import corrected_from_json
 from VertebralFractureLib.volume import ct_to_sitk, read_volume
-from VertebralFractureLib.weights import decode_safetensors, encode_safetensors
+from VertebralFractureLib.weights import decode_safetensors
 
 CASES = int(os.environ.get("VERTEBRAL_FRACTURE_FUZZ", "12"))
 LIMIT_S = 10.0

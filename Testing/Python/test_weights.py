@@ -8,15 +8,8 @@ import pytest
 import safetensors.numpy
 
 from VertebralFractureLib.errors import WeightsDamaged
-from VertebralFractureLib.weights import (
-    MANIFEST,
-    decode_safetensors,
-    encode_safetensors,
-    load_weights,
-    save_weights,
-    weights_folder,
-    weights_names,
-)
+from VertebralFractureLib.research.training.save_weights import encode_safetensors, save_weights
+from VertebralFractureLib.weights import MANIFEST, decode_safetensors, load_weights, weights_folder, weights_names
 
 
 @pytest.fixture

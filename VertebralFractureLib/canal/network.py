@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from VertebralFractureLib.torch_arrays import to_array, to_tensor
+from VertebralFractureLib.torch_arrays import to_tensor
 from VertebralFractureLib.weights import Weights
 
 CHANNELS = 5
@@ -86,19 +86,6 @@ def log_probabilities(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
     flat = logits.flatten(1).float()
     total = torch.logsumexp(torch.cat([flat, torch.zeros_like(flat[:, :1])], dim=1), dim=1)
     return (flat - total[:, None]).view_as(logits), -total
-
-
-def network_config(network: CanalNetwork) -> dict[str, Any]:
-    return {"architecture": "CanalNetwork", "widths": list(network.widths), "channels": CHANNELS}
-
-
-def network_tensors(network: CanalNetwork) -> dict[str, NDArray[np.generic]]:
-    """Arrays for ``save_weights``; float16, which is far finer than the training noise."""
-    return {
-        key: to_array(value).astype(np.float16)
-        for key, value in network.state_dict().items()
-        if value.dtype.is_floating_point
-    }
 
 
 def network_from_weights(tensors: Mapping[str, NDArray[np.generic]], config: Mapping[str, Any]) -> CanalNetwork:

@@ -6,7 +6,7 @@ sagittal slabs of a patch as channels.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -40,9 +40,6 @@ class NetworkOptions:
     uses_sequence: bool = True
     halves_right: bool = True
     uses_position: bool = True
-
-    def to_config(self) -> dict[str, Any]:
-        return asdict(self)
 
     @staticmethod
     def from_config(config: dict[str, Any]) -> NetworkOptions:

@@ -59,15 +59,6 @@ class PatchGrid:
         right = step_r * (np.arange(count_r, dtype=np.float64) - 0.5 * (count_r - 1))
         return along, self.first_anterior_mm + step_a * np.arange(count_a, dtype=np.float64), right
 
-    def to_config(self) -> dict[str, Any]:
-        return {
-            "representation": self.representation,
-            "shape": list(self.shape),
-            "spacing_mm": list(self.spacing_mm),
-            "first_anterior_mm": self.first_anterior_mm,
-            "smoothing": list(self.smoothing),
-        }
-
     @staticmethod
     def from_config(config: dict[str, Any]) -> PatchGrid:
         s, a, r = config["shape"]

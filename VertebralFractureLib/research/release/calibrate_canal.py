@@ -26,8 +26,9 @@ from VertebralFractureLib.research.evaluation.canal_tables import (
     points_of,
 )
 from VertebralFractureLib.research.evaluation.metrics import calibration_error
+from VertebralFractureLib.research.training.save_weights import save_weights
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.weights import load_weights, save_weights
+from VertebralFractureLib.weights import load_weights
 
 _POINTS_PER_BIN = 100
 """Few enough that the rare points of low confidence have bins of their own."""

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from VertebralFractureLib.fracture.members import PREFIX
-from VertebralFractureLib.weights import load_weights, save_weights
+from VertebralFractureLib.research.training.save_weights import save_weights
+from VertebralFractureLib.weights import load_weights
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,8 @@ from VertebralFractureLib.research.release import calibrate_fracture
 from VertebralFractureLib.research.release.fracture_card import write_cards
 from VertebralFractureLib.research.training import train_fracture
 from VertebralFractureLib.research.training.fracture_members import MEMBERS, SEEDS, SHIPPED, member_name
-from VertebralFractureLib.weights import MANIFEST, load_weights, save_weights, weights_names
+from VertebralFractureLib.research.training.save_weights import save_weights
+from VertebralFractureLib.weights import MANIFEST, load_weights, weights_names
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from VertebralFractureLib.canal.network import CanalNetwork, network_config, network_from_weights, network_tensors
+from VertebralFractureLib.canal.network import CHANNELS, CanalNetwork, network_from_weights
 from VertebralFractureLib.research.datasets import read_annotation
 from VertebralFractureLib.research.datasets.reference_set import ReferenceScan, fold_count, reference_scans
 from VertebralFractureLib.research.training.canal_cases import (
@@ -27,7 +28,9 @@ from VertebralFractureLib.research.training.canal_cases import (
 )
 from VertebralFractureLib.research.training.canal_data import CanalSampler, canal_loss
 from VertebralFractureLib.research.training.loop import TrainingOptions, train
-from VertebralFractureLib.weights import load_weights, save_weights
+from VertebralFractureLib.research.training.save_weights import save_weights
+from VertebralFractureLib.torch_arrays import to_array
+from VertebralFractureLib.weights import load_weights
 
 logger = logging.getLogger(__name__)
 
@@ -101,8 +104,14 @@ def run(arguments: argparse.Namespace) -> int:
         "seconds": float(log[-1]["elapsed_s"]) if log else 0.0,
         "started_from_sha256": started_from,
     }
-    config = {**network_config(network), "training": record}
-    sha256 = save_weights("cord", network_tensors(network), config, arguments.weights_folder)
+    config = {"architecture": "CanalNetwork", "widths": list(network.widths), "channels": CHANNELS, "training": record}
+    # float16 is far finer than the training noise.
+    tensors = {
+        key: to_array(value).astype(np.float16)
+        for key, value in network.state_dict().items()
+        if value.dtype.is_floating_point
+    }
+    sha256 = save_weights("cord", tensors, config, arguments.weights_folder)
     logger.info("Wrote the weights 'cord', SHA-256 %s.", sha256)
     return 0
 

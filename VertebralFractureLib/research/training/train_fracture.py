@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from VertebralFractureLib.research.training.fracture_data import Batch, SeriesOp
 from VertebralFractureLib.research.training.fracture_members import GRIDS, MEMBERS, SHIPPED, member_name
 from VertebralFractureLib.research.training.fracture_series import SeriesStore, build_series
 from VertebralFractureLib.research.training.loop import TrainingOptions, train
+from VertebralFractureLib.research.training.save_weights import save_weights
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases, training_cases
-from VertebralFractureLib.weights import load_weights, restore, save_weights
+from VertebralFractureLib.weights import load_weights, restore
 
 logger = logging.getLogger(__name__)
 SERIES_PER_BATCH = 4
@@ -81,8 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     log = train(network, lambda seed: store.batch(SERIES_PER_BATCH, seed), loss_of, training, arguments.out)
     config: dict[str, Any] = {
-        "network": member.network.to_config(),
-        "grid": member.grid.to_config(),
+        "network": asdict(member.network),
+        "grid": asdict(member.grid),
         "calibration": IDENTITY_CALIBRATION,
         "training": {
             "fold_left_out": fold,

@@ -12,10 +12,10 @@ import torch
 
 from VertebralFractureLib.research.training import straight_training
 from VertebralFractureLib.research.training.level_batches import UNKNOWN, Batch, LevelBatches
+from VertebralFractureLib.research.training.save_weights import save_weights
 from VertebralFractureLib.research.training.straight_training import train_on_cases
 from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 from VertebralFractureLib.vertebrae.level_network import LevelNetwork
-from VertebralFractureLib.weights import save_weights
 
 __all__ = ["add_arguments", "level_loss", "run", "run_scores"]
 

@@ -15,12 +15,13 @@ import torch
 
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.training import straight_training
+from VertebralFractureLib.research.training.save_weights import save_weights
 from VertebralFractureLib.research.training.straight_training import train_on_cases
 from VertebralFractureLib.research.training.vertebra_batches import Batch, BodyBatches
 from VertebralFractureLib.vertebrae.body_network import BodyModel, BodyNetwork
 from VertebralFractureLib.vertebrae.localization import body_maps, localize_bodies
 from VertebralFractureLib.vertebrae.models import BODY_WEIGHTS
-from VertebralFractureLib.weights import load_weights, save_weights
+from VertebralFractureLib.weights import load_weights
 
 __all__ = ["add_arguments", "body_loss", "measure_edge_offset", "run"]
 
