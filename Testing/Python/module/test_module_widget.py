@@ -48,8 +48,9 @@ def test_progress_names_the_step(widget, a_worker):
     widget.ui.detectButton.click()
     until(lambda: widget.ui.progressBar.value > 0)
 
-    until(lambda: widget.ui.stageLabel.text.startswith("Step 5 of 7: scoring patches along the spine"))
-    share = sum(STAGE_WEIGHTS[stage] for stage in ("export", "read", "canal", "cpr")) + 0.5 * STAGE_WEIGHTS["fracture"]
+    until(lambda: widget.ui.stageLabel.text.startswith("Step 6 of 7: scoring patches along the spine"))
+    before = ("export", "read", "canal", "cpr", "vertebrae")
+    share = sum(STAGE_WEIGHTS[stage] for stage in before) + 0.5 * STAGE_WEIGHTS["fracture"]
     assert widget.ui.progressBar.value == round(100 * share / sum(STAGE_WEIGHTS.values()))
 
 
