@@ -13,7 +13,6 @@ from VertebralFractureLib.result import EVALUABLE, SpineReport
 from VertebralFractureLib.result.lookup import vertebra_at
 from VertebralFractureLib.result.words import write_impression
 from VertebralFractureLib.types import Point
-from VertebralFracturePanel.correct.added_vertebra import AddedVertebra
 from VertebralFracturePanel.correct.centerline_section import CenterlineSection
 from VertebralFracturePanel.correct.correct_section import CorrectSection
 from VertebralFracturePanel.correct.landmark_section import LandmarkSection
@@ -44,8 +43,7 @@ class ResultsView:
         self.criteriaSection = CriteriaSection(ui)
         self.correctSection = CorrectSection(ui)
         self.landmarkSection = LandmarkSection(ui, self.correctSection.edit)
-        self.addedVertebra = AddedVertebra(ui, self.correctSection.edit)
-        self.readerVertebrae = ReaderVertebrae(logic.session, logic.optionsOf)
+        self.readerVertebrae = ReaderVertebrae(ui, self.correctSection.edit, logic.session, logic.optionsOf)
         self.centerlineSection = CenterlineSection(ui, logic.session, logic.optionsOf)
         self.displaySection = DisplaySection(ui)
         self.exportSection = ExportSection(ui)
@@ -57,7 +55,7 @@ class ResultsView:
         self.criteriaSection.changed.connect(self._onCriteriaChanged)
         self.shownResults.changed.connect(self._onChanged)
         self.landmarkSection.previewed.connect(self._fillTable)
-        self.addedVertebra.added.connect(self._onVertebraAdded)
+        self.readerVertebrae.added.connect(self._onVertebraAdded)
         self.correctSection.divided.connect(lambda: self.readerVertebrae.measure(self.result))
         self.vertebraWalk.chosen.connect(self._onVertebraChosen)
 
@@ -71,7 +69,7 @@ class ResultsView:
     def leaveModule(self) -> None:
         """The user looks elsewhere: layout and views become theirs again."""
         self.landmarkSection.leave()
-        self.addedVertebra.leave()
+        self.readerVertebrae.leave()
         self.centerlineSection.leave()
         self._ui.sideBySideButton.checked = False
 
@@ -82,7 +80,7 @@ class ResultsView:
         self.exportSection.forget()
         self.correctSection.forget()
         self.landmarkSection.forget()
-        self.addedVertebra.leave()
+        self.readerVertebrae.leave()
         self.centerlineSection.forget()
         self.shownResults.forget()
         self.show([])
@@ -140,7 +138,7 @@ class ResultsView:
         chosen = self._logic.parameters.chosenVertebra
         self.correctSection.show(self.result, chosen)
         self.landmarkSection.show(self.result, chosen)
-        self.addedVertebra.show(self.nodes, self.report is not None and self.report.status == EVALUABLE)
+        self.readerVertebrae.show(self.nodes, self.report is not None and self.report.status == EVALUABLE)
 
     def _showSideBySide(self) -> None:
         hasStraight = self.nodes is not None and self.nodes.straightened is not None
