@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from VertebralFractureLib.canal import CANAL
 from VertebralFractureLib.compute_device import usable_device
-from VertebralFractureLib.fracture.members import PREFIX, chosen_members
+from VertebralFractureLib.fracture.members import PREFIX, choose_members
 from VertebralFractureLib.options import CUDA, DetectionOptions
 from VertebralFractureLib.vertebrae.models import BODY_WEIGHTS, LEVEL_WEIGHTS, VertebraModels
 from VertebralFractureLib.weights import Weights, WeightsFolder, weights_folder
@@ -56,8 +56,8 @@ class Models:
             usable_device(CUDA)
         if before is None or before.weights.path != (options.weights_folder or weights_folder()):
             weights = WeightsFolder(options.weights_folder)
-            return Models(weights, chosen_members(options.members, weights), options.device)
-        return replace(before, members=chosen_members(options.members, before.weights), wanted_device=options.device)
+            return Models(weights, choose_members(options.members, weights), options.device)
+        return replace(before, members=choose_members(options.members, before.weights), wanted_device=options.device)
 
     def on(self, device: str) -> Models:
         """The same networks on another device; no file is read again."""

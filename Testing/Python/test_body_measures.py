@@ -18,8 +18,8 @@ from VertebralFractureLib.vertebrae.localization import LocalizedBody
 from VertebralFractureLib.vertebrae.mid_plane import MidPlane
 from VertebralFractureLib.vertebrae.oriented_box import oriented_box
 from VertebralFractureLib.vertebrae.sequence_search import Span
-from VertebralFractureLib.vertebrae.trabecular import TrabecularRegion, measure_trabecular_region, with_trabecular_hu
-from VertebralFractureLib.vertebrae.uncertainty import height_sd
+from VertebralFractureLib.vertebrae.trabecular import TrabecularRegion, assign_trabecular_hu, measure_trabecular_region
+from VertebralFractureLib.vertebrae.uncertainty import estimate_height_sd
 from VertebralFractureLib.volume import CTVolume, with_acquisition
 
 WIDTH, DEPTH, HEIGHT = 40.0, 30.0, 24.0
@@ -142,7 +142,7 @@ def test_only_sound_trabecular_bone_has_hu_and_the_rest_says_why(
 ) -> None:
     column = [a_vertebra(), a_vertebra(), vertebra, a_vertebra()]
 
-    shown = with_trabecular_hu(column, [a_core(125.0), a_core(140.0), core, a_core(135.0)])
+    shown = assign_trabecular_hu(column, [a_core(125.0), a_core(140.0), core, a_core(135.0)])
 
     assert shown[2].trabecular_reason == reason
     assert shown[2].trabecular_hu == (core.mean_hu if reason is None else None)
@@ -151,11 +151,16 @@ def test_only_sound_trabecular_bone_has_hu_and_the_rest_says_why(
 
 @pytest.mark.parametrize(("slice_mm", "noise", "expected"), [(1.25, 30, 0.31), (3.0, 30, 0.52), (4.0, 30, 0.80)])
 def test_a_height_is_as_unsure_as_measured_on_phantoms(slice_mm: float, noise: float, expected: float) -> None:
-    assert height_sd(slice_mm, noise) == pytest.approx(expected, rel=0.15)
+    assert estimate_height_sd(slice_mm, noise) == pytest.approx(expected, rel=0.15)
 
 
 def test_thicker_slices_and_more_noise_make_a_height_less_sure() -> None:
-    assert height_sd(1.0, 20.0) < height_sd(2.0, 20.0) < height_sd(2.0, 90.0) < height_sd(4.0, 90.0)
+    assert (
+        estimate_height_sd(1.0, 20.0)
+        < estimate_height_sd(2.0, 20.0)
+        < estimate_height_sd(2.0, 90.0)
+        < estimate_height_sd(4.0, 90.0)
+    )
 
 
 def test_the_band_of_the_borderline_widens_with_the_slices() -> None:
@@ -163,7 +168,7 @@ def test_the_band_of_the_borderline_widens_with_the_slices() -> None:
     heights = Heights((1.0 - loss) * 20.0, 20.0, 20.0)
 
     thin, thick = (
-        grade_heights(heights, None, "over_posterior", height_sd_mm=height_sd(slice_mm, 25.0))
+        grade_heights(heights, None, "over_posterior", height_sd_mm=estimate_height_sd(slice_mm, 25.0))
         for slice_mm in (1.0, 3.0)
     )
 

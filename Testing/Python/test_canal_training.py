@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import torch
 
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.canal.network import BOX_SIDES, CanalNetwork, log_probabilities, network_from_weights
+from VertebralFractureLib.canal.network import BOX_SIDES, CanalNetwork, compute_log_probabilities, network_from_weights
 from VertebralFractureLib.research.datasets import ReferenceSpine
 from VertebralFractureLib.research.evaluation.evaluate_canal import centerline_errors
 from VertebralFractureLib.research.training import train_canal
@@ -119,7 +119,7 @@ def test_a_case_survives_its_file(a_case, tmp_path):
 def test_pixels_and_none_share_one_probability():
     logits = torch.randn(2, 16, 16)
 
-    pixels, none = log_probabilities(logits)
+    pixels, none = compute_log_probabilities(logits)
 
     assert torch.allclose(pixels.exp().sum(dim=(1, 2)) + none.exp(), torch.ones(2), atol=1e-5)
 

@@ -19,8 +19,8 @@ from VertebralFractureLib.cpr.sampler import ReformatSampler
 from VertebralFractureLib.errors import DeviceMissing, NotEvaluable, OptionRefused
 from VertebralFractureLib.export.page import report_to_html
 from VertebralFractureLib.fracture import scoring
-from VertebralFractureLib.fracture.members import chosen_members
-from VertebralFractureLib.fracture.pooling import ensemble_probability
+from VertebralFractureLib.fracture.members import choose_members
+from VertebralFractureLib.fracture.pooling import pool_ensemble
 from VertebralFractureLib.models import Models
 from VertebralFractureLib.options import CPU, CUDA, SINGLE_MODEL, DetectionOptions
 from VertebralFractureLib.pipeline import detect
@@ -137,7 +137,7 @@ def test_one_network_alone_is_named_in_the_report_and_claims_no_second_opinion(a
     report = a_shown_scan[0].report
     asked = [name for name in report.software.weights_sha256 if name.startswith("fracture-")]
 
-    assert asked == [f"fracture-{chosen_members(SINGLE_MODEL)[0]}"]
+    assert asked == [f"fracture-{choose_members(SINGLE_MODEL)[0]}"]
     assert not any(report.sequence.uncertainty)
     page = report_to_html(report, a_phantom.ct, a_shown_scan[0].spine, b"")
     assert asked[0] in page
@@ -153,7 +153,7 @@ def test_networks_can_be_named(a_phantom):
 
     assert list(two.member_probability) == [first, last]
     asked = np.stack([everyone.member_probability[name] for name in (first, last)])
-    np.testing.assert_allclose(two.probability, ensemble_probability(asked))
+    np.testing.assert_allclose(two.probability, pool_ensemble(asked))
     with pytest.raises(OptionRefused, match="no fracture network 'nobody'"):
         Models.load(DetectionOptions(members=("nobody",)))
 
@@ -223,12 +223,12 @@ def test_every_network_reads_its_input_on_the_device_it_was_put_on(a_phantom, mo
     spine = straighten(a_phantom.ct, a_phantom.reference.centerline)
 
     elsewhere.fractures.score_positions(spine)
-    localization.body_maps(spine, elsewhere.vertebrae.body)
-    labeling.level_log_probability(spine, [(20.0, 40.0), (44.0, 66.0)], elsewhere.vertebrae.levels)
+    localization.compute_body_maps(spine, elsewhere.vertebrae.body)
+    labeling.compute_level_log_probability(spine, [(20.0, 40.0), (44.0, 66.0)], elsewhere.vertebrae.levels)
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
         canal_evidence(a_phantom.ct, elsewhere.canal)
 
-    assert len(answers) == len(chosen_members(["all"])) + 2
+    assert len(answers) == len(choose_members(["all"])) + 2
 
 
 def test_a_correction_is_scored_with_the_same_choices(a_phantom):

@@ -21,14 +21,14 @@ from VertebralFractureLib.fracture.patches import (
     SAGITTAL,
     STRAIGHTENED,
     PatchGrid,
-    kyphotic_angle,
-    patch_points,
-    patch_positions,
-    position_code,
+    encode_positions,
+    lay_patch_points,
+    list_patch_positions,
+    measure_kyphotic_angle,
     sample_patches,
 )
-from VertebralFractureLib.fracture.pooling import ensemble_probability
-from VertebralFractureLib.fracture.scoring import FractureEnsemble, calibrate_logits, scan_logit
+from VertebralFractureLib.fracture.pooling import pool_ensemble
+from VertebralFractureLib.fracture.scoring import FractureEnsemble, calibrate_logits, compute_scan_logit
 from VertebralFractureLib.models import Models
 from VertebralFractureLib.options import ALL_MEMBERS, DetectionOptions
 from VertebralFractureLib.research.training.save_weights import save_weights
@@ -73,7 +73,7 @@ def an_ensemble(folder: Path, *members: str) -> FractureEnsemble:
 def test_positions_cover_the_centerline_in_order_and_6_mm_apart() -> None:
     frame = a_bent_spine().frame
 
-    positions = patch_positions(frame)
+    positions = list_patch_positions(frame)
 
     assert np.allclose(np.diff(positions), 6.0)
     assert 0.0 <= positions[0] - frame.range_mm[0] < 6.0
@@ -84,7 +84,7 @@ def test_a_straightened_patch_follows_the_canal() -> None:
     spine = a_bent_spine()
     grid = SMALL["straight"]
 
-    points = patch_points(spine.frame, np.array([60.0]), grid)
+    points = lay_patch_points(spine.frame, np.array([60.0]), grid)
 
     along, anterior, right = grid.axes_mm
     assert np.allclose(points[0, :, 3, 2, 2], 60.0 + along)
@@ -96,7 +96,7 @@ def test_a_sagittal_patch_is_rigid_in_the_patient() -> None:
     spine = a_bent_spine()
     grid = SMALL["sagittal"]
 
-    points = patch_points(spine.frame, np.array([70.0]), grid)
+    points = lay_patch_points(spine.frame, np.array([70.0]), grid)
     ras = spine.frame.straight_to_ras(points.reshape(-1, 3).astype(np.float64)).reshape(points.shape)
 
     for axis, step in enumerate(grid.spacing_mm):
@@ -109,7 +109,7 @@ def test_a_patch_holds_the_density_of_where_it_was_taken_and_knows_the_field_of_
     half = replace(spine, inside=spine.inside & (np.arange(spine.hu.shape[2]) < 40)[None, None, :])
     grid = SMALL["straight"]
 
-    patches = sample_patches(half, patch_points(half.frame, np.array([70.0]), grid), grid).numpy()
+    patches = sample_patches(half, lay_patch_points(half.frame, np.array([70.0]), grid), grid).numpy()
 
     _, anterior, right = grid.axes_mm
     seen = right < -2.0
@@ -123,8 +123,8 @@ def test_the_position_code_knows_the_bend_of_the_canal() -> None:
 
     positions = np.array([60.0, 75.0, 90.0])
 
-    assert np.allclose(kyphotic_angle(spine.frame, positions), 28.0 / 150.0, atol=0.02)
-    assert position_code(spine.frame, positions).shape == (3, CODE_LENGTH)
+    assert np.allclose(measure_kyphotic_angle(spine.frame, positions), 28.0 / 150.0, atol=0.02)
+    assert encode_positions(spine.frame, positions).shape == (3, CODE_LENGTH)
 
 
 def test_the_sequence_model_lets_neighbors_speak_and_the_patchwise_variant_does_not() -> None:
@@ -162,7 +162,7 @@ def test_the_series_score_outside_torch_is_the_network_s_own() -> None:
     expected = float(network.aggregate(logits, torch.ones(1, 13)).detach())
 
     pooling = network.pooling.detach().double().numpy()
-    assert scan_logit(logits[0].double().numpy(), pooling) == pytest.approx(expected, abs=1e-5)
+    assert compute_scan_logit(logits[0].double().numpy(), pooling) == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_series_loss_reaches_the_encoder() -> None:
@@ -187,7 +187,7 @@ def test_the_series_loss_reaches_the_encoder() -> None:
     ],
 )
 def test_members_vote_by_their_odds_and_none_of_them_drowns_the_others(members: list[float], together: float) -> None:
-    assert ensemble_probability(np.array(members)) == pytest.approx(together, abs=1e-3)
+    assert pool_ensemble(np.array(members)) == pytest.approx(together, abs=1e-3)
 
 
 def test_an_ensemble_joins_its_members_and_says_where_they_differ(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_an_ensemble_joins_its_members_and_says_where_they_differ(tmp_path: Path
 
     assert isinstance(sequence, FractureSequence)
     members = np.stack([sequence.member_probability["straight"], sequence.member_probability["sagittal"]])
-    assert np.allclose(sequence.probability, ensemble_probability(members))
+    assert np.allclose(sequence.probability, pool_ensemble(members))
     assert np.allclose(sequence.uncertainty, np.abs(members[0] - members[1]) / 2.0)
     assert sequence.positions_mm.shape == sequence.inside_fraction.shape == sequence.probability.shape
     assert np.isnan(sequence.scan_probability)

@@ -15,7 +15,7 @@ from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cli.main import main
 from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
 from VertebralFractureLib.fracture.network import FractureNetwork, NetworkOptions
-from VertebralFractureLib.fracture.patches import SAGITTAL, STRAIGHTENED, PatchGrid, kyphotic_angle
+from VertebralFractureLib.fracture.patches import SAGITTAL, STRAIGHTENED, PatchGrid, measure_kyphotic_angle
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceSpine, ReferenceVertebra, reference_to_json
 from VertebralFractureLib.research.datasets.reference_set import fold_of_scan
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
@@ -148,7 +148,7 @@ def test_a_frame_can_be_bent_where_a_wedge_bends_it() -> None:
 
     bent = bent_frame(frame, [(60.0, 0.3)])
 
-    angles = kyphotic_angle(bent, np.array([20.0, 60.0, 100.0]))
+    angles = measure_kyphotic_angle(bent, np.array([20.0, 60.0, 100.0]))
     assert angles == pytest.approx([0.0, 0.3, 0.0], abs=0.02)
     assert np.allclose(np.linalg.norm(np.diff(bent.origin_ras, axis=0), axis=1), 1.0, atol=0.01)
 

@@ -9,24 +9,24 @@ from VertebralFractureLib.thresholds import GRADING
 from VertebralFractureLib.vertebrae import Heights, Vertebra, spinal_deformity_index
 from VertebralFractureLib.vertebrae.grading import (
     GRADING_RULES,
+    classify_shape,
     grade_column,
     grade_from_loss,
     grade_heights,
     height_loss,
+    interpolate_posterior_profile,
     is_borderline,
     measure_heights,
-    posterior_profile,
-    predicted_posterior,
-    shape_of,
+    predict_posterior,
 )
-from VertebralFractureLib.vertebrae.norms import LEVEL_NORMS, level_norm
+from VertebralFractureLib.vertebrae.norms import LEVEL_NORMS, find_level_norm
 
 LEVELS = tuple(reversed(LEVEL_NORMS))
 
 
 def a_normal_vertebra(level: str, size: float = 15.0) -> Heights:
     norm = LEVEL_NORMS[level]
-    posterior = size * (posterior_profile(level) or 0.0)
+    posterior = size * (interpolate_posterior_profile(level) or 0.0)
     return Heights(norm.anterior * posterior, (norm.middle + GRADING.middle_over_floor) * posterior, posterior)
 
 
@@ -46,8 +46,8 @@ def test_the_posterior_wall_of_l5_low_by_nature_is_no_crush_and_predicts_none() 
     heights = [a_normal_vertebra(level) for level in levels]
     low = Heights(heights[0].anterior, heights[0].middle, 0.7 * heights[0].posterior)
 
-    assert predicted_posterior(0, [low, *heights[1:]], levels) is None
-    assert predicted_posterior(1, [low, *heights[1:]], levels) == pytest.approx(heights[1].posterior)
+    assert predict_posterior(0, [low, *heights[1:]], levels) is None
+    assert predict_posterior(1, [low, *heights[1:]], levels) == pytest.approx(heights[1].posterior)
     assert grade_column([low, *heights[1:]], levels)[0].shape != "crush"  # type: ignore[union-attr]
 
 
@@ -67,7 +67,7 @@ def test_normal_vertebrae_lose_nothing_at_any_level_and_body_size(size: float) -
     heights = [a_normal_vertebra(level, size) for level in LEVELS]
 
     for index, level in enumerate(LEVELS):
-        loss = height_loss(heights[index], level, predicted_posterior(index, heights, LEVELS))
+        loss = height_loss(heights[index], level, predict_posterior(index, heights, LEVELS))
         assert loss.largest < 0.01, level
 
 
@@ -98,7 +98,7 @@ def test_a_wedge_keeps_its_posterior_height() -> None:
     loss = height_loss(wedge, "L1", normal.posterior)
 
     assert loss.largest == pytest.approx(0.30, abs=0.01)
-    assert shape_of(loss) == "wedge"
+    assert classify_shape(loss) == "wedge"
 
 
 def test_a_biconcave_vertebra_loses_its_middle() -> None:
@@ -108,7 +108,7 @@ def test_a_biconcave_vertebra_loses_its_middle() -> None:
     loss = height_loss(cupped, "L2", normal.posterior)
 
     assert grade_from_loss(loss.largest) == 3
-    assert shape_of(loss) == "biconcave"
+    assert classify_shape(loss) == "biconcave"
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -121,22 +121,22 @@ def test_a_crush_is_seen_by_its_neighbors_although_its_own_ratios_are_normal(nam
     heights[index] = crushed
     levels = LEVELS if named else tuple(None for _ in LEVELS)
 
-    loss = height_loss(crushed, levels[index], predicted_posterior(index, heights, levels))
+    loss = height_loss(crushed, levels[index], predict_posterior(index, heights, levels))
 
     assert loss.posterior == pytest.approx(0.35, abs=0.04)
-    assert shape_of(loss) == "crush"
+    assert classify_shape(loss) == "crush"
     assert grade_from_loss(loss.largest) == 2
 
 
 def test_nothing_predicts_a_posterior_height_without_neighbors() -> None:
     lonely = [None, a_normal_vertebra("T9"), None]
 
-    assert predicted_posterior(1, lonely, ["T10", "T9", "T8"]) is None
+    assert predict_posterior(1, lonely, ["T10", "T9", "T8"]) is None
 
 
 def test_a_vertebra_without_a_name_is_judged_by_the_mean_norm() -> None:
-    assert level_norm(None).measured is False
-    assert level_norm("T13") == LEVEL_NORMS["T12"]
+    assert find_level_norm(None).measured is False
+    assert find_level_norm("T13") == LEVEL_NORMS["T12"]
 
 
 def test_a_raw_ratio_calls_the_normal_t7_of_a_small_woman_a_wedge_and_the_norms_do_not() -> None:

@@ -7,13 +7,13 @@ import pytest
 
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
-from VertebralFractureLib.vertebrae.level_column import BEYOND, column_of, steps_between
+from VertebralFractureLib.vertebrae.level_column import BEYOND, count_steps, lay_column
 
 REGULAR = [(26.0 * number, 26.0 * number + 20.0) for number in range(5)]
 
 
 def test_neighbors_share_the_border_in_the_middle_of_their_disc() -> None:
-    column = column_of(REGULAR)
+    column = lay_column(REGULAR)
 
     own = column.borders_mm[column.found[0] : column.found[-1] + 2]
     np.testing.assert_allclose(own, [-2.5, 23.0, 49.0, 75.0, 101.0, 126.5])
@@ -21,7 +21,7 @@ def test_neighbors_share_the_border_in_the_middle_of_their_disc() -> None:
 
 
 def test_cells_go_on_beyond_both_ends_with_the_size_of_the_last_one() -> None:
-    column = column_of(REGULAR)
+    column = lay_column(REGULAR)
 
     assert len(column.spacing_mm) == 5 + 2 * BEYOND
     np.testing.assert_allclose(column.spacing_mm[: BEYOND + 1], 25.5)
@@ -31,39 +31,39 @@ def test_cells_go_on_beyond_both_ends_with_the_size_of_the_last_one() -> None:
 def test_a_hole_gets_the_cells_of_the_vertebrae_that_fit_into_it() -> None:
     with_hole = [REGULAR[0], REGULAR[1], REGULAR[4]]
 
-    column = column_of(with_hole)
+    column = lay_column(with_hole)
 
-    assert steps_between(with_hole) == [1, 3]
+    assert count_steps(with_hole) == [1, 3]
     assert list(column.found - BEYOND) == [0, 1, 4]
     assert np.all(column.spacing_mm > 20.0)
 
 
 def test_the_void_over_a_sunken_endplate_is_no_missing_vertebra() -> None:
-    assert steps_between([(31.0, 57.0), (68.0, 80.0), (101.0, 122.0)]) == [1, 1]
+    assert count_steps([(31.0, 57.0), (68.0, 80.0), (101.0, 122.0)]) == [1, 1]
 
 
 def test_a_low_vertebra_that_was_missed_between_two_of_normal_height_is_counted() -> None:
-    assert steps_between([(0.0, 24.0), (45.0, 69.0)]) == [2]
+    assert count_steps([(0.0, 24.0), (45.0, 69.0)]) == [2]
 
 
 def test_a_body_that_the_field_of_view_cuts_gets_a_whole_cell() -> None:
     cut = [(14.0, 20.0), *REGULAR[1:4], (104.0, 109.0)]
 
-    column = column_of(cut)
+    column = lay_column(cut)
 
     assert column.spacing_mm[column.found[0]] == pytest.approx(0.8 * 26.0)
     assert column.spacing_mm[column.found[-1]] == pytest.approx(0.8 * 26.0)
 
 
 def test_slices_lie_evenly_in_every_cell() -> None:
-    rows = column_of(REGULAR).rows_mm(6)
+    rows = lay_column(REGULAR).rows_mm(6)
 
     np.testing.assert_allclose(rows[BEYOND + 1], 23.0 + 26.0 * (np.arange(6) + 0.5) / 6)
 
 
 def test_a_column_without_a_body_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one vertebra"):
-        column_of([])
+        lay_column([])
 
 
 def a_block_of_bone(low: float, high: float) -> StraightenedVolume:
@@ -80,17 +80,19 @@ def test_what_is_sampled_lies_in_its_cell_and_what_is_beyond_the_volume_is_outsi
     pytest.importorskip("torch")
     from VertebralFractureLib.vertebrae.level_input import (
         ROWS_PER_CELL,
-        fine_rows,
-        fine_volume,
+        build_fine_volume,
         list_coarse_indices,
+        list_fine_rows,
         normalize_channels,
         sample_column,
     )
 
     spine = a_block_of_bone(26.0, 46.0)
-    column = column_of(REGULAR)
+    column = lay_column(REGULAR)
 
-    picture = normalize_channels(sample_column(fine_volume(spine), fine_rows(column, 0.0), *list_coarse_indices()))
+    picture = normalize_channels(
+        sample_column(build_fine_volume(spine), list_fine_rows(column, 0.0), *list_coarse_indices())
+    )
 
     cells = picture.reshape(3, -1, ROWS_PER_CELL, 28, 32)
     brightest = cells[1].amax(dim=(1, 2, 3))

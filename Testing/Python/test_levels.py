@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.vertebrae.level_assignment import LevelLabel, drop_uncertain_levels, likeliest_levels
+from VertebralFractureLib.vertebrae.level_assignment import LevelLabel, drop_uncertain_levels, find_likeliest_levels
 from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 
 UNIFORM = np.full(len(LEVEL_CLASSES), -np.log(len(LEVEL_CLASSES)))
@@ -14,7 +14,7 @@ UNIFORM = np.full(len(LEVEL_CLASSES), -np.log(len(LEVEL_CLASSES)))
 
 def name_levels(log_probability: FloatArray, steps: list[int]) -> list[LevelLabel]:
     """As the program names a column in which an anchor is seen."""
-    return drop_uncertain_levels(likeliest_levels(log_probability, steps))
+    return drop_uncertain_levels(find_likeliest_levels(log_probability, steps))
 
 
 def thinks(level: str, share: float) -> FloatArray:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from VertebralFractureLib.cli.output_folder import complete_or_absent
+from VertebralFractureLib.cli.output_folder import write_folder_atomically
 from VertebralFractureLib.errors import OutputRefused
 
 OURS = '{"schema": "vertebral-fracture-report/1"}'
@@ -11,7 +11,7 @@ OURS = '{"schema": "vertebral-fracture-report/1"}'
 def test_results_appear_together_in_a_new_folder(tmp_path):
     target = tmp_path / "deep" / "out"
 
-    with complete_or_absent(target) as work:
+    with write_folder_atomically(target) as work:
         (work / "report.json").write_text(OURS)
         assert not target.exists()
 
@@ -20,7 +20,7 @@ def test_results_appear_together_in_a_new_folder(tmp_path):
 
 
 def interrupted_run(target, error):
-    with complete_or_absent(target) as work:
+    with write_folder_atomically(target) as work:
         (work / "report.json").write_text("half")
         raise error
 
@@ -34,7 +34,7 @@ def test_an_interrupted_run_leaves_no_trace(tmp_path):
 
 def test_an_interrupted_second_run_keeps_the_first_result(tmp_path):
     target = tmp_path / "out"
-    with complete_or_absent(target) as work:
+    with write_folder_atomically(target) as work:
         (work / "report.json").write_text(OURS)
 
     with pytest.raises(OSError, match="full"):
@@ -47,7 +47,7 @@ def test_an_interrupted_second_run_keeps_the_first_result(tmp_path):
 def test_a_second_run_replaces_our_own_earlier_result(tmp_path):
     target = tmp_path / "out"
     for text in (OURS, OURS + "\n"):
-        with complete_or_absent(target) as work:
+        with write_folder_atomically(target) as work:
             (work / "report.json").write_text(text)
 
     assert (target / "report.json").read_text() == OURS + "\n"
@@ -57,7 +57,7 @@ def test_a_second_run_replaces_our_own_earlier_result(tmp_path):
 def test_a_folder_with_anything_of_the_users_is_refused_and_untouched(tmp_path, name):
     (tmp_path / name).write_text("mine")
 
-    with pytest.raises(OutputRefused, match="not results of this program"), complete_or_absent(tmp_path):
+    with pytest.raises(OutputRefused, match="not results of this program"), write_folder_atomically(tmp_path):
         pass
 
     assert (tmp_path / name).read_text() == "mine"
@@ -66,5 +66,5 @@ def test_a_folder_with_anything_of_the_users_is_refused_and_untouched(tmp_path, 
 def test_an_output_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "out").write_text("mine")
 
-    with pytest.raises(OutputRefused, match="is a file"), complete_or_absent(tmp_path / "out"):
+    with pytest.raises(OutputRefused, match="is a file"), write_folder_atomically(tmp_path / "out"):
         pass

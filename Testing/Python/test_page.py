@@ -13,7 +13,7 @@ from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import straighten
 from VertebralFractureLib.export.page import report_to_html
-from VertebralFractureLib.export.page_pictures import probability_plot
+from VertebralFractureLib.export.page_pictures import draw_probability_plot
 from VertebralFractureLib.result import Correction, apply_correction, edits
 from VertebralFractureLib.result.deidentification import deidentify_report, deidentify_volume, voxels_sha256
 from VertebralFractureLib.result.words import write_impression
@@ -104,7 +104,7 @@ def test_the_plot_shows_nothing_beyond_the_scored_vertebrae():
     ends = {index: replace(report.vertebrae[index], status="not_evaluable", reason="cut") for index in (0, 1, 8)}
     cut = replace(report, vertebrae=tuple(ends.get(index, v) for index, v in enumerate(report.vertebrae)))
 
-    plots = [re.search(r'class="curve" points="([^"]+)"', probability_plot(one))[1] for one in (report, cut)]
+    plots = [re.search(r'class="curve" points="([^"]+)"', draw_probability_plot(one))[1] for one in (report, cut)]
 
     drawn = [[float(point.split(",")[0]) for point in plot.split()] for plot in plots]
     assert len(drawn[1]) == len(cut.judged_sequence.positions_mm) < len(drawn[0])

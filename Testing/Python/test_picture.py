@@ -22,8 +22,8 @@ from VertebralFractureLib.export.palette import (
     probability_color,
 )
 from VertebralFractureLib.export.picture import HEIGHT, WIDTH, draw_overview, place_labels
-from VertebralFractureLib.export.picture_canvas import Canvas, shortened, text_width, wrapped
-from VertebralFractureLib.export.picture_panel import Box, fitted_panel, middle_frame
+from VertebralFractureLib.export.picture_canvas import Canvas, measure_text_width, shorten_text, wrap_text
+from VertebralFractureLib.export.picture_panel import Box, fit_panel, middle_frame
 from VertebralFractureLib.result.report import (
     EVALUABLE,
     NOT_EVALUABLE,
@@ -171,7 +171,7 @@ def test_a_ct_with_unknown_values_is_drawn_without_holes(a_ct_with_a_bright_ball
     ct = a_ct_with_a_bright_ball
     hu = ct.hu.astype(np.float32)
     hu[:20] = np.nan
-    panel = fitted_panel(*middle_frame(ct), Box(0, 0, 200, 200))
+    panel = fit_panel(*middle_frame(ct), Box(0, 0, 200, 200))
 
     gray = panel.gray(CTVolume(hu, ct.ijk_to_ras))
 
@@ -182,7 +182,7 @@ def test_a_ct_with_unknown_values_is_drawn_without_holes(a_ct_with_a_bright_ball
 def test_a_thing_in_the_patient_is_drawn_where_its_outline_would_be(
     kind: str, a_ct_with_a_bright_ball, a_centerline
 ) -> None:
-    panel = fitted_panel(lay_frame(a_centerline, kind), (-40.0, 60.0), (0.0, 105.0), Box(30, 50, 400, 400))
+    panel = fit_panel(lay_frame(a_centerline, kind), (-40.0, 60.0), (0.0, 105.0), Box(30, 50, 400, 400))
 
     gray = panel.gray(a_ct_with_a_bright_ball)
 
@@ -193,7 +193,7 @@ def test_a_thing_in_the_patient_is_drawn_where_its_outline_would_be(
 
 
 def test_anterior_is_left_and_the_head_is_on_top(a_ct_with_a_bright_ball) -> None:
-    panel = fitted_panel(*middle_frame(a_ct_with_a_bright_ball), Box(0, 0, 300, 300))
+    panel = fit_panel(*middle_frame(a_ct_with_a_bright_ball), Box(0, 0, 300, 300))
 
     y, x = np.nonzero(panel.gray(a_ct_with_a_bright_ball) > 0.8)
 
@@ -204,7 +204,7 @@ def test_anterior_is_left_and_the_head_is_on_top(a_ct_with_a_bright_ball) -> Non
 def test_a_view_has_one_scale_in_both_directions(a_ct_with_a_bright_ball) -> None:
     frame, anterior, s = middle_frame(a_ct_with_a_bright_ball)
 
-    panel = fitted_panel(frame, anterior, s, Box(10, 20, 900, 300))
+    panel = fit_panel(frame, anterior, s, Box(10, 20, 900, 300))
 
     assert panel.box.height == 300
     assert panel.box.width == pytest.approx(300 * (anterior[1] - anterior[0]) / (s[1] - s[0]), abs=1.0)
@@ -255,10 +255,10 @@ def test_letters_that_the_font_lacks_are_written_without_accents_or_marked() -> 
 def test_long_words_are_cut_and_broken_to_the_width() -> None:
     text = "not evaluable: cut by the field of view on the caudal side"
 
-    assert text_width(shortened(text, 18, 200), 18) <= 200
-    assert shortened(text, 18, 200).endswith("...")
-    assert all(text_width(line, 18) <= 200 for line in wrapped(text, 18, 200))
-    assert " ".join(wrapped(text, 18, 200)) == text
+    assert measure_text_width(shorten_text(text, 18, 200), 18) <= 200
+    assert shorten_text(text, 18, 200).endswith("...")
+    assert all(measure_text_width(line, 18) <= 200 for line in wrap_text(text, 18, 200))
+    assert " ".join(wrap_text(text, 18, 200)) == text
 
 
 def test_a_line_is_drawn_once_where_its_parts_meet() -> None:

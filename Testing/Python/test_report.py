@@ -11,7 +11,7 @@ from correction_samples import a_column
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.cli.table import report_table
+from VertebralFractureLib.cli.table import format_report_table
 from VertebralFractureLib.export.table import report_to_csv
 from VertebralFractureLib.fracture import FractureSequence
 from VertebralFractureLib.result import report_from_json, report_to_json
@@ -110,7 +110,7 @@ def test_too_few_scored_vertebrae_make_the_scan_not_evaluable_and_leave_no_resul
     assert "Only 2 thoracic or lumbar" in report.reason
     assert report.vertebrae == ()
     assert report.scan.fracture_probability is None
-    assert "No fracture" not in report_table(report)
+    assert "No fracture" not in format_report_table(report)
 
 
 def test_a_not_evaluable_scan_keeps_a_row_with_its_reason_in_the_csv(a_ct):
@@ -139,7 +139,7 @@ def test_a_report_of_another_schema_is_refused_by_name(a_report):
 
 
 def test_the_table_marks_suspected_vertebrae_in_words(a_report):
-    lines = report_table(a_report).splitlines()
+    lines = format_report_table(a_report).splitlines()
 
     assert any(line.startswith("L1") and "SUSPECTED" in line for line in lines)
     assert any(line.startswith("L2") and "partially imaged" in line for line in lines)

@@ -15,7 +15,7 @@ import pytest
 from VertebralFractureLib.canal.path import find_canal_path
 from VertebralFractureLib.thresholds import CANAL_PATH, GROUPS, moved_threshold, thresholds
 from VertebralFractureLib.vertebrae.grading import grade_from_loss
-from VertebralFractureLib.vertebrae.norms import level_norm
+from VertebralFractureLib.vertebrae.norms import find_level_norm
 
 LIBRARY = Path(__file__).parents[2] / "VertebralFractureLib"
 FOLDERS = ("volume", "canal", "cpr", "vertebrae", "fracture", "result")
@@ -209,10 +209,10 @@ def test_a_part_of_several_numbers_moves_alone_and_a_norm_moves_too(benchmark_se
     with benchmark_sensitivity.moved(numbers["GRADING.genant_cut_offs[1]"], 0.3):
         assert grade_from_loss(0.27) == 1
     with benchmark_sensitivity.moved(numbers["NORMS.L4.anterior"], 1.2):
-        assert level_norm("L4").anterior == 1.2
+        assert find_level_norm("L4").anterior == 1.2
 
     assert grade_from_loss(0.27) == 2
-    assert level_norm("L4").anterior == 1.0
+    assert find_level_norm("L4").anterior == 1.0
 
 
 def test_the_table_names_what_a_result_hangs_on_and_what_never_mattered(benchmark_sensitivity) -> None:

@@ -13,8 +13,8 @@ from VertebralFractureLib.fracture.pooling import logit, sigmoid
 from VertebralFractureLib.research.phantom import make_phantom, random_options
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae import Reason, Vertebra, localize_vertebrae
-from VertebralFractureLib.vertebrae.endplates import BodyShape, column_positions, measure_shape
-from VertebralFractureLib.vertebrae.localization import LocalizedBody, without_shallow_shapes
+from VertebralFractureLib.vertebrae.endplates import BodyShape, list_column_positions, measure_shape
+from VertebralFractureLib.vertebrae.localization import LocalizedBody, drop_shallow_shapes
 from VertebralFractureLib.vertebrae.mid_plane import MidPlane
 from VertebralFractureLib.vertebrae.sequence_search import Profiles, Span, search_spans
 
@@ -81,7 +81,7 @@ def test_noise_without_a_spine_gives_no_vertebra() -> None:
 
 
 def test_landmarks_follow_tilted_endplates_below_the_size_of_a_pixel() -> None:
-    a, s = column_positions(), np.arange(80, dtype=np.float64)[:, None]
+    a, s = list_column_positions(), np.arange(80, dtype=np.float64)[:, None]
     upper_s, lower_s = 50.3 + 0.15 * (a - 22.0), 26.6 + 0.15 * (a - 22.0)
     within = (a >= 8.0) & (a <= 36.0)
     body = ((s <= upper_s) & (s >= lower_s) & within).astype(np.float64)
@@ -221,11 +221,11 @@ def bodies_as_deep_as(*depths: float | None) -> list[LocalizedBody]:
 
 
 def test_an_outline_traced_inside_a_body_is_not_measured_as_a_collapse() -> None:
-    kept = without_shallow_shapes(bodies_as_deep_as(11.0, 34.0, 33.0, 12.0, 31.0, None))
+    kept = drop_shallow_shapes(bodies_as_deep_as(11.0, 34.0, 33.0, 12.0, 31.0, None))
 
     assert [body.shape is not None for body in kept] == [False, True, True, False, True, False]
 
 
 def test_small_bodies_keep_their_outline_at_the_top_of_the_spine_and_where_nothing_is_beside_them() -> None:
     for depths in ((23.0, 22.0, 19.0, 17.0, 15.0), (11.0, 34.0), (11.0,)):
-        assert all(body.shape is not None for body in without_shallow_shapes(bodies_as_deep_as(*depths)))
+        assert all(body.shape is not None for body in drop_shallow_shapes(bodies_as_deep_as(*depths)))

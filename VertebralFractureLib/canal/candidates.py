@@ -21,7 +21,7 @@ from VertebralFractureLib.canal.network import (
     BOX_SIDES,
     CHANNELS,
     CanalNetwork,
-    log_probabilities,
+    compute_log_probabilities,
 )
 from VertebralFractureLib.canal.path import CanalPath, find_canal_path
 from VertebralFractureLib.progress import StageProgress
@@ -177,7 +177,7 @@ class CanalReader:
         return np.asarray(np.clip(pixel, 0, np.array(self._slices.shape[:0:-1]) - window))
 
     def _enter(self, rows: IntArray, corner: NDArray[np.int_], logits: torch.Tensor, boxes: torch.Tensor) -> None:
-        pixels, none = log_probabilities(logits)
+        pixels, none = compute_log_probabilities(logits)
         position, mass, sd = _peaks(pixels.exp())
         found = self.found
         index = to_array(position) + corner[:, None]

@@ -31,9 +31,9 @@ def solve_natural_spline(knots: FloatArray, values: FloatArray) -> FloatArray:
     right = 6.0 * np.diff(np.diff(values, axis=0) / h[:, None], axis=0)
     # Eliminated by hand: the system is tridiagonal, and a dense solver would wait for threads that it does not need.
     for row in range(1, count - 2):
-        share = h[row] / diagonal[row - 1]
-        diagonal[row] -= share * h[row]
-        right[row] -= share * right[row - 1]
+        factor = h[row] / diagonal[row - 1]
+        diagonal[row] -= factor * h[row]
+        right[row] -= factor * right[row - 1]
     second[-2] = right[-1] / diagonal[-1]
     for row in range(count - 4, -1, -1):
         second[row + 1] = (right[row] - h[row + 1] * second[row + 2]) / diagonal[row]

@@ -81,7 +81,7 @@ class CanalNetwork(nn.Module):
         return logits, _BOX_SCALE_MM * self.box_head(features).float()
 
 
-def log_probabilities(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def compute_log_probabilities(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """From logits ``(n, h, w)`` to log-probabilities of the pixels ``(n, h, w)`` and of "none" ``(n,)``."""
     flat = logits.flatten(1).float()
     total = torch.logsumexp(torch.cat([flat, torch.zeros_like(flat[:, :1])], dim=1), dim=1)

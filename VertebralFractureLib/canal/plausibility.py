@@ -37,7 +37,7 @@ def check_bone_around(stack: AxialStack, boxes: SliceBoxes, mean_probability: fl
             "No spinal canal was found: the likeliest place is filled with fat, as the marrow of a long bone is; "
             "check that this is a CT that shows the spine."
         )
-    size = float(np.clip(median_vertebra_width_mm(boxes) / tuned.adult_vertebra_mm, tuned.smallest_size, 1.0))
+    size = float(np.clip(measure_vertebra_width_mm(boxes) / tuned.adult_vertebra_mm, tuned.smallest_size, 1.0))
     sides = measure_bone_around(stack.as_volume(), boxes.heights_mm, _centers(boxes), size)
     if any(dense >= tuned.least_dense and slices >= tuned.least_slices_with_bone for dense, slices in sides):
         return
@@ -75,7 +75,7 @@ def check_anatomy(ct: CTVolume, boxes: SliceBoxes) -> None:
                 f"The voxel spacing in the file cannot be true: the spinal canal measures {wide:.0f} mm across and "
                 f"{deep:.0f} mm from front to back, which no spine does; {ADVICE}."
             )
-    across = median_vertebra_width_mm(boxes)
+    across = measure_vertebra_width_mm(boxes)
     if not tuned.narrowest_vertebra_mm <= across <= tuned.widest_vertebra_mm:
         raise ImplausibleGeometry(
             f"The voxel spacing in the file cannot be true: the vertebrae measure {across:.0f} mm across; {ADVICE}."
@@ -102,7 +102,7 @@ def _check_position(ct: CTVolume, boxes: SliceBoxes) -> None:
     )
 
 
-def median_vertebra_width_mm(boxes: SliceBoxes) -> float:
+def measure_vertebra_width_mm(boxes: SliceBoxes) -> float:
     return float(np.median(boxes.vertebra_ras[:, 1] - boxes.vertebra_ras[:, 0]))
 
 

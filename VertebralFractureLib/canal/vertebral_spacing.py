@@ -11,7 +11,7 @@ import numpy as np
 
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.canal.curve import SliceBoxes
-from VertebralFractureLib.canal.plausibility import ADVICE, median_vertebra_width_mm
+from VertebralFractureLib.canal.plausibility import ADVICE, measure_vertebra_width_mm
 from VertebralFractureLib.errors import ImplausibleGeometry
 from VertebralFractureLib.thresholds import VERTEBRAL_SPACING
 from VertebralFractureLib.types import FloatArray
@@ -33,7 +33,7 @@ def check_vertebral_spacing(ct: CTVolume, centerline: Centerline, boxes: SliceBo
     usual = power[(spacings >= tuned.usual_from) & (spacings <= tuned.usual_to)].max()
     if tuned.smallest <= spacing <= tuned.largest or power.max() < max(tuned.least_fraction, tuned.stronger * usual):
         return
-    width = median_vertebra_width_mm(boxes)
+    width = measure_vertebra_width_mm(boxes)
     raise ImplausibleGeometry(
         f"The distance between the slices in the file cannot be true: the vertebrae are {width:.0f} mm wide and follow "
         f"each other every {spacing * width:.0f} mm, which no spine does; {ADVICE}."
@@ -74,7 +74,7 @@ def _width_along(arc: FloatArray, points_ras: FloatArray, boxes: SliceBoxes) -> 
     width = boxes.vertebra_ras[:, 1] - boxes.vertebra_ras[:, 0]
     at = np.interp(points_ras[:, 2], boxes.heights_mm, width)
     line = np.polyval(np.polyfit(arc, at, 1), arc)
-    middle = median_vertebra_width_mm(boxes)
+    middle = measure_vertebra_width_mm(boxes)
     return np.asarray(
         np.clip(line, VERTEBRAL_SPACING.narrowest_along * middle, VERTEBRAL_SPACING.widest_along * middle)
     )

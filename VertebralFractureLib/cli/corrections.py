@@ -20,7 +20,7 @@ _SHIFTS = {"+1": 1, "-1": -1}
 
 
 def read_correction(correction_file: Path | None, centerline_file: Path | None) -> Correction:
-    """The corrections of both files; the curve of ``centerline_file`` takes the place of another one.
+    """The corrections of both files; the curve of ``centerline_file`` replaces another one.
 
     Raises:
         UnusableCorrection: when a file is missing or holds no such thing.
@@ -58,17 +58,17 @@ def read_curve(path: Path) -> tuple[Point, ...]:
 def with_corrections(
     detection: Detection,
     correction: Correction,
-    names: Sequence[str],
+    levels: Sequence[str],
     *,
     models: Models | None = None,
     options: DetectionOptions,
     listener: ProgressListener | None = None,
     token: CancelToken | None = None,
 ) -> tuple[Detection, CorrectedReport]:
-    """What a reader's corrections make of a detection; scored again where the centerline was corrected.
+    """Apply a reader's corrections to a detection; it is scored again where the centerline was corrected.
 
     Args:
-        names: "L1=T12" renames a vertebra that is shown as L1, "+1" and "-1" shift all names.
+        levels: "L1=T12" relabels a vertebra that is shown as L1, "+1" and "-1" shift all levels.
 
     Raises:
         UnusableCorrection: when a name does not fit.
@@ -81,17 +81,17 @@ def with_corrections(
             detection.ct, models=models, centerline=line, options=options, listener=listener, token=token
         )
         corrected = corrected.scored_again(detection.report)
-    for name in names:
+    for name in levels:
         if corrected.shown.status != EVALUABLE:
             break
         try:
-            corrected = corrected.corrected_by(_renamed(corrected.correction, corrected.shown, name))
+            corrected = corrected.corrected_by(_relabel(corrected.correction, corrected.shown, name))
         except ValueError as error:
             raise UnusableCorrection(f"--levels {name}: {error}") from error
     return detection, corrected
 
 
-def _renamed(correction: Correction, shown: SpineReport, name: str) -> Correction:
+def _relabel(correction: Correction, shown: SpineReport, name: str) -> Correction:
     if name in _SHIFTS:
         return edits.shift_levels(correction, shown, _SHIFTS[name])
     old, equals, new = name.partition("=")

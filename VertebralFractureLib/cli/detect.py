@@ -13,9 +13,9 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from VertebralFractureLib.cli.exit_codes import DONE, NOT_EVALUABLE_CODE
-from VertebralFractureLib.cli.output_folder import complete_or_absent, refuse_foreign_folder
+from VertebralFractureLib.cli.output_folder import refuse_foreign_folder, write_folder_atomically
 from VertebralFractureLib.cli.progress_display import progress_listener
-from VertebralFractureLib.cli.table import report_table
+from VertebralFractureLib.cli.table import format_report_table
 from VertebralFractureLib.errors import OutputRefused
 from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, DetectionOptions
 from VertebralFractureLib.progress import CancelToken, StageProgress
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.series is None and arguments.progress == "bar":
         _tell_of_other_series(arguments.input)
     listener, token = progress_listener(arguments.progress), CancelToken()
-    with cancel_on_interrupt(token), complete_or_absent(arguments.out) as folder:
+    with cancel_on_interrupt(token), write_folder_atomically(arguments.out) as folder:
         models = Models.load(options)
         detection = detect_in_file(
             arguments.input, series=arguments.series, models=models, options=options, listener=listener, token=token
@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.progress == "json":
         print(json.dumps({"done": True, "status": report.status, "reason": report.reason, "exit_code": code}))
         return code
-    print(report_table(report))
+    print(format_report_table(report))
     print(f"\nThe files are in {arguments.out}:")
     for name in sorted(path.name for path in arguments.out.iterdir()):
         print(f"  {name}")

@@ -1,4 +1,4 @@
-"""The console command's door: it turns errors into one sentence and an exit code, and nothing else."""
+"""The console command's entry point: it turns errors into one sentence and an exit code, and nothing else."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def _is_own_report(path: Path) -> bool:
 
 
 @contextmanager
-def complete_or_absent(folder: Path) -> Iterator[Path]:
+def write_folder_atomically(folder: Path) -> Iterator[Path]:
     """Yield an empty folder to write into; it becomes ``folder`` when the block ends well, and vanishes when not.
 
     Raises:

@@ -23,7 +23,7 @@ _BAR_WIDTH = 24
 
 
 def progress_listener(style: str) -> ProgressListener:
-    """``"bar"`` writes to standard error, ``"json"`` to standard output, ``"none"`` is silent."""
+    """``"bar"`` writes to standard error, ``"json"`` to standard output, ``"none"`` writes nothing."""
     if style == "json":
         return JsonLines(sys.stdout)
     if style == "bar":

@@ -10,7 +10,7 @@ from VertebralFractureLib.vertebrae.vertebra import Vertebra
 _HEADER = ("level", "probability", "+/-", "grade", "shape", "Ha/Hm/Hp mm", "loss", "status")
 
 
-def report_table(report: SpineReport) -> str:
+def format_report_table(report: SpineReport) -> str:
     """The report as plain text lines."""
     lines = [write_impression(report)]
     if report.vertebrae:

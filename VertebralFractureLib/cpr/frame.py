@@ -73,8 +73,8 @@ class ReformatFrame:
     def reformat_planes(self, s_mm: FloatArray) -> ReformatPlanes:
         """The planes at the given ``s``; between two of the frame's, axes are blends, so minutely shorter than one."""
         knots, table = self._extended()
-        row, share = _locate(knots, np.asarray(s_mm, dtype=np.float64))
-        frames = table[row] * (1.0 - share)[:, None, None] + table[row + 1] * share[:, None, None]
+        row, fraction = _locate(knots, np.asarray(s_mm, dtype=np.float64))
+        frames = table[row] * (1.0 - fraction)[:, None, None] + table[row + 1] * fraction[:, None, None]
         return ReformatPlanes(frames[:, 0], frames[:, 1], frames[:, 2])
 
     def rotated(self, degrees: float) -> ReformatFrame:
@@ -104,9 +104,9 @@ class ReformatFrame:
         r = np.einsum("md,md->m", offset, self.right_ras[nearest])
         a = np.einsum("md,md->m", offset, self.anterior_ras[nearest])
         for _ in range(_NEWTON_STEPS):
-            row, share = _locate(knots, s)
+            row, fraction = _locate(knots, s)
             rate = (table[row + 1] - table[row]) / (knots[row + 1] - knots[row])[:, None, None]
-            frames = table[row] + rate * (share * (knots[row + 1] - knots[row]))[:, None, None]
+            frames = table[row] + rate * (fraction * (knots[row + 1] - knots[row]))[:, None, None]
             residual = points - (frames[:, 0] + r[:, None] * frames[:, 1] + a[:, None] * frames[:, 2])
             along = rate[:, 0] + r[:, None] * rate[:, 1] + a[:, None] * rate[:, 2]
             step = _solved(frames[:, 1], frames[:, 2], along, residual)

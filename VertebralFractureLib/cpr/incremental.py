@@ -81,9 +81,9 @@ class IncrementalReformatter:
         return self._kept.hu.nbytes + self._kept.inside.nbytes + self._kept.planes.nbytes
 
     def move(self, centerline: Centerline, tolerance_voxels: float = _TOLERANCE_VOXELS) -> IncrementalUpdate:
-        """Follow a dragged point; the planes away from it keep their place, so only the slab around it is sampled.
+        """Follow a dragged point; the planes away from it keep their positions, so only the slab around it is sampled.
 
-        Where planes cannot keep their place (points added or removed, another kind) this is ``commit``.
+        Where planes cannot keep their positions (points added or removed, another kind) this is ``commit``.
 
         Args:
             tolerance_voxels: how far a corner of a plane may lie from where it was sampled; a fiftieth of a voxel,
@@ -205,8 +205,8 @@ def align_frame(committed: Centerline, moved: Centerline) -> ReformatFrame | Non
         s = list_stations(moved.length_mm)
         return lay_frame_at(moved, s, s)
     longer = float(now[-1] - before[-1])
-    share = (high - low) / (high + longer - low)
-    if not tuned.least_alignment <= share <= tuned.most_alignment:
+    fraction = (high - low) / (high + longer - low)
+    if not tuned.least_alignment <= fraction <= tuned.most_alignment:
         return None
     s = list_stations(committed.length_mm)
     return lay_frame_at(moved, _arc_length_at(s, low, high, longer), s)

@@ -42,11 +42,11 @@ class IntersectionLimits:
     def mask_outside(self, box: ReformatBox, rows: IntArray, hu: Float32Array, inside: BoolArray) -> None:
         """Mark in ``hu`` and ``inside``, which hold the given planes of the box, what belongs to another plane."""
         r, a = box.axis_mm("r"), box.axis_mm("a")[:, None]
-        for place, k in enumerate(rows.tolist()):
+        for row, k in enumerate(rows.tolist()):
             for c0, c1, c2 in self.half_planes.get(k, ()):
-                inside[place] &= c0 + c1 * r + c2 * a >= 0.0
+                inside[row] &= c0 + c1 * r + c2 * a >= 0.0
             if k in self.half_planes:
-                hu[place][~inside[place]] = OUTSIDE_HU
+                hu[row][~inside[row]] = OUTSIDE_HU
 
 
 def find_intersections(frame: ReformatFrame, box: ReformatBox) -> IntersectionLimits:
@@ -60,15 +60,15 @@ def find_intersections(frame: ReformatFrame, box: ReformatBox) -> IntersectionLi
     s, r, a = box.axis_mm("s"), box.axis_mm("r"), box.axis_mm("a")
     corners = _corners(r[[0, -1]], a[[0, -1]])
     reach = 2.0 * float(np.linalg.norm(corners, axis=1).max())
-    sections = frame.reformat_planes(s)
+    reformatted = frame.reformat_planes(s)
     screen = np.arange(0, len(s), max(1, round(_SCREEN_MM / box.spacing_mm[2])))
-    found = _least(_half_planes(sections, s, screen, screen, reach), corners).min(axis=1) < 0.0
+    found = _least(_half_planes(reformatted, s, screen, screen, reach), corners).min(axis=1) < 0.0
     if not found.any():
         return IntersectionLimits({})
     near = np.abs(s[:, None] - s[screen[found]]).min(axis=1) <= 2.0 * _SCREEN_MM
     others = np.arange(0, len(s), max(1, round(_OTHERS_MM / box.spacing_mm[2])))
     rows = np.flatnonzero(near)
-    planes = _half_planes(sections, s, rows, others, reach)
+    planes = _half_planes(reformatted, s, rows, others, reach)
     _refuse_at_the_canal(planes, s[rows])
     limiting = _least(planes, corners) < 0.0
     return IntersectionLimits({int(k): planes[row, limiting[row]] for row, k in enumerate(rows) if limiting[row].any()})

@@ -54,19 +54,19 @@ class FlatVoxels:
         return FlatVoxels(line, sum(backward), (steps[2], steps[1], steps[0]), (i, j, k))
 
 
-def _keys_weights(share: Float32Array, weights: Float32Array) -> None:
-    """Cubic convolution at ``share`` of the way from the second to the third neighbor: passes through the voxels.
+def _keys_weights(fraction: Float32Array, weights: Float32Array) -> None:
+    """Cubic convolution at ``fraction`` of the way from the second to the third neighbor: passes through the voxels.
 
     Source: Keys, IEEE Trans. Acoust. Speech Signal Process. 29 (1981) 1153, with a = -1/2.
     """
-    x = share
+    x = fraction
     weights[0] = ((-0.5 * x + 1.0) * x - 0.5) * x
     weights[1] = (1.5 * x - 2.5) * x * x + 1.0
     weights[2] = ((-1.5 * x + 2.0) * x + 0.5) * x
     weights[3] = (0.5 * x - 0.5) * x * x
 
 
-def _step_exact_weights(share: Float32Array, weights: Float32Array) -> None:
+def _step_exact_weights(fraction: Float32Array, weights: Float32Array) -> None:
     """Four weights as in ``_keys_weights``, for slices as thick as they lie apart: edges come out where they are.
 
     A slice that an edge crosses holds the mean f of its two sides. Half way between them lies, at all f, the true edge
@@ -74,10 +74,10 @@ def _step_exact_weights(share: Float32Array, weights: Float32Array) -> None:
     and convolution miss that by up to 0.09 slices, back and forth with f: the staircase of an oblique endplate. Of the
     kernels that fulfill it this one has the weights of a cubic B-spline on the slices, ``K(0) = 2/3``.
     """
-    offset = np.minimum(share, 1.0 - share)
+    offset = np.minimum(fraction, 1.0 - fraction)
     nearest = (1.0 - offset * offset) * np.float32(2.0 / 3.0)
     second, third = 0.5 - (0.5 - offset) * nearest, 0.5 - (0.5 + offset) * nearest
-    before = share <= 0.5
+    before = fraction <= 0.5
     weights[0] = np.where(before, third, 0.0)
     weights[1] = np.where(before, nearest, second)
     weights[2] = np.where(before, second, nearest)
@@ -275,18 +275,18 @@ def _blend_along(axis: int, offset: int, out: Float32Array, voxels: FlatVoxels, 
             if row > 0:
                 out += other
         return
-    share = work.fractions[axis, :count]
+    fraction = work.fractions[axis, :count]
     if axis == 0:
         near, far = work.values[:, :count]
         for value, start in ((near, offsets[0]), (far, offsets[1])):
             voxels.line[start:].take(positions, mode="clip", out=value)
         np.subtract(far, near, out=out, dtype=np.float32)
-        out *= share
+        out *= fraction
         out += near
         return
     other = work.spare[1 + axis, :count]
     _blend_along(axis - 1, offsets[0], out, voxels, work)
     _blend_along(axis - 1, offsets[1], other, voxels, work)
     other -= out
-    other *= share
+    other *= fraction
     out += other

@@ -76,18 +76,18 @@ class ReformatSampler:
     def _averaged(self, fine: Float32Array, within: BoolArray, count: int) -> tuple[Float32Array, BoolArray]:
         """Mean of what lies inside, weighted; a voxel is inside when its center is."""
         n_r, n_a, n_s = self._finer
-        share = within.astype(np.float32)
-        values = fine * share
+        weight = within.astype(np.float32)
+        values = fine * weight
         for array_axis, n in ((2, n_r), (1, n_a)):
-            values, share = (_triangle(array, array_axis, n) for array in (values, share))
+            values, weight = (_triangle(array, array_axis, n) for array in (values, weight))
         weights = _weights(n_s).astype(np.float32)
-        values, share = (
+        values, weight = (
             np.tensordot(weights, array.reshape(count, len(weights), *array.shape[1:]), axes=([0], [1]))
-            for array in (values, share)
+            for array in (values, weight)
         )
         center = within.reshape(count, len(weights), *within.shape[1:])[:, n_s - 1, n_a - 1 :: n_a, n_r - 1 :: n_r]
         inside = center[:, : values.shape[1], : values.shape[2]]
-        hu = np.where(inside, values / np.maximum(share, 1e-6), np.float32(OUTSIDE_HU))
+        hu = np.where(inside, values / np.maximum(weight, 1e-6), np.float32(OUTSIDE_HU))
         return hu.astype(np.float32, copy=False), inside
 
 

@@ -12,7 +12,7 @@ from html import escape
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.cpr import StraightenedVolume
-from VertebralFractureLib.export.page_pictures import probability_plot, vertebra_picture
+from VertebralFractureLib.export.page_pictures import draw_probability_plot, draw_vertebra
 from VertebralFractureLib.result.deidentification import VOXELS_SHA256
 from VertebralFractureLib.result.report import EVALUABLE, BoneDensity, SpineReport, is_suspected
 from VertebralFractureLib.result.words import ASSESSMENT_WORDS, describe_status, write_impression
@@ -93,7 +93,7 @@ def report_to_html(
     ]
     if evaluable:
         parts += [_close_ups(report, ct, spine), "<h2>Probability along the spine</h2>"]
-        parts += [f"<figure>{probability_plot(report)}</figure>", "<h2>Vertebrae</h2>", _table(report)]
+        parts += [f"<figure>{draw_probability_plot(report)}</figure>", "<h2>Vertebrae</h2>", _table(report)]
         parts += [f"<h2>How it was measured</h2><p>{escape(_RULE)}</p>"]
     parts += ["<h2>What it was made from</h2>", _facts(report)]
     parts.append(f'<p class="disclaimer">{escape(RESEARCH_USE_ONLY)}</p></body></html>\n')
@@ -121,7 +121,7 @@ def _close_ups(report: SpineReport, ct: CTVolume, spine: StraightenedVolume | No
         return ""
     cards = []
     for vertebra in shown:
-        data = base64.b64encode(vertebra_picture(vertebra, ct, spine.frame)).decode("ascii")
+        data = base64.b64encode(draw_vertebra(vertebra, ct, spine.frame)).decode("ascii")
         words = f"<strong>{escape(vertebra.label)}</strong>: {escape(_summary(vertebra))}"
         picture = f'<img alt="{escape(vertebra.label)} with its heights" src="data:image/png;base64,{data}">'
         cards.append(f"<figure>{picture}<figcaption>{words}</figcaption></figure>")
@@ -142,11 +142,11 @@ def _table(report: SpineReport) -> str:
     """Columns in which no vertebra has anything to say are left out."""
     vertebrae, threshold = list(reversed(report.vertebrae)), report.scan.decision_threshold
     rows = [_cells(vertebra, threshold) for vertebra in vertebrae]
-    kept = [place for place in range(len(_COLUMNS)) if any(row[place] for row in rows)]
-    head = "".join(f"<th>{escape(_COLUMNS[place][0])}</th>" for place in kept)
+    kept = [column for column in range(len(_COLUMNS)) if any(row[column] for row in rows)]
+    head = "".join(f"<th>{escape(_COLUMNS[column][0])}</th>" for column in kept)
     lines = []
     for vertebra, row in zip(vertebrae, rows, strict=True):
-        cells = "".join(f'<td class="{_COLUMNS[place][1]}">{escape(row[place])}</td>' for place in kept)
+        cells = "".join(f'<td class="{_COLUMNS[column][1]}">{escape(row[column])}</td>' for column in kept)
         lines.append(f'<tr class="{"suspected" if is_suspected(vertebra, threshold) else "other"}">{cells}</tr>')
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 

@@ -13,7 +13,7 @@ import numpy as np
 from VertebralFractureLib.cpr import ReformatFrame
 from VertebralFractureLib.export.palette import group_of, probability_color
 from VertebralFractureLib.export.picture_canvas import Canvas, Color
-from VertebralFractureLib.export.picture_panel import Box, SagittalPanel, fitted_panel
+from VertebralFractureLib.export.picture_panel import Box, SagittalPanel, fit_panel
 from VertebralFractureLib.result.report import SpineReport, is_suspected
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
 from VertebralFractureLib.volume import CTVolume
@@ -27,11 +27,11 @@ _PLOT_WIDTH, _PLOT_HEIGHT = 720, 200
 _LEFT, _TOP, _RIGHT, _BOTTOM = 44, 12, 12, 40
 
 
-def vertebra_picture(vertebra: Vertebra, ct: CTVolume, frame: ReformatFrame) -> bytes:
+def draw_vertebra(vertebra: Vertebra, ct: CTVolume, frame: ReformatFrame) -> bytes:
     """PNG of the vertebra and its neighbors in straight space, anterior on the left, with its height lines."""
     lower, upper = vertebra.extent_mm
     middle, half = 0.5 * (lower + upper), max(1.5 * (upper - lower), _LEAST_HALF_MM)
-    panel = fitted_panel(frame, _ANTERIOR_MM, (middle - half, middle + half), Box(0, 0, _SIZE, _SIZE))
+    panel = fit_panel(frame, _ANTERIOR_MM, (middle - half, middle + half), Box(0, 0, _SIZE, _SIZE))
     canvas = Canvas(panel.box.width, panel.box.height, (0.0, 0.0, 0.0))
     panel = SagittalPanel(
         frame, panel.anterior_mm, panel.s_mm, Box(0, 0, panel.box.width, panel.box.height), panel.pixels_per_mm
@@ -52,18 +52,18 @@ def _height_lines(
     canvas: Canvas, vertebra: Vertebra, points: np.ndarray[tuple[int, int], np.dtype[np.float64]]
 ) -> None:
     heights = vertebra.heights_mm
-    for place in range(3):
-        upper, lower = points[place], points[place + 3]
+    for third in range(3):
+        upper, lower = points[third], points[third + 3]
         canvas.line([(upper[0], upper[1]), (lower[0], lower[1])], _LINE, 2.5)
         for end in (upper, lower):
             canvas.disc((float(end[0]), float(end[1])), 3.5, _LINE)
         if heights is not None:
-            value = (heights.anterior, heights.middle, heights.posterior)[place]
+            value = (heights.anterior, heights.middle, heights.posterior)[third]
             x, y = 0.5 * (upper + lower)
             canvas.text(f"{value:.1f}", float(x), float(y), 19, _TEXT, anchor="center", halo=True, bold=True)
 
 
-def probability_plot(report: SpineReport) -> str:
+def draw_probability_plot(report: SpineReport) -> str:
     """SVG of the probability along the spine, cranial on the left as one reads, with the vertebrae's names below.
 
     The curve is drawn between the first and the last scored vertebra.
@@ -106,4 +106,4 @@ def probability_plot(report: SpineReport) -> str:
 
 
 def _hexadecimal(color: Color) -> str:
-    return "#" + "".join(f"{round(255 * share):02x}" for share in color)
+    return "#" + "".join(f"{round(255 * value):02x}" for value in color)

@@ -55,7 +55,7 @@ def probability_color(probability: float, threshold: float = 0.5) -> Color:
     stops = zip((0.0, min(max(threshold, 0.01), 0.99), 1.0), _PROBABILITY_COLORS, strict=True)
     for (low, start), (high, end) in pairwise(stops):
         if value <= high:
-            share = (value - low) / (high - low)
-            red, green, blue = (a + share * (b - a) for a, b in zip(start, end, strict=True))
+            fraction = (value - low) / (high - low)
+            red, green, blue = (a + fraction * (b - a) for a, b in zip(start, end, strict=True))
             return red, green, blue
     return _PROBABILITY_COLORS[-1]

@@ -1,4 +1,4 @@
-"""``overview.png``: the picture that a person looks at first, the patient's sagittal view beside the straightened one.
+"""``overview.png``: the picture that a person looks at first, the patient's sagittal view and the straightened one.
 
 Every vertebra is outlined and labeled in both views in the color of its grade, and the probability along the spine
 stands at the same heights as the straightened view. A scan that was not evaluable shows its middle and the reason.
@@ -16,8 +16,8 @@ from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import VIRTUAL_SAGITTAL, ReformatFrame, StraightenedVolume, lay_frame
 from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.export.palette import GROUPS, group_of, probability_color
-from VertebralFractureLib.export.picture_canvas import Canvas, Color, shortened, wrapped
-from VertebralFractureLib.export.picture_panel import Box, SagittalPanel, fitted_panel, middle_frame
+from VertebralFractureLib.export.picture_canvas import Canvas, Color, shorten_text, wrap_text
+from VertebralFractureLib.export.picture_panel import Box, SagittalPanel, fit_panel, middle_frame
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.result.report import EVALUABLE, SpineReport, is_suspected
 from VertebralFractureLib.result.words import describe_status, write_impression
@@ -59,12 +59,12 @@ def _header(canvas: Canvas, report: SpineReport) -> None:
     version = f"VertebralFracture {report.software.version}"
     canvas.text(version, WIDTH - 40, 30, 20, _QUIET, anchor="right")
     notice_width = canvas.text(RESEARCH_USE_ONLY, WIDTH - 40, 58, 17, _NOTICE, anchor="right")
-    name = shortened(report.input.name, 30, WIDTH - 120 - notice_width, bold=True)
+    name = shorten_text(report.input.name, 30, WIDTH - 120 - notice_width, bold=True)
     canvas.text(name, 40, 44, 30, _TEXT, bold=True)
     color = _TEXT if not report.suspected else GROUPS[2].color
     impression = write_impression(report) if report.status == EVALUABLE else "Not evaluable"
     canvas.text(
-        shortened(impression, 24, 1110, bold=bool(report.suspected)), 40, 92, 24, color, bold=bool(report.suspected)
+        shorten_text(impression, 24, 1110, bold=bool(report.suspected)), 40, 92, 24, color, bold=bool(report.suspected)
     )
     if report.scan.fracture_probability is not None:
         score = f"scan score {report.scan.fracture_probability:.2f}, spinal deformity index {report.scan.sdi}"
@@ -76,7 +76,7 @@ def _evaluable(canvas: Canvas, report: SpineReport, ct: CTVolume, spine: Straigh
     line = Centerline(np.array(report.centerline.points_ras), np.array(report.centerline.confidence))
     outlines = _outlines_ras(report.vertebrae, spine.frame)
     low, high = spine.frame.range_mm
-    straight = fitted_panel(spine.frame, _STRAIGHT_ANTERIOR_MM, (low - _MARGIN_MM, high + _MARGIN_MM), _ROOM_STRAIGHT)
+    straight = fit_panel(spine.frame, _STRAIGHT_ANTERIOR_MM, (low - _MARGIN_MM, high + _MARGIN_MM), _ROOM_STRAIGHT)
     natural = _natural_panel(ct, line, outlines)
     for panel, room, title in ((natural, _ROOM_LEFT, "sagittal"), (straight, _ROOM_STRAIGHT, "straightened")):
         canvas.rectangle(room.left, room.top, room.width, room.height, _PANE)
@@ -96,11 +96,11 @@ def _natural_panel(ct: CTVolume, line: Centerline, outlines: list[FloatArray]) -
         frame = lay_frame(line, VIRTUAL_SAGITTAL)
     except NoSpineFound:
         # A canal that does not rise, as when the header gives a wrong orientation: show the patient's plane as it is.
-        return fitted_panel(*middle_frame(ct, float(line.points_ras[:, 0].mean())), _ROOM_LEFT)
+        return fit_panel(*middle_frame(ct, float(line.points_ras[:, 0].mean())), _ROOM_LEFT)
     shown = frame.ras_to_straight(np.concatenate([line.points_ras, *outlines]))
     anterior = (float(shown[:, 1].min()) - 48.0, float(shown[:, 1].max()) + 26.0)
     low, high = frame.range_mm
-    return fitted_panel(frame, anterior, (low - _MARGIN_MM, high + _MARGIN_MM), _ROOM_LEFT)
+    return fit_panel(frame, anterior, (low - _MARGIN_MM, high + _MARGIN_MM), _ROOM_LEFT)
 
 
 def _outlines_ras(vertebrae: tuple[Vertebra, ...], frame: ReformatFrame) -> list[FloatArray]:
@@ -177,7 +177,7 @@ def _bottom(panel: SagittalPanel) -> float:
 
 
 def _labels(canvas: Canvas, panel: SagittalPanel, report: SpineReport, outlines: list[FloatArray]) -> None:
-    """The level, the score and the grade of each vertebra beside the straightened view, with a leader line."""
+    """The level, the score and the grade of each vertebra next to the straightened view, with a leader line."""
     order = list(reversed(range(len(outlines))))
     pixels = [panel.ras_to_pixel(outlines[index]) for index in order]
     wanted = [float(points[:, 1].mean()) for points in pixels]
@@ -193,7 +193,7 @@ def _labels(canvas: Canvas, panel: SagittalPanel, report: SpineReport, outlines:
             canvas.disc((_LABEL_LEFT + 5, y), 6.0, color)
         canvas.text(vertebra.label, _LABEL_LEFT + 18, y, 19, color, bold=True)
         size = 18 if vertebra.status == Status.SCORED else 16
-        words = shortened(_words(vertebra), size, _LABEL_RIGHT - _LABEL_LEFT - 70, bold=suspected)
+        words = shorten_text(_words(vertebra), size, _LABEL_RIGHT - _LABEL_LEFT - 70, bold=suspected)
         canvas.text(words, _LABEL_LEFT + 70, y, size, _TEXT if suspected else color, bold=suspected)
 
 
@@ -250,7 +250,7 @@ def _legend(canvas: Canvas, report: SpineReport) -> None:
     note = "Grade: from the height loss (Genant), * near a cut-off. Probability: the model's, or of a certain loss."
     width = canvas.text(note, 40, 1378, 15, _QUIET)
     if report.software.weights_sha256:
-        words = shortened(_weights(report.software.weights_sha256), 15, WIDTH - 120 - width)
+        words = shorten_text(_weights(report.software.weights_sha256), 15, WIDTH - 120 - width)
         canvas.text(words, WIDTH - 40, 1378, 15, _QUIET, anchor="right")
 
 
@@ -265,17 +265,17 @@ def _not_evaluable(canvas: Canvas, report: SpineReport, ct: CTVolume) -> None:
     room = Box(40, 186, 900, 1150)
     canvas.rectangle(room.left, room.top, room.width, room.height, _PANE)
     path = np.array(report.centerline.points_ras).reshape(-1, 3)
-    panel = fitted_panel(*middle_frame(ct, float(path[:, 0].mean()) if len(path) else None), room)
+    panel = fit_panel(*middle_frame(ct, float(path[:, 0].mean()) if len(path) else None), room)
     title = "through the part of the canal that was found" if len(path) else "through the middle of the volume"
     _view(canvas, panel, room, ct, f"sagittal, {title}")
     if len(path) > 1:
         canvas.line(panel.ras_to_pixel(path), _CANAL, 1.5)
     y = 240
     canvas.text("This scan could not be judged.", 980, y, 28, _NOTICE, bold=True)
-    for line in wrapped(report.reason or "No reason was recorded.", 22, WIDTH - 1020)[:_REASON_LINES]:
+    for line in wrap_text(report.reason or "No reason was recorded.", 22, WIDTH - 1020)[:_REASON_LINES]:
         y += 34
         canvas.text(line, 980, y + 20, 22, _TEXT)
-    for line in wrapped("No vertebra was scored. This does not mean that no fracture is present.", 20, WIDTH - 1020):
+    for line in wrap_text("No vertebra was scored. This does not mean that no fracture is present.", 20, WIDTH - 1020):
         y += 30
         canvas.text(line, 980, y + 50, 20, _QUIET)
 
@@ -290,10 +290,10 @@ def place_labels(wanted: Sequence[float], gap: float, low: float, high: float) -
     if count == 0:
         return []
     if count > 1 and (count - 1) * gap > high - low:
-        return [float(place) for place in np.linspace(low, high, count)]
+        return [float(height) for height in np.linspace(low, high, count)]
     blocks: list[tuple[float, int]] = []
-    for place in wanted:
-        center, size = float(place), 1
+    for height in wanted:
+        center, size = float(height), 1
         while blocks and center - 0.5 * (size - 1) * gap < blocks[-1][0] + 0.5 * (blocks[-1][1] + 1) * gap:
             before, others = blocks.pop()
             center = (before * others + center * size) / (others + size)

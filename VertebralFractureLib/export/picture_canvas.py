@@ -52,25 +52,25 @@ def _bold_stroke(size: int, bold: bool) -> float:
     return size * _BOLD_STROKE if bold else 0.0
 
 
-def text_width(text: str, size: int, bold: bool = False) -> int:
+def measure_text_width(text: str, size: int, bold: bool = False) -> int:
     """Width in pixels of a line of text."""
     return int(np.ceil(_font(size).getlength(_drawable(text)) + 2.0 * _bold_stroke(size, bold)))
 
 
-def shortened(text: str, size: int, width: int, bold: bool = False) -> str:
+def shorten_text(text: str, size: int, width: int, bold: bool = False) -> str:
     """The text, cut with an ellipsis where it would be wider than ``width`` pixels."""
-    if text_width(text, size, bold) <= width:
+    if measure_text_width(text, size, bold) <= width:
         return text
-    while text and text_width(text.rstrip() + "...", size, bold) > width:
+    while text and measure_text_width(text.rstrip() + "...", size, bold) > width:
         text = text[:-1]
     return text.rstrip() + "..."
 
 
-def wrapped(text: str, size: int, width: int) -> list[str]:
+def wrap_text(text: str, size: int, width: int) -> list[str]:
     """The text in lines of at most ``width`` pixels, broken at spaces."""
     lines: list[str] = []
     for word in text.split():
-        if lines and text_width(f"{lines[-1]} {word}", size) <= width:
+        if lines and measure_text_width(f"{lines[-1]} {word}", size) <= width:
             lines[-1] = f"{lines[-1]} {word}"
         else:
             lines.append(word)
@@ -142,11 +142,11 @@ class Canvas:
             bold: the font has one weight only, so that its letters get an outline of their own color.
             halo: darken the pixels around the letters, for text on top of an image.
         """
-        length = text_width(text, size, bold)
-        place = (round(x - _ANCHORS[anchor] * length), round(y + 0.5 * _CAPITAL_HEIGHT * size))
+        length = measure_text_width(text, size, bold)
+        start = (round(x - _ANCHORS[anchor] * length), round(y + 0.5 * _CAPITAL_HEIGHT * size))
         if halo:
-            self._letters(text, place, size, (0.0, 0.0, 0.0), _bold_stroke(size, bold) + _HALO)
-        self._letters(text, place, size, color, _bold_stroke(size, bold))
+            self._letters(text, start, size, (0.0, 0.0, 0.0), _bold_stroke(size, bold) + _HALO)
+        self._letters(text, start, size, color, _bold_stroke(size, bold))
         return length
 
     def png(self) -> bytes:
@@ -155,18 +155,18 @@ class Canvas:
         self.picture.save(written, "PNG")
         return written.getvalue()
 
-    def _letters(self, text: str, place: tuple[int, int], size: int, color: Color, stroke: float) -> None:
-        """Paint letters from ``place``, the left end of their baseline, ``stroke`` pixels thicker on every side."""
+    def _letters(self, text: str, start: tuple[int, int], size: int, color: Color, stroke: float) -> None:
+        """Paint letters from ``start``, the left end of their baseline, ``stroke`` pixels thicker on every side."""
         from PIL import Image, ImageDraw
 
         margin = _HALO + 2
         finer = _FINER if stroke else 1
-        area = ((text_width(text, size) + 2 * margin) * finer, 3 * size * finer)
+        area = ((measure_text_width(text, size) + 2 * margin) * finer, 3 * size * finer)
         mask = Image.new("L", area)
         begin = (margin * finer, 2 * size * finer)
         words, font = _drawable(text), _font(size * finer)
         ImageDraw.Draw(mask).text(begin, words, 255, font, "ls", stroke_width=round(stroke * finer))
-        self.picture.paste(_bytes(color), (place[0] - margin, place[1] - 2 * size), mask.reduce(finer))
+        self.picture.paste(_bytes(color), (start[0] - margin, start[1] - 2 * size), mask.reduce(finer))
 
     def _shape(
         self,
@@ -189,9 +189,9 @@ class Canvas:
         mask = Image.new("L", (columns * _FINER, rows * _FINER))
         finer = (path - low + 0.5) * _FINER - 0.5
         draw(ImageDraw.Draw(mask), [(x, y) for x, y in finer.tolist()])
-        self.picture.paste(_bytes(color), tuple(low.tolist()), mask.reduce(_FINER).point(lambda share: share * opacity))
+        self.picture.paste(_bytes(color), tuple(low.tolist()), mask.reduce(_FINER).point(lambda value: value * opacity))
 
 
 def _bytes(color: Color) -> tuple[int, int, int]:
-    red, green, blue = (round(255.0 * share) for share in color)
+    red, green, blue = (round(255.0 * value) for value in color)
     return red, green, blue

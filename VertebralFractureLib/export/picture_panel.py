@@ -72,7 +72,7 @@ class SagittalPanel:
         return np.ascontiguousarray(gray[::-1, ::-1])
 
 
-def fitted_panel(
+def fit_panel(
     frame: ReformatFrame, anterior_mm: tuple[float, float], s_mm: tuple[float, float], room: Box
 ) -> SagittalPanel:
     """The largest view of the given extent that fits into ``room``, centered in it, with equal scales both ways."""

@@ -17,7 +17,7 @@ class FractureSequence:
         positions_mm: ``(n,)`` arc length of the patch centers, ascending.
         probability: ``(n,)`` ensemble probability of a fracture at each position.
         uncertainty: ``(n,)`` standard deviation of the members' probabilities.
-        inside_fraction: ``(n,)`` share of each patch that lies inside the field of view.
+        inside_fraction: ``(n,)`` fraction of each patch that lies inside the field of view.
         member_probability: member name to ``(n,)``.
         scan_probability: the aggregate ``F_agg`` over the judged vertebrae; NaN until they are known.
         member_logits: member name to ``(n,)``, before calibration; empty where a report is all that is left of it.

@@ -11,7 +11,7 @@ from VertebralFractureLib.weights import WeightsFolder
 PREFIX = "fracture-"
 
 
-def chosen_members(wanted: Sequence[str], weights: WeightsFolder | None = None) -> tuple[str, ...]:
+def choose_members(wanted: Sequence[str], weights: WeightsFolder | None = None) -> tuple[str, ...]:
     """Names without ``PREFIX`` for a choice as ``DetectionOptions.members`` holds it; by default of what ships.
 
     Raises:

@@ -30,7 +30,7 @@ class NetworkOptions:
         features: length of a patch's representation.
         uses_sequence: False for the patch-wise variant, which sees no neighbors.
         halves_right: a 3D stage halves the patch from right to left too; False for a few thick slabs.
-        uses_position: False for the variant that is not told where its patches lie.
+        uses_position: False for the variant without the positional encoding.
     """
 
     dimensions: int
@@ -125,7 +125,7 @@ class FractureNetwork(nn.Module):
 
         Args:
             patches: ``(b, t, 2, S, A, R)``.
-            code: ``(b, t, CODE_LENGTH)``, from ``position_code``.
+            code: ``(b, t, CODE_LENGTH)``, from ``encode_positions``.
             valid: ``(b, t)`` 1 where the position counts for the series' score, else 0.
 
         Returns:

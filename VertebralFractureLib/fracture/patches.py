@@ -1,4 +1,4 @@
-"""Ordered 3D patches along the centerline, and the code that tells the sequence model where each of them lies.
+"""Ordered 3D patches along the centerline, and the positional encoding of each for the sequence model.
 
 A patch follows the canal, but inside it space is either bent with the canal (``STRAIGHTENED``) or rigid in the patient
 (``SAGITTAL``), because straightening a kyphosis lengthens the front of the bodies and so hides a part of a wedge.
@@ -28,7 +28,7 @@ STRIDE_MM = 6.0
 _OUTSIDE_VALUE = 0.0
 _LATTICE = (7, 4, 3)
 CODE_PERIODS_MM = (192.0, 384.0, 768.0)
-"""Not shorter: a code that tells single millimeters apart lets a small training set be learned by heart."""
+"""Not shorter: an encoding that resolves single millimeters lets a small training set be learned by heart."""
 _BEND_BASE_MM = 14.0
 CODE_LENGTH = 4 * len(CODE_PERIODS_MM) + 2
 
@@ -73,14 +73,14 @@ class PatchGrid:
         )
 
 
-def patch_positions(frame: ReformatFrame) -> FloatArray:
+def list_patch_positions(frame: ReformatFrame) -> FloatArray:
     """Arc lengths ``(n,)`` of the patch centers: every ``STRIDE_MM``, centered on the frame's range."""
     first, last = frame.range_mm
     count = int((last - first) // STRIDE_MM) + 1
     return first + 0.5 * (last - first - STRIDE_MM * (count - 1)) + STRIDE_MM * np.arange(count, dtype=np.float64)
 
 
-def patch_points(frame: ReformatFrame, positions_mm: FloatArray, grid: PatchGrid) -> Float32Array:
+def lay_patch_points(frame: ReformatFrame, positions_mm: FloatArray, grid: PatchGrid) -> Float32Array:
     """Straight coordinates ``(n, S, A, R, 3)``, last axis (r, a, s) in mm, of the samples of every patch.
 
     For ``SAGITTAL`` the rigid grid is mapped exactly on a coarse lattice and linearly between its nodes; the error of
@@ -121,7 +121,7 @@ def _linear_weights(fine: FloatArray, coarse: FloatArray) -> FloatArray:
 
 
 def sample_patches(spine: StraightenedVolume, points: Float32Array, grid: PatchGrid) -> torch.Tensor:
-    """Patches ``(n, 2, S, A, R)`` float32: scaled HU, and the share that lies inside the field of view.
+    """Patches ``(n, 2, S, A, R)`` float32: scaled HU, and the fraction that lies inside the field of view.
 
     Outside the field of view the first channel is 0, a value that bone and air do not have.
     """
@@ -152,11 +152,11 @@ def _running_mean(volume: torch.Tensor, axis: int, width: int) -> torch.Tensor:
     return total.div_(width) if reach else total
 
 
-def position_code(frame: ReformatFrame, positions_mm: FloatArray) -> Float32Array:
+def encode_positions(frame: ReformatFrame, positions_mm: FloatArray) -> Float32Array:
     """The paper's ``L_i``, ``(n, CODE_LENGTH)``: where each patch lies and how the canal bends there.
 
     Sines and cosines of the distance in mm from the caudal and from the cranial end (periods 192 to 768 mm, the
-    form of Vaswani et al. 2017), the share of the way, and the kyphotic angle in radians over 28 mm, divided by 0.3.
+    form of Vaswani et al. 2017), the fraction of the way, and the kyphotic angle in radians over 28 mm, divided by 0.3.
     """
     first, last = frame.range_mm
     columns = []
@@ -164,11 +164,11 @@ def position_code(frame: ReformatFrame, positions_mm: FloatArray) -> Float32Arra
         for period in CODE_PERIODS_MM:
             columns += [np.sin(2.0 * np.pi * distance / period), np.cos(2.0 * np.pi * distance / period)]
     columns.append(2.0 * (positions_mm - first) / max(last - first, 1.0) - 1.0)
-    columns.append(kyphotic_angle(frame, positions_mm) / 0.3)
+    columns.append(measure_kyphotic_angle(frame, positions_mm) / 0.3)
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def kyphotic_angle(frame: ReformatFrame, positions_mm: FloatArray) -> FloatArray:
+def measure_kyphotic_angle(frame: ReformatFrame, positions_mm: FloatArray) -> FloatArray:
     """Angle in radians ``(n,)`` by which the canal bends forward between 14 mm below and 14 mm above each position."""
     normal, anterior = frame.normal_ras, frame.anterior_ras
     below, here, above = (

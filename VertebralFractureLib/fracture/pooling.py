@@ -16,7 +16,7 @@ from VertebralFractureLib.types import FloatArray
 _BOUND = 1e-12
 
 
-def span_weights(
+def weigh_span(
     positions_mm: FloatArray, inside_fraction: FloatArray, low_mm: float, high_mm: float
 ) -> FloatArray | None:
     """Weights ``(n,)``, of sum 1, of the positions between two endplates; None where no position lies there.
@@ -32,17 +32,17 @@ def span_weights(
     return weight / total if total > 0.0 else None
 
 
-def pooled_member_probability(member_probability: Mapping[str, FloatArray], weight: FloatArray) -> dict[str, float]:
+def pool_members(member_probability: Mapping[str, FloatArray], weight: FloatArray) -> dict[str, float]:
     """Each member's probability of a vertebra.
 
     Args:
         member_probability: calibrated probability ``(n,)`` at every position, by member.
-        weight: from ``span_weights``.
+        weight: from ``weigh_span``.
     """
     return {name: float(sigmoid(weight @ logit(values))) for name, values in member_probability.items()}
 
 
-def ensemble_probability(members: FloatArray) -> FloatArray:
+def pool_ensemble(members: FloatArray) -> FloatArray:
     """Of probabilities ``(m, ...)`` the one of all members: from the mean logit, each bounded by ``most_logit``."""
     return sigmoid(np.clip(logit(members), -SCORING.most_logit, SCORING.most_logit).mean(axis=0))
 

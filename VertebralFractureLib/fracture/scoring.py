@@ -18,12 +18,12 @@ from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
 from VertebralFractureLib.fracture.network import GRADES, FractureNetwork, NetworkOptions
 from VertebralFractureLib.fracture.patches import (
     PatchGrid,
-    patch_points,
-    patch_positions,
-    position_code,
+    encode_positions,
+    lay_patch_points,
+    list_patch_positions,
     sample_patches,
 )
-from VertebralFractureLib.fracture.pooling import ensemble_probability, sigmoid
+from VertebralFractureLib.fracture.pooling import pool_ensemble, sigmoid
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.thresholds import SCORING
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
@@ -52,7 +52,7 @@ def network_from_weights(weights: Weights) -> tuple[FractureNetwork, PatchGrid]:
 
 @dataclass(frozen=True)
 class SpinePatches:
-    """Patches ``(n, 2, S, A, R)`` of a spine on one grid, where they lie, and their position code ``(n, c)``."""
+    """Patches ``(n, 2, S, A, R)`` of a spine on one grid, where they lie, and their positional encoding ``(n, c)``."""
 
     positions_mm: FloatArray
     patches: torch.Tensor
@@ -60,16 +60,16 @@ class SpinePatches:
 
     @staticmethod
     def of(spine: StraightenedVolume, grid: PatchGrid) -> SpinePatches:
-        positions = patch_positions(spine.frame)
-        patches = sample_patches(spine, patch_points(spine.frame, positions, grid), grid)
-        return SpinePatches(positions, patches, to_tensor(position_code(spine.frame, positions)))
+        positions = list_patch_positions(spine.frame)
+        patches = sample_patches(spine, lay_patch_points(spine.frame, positions, grid), grid)
+        return SpinePatches(positions, patches, to_tensor(encode_positions(spine.frame, positions)))
 
     @property
     def inside_fraction(self) -> FloatArray:
         return to_array(self.patches[:, 1].mean(dim=(1, 2, 3)).double())
 
 
-def raw_scores(network: FractureNetwork, sampled: SpinePatches) -> RawScores:
+def run_member(network: FractureNetwork, sampled: SpinePatches) -> RawScores:
     """Run one member over a whole spine: the mean of its answers to the patches and to their mirror image."""
     device = next(network.parameters()).device
     code, valid = sampled.code[None].to(device), torch.ones(1, len(sampled.positions_mm), device=device)
@@ -131,7 +131,7 @@ class FractureEnsemble:
         for index, (name, member) in enumerate(self.members.items()):
             if member.grid not in sampled:
                 sampled[member.grid] = SpinePatches.of(spine, member.grid)
-            scores = raw_scores(member.network, sampled[member.grid])
+            scores = run_member(member.network, sampled[member.grid])
             if np.count_nonzero(scores.inside_fraction >= SCORING.least_inside) < SCORING.least_positions:
                 raise NotEvaluable("Too little of the spine lies inside the volume to look for fractures.")
             logits[name] = scores.logits[:, 0]
@@ -143,7 +143,7 @@ class FractureEnsemble:
         stacked = np.stack(list(probability.values()))
         return FractureSequence(
             positions_mm=scores.positions_mm,
-            probability=ensemble_probability(stacked),
+            probability=pool_ensemble(stacked),
             uncertainty=stacked.std(axis=0),
             inside_fraction=scores.inside_fraction,
             member_probability=probability,
@@ -166,12 +166,12 @@ class FractureEnsemble:
             counted = inside >= min(SCORING.least_inside_for_scan, float(inside.max()))
         scores = []
         for name, member in self.members.items():
-            scan = scan_logit(sequence.member_logits[name][counted], member.pooling)
+            scan = compute_scan_logit(sequence.member_logits[name][counted], member.pooling)
             scores.append(float(calibrate_logits(np.asarray(scan), member.scan_line)))
-        return replace(sequence, scan_probability=float(ensemble_probability(np.array(scores))))
+        return replace(sequence, scan_probability=float(pool_ensemble(np.array(scores))))
 
 
-def scan_logit(logits: FloatArray, pooling: FloatArray) -> float:
+def compute_scan_logit(logits: FloatArray, pooling: FloatArray) -> float:
     """``F_agg`` of position logits, as ``FractureNetwork.aggregate`` computes it, from its three parameters."""
     sharpness = 0.5 + float(np.logaddexp(0.0, pooling[0]))
     smooth_maximum = float(np.logaddexp.reduce(sharpness * logits)) / sharpness

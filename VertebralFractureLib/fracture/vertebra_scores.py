@@ -1,7 +1,7 @@
-"""The vertebrae's fracture probabilities: the network's positions inside each body, joined with what was measured.
+"""Compute the vertebrae's fracture probabilities from the network's positions inside each body and from morphometry.
 
-The network and the ruler err differently. A height loss beyond any doubt of the measurement is shown to the reader even
-where the network is silent, and where the two disagree the uncertainty says so.
+Network and morphometry err differently. A height loss beyond any doubt of the measurement is shown to the reader even
+where the network sees none, and where the two disagree the uncertainty says so.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 
 from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
 from VertebralFractureLib.fracture.pooling import (
-    ensemble_probability,
     logit,
-    pooled_member_probability,
+    pool_ensemble,
+    pool_members,
     sigmoid,
-    span_weights,
+    weigh_span,
 )
 from VertebralFractureLib.thresholds import SCORING
 from VertebralFractureLib.types import FloatArray
@@ -30,14 +30,14 @@ def score_vertebrae(vertebrae: Sequence[Vertebra], sequence: FractureSequence) -
     """Give vertebrae their status, probability, uncertainty, and the networks' own probabilities.
 
     The networks' probability of a vertebra is pooled over the positions between its endplates (``fracture.pooling``).
-    The vertebra's probability is the larger of this and ``morphometric_probability``; its uncertainty is the larger of
-    the networks' disagreement and half the distance of the two, None with one network alone and no heights. Where it is
-    fractured or suspected of it, its trabecular HU are withheld.
+    The vertebra's probability is the larger of this and ``compute_morphometric_probability``; its uncertainty is the
+    larger of the networks' disagreement and half the distance of the two, None with one network alone and no heights.
+    Where it is fractured or suspected of it, its trabecular HU are withheld.
     """
     return [_score(vertebra, sequence) for vertebra in vertebrae]
 
 
-def morphometric_probability(height_loss: float) -> float:
+def compute_morphometric_probability(height_loss: float) -> float:
     """Probability that the true loss of height is at least ``certain_loss``, for normal reading errors."""
     return 0.5 * (1.0 + math.erf((height_loss - SCORING.certain_loss) / (SCORING.loss_sd * math.sqrt(2.0))))
 
@@ -51,7 +51,7 @@ def join_network_and_morphometry(vertebra: Vertebra, network: float, deviation: 
     """
     probability, uncertainty = network, deviation
     if vertebra.height_loss is not None:
-        measured = morphometric_probability(vertebra.height_loss)
+        measured = compute_morphometric_probability(vertebra.height_loss)
         uncertainty = max(deviation or 0.0, 0.5 * abs(network - measured))
         probability = max(network, measured)
     scored = replace(vertebra, status=Status.SCORED, fracture_probability=probability, uncertainty=uncertainty)
@@ -61,7 +61,7 @@ def join_network_and_morphometry(vertebra: Vertebra, network: float, deviation: 
 def _score(vertebra: Vertebra, sequence: FractureSequence) -> Vertebra:
     weight = None
     if vertebra.reason is None:
-        weight = span_weights(sequence.positions_mm, sequence.inside_fraction, *vertebra.extent_mm)
+        weight = weigh_span(sequence.positions_mm, sequence.inside_fraction, *vertebra.extent_mm)
     if weight is None:
         return replace(
             vertebra,
@@ -73,11 +73,11 @@ def _score(vertebra: Vertebra, sequence: FractureSequence) -> Vertebra:
         )
     if not sequence.member_probability:
         return join_network_and_morphometry(vertebra, *_pool_without_members(sequence, weight))
-    members = pooled_member_probability(sequence.member_probability, weight)
+    members = pool_members(sequence.member_probability, weight)
     values = np.array(list(members.values()))
     # One network alone cannot disagree with another: nothing is known of the uncertainty then.
     deviation = None if len(values) < 2 else float(np.std(values))
-    scored = join_network_and_morphometry(vertebra, float(ensemble_probability(values)), deviation)
+    scored = join_network_and_morphometry(vertebra, float(pool_ensemble(values)), deviation)
     return replace(scored, member_probability=members)
 
 

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from VertebralFractureLib.fracture import FractureSequence
-from VertebralFractureLib.fracture.pooling import ensemble_probability
+from VertebralFractureLib.fracture.pooling import pool_ensemble
 from VertebralFractureLib.fracture.vertebra_scores import join_network_and_morphometry, score_vertebrae
 from VertebralFractureLib.result.bone_density import bone_density
 from VertebralFractureLib.result.correction import AddedVertebra, AssignedLevel, Correction
@@ -200,7 +200,7 @@ def _regrade(vertebrae: Sequence[Vertebra], sequence: ReportedSequence) -> list[
         elif scored.status == Status.SCORED and members:
             values = np.array(list(members.values()))
             deviation = None if len(values) < 2 else float(np.std(values))
-            results.append(join_network_and_morphometry(after, float(ensemble_probability(values)), deviation))
+            results.append(join_network_and_morphometry(after, float(pool_ensemble(values)), deviation))
         else:
             results.append(scored)
     return results

@@ -1,4 +1,4 @@
-"""``Correction``: everything that a reader changed, as plain data beside the model's answer, which it never replaces.
+"""``Correction``: everything that a reader changed, as plain data kept apart from the model's answer.
 
 Vertebrae are identified by a point in the patient (RAS mm), not by their position in a list: a correction then survives
 a new run of the model, which may find more or fewer vertebrae.
@@ -50,7 +50,7 @@ class Correction:
 
     Attributes:
         centerline_ras: the corrected curve, caudal to cranial; None where the detected one stands.
-        anchors_ras: the points of that curve which the reader placed and which nothing may move.
+        anchors_ras: the points of that curve which the reader set: fixed control points.
         levels: those that the reader assigned; all others are counted from them.
         removed_ras: points of vertebrae that are none.
         added: vertebrae that the model missed; a split or merged one is a removed one and what replaces it.

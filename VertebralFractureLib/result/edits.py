@@ -1,4 +1,4 @@
-"""What a reader does, one function an edit: each takes a correction and gives the new one; nothing changes in place.
+"""Edit a correction, one function for each thing that a reader does: each returns a new one and changes nothing.
 
 Vertebrae are identified by their index in the report that is shown, which is what a panel and a command line know. What
 was done to a curve follows from its points before and after (``curve_step``).
@@ -40,12 +40,12 @@ def set_centerline(
 
 
 def reset_centerline(correction: Correction) -> Correction:
-    """Back to the detected curve."""
+    """Return to the detected curve."""
     return replace(correction, centerline_ras=None, anchors_ras=())
 
 
 def set_level(correction: Correction, shown: SpineReport, index: int, level: str) -> Correction:
-    """Name one vertebra and let all others follow; earlier names of the reader's give way.
+    """Set one vertebra's level and let all others follow; earlier levels of the reader give way.
 
     Raises:
         ValueError: when there is no such level.
@@ -56,8 +56,8 @@ def set_level(correction: Correction, shown: SpineReport, index: int, level: str
 
 
 def pin_level(correction: Correction, shown: SpineReport, index: int, level: str) -> Correction:
-    """Name one vertebra beside those that the reader named before; where the names do not fit a regular count, the odd
-    vertebra (a T13, an L6, a missing T12 or L5) lies between them.
+    """Set one vertebra's level and keep those set before; where they do not fit a regular count, the odd vertebra
+    (a T13, an L6, a missing T12 or L5) lies between them.
 
     Raises:
         ValueError, IndexError: as ``set_level``.
@@ -68,38 +68,38 @@ def pin_level(correction: Correction, shown: SpineReport, index: int, level: str
 
 
 def shift_levels(correction: Correction, shown: SpineReport, steps: int) -> Correction:
-    """Move all names: +1 makes every vertebra the next level above (L1 becomes T12).
+    """Shift all levels: +1 makes every vertebra the next level above (L1 becomes T12).
 
     Raises:
-        ValueError: when no vertebra has a name, or the column ends before.
+        ValueError: when no vertebra has a level, or the column ends before.
     """
-    named = [(i, v.level) for i, v in enumerate(shown.vertebrae) if v.level in _REGULAR]
-    if not named:
+    labeled = [(i, v.level) for i, v in enumerate(shown.vertebrae) if v.level in _REGULAR]
+    if not labeled:
         raise ValueError("No vertebra has a level that could be shifted; name one of them instead.")
-    index, level = named[len(named) // 2]
-    place = _REGULAR.index(str(level)) - steps
-    if not 0 <= place < len(_REGULAR):
+    index, level = labeled[len(labeled) // 2]
+    at = _REGULAR.index(str(level)) - steps
+    if not 0 <= at < len(_REGULAR):
         raise ValueError(f"There is no level {abs(steps)} {'above' if steps > 0 else 'below'} {level}.")
-    return set_level(correction, shown, index, _REGULAR[place])
+    return set_level(correction, shown, index, _REGULAR[at])
 
 
 def reset_levels(correction: Correction) -> Correction:
-    """Back to the model's names."""
+    """Return to the model's levels."""
     return replace(correction, levels=())
 
 
 def remove_vertebra(correction: Correction, shown: SpineReport, index: int) -> Correction:
-    """What stands there is no vertebra; its assessment and landmarks go with it."""
+    """Remove a vertebra; its assessment and landmarks go with it."""
     return _without(correction, shown, shown.vertebrae[index])
 
 
 def add_vertebra(
     correction: Correction, shown: SpineReport, center_ras: Point, height_mm: float | None = None
 ) -> Correction:
-    """A vertebra that was missed, at a click into its body; its height is the room between its neighbors at most.
+    """Add a vertebra at a point in its body; its height is the room between its neighbors at most.
 
     Raises:
-        ValueError: when there is a vertebra at that place already.
+        ValueError: when there is a vertebra at that point already.
     """
     at = arc_length_at(shown.centerline, center_ras)
     below = [v for v in shown.vertebrae if v.middle_mm <= at]
@@ -115,7 +115,7 @@ def add_vertebra(
 
 
 def split_vertebra(correction: Correction, shown: SpineReport, index: int) -> Correction:
-    """Two vertebrae where the model saw one, with a disc between them at mid height."""
+    """Split a vertebra into two, with a disc between them at mid height."""
     one = shown.vertebrae[index]
     height = one.extent_mm[1] - one.extent_mm[0]
     part = max(0.5 * (height - CORRECTION.disc_mm), CORRECTION.lowest_height_mm)
@@ -127,7 +127,7 @@ def split_vertebra(correction: Correction, shown: SpineReport, index: int) -> Co
 
 
 def merge_with_next(correction: Correction, shown: SpineReport, index: int) -> Correction:
-    """One vertebra where the model saw two: ``index`` and the next one above.
+    """Merge two vertebrae, ``index`` and the next one above.
 
     Raises:
         IndexError: when there is none above.
@@ -135,23 +135,23 @@ def merge_with_next(correction: Correction, shown: SpineReport, index: int) -> C
     lower, upper = shown.vertebrae[index], shown.vertebrae[index + 1]
     middle = 0.5 * (lower.extent_mm[0] + upper.extent_mm[1])
     span = upper.middle_mm - lower.middle_mm
-    share = float(np.clip((middle - lower.middle_mm) / max(span, 1e-6), 0.0, 1.0))
+    fraction = float(np.clip((middle - lower.middle_mm) / max(span, 1e-6), 0.0, 1.0))
     low, high = np.array(lower.center_ras), np.array(upper.center_ras)
-    whole = AddedVertebra(_moved(lower.center_ras, share * (high - low)), upper.extent_mm[1] - lower.extent_mm[0])
+    whole = AddedVertebra(_moved(lower.center_ras, fraction * (high - low)), upper.extent_mm[1] - lower.extent_mm[0])
     rest = _without(_without(correction, shown, lower), shown, upper)
     return replace(rest, added=(*rest.added, whole))
 
 
-def drag_landmark(correction: Correction, shown: SpineReport, index: int, place: int, to_ras: Point) -> Correction:
+def drag_landmark(correction: Correction, shown: SpineReport, index: int, point: int, to_ras: Point) -> Correction:
     """Move one of the six endplate points; heights and grade follow when the correction is applied.
 
     Raises:
-        ValueError: when the vertebra has no landmarks, or ``place`` is not 0 to 5.
+        ValueError: when the vertebra has no landmarks, or ``point`` is not 0 to 5.
     """
     landmarks = shown.vertebrae[index].landmarks_ras
-    if landmarks is None or not 0 <= place < LANDMARK_COUNT:
+    if landmarks is None or not 0 <= point < LANDMARK_COUNT:
         raise ValueError(f"{shown.vertebrae[index].label} has no such landmark; place all six of them first.")
-    return set_landmarks(correction, shown, index, (*landmarks[:place], to_ras, *landmarks[place + 1 :]))
+    return set_landmarks(correction, shown, index, (*landmarks[:point], to_ras, *landmarks[point + 1 :]))
 
 
 def set_landmarks(correction: Correction, shown: SpineReport, index: int, landmarks_ras: Sequence[Point]) -> Correction:
@@ -184,13 +184,13 @@ def measure_added(
         ValueError: when the vertebra is the model's own, or the landmarks are not six.
     """
     one = shown.vertebrae[index]
-    places = [place for place, added in enumerate(correction.added) if added.center_ras == one.center_ras]
-    if not places:
+    indices = [at for at, added in enumerate(correction.added) if added.center_ras == one.center_ras]
+    if not indices:
         raise ValueError(f"{one.label} was found by the model and is measured already; drag its landmarks instead.")
     r, a, s = (float(value) for value in np.mean(landmarks_ras, axis=0))
     placed = set_landmarks(correction, shown, index, landmarks_ras)
     added = list(correction.added)
-    added[places[0]] = AddedVertebra((r, a, s), extent_mm[1] - extent_mm[0])
+    added[indices[0]] = AddedVertebra((r, a, s), extent_mm[1] - extent_mm[0])
     landmarks = (*placed.landmarks[:-1], replace(placed.landmarks[-1], at_ras=(r, a, s)))
     return replace(placed, added=tuple(added), landmarks=landmarks)
 

@@ -1,6 +1,6 @@
 """What the vertebrae say of the whole scan: its probability, the spinal deformity index, the suspected vertebrae.
 
-The one place where it is computed, for a new report, for other display criteria and after a correction.
+Computed only here: for a new report, for other display criteria and after a correction.
 """
 
 from __future__ import annotations

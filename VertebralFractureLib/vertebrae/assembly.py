@@ -1,6 +1,6 @@
-"""Bodies found, named and measured become ``Vertebra`` objects, not scored yet.
+"""Make ``Vertebra`` objects of the bodies that were localized, labeled and measured; they are not scored yet.
 
-A vertebra that cannot be judged keeps its place in the list with a reason; nothing is normal by default.
+A vertebra that cannot be judged stays in the list with a reason; nothing is normal by default.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from VertebralFractureLib.vertebrae.localization import LocalizedBody, localize_
 from VertebralFractureLib.vertebrae.oriented_box import oriented_box
 from VertebralFractureLib.vertebrae.trabecular import (
     TrabecularRegion,
+    assign_trabecular_hu,
     measure_trabecular_region,
-    with_trabecular_hu,
 )
-from VertebralFractureLib.vertebrae.uncertainty import height_sd
+from VertebralFractureLib.vertebrae.uncertainty import estimate_height_sd
 from VertebralFractureLib.vertebrae.vertebra import Reason, Vertebra
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def localize_vertebrae(
     step_along_mm: float | None = None,
     progress: StageProgress | None = None,
 ) -> list[Vertebra]:
-    """Every vertebra of the spine volume, caudal to cranial: found, named, measured; not scored yet.
+    """Localize, label and measure every vertebra of the spine volume, caudal to cranial; not scored yet.
 
     Args:
         spine: the ``straightened`` volume at 1 mm.
@@ -47,7 +47,7 @@ def localize_vertebrae(
         slice_thickness_mm: the coarsest of ``CTVolume.resolution_mm``; heights are left out beyond 4 mm. None: measure
             always.
         step_along_mm: ``CTVolume.resolution_along_patient_mm``, which the uncertainty of heights depends on; None takes
-            the slice thickness, and without that the uncertainty is not told.
+            the slice thickness, and without that no uncertainty is reported.
 
     Raises:
         WeightsDamaged: when the weights that ship are missing or damaged.
@@ -57,35 +57,35 @@ def localize_vertebrae(
         from VertebralFractureLib.vertebrae.models import VertebraModels
 
         models = VertebraModels.load()
-    tell = progress or StageProgress("vertebrae")
-    tell(0.0)
-    bodies = localize_bodies_in_their_planes(spine, models.body, lambda share: tell(0.7 * share))
-    tell(0.7)
+    report = progress or StageProgress("vertebrae")
+    report(0.0)
+    bodies = localize_bodies_in_their_planes(spine, models.body, lambda fraction: report(0.7 * fraction))
+    report(0.7)
     extents = [(body.span.s_inferior_mm, body.span.s_superior_mm) for body in bodies]
-    names = label_bodies(spine, extents, models.levels)
-    tell(0.9)
-    kept = [(body, name) for body, name in zip(bodies, names, strict=True) if name.level != "S1"]
+    labels = label_bodies(spine, extents, models.levels)
+    report(0.9)
+    kept = [(body, label) for body, label in zip(bodies, labels, strict=True) if label.level != "S1"]
     cores = [measure_trabecular_region(spine, body) for body, _ in kept]
     found = [
-        _vertebra(spine, body, name, core, rank)
-        for rank, ((body, name), core) in enumerate(zip(kept, cores, strict=True), start=1)
+        _vertebra(spine, body, label, core, rank)
+        for rank, ((body, label), core) in enumerate(zip(kept, cores, strict=True), start=1)
     ]
     thickest = LOCALIZATION.thickest_measured_mm + VOLUME_CHECKS.spacing_rounding_mm
     if slice_thickness_mm is None or slice_thickness_mm <= thickest:
         step = slice_thickness_mm if step_along_mm is None else step_along_mm
         found = grade_vertebrae(
             [
-                _measured(one, None if step is None else height_sd(step, core.noise_hu))
+                _measured(one, None if step is None else estimate_height_sd(step, core.noise_hu))
                 for one, core in zip(found, cores, strict=True)
             ]
         )
-    found = with_trabecular_hu(found, cores)
-    tell(1.0)
+    found = assign_trabecular_hu(found, cores)
+    report(1.0)
     return found
 
 
 def _vertebra(
-    spine: StraightenedVolume, body: LocalizedBody, name: LevelLabel, core: TrabecularRegion, rank: int
+    spine: StraightenedVolume, body: LocalizedBody, label: LevelLabel, core: TrabecularRegion, rank: int
 ) -> Vertebra:
     span, shape = body.span, body.shape
     middle = body.middle_mm if shape is None else 0.5 * (shape.a_posterior + shape.a_anterior)
@@ -96,16 +96,16 @@ def _vertebra(
     reason = None
     if not body.complete:
         reason = Reason.TRUNCATED
-    elif not is_graded(name.level):
+    elif not is_graded(label.level):
         reason = Reason.LEVEL_NOT_SCORED
     elif span.confidence < LOCALIZATION.lowest_confidence:
         reason = Reason.LOW_CONFIDENCE
     elif core.holds_metal:
         reason = Reason.METAL_OR_CEMENT
     return Vertebra(
-        label=name.level or f"V{rank}",
-        level=name.level,
-        level_probability=name.probability,
+        label=label.level or f"V{rank}",
+        level=label.level,
+        level_probability=label.probability,
         reason=reason,
         center_ras=_point(spine.frame.straight_to_ras(center[None])[0]),
         extent_mm=(span.s_inferior_mm, span.s_superior_mm),

@@ -40,7 +40,7 @@ class SagittalInput:
     rows: int
 
 
-def sagittal_input(spine: StraightenedVolume, plane: MidPlane | None = None) -> SagittalInput:
+def build_sagittal_input(spine: StraightenedVolume, plane: MidPlane | None = None) -> SagittalInput:
     """The input for a 1 mm straightened volume, around the canal's plane r = 0 or another one.
 
     Raises:
@@ -59,12 +59,12 @@ def sagittal_input(spine: StraightenedVolume, plane: MidPlane | None = None) -> 
         slab = _average_columns(spine, first, offsets) if plane is None else _average_planes(spine, plane, offsets)
         hu[index, :rows] = slab
     inside = np.zeros((1, padded, COLUMNS), dtype=np.float32)
-    inside[0, :rows] = inside_plane(spine, plane or MidPlane.of_canal())
+    inside[0, :rows] = mark_inside_plane(spine, plane or MidPlane.of_canal())
     channels = np.concatenate([VERTEBRA_NETWORKS.normalize(hu), inside])
     return SagittalInput(channels, spine.origin_mm[2], rows)
 
 
-def inside_plane(spine: StraightenedVolume, plane: MidPlane) -> BoolArray:
+def mark_inside_plane(spine: StraightenedVolume, plane: MidPlane) -> BoolArray:
     """Whether each point of the picture ``(rows, 96)`` lies in the field of view (nearest voxel)."""
     inside, within = sample_nearest(spine.inside, _picture_index(spine, plane, 0.0))
     return np.asarray(within & inside)

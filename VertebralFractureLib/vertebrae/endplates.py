@@ -30,15 +30,15 @@ class BodyShape:
     landmarks: FloatArray
 
 
-def column_positions() -> FloatArray:
+def list_column_positions() -> FloatArray:
     """a in mm of the maps' columns."""
     return ANTERIOR_FROM_MM + np.arange(COLUMNS, dtype=np.float64)
 
 
-def mid_depth(body: FloatArray) -> FloatArray:
+def find_mid_depth(body: FloatArray) -> FloatArray:
     """a of the bodies' middle for every row ``(n,)``, from the body map ``(n, 96)``, smooth along s."""
     tuned = ENDPLATES
-    a = column_positions()
+    a = list_column_positions()
     weight = np.where((a > tuned.depth_from_anterior_mm) & (body > tuned.depth_from_probability), body, 0.0)
     mass, moment = _running_sum(weight.sum(axis=1)), _running_sum((weight * a).sum(axis=1))
     known = mass > tuned.depth_from_mass
@@ -52,9 +52,9 @@ def _running_sum(values: FloatArray) -> FloatArray:
     return np.convolve(values, np.ones(2 * int(ENDPLATES.window_mm) + 1), mode="same")
 
 
-def strip_mean(values: FloatArray, middle: FloatArray) -> FloatArray:
+def average_strip(values: FloatArray, middle: FloatArray) -> FloatArray:
     """Mean of a map ``(n, 96)`` over the columns within 4 mm of ``middle`` ``(n,)``."""
-    near = np.abs(column_positions()[None] - middle[:, None]) <= ENDPLATES.strip_mm
+    near = np.abs(list_column_positions()[None] - middle[:, None]) <= ENDPLATES.strip_mm
     return np.asarray((values * near).sum(axis=1) / near.sum(axis=1))
 
 
@@ -71,7 +71,7 @@ def measure_shape(
         edge_outward_mm: added to both endplates, away from the body.
     """
     tuned = ENDPLATES
-    a = column_positions()
+    a = list_column_positions()
     height = span.s_superior_mm - span.s_inferior_mm
     center = 0.5 * (span.s_superior_mm + span.s_inferior_mm)
     rows = s_from_mm + np.arange(maps.shape[1], dtype=np.float64)
@@ -94,8 +94,8 @@ def measure_shape(
     x, upper, lower = a[columns], upper + edge_outward_mm, lower - edge_outward_mm
     tilt = 0.5 * float(np.polyfit(x, upper, 1)[0] + np.polyfit(x, lower, 1)[0])
     lean = float(np.clip(tilt, -tuned.steepest, tuned.steepest)) * 0.5 * height
-    places = np.array([a_ant - tuned.anterior_inset_mm, 0.5 * (a_ant + a_post), a_post + tuned.posterior_inset_mm])
-    top, bottom = places - lean, places + lean
+    columns_mm = np.array([a_ant - tuned.anterior_inset_mm, 0.5 * (a_ant + a_post), a_post + tuned.posterior_inset_mm])
+    top, bottom = columns_mm - lean, columns_mm + lean
     points = [(at, _local(x, upper, at)) for at in top] + [(at, _local(x, lower, at)) for at in bottom]
     return BodyShape(a_post, a_ant, np.array(points))
 

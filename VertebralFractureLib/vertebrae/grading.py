@@ -16,7 +16,7 @@ import numpy as np
 from VertebralFractureLib.thresholds import GRADING
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.levels import SCORED_LEVELS, SPINAL_DEFORMITY_INDEX_LEVELS
-from VertebralFractureLib.vertebrae.norms import LEVEL_NORMS, STAND_IN_LEVELS, UNKNOWN_LEVEL_NORM, level_norm
+from VertebralFractureLib.vertebrae.norms import LEVEL_NORMS, STAND_IN_LEVELS, UNKNOWN_LEVEL_NORM, find_level_norm
 from VertebralFractureLib.vertebrae.uncertainty import loss_sd
 from VertebralFractureLib.vertebrae.vertebra import Heights, Shape, Vertebra
 
@@ -82,9 +82,9 @@ def grade_heights(
         heights: mm.
         level: for example "T12"; ``level_norms`` alone uses it. None: the mean norm.
         rule: a key of ``GRADING_RULES``.
-        predicted: posterior height in mm that the neighbors predict (``predicted_posterior``); ``level_norms`` uses
+        predicted: posterior height in mm that the neighbors predict (``predict_posterior``); ``level_norms`` uses
             it, and without it a crush of all three heights stays unseen.
-        height_sd_mm: standard deviation of each height (``uncertainty.height_sd``); widens the band of the borderline.
+        height_sd_mm: standard deviation of each height (``uncertainty.estimate_height_sd``); widens the borderline.
 
     Raises:
         ValueError: for an unknown rule, or heights that are not positive.
@@ -106,7 +106,12 @@ def grade_heights(
     grade = grade_from_loss(largest)
     deviation = None if height_sd_mm is None else loss_sd(heights, height_sd_mm, largest)
     return Grading(
-        loss, largest, grade, shape_of(loss) if grade else None, is_borderline(largest, deviation or 0.0), deviation
+        loss,
+        largest,
+        grade,
+        classify_shape(loss) if grade else None,
+        is_borderline(largest, deviation or 0.0),
+        deviation,
     )
 
 
@@ -123,12 +128,12 @@ def grade_column(
     long as two others are left.
     """
     sds_mm = height_sds_mm or [None] * len(heights)
-    predicted = [predicted_posterior(i, heights, levels) for i in range(len(heights))]
+    predicted = [predict_posterior(i, heights, levels) for i in range(len(heights))]
     sound = [
         None if own is None or (expected is not None and 1.0 - own.posterior / expected > _crush_from()) else own
         for own, expected in zip(heights, predicted, strict=True)
     ]
-    by_sound = [predicted_posterior(i, sound, levels) for i in range(len(heights))]
+    by_sound = [predict_posterior(i, sound, levels) for i in range(len(heights))]
     return [
         None if own is None else grade_heights(own, levels[i], rule, by_sound[i] or predicted[i], sds_mm[i])
         for i, own in enumerate(heights)
@@ -178,7 +183,7 @@ def is_borderline(loss: float, sd: float = 0.0) -> bool:
     return any(abs(loss - cut_off) < band for cut_off in GRADING.genant_cut_offs)
 
 
-def posterior_profile(level: str | None) -> float | None:
+def interpolate_posterior_profile(level: str | None) -> float | None:
     """Posterior height of a level relative to T1, by the chain of the norms; None without a level of the table."""
     level = STAND_IN_LEVELS.get(level, level) if level else None
     if level not in LEVEL_NORMS:
@@ -191,7 +196,7 @@ def posterior_profile(level: str | None) -> float | None:
     return size
 
 
-def predicted_posterior(index: int, heights: Sequence[Heights | None], levels: Sequence[str | None]) -> float | None:
+def predict_posterior(index: int, heights: Sequence[Heights | None], levels: Sequence[str | None]) -> float | None:
     """Posterior height that the neighbors predict for vertebra ``index`` (sequence caudal to cranial), mm.
 
     The median over up to three neighbors a side, each scaled by the norms' profile; without levels by the mean step of
@@ -200,7 +205,7 @@ def predicted_posterior(index: int, heights: Sequence[Heights | None], levels: S
     """
     if _is_lowest(levels[index]):
         return None
-    own = posterior_profile(levels[index])
+    own = interpolate_posterior_profile(levels[index])
     predictions = []
     for direction in (-1, 1):
         found = 0
@@ -208,7 +213,7 @@ def predicted_posterior(index: int, heights: Sequence[Heights | None], levels: S
         while 0 <= at < len(heights) and found < GRADING.predicting_neighbors:
             neighbor = heights[at]
             if neighbor is not None and not _is_lowest(levels[at]):
-                other = posterior_profile(levels[at])
+                other = interpolate_posterior_profile(levels[at])
                 by_step = (UNKNOWN_LEVEL_NORM.posterior_over_above or 1.0) ** (at - index)
                 predictions.append(neighbor.posterior * (own / other if own and other else by_step))
                 found += 1
@@ -222,7 +227,7 @@ def _is_lowest(level: str | None) -> bool:
 
 def height_loss(heights: Heights, level: str | None, predicted: float | None) -> HeightLoss:
     """Loss of each height; against the predicted posterior height where the vertebra's own is low itself."""
-    norm = level_norm(level)
+    norm = find_level_norm(level)
     crush = None if predicted is None else 1.0 - heights.posterior / predicted
     whole = predicted if predicted is not None and crush is not None and crush > _crush_from() else heights.posterior
     anterior = 1.0 - heights.anterior / (norm.anterior * whole)
@@ -235,7 +240,7 @@ def _crush_from() -> float:
     return GRADING.crush_from_sd * GRADING.posterior_prediction_sd
 
 
-def shape_of(loss: HeightLoss) -> Shape:
+def classify_shape(loss: HeightLoss) -> Shape:
     """The Genant shape of a fractured body: crush where the posterior wall is lost too, else the larger of the two."""
     if loss.posterior is not None and loss.posterior >= GRADING.genant_cut_offs[0]:
         return Shape.CRUSH

@@ -13,14 +13,14 @@ import numpy as np
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.vertebrae.level_assignment import LevelLabel, drop_uncertain_levels, likeliest_levels
-from VertebralFractureLib.vertebrae.level_column import column_of, steps_between
+from VertebralFractureLib.vertebrae.level_assignment import LevelLabel, drop_uncertain_levels, find_likeliest_levels
+from VertebralFractureLib.vertebrae.level_column import count_steps, lay_column
 from VertebralFractureLib.vertebrae.level_input import (
     LEVEL_CLASSES,
+    build_fine_volume,
     compute_relative_spacing,
-    fine_rows,
-    fine_volume,
     list_coarse_indices,
+    list_fine_rows,
     normalize_channels,
     sample_column,
 )
@@ -37,13 +37,13 @@ def label_bodies(
 
     A hole in the column counts the levels that fit into it, and no label is surer than what is seen allows.
     """
-    opinion = level_log_probability(spine, extents_mm, model)
-    labels = likeliest_levels(opinion, steps_between(extents_mm))
+    opinion = compute_level_log_probability(spine, extents_mm, model)
+    labels = find_likeliest_levels(opinion, count_steps(extents_mm))
     s = spine.axis_mm("s")
     return drop_uncertain_levels(limit_without_landmark(labels, extents_mm, (float(s[0]), float(s[-1]))))
 
 
-def level_log_probability(
+def compute_level_log_probability(
     spine: StraightenedVolume, extents_mm: Sequence[tuple[float, float]], model: LevelModel
 ) -> FloatArray:
     """Log-probability of every level class for every body, ``(n, 25)``, each body by itself.
@@ -54,9 +54,9 @@ def level_log_probability(
 
     if not extents_mm:
         return np.zeros((0, len(LEVEL_CLASSES)))
-    column = column_of(extents_mm)
+    column = lay_column(extents_mm)
     picture = normalize_channels(
-        sample_column(fine_volume(spine), fine_rows(column, spine.origin_mm[2]), *list_coarse_indices())
+        sample_column(build_fine_volume(spine), list_fine_rows(column, spine.origin_mm[2]), *list_coarse_indices())
     )
     spacing = to_tensor(compute_relative_spacing(column.spacing_mm))
     with torch.inference_mode():

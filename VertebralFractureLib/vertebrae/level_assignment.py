@@ -47,7 +47,7 @@ def drop_uncertain_levels(labels: Sequence[LevelLabel]) -> list[LevelLabel]:
     ]
 
 
-def likeliest_levels(
+def find_likeliest_levels(
     log_probability: FloatArray, steps: Sequence[int], evidence_weight: float | None = None
 ) -> list[LevelLabel]:
     """Label vertebrae ordered caudal to cranial; a level is always given, however small its probability.
@@ -86,10 +86,10 @@ def decode_levels(evidence: FloatArray, steps: Sequence[int]) -> list[LevelLabel
     joint = forward + backward
     posterior = np.exp(joint - _log_sum(joint, axis=1)[:, None])
     levels = [LEVEL_OF_STATE[state] for state in _most_probable_run(evidence, transitions)]
-    return [LevelLabel(level, float(posterior[i, states_of(level)].sum())) for i, level in enumerate(levels)]
+    return [LevelLabel(level, float(posterior[i, list_states(level)].sum())) for i, level in enumerate(levels)]
 
 
-def states_of(level: str) -> list[int]:
+def list_states(level: str) -> list[int]:
     """The states (indices) that are called so."""
     return [state for state, name in enumerate(LEVEL_OF_STATE) if name == level]
 

@@ -42,16 +42,16 @@ class Column:
         return np.asarray(self.borders_mm[:-1, None] + fraction[None] * self.spacing_mm[:, None])
 
 
-def steps_between(extents_mm: Sequence[tuple[float, float]]) -> list[int]:
+def count_steps(extents_mm: Sequence[tuple[float, float]]) -> list[int]:
     """How many levels up each next vertebra is, from the arc lengths of their lower and upper endplates."""
     return [_levels_up(below, above) for below, above in itertools.pairwise(extents_mm)]
 
 
-def column_of(extents_mm: Sequence[tuple[float, float]], steps: Sequence[int] | None = None) -> Column:
+def lay_column(extents_mm: Sequence[tuple[float, float]], steps: Sequence[int] | None = None) -> Column:
     """The cells for bodies with these lower and upper endplates, caudal to cranial.
 
     Args:
-        steps: how many levels up each next body is; None: what ``steps_between`` says.
+        steps: how many levels up each next body is; None: what ``count_steps`` says.
 
     Raises:
         ValueError: without a body.
@@ -61,7 +61,7 @@ def column_of(extents_mm: Sequence[tuple[float, float]], steps: Sequence[int] | 
         raise ValueError("A column has at least one vertebra.")
     borders = [extents_mm[0][0] - 0.5 * tuned.disc_mm]
     found = [BEYOND]
-    steps = steps_between(extents_mm) if steps is None else steps
+    steps = count_steps(extents_mm) if steps is None else steps
     for (below, above), step in zip(itertools.pairwise(extents_mm), steps, strict=True):
         if step == 1:
             borders.append(0.5 * (below[1] + above[0]))

@@ -39,7 +39,7 @@ LEVEL_CLASSES: tuple[str, ...] = (
 """The network's classes, cranial to caudal; supernumerary vertebrae are the assignment's business."""
 
 
-def fine_volume(spine: StraightenedVolume) -> torch.Tensor:
+def build_fine_volume(spine: StraightenedVolume) -> torch.Tensor:
     """``(3, rows, 56, 64)`` at 2 mm: mean and brightest HU of the 6 mm around every point, and the fraction inside.
 
     128 mm in r and 112 mm in a are used; the last rows along s are repeated to a whole block.
@@ -74,7 +74,7 @@ def list_coarse_indices() -> tuple[FloatArray, FloatArray]:
     return (a + 0.5) * step - 0.5, (r + 0.5) * step - 0.5
 
 
-def fine_rows(column: Column, s_from_mm: float) -> FloatArray:
+def list_fine_rows(column: Column, s_from_mm: float) -> FloatArray:
     """Indices ``(cells * 6,)`` into the fine volume's rows, for a spine volume that begins at ``s_from_mm``."""
     return np.asarray((column.rows_mm(ROWS_PER_CELL).ravel() - s_from_mm - 0.5 * (FINE_MM - 1)) / FINE_MM)
 

@@ -1,4 +1,4 @@
-"""Names and numbers of the vertebral levels.
+"""Labels and numbers of the vertebral levels.
 
 Numbers follow the VerSe convention (Sekuboyina et al. 2021): C1 = 1 ... C7 = 7, T1 = 8 ... T12 = 19, L1 = 20 ...
 L5 = 24, L6 = 25, S1 = 26, T13 = 28. Anatomical order is not number order, because of T13: use ``CRANIAL_TO_CAUDAL``.

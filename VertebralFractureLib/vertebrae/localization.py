@@ -16,8 +16,8 @@ from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.thresholds import LOCALIZATION
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
 from VertebralFractureLib.types import BoolArray, FloatArray
-from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS, inside_plane, sagittal_input
-from VertebralFractureLib.vertebrae.endplates import BodyShape, measure_shape, mid_depth, strip_mean
+from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS, build_sagittal_input, mark_inside_plane
+from VertebralFractureLib.vertebrae.endplates import BodyShape, average_strip, find_mid_depth, measure_shape
 from VertebralFractureLib.vertebrae.mid_plane import MidPlane, find_mid_plane
 from VertebralFractureLib.vertebrae.sequence_search import Profiles, Span, search_spans
 from VertebralFractureLib.volume.sampling import sample_nearest
@@ -64,11 +64,11 @@ class BodyMaps:
     plane: MidPlane = field(default_factory=MidPlane.of_canal)
 
 
-def body_maps(spine: StraightenedVolume, model: BodyModel, plane: MidPlane | None = None) -> BodyMaps:
+def compute_body_maps(spine: StraightenedVolume, model: BodyModel, plane: MidPlane | None = None) -> BodyMaps:
     """Run the body network on the canal's plane or another one."""
     import torch
 
-    picture = sagittal_input(spine, plane)
+    picture = build_sagittal_input(spine, plane)
     with torch.inference_mode():
         logits = model.network(to_tensor(picture.channels)[None].to(model.device))[0]
     probability = to_array(torch.sigmoid(logits)[:, : picture.rows].double())
@@ -76,19 +76,19 @@ def body_maps(spine: StraightenedVolume, model: BodyModel, plane: MidPlane | Non
 
 
 def localize_bodies_in_their_planes(
-    spine: StraightenedVolume, model: BodyModel, tell: Callable[[float], None] | None = None
+    spine: StraightenedVolume, model: BodyModel, report: Callable[[float], None] | None = None
 ) -> list[LocalizedBody]:
     """The bodies, caudal to cranial, each on its own mid-sagittal plane: found on the canal's first, then again."""
-    tell = tell or (lambda _: None)
-    first = localize_bodies(spine, body_maps(spine, model))
-    tell(0.4)
+    report = report or (lambda _: None)
+    first = localize_bodies(spine, compute_body_maps(spine, model))
+    report(0.4)
     known = [(b.span.s_inferior_mm, b.span.s_superior_mm, b.shape.a_anterior) for b in first if b.shape is not None]
     plane = find_mid_plane(spine, known)
-    tell(0.6)
-    return without_shallow_shapes(localize_bodies(spine, body_maps(spine, model, plane)))
+    report(0.6)
+    return drop_shallow_shapes(localize_bodies(spine, compute_body_maps(spine, model, plane)))
 
 
-def without_shallow_shapes(bodies: list[LocalizedBody]) -> list[LocalizedBody]:
+def drop_shallow_shapes(bodies: list[LocalizedBody]) -> list[LocalizedBody]:
     """The bodies in their order, those without a shape whose outline is far less deep than their neighbors'.
 
     Such an outline was traced inside the body, so that its heights would pass for a collapse; the body itself stays.
@@ -110,13 +110,13 @@ def localize_bodies(spine: StraightenedVolume, maps: BodyMaps) -> list[Localized
     """The bodies on the maps, caudal to cranial."""
     probability = maps.probability
     s = maps.s_from_mm + np.arange(probability.shape[1], dtype=np.float64)
-    middle = mid_depth(probability[0])
+    middle = find_mid_depth(probability[0])
     profiles = Profiles(
         s_mm=s,
-        body=strip_mean(probability[0], middle),
-        upper_edge=strip_mean(probability[1], middle),
-        lower_edge=strip_mean(probability[2], middle),
-        inside=_inside_at(inside_plane(spine, maps.plane), middle),
+        body=average_strip(probability[0], middle),
+        upper_edge=average_strip(probability[1], middle),
+        lower_edge=average_strip(probability[2], middle),
+        inside=_inside_at(mark_inside_plane(spine, maps.plane), middle),
     )
     bodies = []
     for span in search_spans(profiles):

@@ -14,8 +14,8 @@ import numpy as np
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.thresholds import BODY_SEARCH, ENDPLATES
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.vertebrae.endplates import measure_shape, mid_depth, strip_mean
-from VertebralFractureLib.vertebrae.localization import body_maps, localize_bodies_in_their_planes
+from VertebralFractureLib.vertebrae.endplates import average_strip, find_mid_depth, measure_shape
+from VertebralFractureLib.vertebrae.localization import compute_body_maps, localize_bodies_in_their_planes
 from VertebralFractureLib.vertebrae.sequence_search import Span
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def measure_bodies(
     """The bodies whose endplates lie near ``extents_mm``, arc lengths on the ``straightened`` volume."""
     # The column's mid-sagittal plane follows from the vertebrae that the network finds by itself.
     found = localize_bodies_in_their_planes(spine, model)
-    maps = body_maps(spine, model, found[0].plane if found else None)
+    maps = compute_body_maps(spine, model, found[0].plane if found else None)
     s = maps.s_from_mm + np.arange(maps.probability.shape[1], dtype=np.float64)
-    middle = mid_depth(maps.probability[0])
-    upper_edge, lower_edge = (strip_mean(maps.probability[place], middle) for place in (1, 2))
+    middle = find_mid_depth(maps.probability[0])
+    upper_edge, lower_edge = (average_strip(maps.probability[edge], middle) for edge in (1, 2))
     measured = []
     for lower, upper in extents_mm:
         span = Span(_edge_near(s, lower_edge, lower), _edge_near(s, upper_edge, upper), 1.0)

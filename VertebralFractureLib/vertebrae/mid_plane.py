@@ -1,7 +1,7 @@
 """Each vertebra's own mid-sagittal plane, found by its symmetry; in a scoliosis it is not the canal's.
 
 A body that is rotated about the canal shows its flank, and a pedicle's root, on the plane through the canal, and the
-heights read there are those of another place. Body and arch together are symmetric, whatever one osteophyte does.
+heights read there are those of other points. Body and arch together are symmetric, whatever one osteophyte does.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class MidPlane:
         return MidPlane(np.zeros(1), np.zeros(1), np.zeros(1))
 
     def straight(self, r: FloatArray, a: FloatArray, s: FloatArray) -> FloatArray:
-        """Straight (r, a, s) ``(..., 3)`` of points beside (``r``), along (``a``) and at height ``s`` of the plane.
+        """Straight (r, a, s) ``(..., 3)`` of points lateral (``r``), along (``a``) and at height ``s`` of the plane.
 
         ``a`` counts along the plane so that it equals the straight a at ``pivot_mm``; the three broadcast.
         """

@@ -54,13 +54,13 @@ L5 has none: its posterior wall is the lowest of the lumbar spine and varies mos
 """
 
 UNKNOWN_LEVEL_NORM = LevelNorm(0.930, 0.855, 1.036, measured=False)
-"""For a vertebra without a name: the medians of the table's T4 to L2."""
+"""For a vertebra without a level: the medians of the table's T4 to L2."""
 
 STAND_IN_LEVELS = {"T13": "T12", "L6": "L5"}
 """A supernumerary vertebra is judged as the last regular one of its kind."""
 
 
-def level_norm(level: str | None) -> LevelNorm:
+def find_level_norm(level: str | None) -> LevelNorm:
     """The norm of a level; the mean norm where there is none (cervical, sacral, unknown)."""
     if level is None:
         return UNKNOWN_LEVEL_NORM

@@ -13,8 +13,8 @@ import numpy as np
 
 from VertebralFractureLib.thresholds import LABELING, LOCALIZATION
 from VertebralFractureLib.vertebrae.grading import is_graded
-from VertebralFractureLib.vertebrae.level_assignment import LEVELS, STATES, LevelLabel, decode_levels, states_of
-from VertebralFractureLib.vertebrae.level_column import steps_between
+from VertebralFractureLib.vertebrae.level_assignment import LEVELS, STATES, LevelLabel, decode_levels, list_states
+from VertebralFractureLib.vertebrae.level_column import count_steps
 from VertebralFractureLib.vertebrae.vertebra import Reason, Vertebra
 
 _CONTRADICTION = -60.0
@@ -48,8 +48,8 @@ def relabel_levels(extents_mm: Sequence[tuple[float, float]], labels: Mapping[in
     evidence[:, STATES.index("S1")] = LABELING.not_sacral
     for index, level in labels.items():
         evidence[index] = _CONTRADICTION
-        evidence[index, states_of(level)] = 0.0
-    decoded = decode_levels(evidence, steps_between(extents_mm))
+        evidence[index, list_states(level)] = 0.0
+    decoded = decode_levels(evidence, count_steps(extents_mm))
     return [LevelLabel(labels[i], 1.0) if i in labels else label for i, label in enumerate(decoded)]
 
 

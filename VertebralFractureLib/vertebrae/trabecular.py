@@ -76,7 +76,7 @@ def _noise(hu: FloatArray) -> float:
     return float(1.4826 * deviation / np.sqrt(2.0))
 
 
-def with_trabecular_hu(vertebrae: Sequence[Vertebra], cores: Sequence[TrabecularRegion]) -> list[Vertebra]:
+def assign_trabecular_hu(vertebrae: Sequence[Vertebra], cores: Sequence[TrabecularRegion]) -> list[Vertebra]:
     """The vertebrae, graded already, with the HU of those whose inside is trabecular bone, and the reason elsewhere.
 
     Cervical vertebrae are denser by nature and are not held against their neighbors.

@@ -12,7 +12,7 @@ from VertebralFractureLib.thresholds import HEIGHT_ERROR
 from VertebralFractureLib.vertebrae.vertebra import Heights
 
 
-def height_sd(slice_mm: float, noise_hu: float) -> float:
+def estimate_height_sd(slice_mm: float, noise_hu: float) -> float:
     """Standard deviation of one height in mm.
 
     Args:

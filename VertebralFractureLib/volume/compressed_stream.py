@@ -1,4 +1,4 @@
-"""Unpacks gzip and zlib streams and proves that they are whole.
+"""Unpack gzip and zlib streams and prove that they are whole.
 
 SimpleITK stops before the checksum at the end of a stream: a file with a single wrong bit can reach it with most voxels
 wrong and no error. zlib compares the checksum here.
@@ -14,8 +14,8 @@ _BLOCK_BYTES = 1 << 20
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
-def unpacked_blocks(reader: BinaryIO) -> Iterator[bytes]:
-    """The content of the stream (or of several, one after the other) from the reader's place to its end.
+def read_unpacked_blocks(reader: BinaryIO) -> Iterator[bytes]:
+    """The content of the stream (or of several, one after the other) from the reader's position to its end.
 
     Raises:
         EOFError: when the stream is cut off.
@@ -36,7 +36,7 @@ def unpacked_blocks(reader: BinaryIO) -> Iterator[bytes]:
         raise EOFError
 
 
-def plain_blocks(reader: BinaryIO) -> Iterator[bytes]:
+def read_plain_blocks(reader: BinaryIO) -> Iterator[bytes]:
     """The content of a file that is not compressed."""
     while block := reader.read(_BLOCK_BYTES):
         yield block

@@ -1,4 +1,4 @@
-"""Where the frames of an enhanced (multi-frame) CT lie, which SimpleITK does not tell.
+"""Where the frames of an enhanced (multi-frame) CT lie, which SimpleITK does not report.
 
 GDCM gives frames in the order of the file and, when they are out of order or uneven, a spacing of 1 mm without a word.
 The positions are therefore read here from the file's own bytes: the functional groups hold nothing else under these

@@ -1,7 +1,7 @@
-"""Finds the image series in a DICOM folder without reading their voxels.
+"""Find the image series in a DICOM folder without reading their voxels.
 
 Only headers are read, through SimpleITK's GDCM. One DICOM series may hold images that do not belong to one volume (a
-localizer beside the slices): a ``DicomSeries`` here is a stack of one size and one orientation.
+localizer among the slices): a ``DicomSeries`` here is a stack of one size and one orientation.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class DicomSeries:
         modality: for example "CT" or "MR".
         slice_count: number of images.
         kind: "axial", "coronal", "sagittal" or "oblique"; "localizer", "multi-frame", or "picture" (a screen shot or an
-            image without a place in space).
+            image without a position in space).
         slices: the headers, in no particular order.
         acquisition_facts: what of the header matters for judging the image (slice thickness in mm, kVp, kernel,
             contrast agent yes or no), without any identifier of the patient.
@@ -76,7 +76,7 @@ class DicomSeries:
 
     @property
     def title(self) -> str:
-        """How the series is named to the user."""
+        """What the user is shown of the series."""
         words = f"'{self.description}'" if self.description else "without description"
         return f"{self.number or '?'}: {words}, {self.modality}, {self.slice_count} images ({self.kind})"
 

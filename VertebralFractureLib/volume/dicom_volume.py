@@ -1,4 +1,4 @@
-"""Builds one volume from the slices of a DICOM stack: sorted by place, never by file name or instance number.
+"""Build one volume from the slices of a DICOM stack: sorted by position, never by file name or instance number.
 
 The step from slice to slice is measured from the positions, so a tilted gantry gives a sheared matrix that is exact and
 needs no resampling. GDCM applies each slice's own rescale slope and intercept while it reads.
@@ -35,7 +35,7 @@ def read_dicom_series(stack: DicomSeries) -> CTVolume:
     source.update(stack.acquisition_facts)
     if stack.kind == "multi-frame":
         return _read_multi_frame(stack, name, source)
-    slices = _one_per_place(stack.slices)
+    slices = _keep_one_per_position(stack.slices)
     grid = _fit_grid(name, slices)
     hu = _stack((_read_image(one)[0] for one in slices), grid, slices[0].size_ij)
     return _volume(hu, grid, name, source)
@@ -55,8 +55,8 @@ def _normal(one: DicomSlice) -> FloatArray:
     return np.asarray(normal / np.linalg.norm(normal))
 
 
-def _one_per_place(slices: tuple[DicomSlice, ...]) -> list[DicomSlice]:
-    """The slices sorted along their normal; where several lie at one place, that of the longest acquisition stays."""
+def _keep_one_per_position(slices: tuple[DicomSlice, ...]) -> list[DicomSlice]:
+    """Sort slices along their normal; of several at one position, that of the longest acquisition stays."""
     unique = list({(one.sop_instance_uid or str(one.path)): one for one in slices}.values())
     normal = _normal(unique[0])
     lengths = Counter(one.acquisition for one in unique)
@@ -68,7 +68,7 @@ def _one_per_place(slices: tuple[DicomSlice, ...]) -> list[DicomSlice]:
         if np.linalg.norm(one.position_lps - kept[-1].position_lps) >= 0.02:
             kept.append(one)
         elif one.acquisition == kept[-1].acquisition and not np.array_equal(_read_image(one), _read_image(kept[-1])):
-            raise _two_at_one_place()
+            raise _two_at_one_position()
     return kept
 
 
@@ -128,7 +128,7 @@ def _volume(hu: NDArray[np.generic], grid: _Grid, name: str, source: dict[str, s
     return CTVolume(hu, grid.ijk_to_ras, name, source)
 
 
-def _two_at_one_place() -> UnreadableVolume:
+def _two_at_one_position() -> UnreadableVolume:
     return UnreadableVolume(
         "The series holds different images at the same place (several phases or reconstructions in one); "
         "export the phase to be judged as a series of its own."
@@ -152,7 +152,7 @@ def _read_image(one: DicomSlice) -> NDArray[np.generic]:
 
 
 def _read_multi_frame(stack: DicomSeries, name: str, source: dict[str, str]) -> CTVolume:
-    """An enhanced CT in one file, its frames sorted by place."""
+    """An enhanced CT in one file, its frames sorted by position."""
     if len(stack.slices) > 1:
         raise UnreadableVolume(
             f"The series '{name}' consists of {len(stack.slices)} multi-frame files, which cannot be put in order; "
@@ -166,7 +166,7 @@ def _read_multi_frame(stack: DicomSeries, name: str, source: dict[str, str]) -> 
     along = [float(frame.position_lps @ normal) for frame in frames]
     order = np.argsort(along)
     if len(frames) > 1 and np.min(np.diff(np.sort(along))) < 0.01:
-        raise _two_at_one_place()
+        raise _two_at_one_position()
     grid = _fit_grid(name, [frames[n] for n in order])
     values = _read_image(stack.slices[0])
     return _volume(_stack((values[n] for n in order), grid, frames[0].size_ij), grid, name, source)

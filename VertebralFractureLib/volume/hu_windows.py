@@ -27,7 +27,7 @@ class HuWindow:
 
     @staticmethod
     def of_display(width: float, level: float) -> HuWindow:
-        """The window of a picture, as a viewer names it: 0 is black, 1 is white, ``level`` lies in the middle."""
+        """The window of a picture, as viewers define it: 0 is black, 1 is white, ``level`` lies in the middle."""
         return HuWindow(level - 0.5 * width, level + 0.5 * width, level - 0.5 * width, width)
 
     @property
@@ -52,7 +52,7 @@ class HuWindow:
 
 
 CANAL_NETWORK = HuWindow(low=-300.0, high=900.0, center=100.0, scale=300.0)
-"""Bone and soft tissue spread out; air and metal cut off."""
+"""Bone and soft tissue stretched; air and metal cut off."""
 VERTEBRA_NETWORKS = HuWindow(low=-260.0, high=1000.0, center=100.0, scale=300.0)
 """Bodies and levels: -1.2 is fat and air, 3 is cortex and metal."""
 FRACTURE_NETWORKS = HuWindow(low=-150.0, high=850.0, center=150.0, scale=250.0)

@@ -1,4 +1,4 @@
-"""Reads one image file (.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd) and refuses a damaged one by name.
+"""Read one image file (.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd) and refuse a damaged one by name.
 
 SimpleITK does not compare the checksum of compressed voxels, so compressed NRRD and MetaImage files are unpacked once
 more to prove them whole; NIfTI has a reader of its own for this and more.
@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from VertebralFractureLib.errors import UnreadableVolume
-from VertebralFractureLib.volume.compressed_stream import unpacked_blocks
+from VertebralFractureLib.volume.compressed_stream import read_unpacked_blocks
 from VertebralFractureLib.volume.ct_volume import CTVolume
 from VertebralFractureLib.volume.nifti_file import read_nifti
 from VertebralFractureLib.volume.sitk_bridge import ct_from_sitk
@@ -22,7 +22,7 @@ IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 _HEADER_BYTES = 1 << 16
 
 
-def image_suffix(path: Path) -> str | None:
+def find_image_suffix(path: Path) -> str | None:
     """The ending by which the file is read (one of ``IMAGE_SUFFIXES``), or None."""
     name = path.name.lower()
     return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), None)
@@ -35,7 +35,7 @@ def read_image_file(path: Path) -> CTVolume:
         UnreadableVolume: when the file is damaged, cut off, or not a scalar 3D image.
         OSError: when the file cannot be read.
     """
-    suffix = image_suffix(path)
+    suffix = find_image_suffix(path)
     if suffix is None:
         raise UnreadableVolume(
             f"'{path.name}' is not a kind of file that can be read; give {', '.join(IMAGE_SUFFIXES)}, .mrb, or DICOM."
@@ -70,22 +70,22 @@ def _prove_whole(path: Path) -> None:
         fields, end, _ = start.partition(b"\n\n")
         detached = re.search(rb"^data ?file: *(.+)$", fields, re.MULTILINE)
         compressed = re.search(rb"^encoding: *gz", fields, re.MULTILINE)
-        place = len(fields) + len(end)
+        offset = len(fields) + len(end)
     else:
         element = re.search(rb"^ElementDataFile *= *(.+)\r?\n", start, re.MULTILINE)
         if element is None:
             return
         detached = None if element.group(1).strip().upper() == b"LOCAL" else element
         compressed = re.search(rb"^CompressedData *= *True", start[: element.end()], re.MULTILINE)
-        place = element.end()
+        offset = element.end()
     if compressed is None:
         return
     data = path
     if detached is not None:
-        data, place = path.parent / detached.group(1).decode("utf-8", "surrogateescape").strip(), 0
+        data, offset = path.parent / detached.group(1).decode("utf-8", "surrogateescape").strip(), 0
         if not data.is_file():
             return  # A list or pattern of files, which SimpleITK resolves.
     with data.open("rb") as reader:
-        reader.seek(place)
-        for _ in unpacked_blocks(reader):
+        reader.seek(offset)
+        for _ in read_unpacked_blocks(reader):
             pass

@@ -1,4 +1,4 @@
-"""Reads the voxels of a NIfTI file (.nii, .nii.gz) and refuses a damaged one.
+"""Read the voxels of a NIfTI file (.nii, .nii.gz) and refuse a damaged one.
 
 SimpleITK fills a truncated NIfTI with zeros without a word and makes a sheared one orthogonal, so the voxels are
 unpacked and measured here, and a shear is taken from the header; SimpleITK still decides between qform and sform.
@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.types import ByteArray, FloatArray
-from VertebralFractureLib.volume.compressed_stream import plain_blocks, unpacked_blocks
+from VertebralFractureLib.volume.compressed_stream import read_plain_blocks, read_unpacked_blocks
 from VertebralFractureLib.volume.ct_volume import CTVolume
 from VertebralFractureLib.volume.sitk_bridge import (
     LPS_TO_RAS,
+    build_lps_geometry,
     compact_hu,
-    geometry_in_lps,
     require_scalar_volume,
-    valid_geometry,
+    require_valid_geometry,
 )
 
 _HEADER_BYTES = 540
@@ -57,7 +57,7 @@ def read_nifti(path: Path, damaged: UnreadableVolume) -> CTVolume:
     """
     try:
         with path.open("rb") as reader:
-            blocks = unpacked_blocks(reader) if path.suffix.lower() == ".gz" else plain_blocks(reader)
+            blocks = read_unpacked_blocks(reader) if path.suffix.lower() == ".gz" else read_plain_blocks(reader)
             header, content = _read_blocks(blocks)
     except (EOFError, zlib.error, struct.error, ValueError) as error:  # ValueError: more voxels than numpy can count.
         raise damaged from error
@@ -66,7 +66,7 @@ def read_nifti(path: Path, damaged: UnreadableVolume) -> CTVolume:
         matrix = _ijk_to_ras(path, damaged)
     i, j, k = header.size_ijk[:3]
     values = content[header.voxels_at :].view(header.voxel_type).reshape(k, j, i)
-    return CTVolume(_scaled(values, header.slope, header.intercept), valid_geometry(matrix))
+    return CTVolume(_scaled(values, header.slope, header.intercept), require_valid_geometry(matrix))
 
 
 def _read_blocks(blocks: Iterator[bytes]) -> tuple[_Header, ByteArray]:
@@ -145,7 +145,7 @@ def _ijk_to_ras(path: Path, damaged: UnreadableVolume) -> FloatArray:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise damaged from error
-    return np.asarray(LPS_TO_RAS @ geometry_in_lps(reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection()))
+    return np.asarray(LPS_TO_RAS @ build_lps_geometry(reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection()))
 
 
 def _scaled(values: NDArray[np.generic], slope: float, intercept: float) -> NDArray[np.generic]:

@@ -13,7 +13,7 @@ import numpy as np
 from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.volume.ct_volume import CTVolume
 from VertebralFractureLib.volume.dicom_series import could_be_dicom, list_dicom_series, select_series
-from VertebralFractureLib.volume.image_file import image_suffix, read_image_file
+from VertebralFractureLib.volume.image_file import find_image_suffix, read_image_file
 from VertebralFractureLib.volume.plausibility import AIR_HU, check_ct
 
 
@@ -60,7 +60,7 @@ def _read_any(path: Path, series: str | None) -> CTVolume:
         from VertebralFractureLib.volume.scene_file import read_scene_file
 
         return read_scene_file(path, series)
-    if image_suffix(path) is None and could_be_dicom(path):
+    if find_image_suffix(path) is None and could_be_dicom(path):
         return _read_dicom_folder(path.parent, series, file=path)
     return read_image_file(path)
 

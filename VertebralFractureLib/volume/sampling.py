@@ -1,4 +1,4 @@
-"""The values of a volume at points: the one place where voxel indices become values.
+"""Sample a volume at points; only this module turns voxel indices into values.
 
 Points are continuous voxel indices in the order (i, j, k), as ``CTVolume.ras_to_ijk_points`` gives them; voxel centers
 have whole numbers. Arrays are ``[k, j, i]``. NumPy serves thousands of points in double precision, PyTorch millions in

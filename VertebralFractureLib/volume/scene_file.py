@@ -1,4 +1,4 @@
-"""Takes one scalar volume out of a saved Slicer scene (.mrb, or .mrml with its files), without Slicer.
+"""Take one scalar volume out of a saved Slicer scene (.mrb, or .mrml with its files), without Slicer.
 
 The parent transforms of the volume are part of its geometry: a linear chain is multiplied into the matrix, and any
 other transform is refused, because leaving it out would move every result.
@@ -21,7 +21,7 @@ from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.ct_volume import CTVolume
 from VertebralFractureLib.volume.image_file import read_image_file
-from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS, valid_geometry
+from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS, require_valid_geometry
 
 Node = ElementTree.Element
 
@@ -80,7 +80,7 @@ def _read_scene(scene: Path, shown_name: str, volume_name: str | None) -> CTVolu
         )
     node, file = max(present, key=lambda pair: _slice_count(pair[1]))
     ct = read_image_file(file)
-    matrix = valid_geometry(_to_world(scene, nodes, node) @ ct.ijk_to_ras)
+    matrix = require_valid_geometry(_to_world(scene, nodes, node) @ ct.ijk_to_ras)
     return replace(ct, ijk_to_ras=matrix, name=node.get("name", "") or "CT", source={"format": "mrml"})
 
 

@@ -1,6 +1,6 @@
 """The border to SimpleITK: images with LPS geometry become a ``CTVolume`` with RAS geometry, and back.
 
-This is the one place where LPS turns into RAS. Integer voxels become int16 and all others float32, so that a volume is
+Only here LPS turns into RAS. Integer voxels become int16 and all others float32, so that a volume is
 copied once and never widened.
 """
 
@@ -42,13 +42,13 @@ def ct_from_sitk(image: SimpleITK.Image, name: str = "CT", source: Mapping[str, 
     require_scalar_volume(image.GetSize(), image.GetNumberOfComponentsPerPixel())
     if image.GetDimension() == 4:
         image = image[:, :, :, 0]
-    matrix = geometry_in_lps(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+    matrix = build_lps_geometry(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
     hu = compact_hu(sitk.GetArrayViewFromImage(image))
     return CTVolume(hu, LPS_TO_RAS @ matrix, name, source if source is not None else {})
 
 
 def require_scalar_volume(size: Sequence[int], components: int) -> None:
-    """Refuse what is not one value at each place of three axes.
+    """Refuse what is not one value at each voxel of three axes.
 
     Args:
         size: voxels along i, j, k and perhaps time.
@@ -71,7 +71,7 @@ def require_scalar_volume(size: Sequence[int], components: int) -> None:
         raise UnreadableVolume(f"The image is 2D ({shown} voxels), not a CT volume; choose the whole series.")
 
 
-def geometry_in_lps(origin: Sequence[float], spacing: Sequence[float], direction: Sequence[float]) -> FloatArray:
+def build_lps_geometry(origin: Sequence[float], spacing: Sequence[float], direction: Sequence[float]) -> FloatArray:
     """The 4x4 matrix from the indices ``(i, j, k, 1)`` to LPS mm of a 3D geometry, or of the first three axes of more.
 
     Raises:
@@ -81,10 +81,10 @@ def geometry_in_lps(origin: Sequence[float], spacing: Sequence[float], direction
     matrix = np.eye(4)
     matrix[:3, :3] = np.reshape(direction, (axes, axes))[:3, :3] * np.asarray(spacing)[:3]
     matrix[:3, 3] = origin[:3]
-    return valid_geometry(matrix)
+    return require_valid_geometry(matrix)
 
 
-def valid_geometry(matrix: FloatArray) -> FloatArray:
+def require_valid_geometry(matrix: FloatArray) -> FloatArray:
     """Return a file's 4x4 matrix from indices to mm when a ``CTVolume`` can have it.
 
     Raises:

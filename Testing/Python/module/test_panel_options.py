@@ -7,7 +7,7 @@ from panel_helpers import detect, load_scene
 
 from VertebralFractureLib.errors import OptionRefused
 from VertebralFractureLib.export.scene import read_report, save_mrb
-from VertebralFractureLib.fracture.members import PREFIX, chosen_members
+from VertebralFractureLib.fracture.members import PREFIX, choose_members
 from VertebralFractureLib.options import ALL_MEMBERS, SINGLE_MODEL, DetectionOptions
 from VertebralFracturePanel.parameters import SPACINGS_MM
 
@@ -89,7 +89,7 @@ def test_the_true_worker_does_as_it_is_told_and_the_panel_says_with_what(scene, 
 
     the_real_widget.updatePanel()
     software = read_report(scene, nodes).software
-    (alone,) = chosen_members(SINGLE_MODEL)
+    (alone,) = choose_members(SINGLE_MODEL)
     assert nodes.straightened.GetSpacing() == (1.5, 1.5, 1.5)
     assert [name for name in software.weights_sha256 if name.startswith(PREFIX)] == [PREFIX + alone]
     assert software.device == "cpu"

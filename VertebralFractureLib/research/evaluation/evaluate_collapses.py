@@ -22,7 +22,7 @@ from VertebralFractureLib.research.evaluation.metrics import proportion_by_patie
 from VertebralFractureLib.research.simulation.collapsed_cases import with_fractures
 from VertebralFractureLib.research.simulation.fracture_shapes import BICONCAVE, CRUSH, WEDGE
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
-from VertebralFractureLib.vertebrae.localization import LocalizedBody, body_maps, localize_bodies
+from VertebralFractureLib.vertebrae.localization import LocalizedBody, compute_body_maps, localize_bodies
 from VertebralFractureLib.vertebrae.models import VertebraModels
 
 SEVERE = 3
@@ -84,7 +84,7 @@ def evaluate_collapses(cases: Sequence[StraightCase], folds_folder: Path | None)
         weights = None if folds_folder is None else folds_folder / f"fold{case.fold or 0}"
         model = VertebraModels.load(weights).body
         for index, shape, collapsed in collapsed_in_turn(case):
-            bodies = localize_bodies(collapsed.volume, body_maps(collapsed.volume, model))
+            bodies = localize_bodies(collapsed.volume, compute_body_maps(collapsed.volume, model))
             results.append(judge(collapsed, index, shape, bodies))
     return results
 

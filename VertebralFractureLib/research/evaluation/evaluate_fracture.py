@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from VertebralFractureLib.fracture.pooling import ensemble_probability
+from VertebralFractureLib.fracture.pooling import pool_ensemble
 from VertebralFractureLib.fracture.scoring import calibrate_logits
 from VertebralFractureLib.research.evaluation.fracture_scores import (
     VARIANTS,
@@ -110,7 +110,7 @@ def _judged_vertebra(vertebra: VertebraScore, lines: Mapping[str, Lines]) -> Jud
 
 
 def _pooled(answers: Sequence[float]) -> float:
-    return float(ensemble_probability(np.array(answers)))
+    return float(pool_ensemble(np.array(answers)))
 
 
 def _answer(line: Sequence[float], logit: float) -> float:

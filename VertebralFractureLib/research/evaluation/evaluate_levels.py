@@ -21,12 +21,12 @@ from VertebralFractureLib.research.evaluation.metrics import ReliabilityBin, pro
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
 from VertebralFractureLib.thresholds import LABELING
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.vertebrae.labeling import level_log_probability
-from VertebralFractureLib.vertebrae.level_assignment import likeliest_levels
-from VertebralFractureLib.vertebrae.level_column import steps_between
+from VertebralFractureLib.vertebrae.labeling import compute_level_log_probability
+from VertebralFractureLib.vertebrae.level_assignment import find_likeliest_levels
+from VertebralFractureLib.vertebrae.level_column import count_steps
 from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 from VertebralFractureLib.vertebrae.level_landmark import has_landmark, limit_without_landmark
-from VertebralFractureLib.vertebrae.localization import body_maps, localize_bodies
+from VertebralFractureLib.vertebrae.localization import compute_body_maps, localize_bodies
 from VertebralFractureLib.vertebrae.models import VertebraModels
 
 CONFIDENT = 0.9
@@ -125,7 +125,7 @@ def _cut(case: StraightCase, low: float, high: float) -> StraightCase:
 def opinion_on(case: StraightCase, stretch: int, weights_folder: Path | None) -> Opinion:
     """The network's opinion on the bodies that are found in a case."""
     models = VertebraModels.load(weights_folder)
-    bodies = localize_bodies(case.volume, body_maps(case.volume, models.body))
+    bodies = localize_bodies(case.volume, compute_body_maps(case.volume, models.body))
     extents = [(body.span.s_inferior_mm, body.span.s_superior_mm) for body in bodies]
     known = [(0.5 * (v.box.s_inf + v.box.s_sup), v.level) for v in case.reference.vertebrae if v.box is not None]
     levels = []
@@ -136,8 +136,8 @@ def opinion_on(case: StraightCase, stretch: int, weights_folder: Path | None) ->
         scan=case.identifier,
         fold=case.fold or 0,
         stretch=stretch,
-        log_probability=level_log_probability(case.volume, extents, models.levels),
-        steps=tuple(steps_between(extents)),
+        log_probability=compute_level_log_probability(case.volume, extents, models.levels),
+        steps=tuple(count_steps(extents)),
         levels=tuple(levels),
         has_landmark=shows_landmark(case),
         extents_mm=tuple(extents),
@@ -160,7 +160,7 @@ def label_bodies(opinions: Sequence[Opinion], evidence_weight: float | None = No
     """The likeliest level of every body whose true level is known, as sure as the program is of it."""
     bodies = []
     for opinion in opinions:
-        names = likeliest_levels(opinion.log_probability, opinion.steps, evidence_weight)
+        names = find_likeliest_levels(opinion.log_probability, opinion.steps, evidence_weight)
         names = limit_without_landmark(names, opinion.extents_mm, opinion.seen_mm)
         for true, name in zip(opinion.levels, names, strict=True):
             if true is not None and name.level is not None:

@@ -15,13 +15,13 @@ import numpy as np
 
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.fracture.patches import PatchGrid
-from VertebralFractureLib.fracture.pooling import span_weights
+from VertebralFractureLib.fracture.pooling import weigh_span
 from VertebralFractureLib.fracture.scoring import (
     RawScores,
     SpinePatches,
+    compute_scan_logit,
     network_from_weights,
-    raw_scores,
-    scan_logit,
+    run_member,
 )
 from VertebralFractureLib.research.datasets.reference_set import fold_count, patient_of_scan
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
@@ -113,13 +113,15 @@ def score_cases(
             for name, (network, grid) in networks.items():
                 if grid not in sampled:
                     sampled[grid] = SpinePatches.of(spine.volume, grid)
-                raw[name] = raw_scores(network, sampled[grid])
+                raw[name] = run_member(network, sampled[grid])
             found = []
             if models is not None:
                 found = localize_vertebrae(spine.volume, models, slice_thickness_mm=slice_mm)
             vertebrae, judged = _score_vertebrae(spine, raw, found)
             if vertebrae:
-                series = {name: scan_logit(scores.logits[judged, 0], pooling[name]) for name, scores in raw.items()}
+                series = {
+                    name: compute_scan_logit(scores.logits[judged, 0], pooling[name]) for name, scores in raw.items()
+                }
                 patient = patient_of_scan(case.identifier)
                 result.append(SpineScore(case.identifier, patient, kind, case.fold, slice_mm, vertebrae, series))
     return result
@@ -133,7 +135,7 @@ def _score_vertebrae(
     vertebrae = []
     judged = np.zeros(len(first.positions_mm), dtype=np.bool_)
     for item in spine.vertebrae:
-        weight = span_weights(first.positions_mm, first.inside_fraction, item.low_mm, item.high_mm)
+        weight = weigh_span(first.positions_mm, first.inside_fraction, item.low_mm, item.high_mm)
         if item.grade is None or weight is None:
             continue
         judged |= weight > 0.0
@@ -147,7 +149,7 @@ def _score_vertebrae(
 
 def _found_score(vertebra: Vertebra, raw: Mapping[str, RawScores]) -> FoundScore | None:
     first = next(iter(raw.values()))
-    weight = span_weights(first.positions_mm, first.inside_fraction, *vertebra.extent_mm)
+    weight = weigh_span(first.positions_mm, first.inside_fraction, *vertebra.extent_mm)
     if weight is None:
         return None
     logits = {name: float(weight @ scores.logits[:, 0]) for name, scores in raw.items()}

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from VertebralFractureLib.canal.candidates import read_boxes
-from VertebralFractureLib.canal.network import log_probabilities
+from VertebralFractureLib.canal.network import compute_log_probabilities
 from VertebralFractureLib.research.training.canal_cases import UNKNOWN, CanalCase
 from VertebralFractureLib.research.training.canal_intensities import with_random_intensities
 from VertebralFractureLib.research.training.canal_windows import Window, window_at, window_of_no_ct
@@ -89,7 +89,7 @@ class CanalSampler:
 def canal_loss(network: torch.nn.Module, batch: CanalBatch, device: torch.device) -> torch.Tensor:
     """Cross-entropy between the softmax and a Gaussian around the canal's center, or "none"; Huber for known walls."""
     logits, boxes = network(batch.slices.to(device))
-    pixels, none = log_probabilities(logits)
+    pixels, none = compute_log_probabilities(logits)
     axis = torch.arange(pixels.shape[1], device=device, dtype=torch.float32)
     target, present = batch.target.to(device), batch.present.to(device)
     across = torch.softmax(-0.5 * ((axis - target[:, :1]) / _SIGMA_PIXELS) ** 2, dim=1)

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from VertebralFractureLib.cpr import ReformatFrame, StraightenedVolume
 from VertebralFractureLib.fracture.patches import (
     PatchGrid,
-    patch_points,
-    patch_positions,
-    position_code,
+    encode_positions,
+    lay_patch_points,
+    list_patch_positions,
     sample_patches,
 )
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceVertebra
@@ -262,7 +262,7 @@ def make_series(
     ``patches-<name>`` for every grid, all of the same series.
     """
     rng = np.random.default_rng(seed)
-    positions = patch_positions(case.volume.frame) + rng.uniform(-3.0, 3.0)
+    positions = list_patch_positions(case.volume.frame) + rng.uniform(-3.0, 3.0)
     positions = window(positions, options.length, rng)
     volume = crop(case.volume, positions[0] - _CROP_S_MM, positions[-1] + _CROP_S_MM + 16.0)
     spine = replace(labeled(case), volume=volume)
@@ -282,7 +282,7 @@ def make_series(
     inside = columns[f"patches-{next(iter(grids))}"][:, 1].mean(axis=(1, 2, 3))
     weight = np.where(inside >= _LEAST_INSIDE, weight, 0.0)
     columns |= {
-        "code": position_code(spine.volume.frame, positions),
+        "code": encode_positions(spine.volume.frame, positions),
         "valid": weight > 0.0,
         "grade": grade,
         "weight": weight,
@@ -309,7 +309,7 @@ def _disturbed_points(
     frame: ReformatFrame, positions: FloatArray, grid: PatchGrid, rng: np.random.Generator
 ) -> tuple[Float32Array, float]:
     """Patch points as an imperfect centerline would lay them, mirrored and scaled at random; and that scale."""
-    points = patch_points(frame, positions, grid)
+    points = lay_patch_points(frame, positions, grid)
     center = positions.astype(np.float32)[:, None, None, None]
     scale = float(rng.uniform(0.9, 1.1))
     points[..., 2] = center + scale * (points[..., 2] - center)

@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.vertebrae.level_column import column_of, steps_between
+from VertebralFractureLib.vertebrae.level_column import count_steps, lay_column
 from VertebralFractureLib.vertebrae.level_input import (
     FINE_MM,
     LEVEL_CLASSES,
+    build_fine_volume,
     compute_relative_spacing,
-    fine_rows,
-    fine_volume,
     list_coarse_indices,
+    list_fine_rows,
     normalize_channels,
     sample_column,
 )
-from VertebralFractureLib.vertebrae.localization import body_maps, localize_bodies
+from VertebralFractureLib.vertebrae.localization import compute_body_maps, localize_bodies
 from VertebralFractureLib.vertebrae.models import VertebraModels
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -55,7 +55,7 @@ class LevelBatches:
         if not usable:
             raise ValueError("There is no named vertebra to train on.")
         self.columns = {i: columns[i] for i in usable}
-        self.fine = {i: fine_volume(cases[i].volume).half() for i in usable}
+        self.fine = {i: build_fine_volume(cases[i].volume).half() for i in usable}
         axes = {i: cases[i].volume.axis_mm("s") for i in usable}
         self.view_mm = {i: (float(s[0]), float(s[-1])) for i, s in axes.items()}
         real = [i for i in usable if not cases[i].is_phantom]
@@ -83,13 +83,13 @@ class LevelBatches:
         extents = whole.extents_mm[part] + rng.normal(0.0, 0.7, (count, 2))
         low, high = self._window(index, part, rng)
         extents = np.clip(extents, low, high)
-        column = column_of([(float(a), float(b)) for a, b in extents], [1] * (count - 1))
+        column = lay_column([(float(a), float(b)) for a, b in extents], [1] * (count - 1))
         scale = rng.uniform(0.85, 1.15)
         a, r = list_coarse_indices()
         a = (a - a.mean()) * scale + a.mean() + rng.normal(0.0, 1.5)
         r = ((r - r.mean()) * scale + rng.normal(0.0, 1.0)) * (-1.0 if rng.random() < 0.5 else 1.0) + r.mean()
         s_from = self.view_mm[index][0]
-        rows = fine_rows(column, s_from)
+        rows = list_fine_rows(column, s_from)
         values = sample_column(self.fine[index], rows, a, r, rng.normal(0.0, 0.05))
         seen = (rows * FINE_MM + s_from > low) & (rows * FINE_MM + s_from < high)
         values[2] *= torch.from_numpy(seen.astype(np.float32))[:, None, None]
@@ -124,7 +124,7 @@ def named_column(case: StraightCase) -> NamedColumn:
     known.sort()
     if case.is_phantom or not known:
         return _regular(known)
-    maps = body_maps(case.volume, VertebraModels.load().body)
+    maps = compute_body_maps(case.volume, VertebraModels.load().body)
     found = [(b.span.s_inferior_mm, b.span.s_superior_mm) for b in localize_bodies(case.volume, maps)]
     names: list[int | None] = [None] * len(found)
     for low, high, number in known:
@@ -150,7 +150,7 @@ def _class(level: str | None) -> int:
 
 def _regular(bodies: Sequence[tuple[float, float, int]]) -> NamedColumn:
     """The longest run of bodies that lie one level apart."""
-    steps = steps_between([(low, high) for low, high, _ in bodies])
+    steps = count_steps([(low, high) for low, high, _ in bodies])
     starts = [0, *[i + 1 for i, step in enumerate(steps) if step != 1], len(bodies)]
     start, stop = max(itertools.pairwise(starts), key=lambda run: run[1] - run[0])
     run = bodies[start:stop]

@@ -19,7 +19,7 @@ from VertebralFractureLib.research.training.save_weights import save_weights
 from VertebralFractureLib.research.training.straight_training import train_on_cases
 from VertebralFractureLib.research.training.vertebra_batches import Batch, BodyBatches
 from VertebralFractureLib.vertebrae.body_network import BodyModel, BodyNetwork
-from VertebralFractureLib.vertebrae.localization import body_maps, localize_bodies
+from VertebralFractureLib.vertebrae.localization import compute_body_maps, localize_bodies
 from VertebralFractureLib.vertebrae.models import BODY_WEIGHTS
 from VertebralFractureLib.weights import load_weights
 
@@ -68,7 +68,7 @@ def measure_edge_offset(cases: Sequence[StraightCase], weights_folder: Path) -> 
     for case in cases:
         if case.is_phantom or max(case.source_spacing_mm) > _MEASURED_MM:
             continue
-        maps = replace(body_maps(case.volume, model), edge_outward_mm=0.0)
+        maps = replace(compute_body_maps(case.volume, model), edge_outward_mm=0.0)
         bodies = [body for body in localize_bodies(case.volume, maps) if body.shape is not None and body.complete]
         for true in case.reference.vertebrae:
             if true.box is None or not true.complete or true.heights_mm[1] is None:
