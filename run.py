@@ -37,6 +37,7 @@ CHECKS = {
     "mypy": ("mypy",),
     "pytest": ("pytest",),
 }
+COVERAGE = ("--cov", "--cov-report=term:skip-covered")
 
 
 class InstallationFailed(Exception):
@@ -48,7 +49,8 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="draw a phantom CT with known fractures and detect them")
     demo.add_argument("--out", type=Path, default=Path("demo-output"))
-    commands.add_parser("test", help="style, types and tests: all that the continuous integration runs")
+    test = commands.add_parser("test", help="style, types and tests: all that the continuous integration runs")
+    test.add_argument("--coverage", action="store_true", help="print what the tests run of each file; a third slower")
     commands.add_parser("cmake-lists", help="for developers: list every file of the tree in the CMakeLists.txt files")
     arguments = parser.parse_args()
 
@@ -64,7 +66,9 @@ def main() -> int:
         return 2
     try:
         ensure_environment(GROUPS[arguments.command])
-        return run_demo(arguments.out.absolute()) if arguments.command == "demo" else run_checks()
+        if arguments.command == "demo":
+            return run_demo(arguments.out.absolute())
+        return run_checks(COVERAGE if arguments.coverage else ())
     except InstallationFailed as error:
         print(f"The installation failed: {error}. Is the network there? The same command tries again.", file=sys.stderr)
         return 1
@@ -77,12 +81,13 @@ def run_demo(out: Path) -> int:
     return subprocess.call([str(environment_python()), "-m", "VertebralFractureLib.cli", "demo", "--out", str(out)])
 
 
-def run_checks() -> int:
+def run_checks(pytest_options: Sequence[str] = ()) -> int:
     """Run every check even if one fails, so that one run shows all there is to mend."""
     failed = []
     for name, command in CHECKS.items():
         print(f"== {name}", flush=True)
-        if subprocess.call([str(environment_python()), "-m", *command], cwd=ROOT) != 0:
+        options = pytest_options if name == "pytest" else ()
+        if subprocess.call([str(environment_python()), "-m", *command, *options], cwd=ROOT) != 0:
             failed.append(name)
     print(f"FAILED: {', '.join(failed)}" if failed else f"All passed: {', '.join(CHECKS)}")
     return 1 if failed else 0
