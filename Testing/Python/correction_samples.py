@@ -6,7 +6,7 @@ from report_samples import a_reported_vertebra
 
 from VertebralFractureLib.result import SpineReport
 from VertebralFractureLib.result.report import InputIdentity, ReportedCenterline, ReportedSequence, ScanResult, Software
-from VertebralFractureLib.vertebrae import Heights
+from VertebralFractureLib.vertebrae.vertebra import Heights
 
 LEVELS = ("L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9", "T8")
 PITCH_MM, HALF_MM = 30.0, 12.5

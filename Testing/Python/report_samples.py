@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from VertebralFractureLib.vertebrae import Status, Vertebra
+from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra
 
 
 def a_reported_vertebra(label: str | None, s_mm: float, half_height_mm: float, **known: Any) -> Vertebra:

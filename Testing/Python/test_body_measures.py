@@ -12,14 +12,15 @@ from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
 from VertebralFractureLib.result.bone_density import bone_density
 from VertebralFractureLib.thresholds import MID_PLANE
-from VertebralFractureLib.vertebrae import Heights, OrientedBox, Reason, Vertebra, grade_column, grade_heights
 from VertebralFractureLib.vertebrae.endplates import BodyShape
+from VertebralFractureLib.vertebrae.grading import grade_column, grade_heights
 from VertebralFractureLib.vertebrae.localization import LocalizedBody
 from VertebralFractureLib.vertebrae.mid_plane import MidPlane
 from VertebralFractureLib.vertebrae.oriented_box import oriented_box
 from VertebralFractureLib.vertebrae.sequence_search import Span
 from VertebralFractureLib.vertebrae.trabecular import TrabecularRegion, assign_trabecular_hu, measure_trabecular_region
 from VertebralFractureLib.vertebrae.uncertainty import estimate_height_sd
+from VertebralFractureLib.vertebrae.vertebra import Heights, OrientedBox, Reason, Vertebra
 from VertebralFractureLib.volume import CTVolume, with_acquisition
 
 WIDTH, DEPTH, HEIGHT = 40.0, 30.0, 24.0

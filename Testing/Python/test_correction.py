@@ -30,7 +30,7 @@ from VertebralFractureLib.result import (
 from VertebralFractureLib.result.bone_density import bone_density
 from VertebralFractureLib.result.report import REVISION
 from VertebralFractureLib.result.words import ASSESSMENT_WORDS, REASON_WORDS, STATUS_WORDS, describe_status
-from VertebralFractureLib.vertebrae import Assessment, OrientedBox, Reason, Source, Status
+from VertebralFractureLib.vertebrae.vertebra import Assessment, OrientedBox, Reason, Source, Status
 
 NOTHING = Correction()
 SCHEMA_1 = Path(__file__).parent / "schema_1_revision_4"

@@ -16,7 +16,8 @@ from VertebralFractureLib.result.report import (
     SpineReport,
 )
 from VertebralFractureLib.result.words import write_impression
-from VertebralFractureLib.vertebrae import GRADING_RULES, Heights
+from VertebralFractureLib.vertebrae import GRADING_RULES
+from VertebralFractureLib.vertebrae.vertebra import Heights
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from VertebralFractureLib.thresholds import GRADING
-from VertebralFractureLib.vertebrae import Heights
 from VertebralFractureLib.vertebrae.grading import GRADING_RULES, grade_column, grade_heights, is_borderline
 from VertebralFractureLib.vertebrae.levels import SCORED_LEVELS
+from VertebralFractureLib.vertebrae.vertebra import Heights
 
 MILLIMETERS = st.floats(5.0, 45.0)
 HEIGHTS = st.builds(Heights, MILLIMETERS, MILLIMETERS, MILLIMETERS)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from VertebralFractureLib.thresholds import GRADING
-from VertebralFractureLib.vertebrae import Heights, Vertebra, spinal_deformity_index
 from VertebralFractureLib.vertebrae.grading import (
     GRADING_RULES,
     classify_shape,
@@ -18,8 +17,10 @@ from VertebralFractureLib.vertebrae.grading import (
     is_borderline,
     measure_heights,
     predict_posterior,
+    spinal_deformity_index,
 )
 from VertebralFractureLib.vertebrae.norms import LEVEL_NORMS, find_level_norm
+from VertebralFractureLib.vertebrae.vertebra import Heights, Vertebra
 
 LEVELS = tuple(reversed(LEVEL_NORMS))
 

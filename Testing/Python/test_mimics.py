@@ -12,7 +12,8 @@ import pytest
 
 from VertebralFractureLib.cpr import StraightenedVolume, straighten
 from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom
-from VertebralFractureLib.vertebrae import Heights, Reason, Vertebra, localize_vertebrae
+from VertebralFractureLib.vertebrae import localize_vertebrae
+from VertebralFractureLib.vertebrae.vertebra import Heights, Reason, Vertebra
 
 DISC_HU, RIM_HU = 80.0, 420.0
 UPPER_FRONT, UPPER_MIDDLE, LOWER_FRONT, LOWER_MIDDLE, LOWER_BACK = 0, 1, 3, 4, 5

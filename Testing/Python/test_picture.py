@@ -34,8 +34,7 @@ from VertebralFractureLib.result.report import (
     Software,
     SpineReport,
 )
-from VertebralFractureLib.vertebrae import Reason, Status
-from VertebralFractureLib.vertebrae.vertebra import Vertebra
+from VertebralFractureLib.vertebrae.vertebra import Reason, Status, Vertebra
 from VertebralFractureLib.volume import CTVolume
 
 BALL_RAS = np.array([[2.0, 18.0, 46.0]])

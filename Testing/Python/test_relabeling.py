@@ -8,8 +8,9 @@ import pytest
 from correction_samples import a_column
 
 from VertebralFractureLib.result import Correction, SpineReport, apply_correction, edits
-from VertebralFractureLib.vertebrae import Heights, Reason, Status, Vertebra, relabel, relabel_levels
 from VertebralFractureLib.vertebrae.level_assignment import LevelLabel
+from VertebralFractureLib.vertebrae.relabeling import relabel, relabel_levels
+from VertebralFractureLib.vertebrae.vertebra import Heights, Reason, Status, Vertebra
 
 
 def a_vertebra(level: str | None, **known: object) -> Vertebra:

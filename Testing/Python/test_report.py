@@ -17,7 +17,7 @@ from VertebralFractureLib.fracture import FractureSequence
 from VertebralFractureLib.result import report_from_json, report_to_json
 from VertebralFractureLib.result.build_report import build_not_evaluable_report, build_report
 from VertebralFractureLib.result.words import write_impression
-from VertebralFractureLib.vertebrae import Heights, Reason, Status, Vertebra
+from VertebralFractureLib.vertebrae.vertebra import Heights, Reason, Status, Vertebra
 from VertebralFractureLib.volume import CTVolume
 
 

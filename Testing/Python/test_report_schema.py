@@ -9,8 +9,8 @@ from correction_samples import a_column
 
 from VertebralFractureLib.result import CorrectedReport, Correction, corrected_to_json, edits, report_to_json
 from VertebralFractureLib.result.report_schema import build_schema
-from VertebralFractureLib.vertebrae import Assessment, ReaderAssessment, Reason, Status, Vertebra
 from VertebralFractureLib.vertebrae.columns import VERTEBRA_COLUMNS
+from VertebralFractureLib.vertebrae.vertebra import Assessment, ReaderAssessment, Reason, Status, Vertebra
 
 TYPES = {
     "object": dict,

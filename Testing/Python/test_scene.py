@@ -22,8 +22,7 @@ from VertebralFractureLib.result.report import (
     ScanResult,
     Software,
 )
-from VertebralFractureLib.vertebrae import Heights, OrientedBox, Reason, Status
-from VertebralFractureLib.vertebrae.vertebra import ReaderAssessment, Vertebra
+from VertebralFractureLib.vertebrae.vertebra import Heights, OrientedBox, ReaderAssessment, Reason, Status, Vertebra
 from VertebralFractureLib.volume import CTVolume
 
 slicer = pytest.importorskip("slicer", reason="the scene needs slicer-core (the 'scene' group)")

@@ -12,11 +12,12 @@ from VertebralFractureLib.fracture import FractureSequence, score_vertebrae
 from VertebralFractureLib.fracture.pooling import logit, sigmoid
 from VertebralFractureLib.research.phantom import make_phantom, random_options
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.vertebrae import Reason, Vertebra, localize_vertebrae
+from VertebralFractureLib.vertebrae import localize_vertebrae
 from VertebralFractureLib.vertebrae.endplates import BodyShape, list_column_positions, measure_shape
 from VertebralFractureLib.vertebrae.localization import LocalizedBody, drop_shallow_shapes
 from VertebralFractureLib.vertebrae.mid_plane import MidPlane
 from VertebralFractureLib.vertebrae.sequence_search import Profiles, Span, search_spans
+from VertebralFractureLib.vertebrae.vertebra import Reason, Vertebra
 
 
 def a_column(edges: list[tuple[float, float]], length: int = 200, faint: tuple[int, ...] = ()) -> Profiles:

@@ -18,7 +18,7 @@ from VertebralFractureLib.research.training.straightened_cases import (
     load_or_build_cases,
     training_cases,
 )
-from VertebralFractureLib.vertebrae import Heights, Vertebra
+from VertebralFractureLib.vertebrae.vertebra import Heights, Vertebra
 
 torch = pytest.importorskip("torch")
 

@@ -43,17 +43,8 @@ class NetworkOptions:
 
     @staticmethod
     def from_config(config: dict[str, Any]) -> NetworkOptions:
-        s, a, r = config["patch_shape"]
-        first, second, third = config["channels"]
-        return NetworkOptions(
-            int(config["dimensions"]),
-            (int(s), int(a), int(r)),
-            (int(first), int(second), int(third)),
-            int(config["features"]),
-            bool(config["uses_sequence"]),
-            bool(config["halves_right"]),
-            bool(config.get("uses_position", True)),
-        )
+        tuples = {key: tuple(config[key]) for key in ("patch_shape", "channels")}
+        return NetworkOptions(**{**config, **tuples})
 
 
 class PatchEncoder(nn.Module):

@@ -61,16 +61,8 @@ class PatchGrid:
 
     @staticmethod
     def from_config(config: dict[str, Any]) -> PatchGrid:
-        s, a, r = config["shape"]
-        step_s, step_a, step_r = config["spacing_mm"]
-        smooth_s, smooth_a, smooth_r = config["smoothing"]
-        return PatchGrid(
-            str(config["representation"]),
-            (int(s), int(a), int(r)),
-            (float(step_s), float(step_a), float(step_r)),
-            float(config["first_anterior_mm"]),
-            (int(smooth_s), int(smooth_a), int(smooth_r)),
-        )
+        tuples = {key: tuple(config[key]) for key in ("shape", "spacing_mm", "smoothing")}
+        return PatchGrid(**{**config, **tuples})
 
 
 def list_patch_positions(frame: ReformatFrame) -> FloatArray:

@@ -1,16 +1,10 @@
 """Step 6: the result as plain data: the report with its JSON schema, and what a reader corrects, kept beside it."""
 
-from VertebralFractureLib.result.agreement import Agreement, agreement
+from VertebralFractureLib.result.agreement import agreement
 from VertebralFractureLib.result.apply_correction import CorrectedReport, apply_correction
 from VertebralFractureLib.result.correction import Correction, CorrectionHistory
 from VertebralFractureLib.result.display_criteria import OWN_RULE, apply_display_criteria
-from VertebralFractureLib.result.report import (
-    EVALUABLE,
-    NOT_EVALUABLE,
-    ScanStatus,
-    SpineReport,
-    is_suspected,
-)
+from VertebralFractureLib.result.report import EVALUABLE, SpineReport, is_suspected
 from VertebralFractureLib.result.report_json import (
     corrected_from_json,
     corrected_to_json,
@@ -22,13 +16,10 @@ from VertebralFractureLib.result.report_json import (
 
 __all__ = [
     "EVALUABLE",
-    "NOT_EVALUABLE",
     "OWN_RULE",
-    "Agreement",
     "CorrectedReport",
     "Correction",
     "CorrectionHistory",
-    "ScanStatus",
     "SpineReport",
     "agreement",
     "apply_correction",

@@ -27,7 +27,7 @@ from VertebralFractureLib.result.report import (
     Software,
     SpineReport,
 )
-from VertebralFractureLib.vertebrae import Heights, Reason, Status
+from VertebralFractureLib.vertebrae.vertebra import Heights, Reason, Status
 from VertebralFractureLib.volume import CTVolume
 
 slicer_stand_ins.install()

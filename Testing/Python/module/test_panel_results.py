@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.export.scene import find_results, read_report, save_mrb
 from VertebralFractureLib.result.words import write_impression
-from VertebralFractureLib.vertebrae import Reason
+from VertebralFractureLib.vertebrae.vertebra import Reason
 from VertebralFracturePanel.read.results_table import hoverText
 from VertebralFracturePanel.read.side_by_side import LAYOUT_ID, STRAIGHT_VIEW
 
