@@ -11,7 +11,10 @@ import torch
 
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
 
-INFERENCE = ("result", "canal", "fracture", "pipeline", "cpr", "vertebrae", "volume", "weights.py", "worker.py")
+INFERENCE = (
+    *("volume", "canal", "cpr", "vertebrae", "fracture", "result"),
+    *("models.py", "pipeline.py", "session.py", "weights.py"),
+)
 
 
 @pytest.fixture(params=["NumPy is known", "NumPy is not available"])
