@@ -101,7 +101,7 @@ class VertebralFractureLogic(ScriptedLoadableModuleLogic):
     ) -> SpineNodes:
         """Resample ``volumeNode`` along ``curveNode`` with any choice of ``ReformatGrid``; blocks for about a second.
 
-        Parent transforms of both nodes are followed. The new nodes are the volume in straight space and the grid
+        Parent transforms of both nodes are followed. The new nodes are the straightened volume and the grid
         transform under which any node of the scene appears straightened.
 
         Raises:

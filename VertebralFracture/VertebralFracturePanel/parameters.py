@@ -5,7 +5,7 @@ A choice that was never made, or that a scene holds in an unknown form, gives th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from VertebralFractureLib.options import (
     ALL_MEMBERS,
@@ -18,6 +18,9 @@ from VertebralFractureLib.options import (
 from VertebralFractureLib.result import OWN_RULE
 from VertebralFractureLib.vertebrae import GRADING_RULES
 
+if TYPE_CHECKING:
+    import slicer
+
 ADD, REPLACE = "add", "replace"
 """What detecting again does with the earlier result of the same volume."""
 OWN_SPACING_MM = 1.0
@@ -26,31 +29,31 @@ SPACINGS_MM = (0.5, 0.8, OWN_SPACING_MM, 1.5)
 
 
 class Parameters:
-    """Typed access to a ``vtkMRMLScriptedModuleNode``."""
+    """Typed access to the module's parameter node."""
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: slicer.vtkMRMLScriptedModuleNode) -> None:
         self._node = node
 
     @property
-    def inputVolume(self) -> Any:
+    def inputVolume(self) -> slicer.vtkMRMLScalarVolumeNode | None:
         return self._node.GetNodeReference("InputVolume")
 
     @inputVolume.setter
-    def inputVolume(self, volumeNode: Any) -> None:
+    def inputVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         self._node.SetNodeReferenceID("InputVolume", _idOf(volumeNode))
 
     @property
-    def resultTable(self) -> Any:
+    def resultTable(self) -> slicer.vtkMRMLTableNode | None:
         """The table node of the result that was chosen among several."""
         return self._node.GetNodeReference("ResultTable")
 
     @resultTable.setter
-    def resultTable(self, tableNode: Any) -> None:
+    def resultTable(self, tableNode: slicer.vtkMRMLTableNode | None) -> None:
         self._node.SetNodeReferenceID("ResultTable", _idOf(tableNode))
 
     @property
     def chosenVertebra(self) -> int | None:
-        """Place in the result, caudal first."""
+        """Index in the result, caudal first."""
         return self._number("ChosenVertebra", int)
 
     @chosenVertebra.setter
@@ -141,5 +144,5 @@ class Parameters:
             return None
 
 
-def _idOf(node: Any) -> str | None:
+def _idOf(node: slicer.vtkMRMLNode | None) -> str | None:
     return None if node is None else node.GetID()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.export.scene import SceneNodes
@@ -37,6 +37,9 @@ from VertebralFractureLib.result import (
 from VertebralFractureLib.types import Point
 from VertebralFractureLib.weights import weights_names
 from VertebralFracturePanel.process.signal import Signal
+
+if TYPE_CHECKING:
+    import slicer
 
 Edit = Callable[..., Correction]
 """A function of ``VertebralFractureLib.result.edits`` that takes the correction and the report that is shown."""
@@ -140,7 +143,7 @@ class ShownResult:
         show_with_criteria(self._scene, self.nodes, self.corrected.shown, criteria)
 
     def showAgain(self) -> None:
-        """Let the nodes show what is kept, whatever a hand did to them."""
+        """Let the nodes show what is kept, whatever the user did to them."""
         show_report(self._scene, self.nodes, self.corrected.shown, self.criteria)
 
     def showScored(
@@ -172,7 +175,7 @@ class ShownResult:
             self._read()
 
     @property
-    def _scene(self) -> Any:
+    def _scene(self) -> slicer.vtkMRMLScene | None:
         return self._nodes.table.GetScene()
 
     def _read(self) -> None:

@@ -106,7 +106,7 @@ def test_a_point_is_dragged_in_the_straightened_view_and_mapped_back(widget, sce
     widget.ui.sideBySideButton.checked = True
     widget.ui.findCanalCheckBox.checked = False
     edit(widget)
-    handles = slicer.util.getNode("Centerline in straight space")
+    handles = slicer.util.getNode("Centerline in straightened coordinates")
     view = scene.GetSingletonNode(STRAIGHT_VIEW, "vtkMRMLSliceNode")
     assert list(handles.GetDisplayNode().GetViewNodeIDs()) == [view.GetID()]
     assert np.abs(np.array(control_points(handles))[:, :2]).max() < 0.01
@@ -126,7 +126,7 @@ def test_a_point_is_dragged_in_the_straightened_view_and_mapped_back(widget, sce
     assert not np.array_equal(read_picture(a_spine_result).voxels, before)
     assert np.abs(np.array(control_points(handles))[:, :2]).max() < 0.05, "the handles lie on the new axis"
     widget.ui.editCenterlineButton.click()
-    assert scene.GetFirstNodeByName("Centerline in straight space") is None
+    assert scene.GetFirstNodeByName("Centerline in straightened coordinates") is None
 
 
 def test_undo_and_redo_need_no_worker_and_give_the_very_state(widget, a_spine_result):

@@ -141,7 +141,7 @@ def test_a_corrected_curve_survives_saving_loading_and_a_second_edit(widget, sce
     assert after["report"] == before["report"]
     assert after["voxels"] == before["voxels"]
     assert nodes.centerline.GetLocked()
-    assert scene.GetFirstNodeByName("Centerline in straight space") is None
+    assert scene.GetFirstNodeByName("Centerline in straightened coordinates") is None
     assert not widget.ui.rescoreButton.enabled, "nothing is stale"
     edit(widget)
     drag(widget, 4, (0.0, 2.0, 0.0))

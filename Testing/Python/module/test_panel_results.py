@@ -92,7 +92,7 @@ def test_hovering_tells_how_sure_a_height_is_and_why_there_are_no_hu(a_report):
 
     assert "posterior 26.0 mm, each ± 0.5" in tip
     assert "height loss 31% ± 4%" in tip
-    assert "Inside of the body: no HU, fractured" in tip
+    assert "Trabecular bone: no HU, fractured" in tip
     assert "±" not in hoverText(replace(a_report.vertebrae[1], uncertainty=None), 0.5)
 
 

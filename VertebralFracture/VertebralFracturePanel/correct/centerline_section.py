@@ -1,7 +1,7 @@
 """Correct the centerline: drag its points, draw it from scratch, go back to the detected one; the result follows.
 
-What the hand does is a step of the correction's history at once; the network's way beside a moved point completes that
-step, and scores come after. A session that fails, or is not there, costs the scores and never the hand's work.
+What the editor does is a step of the correction's history at once; the network's path next to a moved point completes
+that step, and scores come after. A session that fails, or is not there, costs the scores and never the edit.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _DRAWING = "Click a handful of points along the canal, in any order, then press 
 
 
 class CenterlineSection:
-    """Edits the centerline of one result; what follows an edit is told by the result itself."""
+    """Edits the centerline of one result; the result itself signals its changes."""
 
     def __init__(self, ui: Any, process: SessionProcess, optionsOf: Callable[[ShownResult], DetectionOptions]) -> None:
         self.editedCurve = EditedCurve()
@@ -148,7 +148,7 @@ class CenterlineSection:
         self.live.stop()
         scene = None if result is None else result.nodes.table.GetScene()
         if wasDragging and scene is not None and not scene.IsClosing():
-            # What the hand has not let go is not kept, so it is not shown either.
+            # A drag that has not ended is not kept, so it is not shown either.
             result.showAgain()
             self.rescoring.follow(result)
 
@@ -181,11 +181,11 @@ class CenterlineSection:
             if wasGrabbed:
                 self.follow()
             return
-        anchors = (*step.anchors_ras, *([step.dragged_ras] if step.dragged_ras is not None else []))
+        fixed = (*step.anchors_ras, *([step.dragged_ras] if step.dragged_ras is not None else []))
         willRepair = step.dragged_ras is not None and self._ui.findCanalCheckBox.checked
         self._repairing = step.points_ras if willRepair else None
         self._say("")
-        result.edit(_setCenterline, step.points_ras, anchors)
+        result.edit(_setCenterline, step.points_ras, fixed)
         if willRepair:
             isAsked = self._ask(
                 "repair",
@@ -208,8 +208,8 @@ class CenterlineSection:
             self._say(answer["error"])
             self.follow()
             return
-        points, anchors = ([tuple(point) for point in answer[key]] for key in ("points_ras", "anchors_ras"))
-        result.amend(_setCenterline, points, anchors)
+        points, fixed = ([tuple(point) for point in answer[key]] for key in ("points_ras", "anchors_ras"))
+        result.amend(_setCenterline, points, fixed)
         self._settle()
 
     def _onDraw(self, isWanted: bool) -> None:
@@ -238,8 +238,8 @@ class CenterlineSection:
         if "error" in answer:
             self._say(answer["error"])
             return
-        points, anchors = ([tuple(point) for point in answer[key]] for key in ("points_ras", "anchors_ras"))
-        result.edit(_setCenterline, points, anchors)
+        points, fixed = ([tuple(point) for point in answer[key]] for key in ("points_ras", "anchors_ras"))
+        result.edit(_setCenterline, points, fixed)
 
     def _onReset(self, _checked: bool = False) -> None:
         if self._result is not None:
@@ -262,9 +262,9 @@ class CenterlineSection:
     def _onProgress(self, command: str, stage: str, fraction: float) -> None:
         if command == DETECT or not self._process.isAsked(*CORRECTION_COMMANDS):
             return
-        place = list(_STAGES).index(stage) if stage in _STAGES else 0
+        position = list(_STAGES).index(stage) if stage in _STAGES else 0
         self._stage = _STAGES.get(stage, "")
-        self._ui.rescoreBar.value = round(100 * (place + fraction) / len(_STAGES))
+        self._ui.rescoreBar.value = round(100 * (position + fraction) / len(_STAGES))
         self._showState()
 
     def _onFailed(self, sentence: str, commands: tuple[str, ...]) -> None:
@@ -284,10 +284,10 @@ class CenterlineSection:
         return self._process.ask(result.nodes.input_volume, command, onAnswer, self._optionsOf(result), **fields)
 
     def _step(self) -> CurveStep | None:
-        """What the hand has done so far, against the curve that is kept."""
-        line, anchors = self._result.shown.centerline.points_ras, self._result.corrected.correction.anchors_ras
+        """The edit so far, against the curve that is kept."""
+        line, fixed = self._result.shown.centerline.points_ras, self._result.corrected.correction.anchors_ras
         try:
-            return curve_step(line, anchors, self.editedCurve.points)
+            return curve_step(line, fixed, self.editedCurve.points)
         except ValueError:
             return None
 
@@ -329,5 +329,5 @@ class CenterlineSection:
             button.checked = isChecked
 
 
-def _setCenterline(correction: Any, _shown: SpineReport, points: Any, anchors: Any) -> Any:
-    return edits.set_centerline(correction, points, anchors)
+def _setCenterline(correction: Any, _shown: SpineReport, points: Any, fixed: Any) -> Any:
+    return edits.set_centerline(correction, points, fixed)

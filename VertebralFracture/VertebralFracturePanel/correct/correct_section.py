@@ -65,7 +65,7 @@ class CorrectSection:
         self._say("")
 
     def show(self, result: ShownResult | None, index: int | None) -> None:
-        """Follow another result or another chosen vertebra; ``index`` is its place, caudal first."""
+        """Follow another result or another chosen vertebra; ``index`` counts from the caudal end."""
         moved = index != self._index or result is not self._result
         self._result = result
         shown = None if result is None else result.shown
@@ -109,14 +109,14 @@ class CorrectSection:
         if assessment is None:
             self.edit(edits.withdraw_assessment, self._index)
             return
-        named = {}
+        reader = {}
         if self._ui.whoCheckBox.checked:
-            named = {
+            reader = {
                 "who": self._ui.whoEdit.text.strip() or None,
                 "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             }
         comment = self._ui.commentEdit.text.strip()
-        self.edit(edits.assess, self._index, assessment, grade=grade, comment=comment, **named)
+        self.edit(edits.assess, self._index, assessment, grade=grade, comment=comment, **reader)
 
     def _setLevel(self) -> None:
         self.edit(edits.set_level, self._index, self._ui.levelSelector.currentText)

@@ -1,7 +1,7 @@
-"""The centerline in the user's hand: points are dragged, added and removed, in the patient and in straight space.
+"""Edit the centerline's points: drag, add and remove them, in the patient or in straightened coordinates.
 
-Straight space has a curve of its own, shown only in the view of the straightened volume and gone after editing. While a
-point is dragged there, that view stands still under the mouse and the patient's curve follows.
+Straightened coordinates have a curve of their own, shown only in the view of the straightened volume while editing.
+While a point is dragged there, that view stands still under the mouse and the patient's curve follows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from VertebralFracturePanel.process.signal import Signal
 from VertebralFracturePanel.read.side_by_side import STRAIGHT_VIEW
 
 _HANDLE_SCALE = 1.6
-_SAME_PLACE_MM = 1e-4
+_SAME_POINT_MM = 1e-4
 
 
 class EditedCurve(VTKObservationMixin):
@@ -47,11 +47,11 @@ class EditedCurve(VTKObservationMixin):
         self._patientPoints: tuple[Point, ...] = ()
         self._formerScale = 1.0
         self._isDragging = False
-        self._isInStraightSpace = False
+        self._isStraightenedDrag = False
         self._isWriting = False
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._tell)
+        self._timer.timeout.connect(self._emit)
 
     @property
     def isActive(self) -> bool:
@@ -79,7 +79,7 @@ class EditedCurve(VTKObservationMixin):
         self.refresh()
 
     def stop(self) -> None:
-        """Lock the curve again; the handles in straight space are gone."""
+        """Lock the curve again; the handles in straightened coordinates are gone."""
         self.removeObservers()
         self._timer.stop()
         curve, self._curve = self._curve, None
@@ -91,17 +91,17 @@ class EditedCurve(VTKObservationMixin):
         if straight is not None:
             remove_edit_node(straight)
         self._nodes = None
-        self._isDragging = self._isInStraightSpace = False
+        self._isDragging = self._isStraightenedDrag = False
 
     def refresh(self) -> None:
-        """After curve, transform or views changed: let the handles in straight space lie where they belong."""
+        """After curve, transform or views changed: move the handles in straightened coordinates to its points."""
         if self._curve is None or self._isDragging:
             return
         if self._nodes.transform is None or self._nodes.transform.GetScene() is None:
             return
         scene = slicer.mrmlScene
         if self._straight is None or self._straight.GetScene() is None:
-            self._straight = add_edit_curve(scene, "Centerline in straight space")
+            self._straight = add_edit_curve(scene, "Centerline in straightened coordinates")
             self._straight.GetDisplayNode().SetPropertiesLabelVisibility(False)
             self._straight.GetDisplayNode().SetPointLabelsVisibility(False)
             self._observe(self._straight)
@@ -111,8 +111,8 @@ class EditedCurve(VTKObservationMixin):
         if view is not None:
             display.SetViewNodeIDs([view.GetID()])
         self._patientPoints = self.points
-        places = straight_places(self._nodes.transform, self._patientPoints)
-        self._write(self._straight, tuple((r, a, s) for r, a, s in places.tolist()))
+        straightened = straight_places(self._nodes.transform, self._patientPoints)
+        self._write(self._straight, tuple((r, a, s) for r, a, s in straightened.tolist()))
         self._straightPoints = defined_points(self._straight)
 
     def _observe(self, node: Any) -> None:
@@ -124,7 +124,7 @@ class EditedCurve(VTKObservationMixin):
 
     def _onGrabbed(self, node: Any, _event: str) -> None:
         self._isDragging = True
-        self._isInStraightSpace = node is self._straight
+        self._isStraightenedDrag = node is self._straight
         self.grabbed.emit()
 
     def _onModified(self, node: Any, _event: str) -> None:
@@ -146,28 +146,28 @@ class EditedCurve(VTKObservationMixin):
         self._timer.start(0)
 
     def _followStraight(self) -> None:
-        """The patient's curve as the handles in straight space say; what was not touched keeps its exact place."""
+        """The patient's curve from the straightened handles; a point that was not touched keeps its exact position."""
         known = np.array(self._straightPoints).reshape(-1, 3)
         points = []
-        for place in defined_points(self._straight):
-            distance = np.linalg.norm(known - np.array(place), axis=1)
+        for point in defined_points(self._straight):
+            distance = np.linalg.norm(known - np.array(point), axis=1)
             nearest = int(distance.argmin()) if len(known) else -1
-            untouched = nearest >= 0 and distance[nearest] < _SAME_PLACE_MM
-            points.append(self._patientPoints[nearest] if untouched else patient_place(self._nodes.transform, place))
+            untouched = nearest >= 0 and distance[nearest] < _SAME_POINT_MM
+            points.append(self._patientPoints[nearest] if untouched else patient_place(self._nodes.transform, point))
         self._write(self._curve, tuple(points))
 
     def _write(self, node: Any, points: tuple[Point, ...]) -> None:
         self._isWriting = True
         try:
-            move_points(node, points, [f"{place + 1}" for place in range(len(points))])
+            move_points(node, points, [f"{index + 1}" for index in range(len(points))])
         finally:
             self._isWriting = False
 
-    def _tell(self) -> None:
+    def _emit(self) -> None:
         if self._curve is None or self._curve.GetScene() is None:
             return
         if not self._isDragging:
-            self._isInStraightSpace = False
+            self._isStraightenedDrag = False
             self.changed.emit()
-        elif not self._isInStraightSpace:
+        elif not self._isStraightenedDrag:
             self.moved.emit()

@@ -1,4 +1,4 @@
-"""The six height points of the chosen vertebra in the user's hand: while one is dragged, heights and grade follow.
+"""Edit the six height points of the chosen vertebra: while one is dragged, heights and grade follow.
 
 What is dragged is a list of its own, which is gone afterwards; the correction is stored when the point is let go.
 """
@@ -33,7 +33,7 @@ class LandmarkSection(VTKObservationMixin):
     def __init__(self, ui: Any, edit: Callable[..., bool]) -> None:
         """
         Args:
-            edit: applies an edit to the result that is shown, or tells the user why not; gives whether it did.
+            edit: applies an edit to the result that is shown, or shows the user why not; gives whether it did.
         """
         VTKObservationMixin.__init__(self)
         self.previewed = Signal()
@@ -55,7 +55,7 @@ class LandmarkSection(VTKObservationMixin):
         self._say("")
 
     def show(self, result: ShownResult | None, index: int | None) -> None:
-        """Follow another result, another state of it, or another chosen vertebra (its place, caudal first)."""
+        """Follow another result, another state of it, or another chosen vertebra (its index, caudal first)."""
         sameVertebra = result is not None and result is self._result and index == self._index
         shown = None if result is None else result.shown
         self._result, self._shown = result, shown
@@ -129,15 +129,15 @@ class LandmarkSection(VTKObservationMixin):
         """Once for all movements that came in one go, and never within an event of the node."""
         if self._points is None or self._points.GetScene() is None or self._index is None:
             return
-        places = control_points(self._points)
-        if len(places) != LANDMARK_COUNT or places == self._shown.vertebrae[self._index].landmarks_ras:
+        points = control_points(self._points)
+        if len(points) != LANDMARK_COUNT or points == self._shown.vertebrae[self._index].landmarks_ras:
             return
         if self._isDragging:
-            seen = self._result.preview(edits.set_landmarks, self._index, places)
+            seen = self._result.preview(edits.set_landmarks, self._index, points)
             self._say(_words(seen.vertebrae[self._index]))
             self.previewed.emit(seen)
         else:
-            self._edit(edits.set_landmarks, self._index, places)
+            self._edit(edits.set_landmarks, self._index, points)
 
     def _onPlaced(self, points: tuple[Any, ...]) -> None:
         if len(points) < LANDMARK_COUNT:

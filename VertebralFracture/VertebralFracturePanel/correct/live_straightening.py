@@ -27,8 +27,7 @@ from VertebralFractureLib.export.scene.volume_nodes import (
 from VertebralFractureLib.types import Point
 from VertebralFractureLib.volume import CTVolume
 from VertebralFracturePanel.detect.volume_export import UnusableVolume, VolumeExport, exportOf
-from VertebralFracturePanel.process.background import finished
-from VertebralFracturePanel.process.event_loop_steps import EventLoopSteps
+from VertebralFracturePanel.process.event_loop_steps import EventLoopSteps, finished
 from VertebralFracturePanel.process.signal import Signal
 
 _BETWEEN = "between two curves"
@@ -37,7 +36,7 @@ _MOVE, _SETTLE, _PREPARE = "move", "settle", "prepare"
 
 
 @dataclass(frozen=True)
-class _Wish:
+class _Request:
     """What the volume is to follow: a drag, a whole curve (named ``along``), or one that the nodes show already."""
 
     kind: str
@@ -56,7 +55,7 @@ class LiveStraightening:
         self._ct: CTVolume | None = None
         self._live: IncrementalReformatter | None = None
         self._settledOn: tuple[Point, ...] = ()
-        self._wish: _Wish | None = None
+        self._request: _Request | None = None
         self._background: ThreadPoolExecutor | None = None
         self._steps = EventLoopSteps()
 
@@ -76,7 +75,7 @@ class LiveStraightening:
             return
         self._nodes = nodes
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="VertebralFracture")
-        self._wish = _Wish(_PREPARE, tuple(points))
+        self._request = _Request(_PREPARE, tuple(points))
         self._steps.start(self._begin(export))
 
     def stop(self) -> None:
@@ -84,15 +83,15 @@ class LiveStraightening:
         self._steps.stop()
         if self._background is not None:
             self._background.shutdown(wait=False)
-        self._background = self._nodes = self._ct = self._live = self._wish = None
+        self._background = self._nodes = self._ct = self._live = self._request = None
 
     def move(self, points: Sequence[Point]) -> None:
-        """A point is being dragged; rows away from it stay where they are."""
-        self._want(_Wish(_MOVE, tuple(points)))
+        """A point is being dragged; planes away from it stay where they are."""
+        self._want(_Request(_MOVE, tuple(points)))
 
     def commit(self, points: Sequence[Point], along: str) -> None:
         """The drag is over: the volume and its transform become those of the whole curve, whose name is ``along``."""
-        self._want(_Wish(_SETTLE, tuple(points), along))
+        self._want(_Request(_SETTLE, tuple(points), along))
 
     def prepare(self, points: Sequence[Point], spine: StraightenedVolume | None = None) -> None:
         """The nodes show the volume along this curve already: only get ready for the next drag.
@@ -100,12 +99,12 @@ class LiveStraightening:
         Args:
             spine: that volume, as another process made it: it is not sampled again then.
         """
-        self._want(_Wish(_PREPARE, tuple(points), spine=spine))
+        self._want(_Request(_PREPARE, tuple(points), spine=spine))
 
-    def _want(self, wish: _Wish) -> None:
+    def _want(self, request: _Request) -> None:
         if self._nodes is None:
             return
-        self._wish = wish
+        self._request = request
         if self._ct is not None and not self._steps.isRunning:
             self._steps.start(self._follow())
 
@@ -122,9 +121,9 @@ class LiveStraightening:
         yield from self._follow()
 
     def _follow(self) -> Generator[int, None, None]:
-        while self._wish is not None:
-            wish, self._wish = self._wish, None
-            if self._live is not None and wish.kind == _PREPARE and wish.points == self._settledOn:
+        while self._request is not None:
+            request, self._request = self._request, None
+            if self._live is not None and request.kind == _PREPARE and request.points == self._settledOn:
                 continue
             straightened = self._nodes.straightened
             if straightened.GetScene() is None:
@@ -132,22 +131,22 @@ class LiveStraightening:
             try:
                 if self._live is None:
                     grid = grid_of(straightened)
-                    self._live = yield from finished(self._background.submit(_started, self._ct, wish.points, grid))
-                done = yield from finished(self._background.submit(_followed, self._live, wish))
+                    self._live = yield from finished(self._background.submit(_started, self._ct, request.points, grid))
+                done = yield from finished(self._background.submit(_followed, self._live, request))
             except (VertebralFractureError, ValueError):
                 continue  # a curve that cannot be straightened; the next one may be
-            if wish.kind != _MOVE:
-                self._settledOn = wish.points
-            isLatest = self._wish is None or (wish.kind == _MOVE and self._wish.kind == _MOVE)
+            if request.kind != _MOVE:
+                self._settledOn = request.points
+            isLatest = self._request is None or (request.kind == _MOVE and self._request.kind == _MOVE)
             if isLatest and straightened.GetScene() is not None:
-                self._show(wish, *done)
+                self._show(request, *done)
 
-    def _show(self, wish: _Wish, update: IncrementalUpdate | None, picture: StraightPicture | None) -> None:
-        if wish.kind == _MOVE:
+    def _show(self, request: _Request, update: IncrementalUpdate | None, picture: StraightPicture | None) -> None:
+        if request.kind == _MOVE:
             self._showMoved(update, picture)
             self.followed.emit()
-        elif wish.kind == _SETTLE:
-            show_picture(self._nodes, picture, wish.along)
+        elif request.kind == _SETTLE:
+            show_picture(self._nodes, picture, request.along)
             self.settled.emit()
 
     def _showMoved(self, update: IncrementalUpdate, picture: StraightPicture | None) -> None:
@@ -162,18 +161,20 @@ def _started(ct: CTVolume, points: tuple[Point, ...], grid: ReformatGrid) -> Inc
     return IncrementalReformatter(ct, _line(points), grid=grid)
 
 
-def _followed(live: IncrementalReformatter, wish: _Wish) -> tuple[IncrementalUpdate | None, StraightPicture | None]:
-    """In the thread. After a movement the whole picture only where rows were added or taken away."""
-    line = _line(wish.points)
-    if wish.kind == _MOVE:
+def _followed(
+    live: IncrementalReformatter, request: _Request
+) -> tuple[IncrementalUpdate | None, StraightPicture | None]:
+    """In the thread. After a movement the whole picture only where planes were added or taken away."""
+    line = _line(request.points)
+    if request.kind == _MOVE:
         update = live.move(line, _DRAG_TOLERANCE_VOXELS)
         return update, None if update.same_shape else picture_of(update.spine)
-    if wish.spine is not None:
+    if request.spine is not None:
         with suppress(ValueError):  # on another grid than that of the nodes
-            live.adopt(line, wish.spine)
+            live.adopt(line, request.spine)
             return None, None
     update = live.commit(line)
-    return update, picture_of(update.spine) if wish.kind == _SETTLE else None
+    return update, picture_of(update.spine) if request.kind == _SETTLE else None
 
 
 def _line(points: tuple[Point, ...]) -> Centerline:

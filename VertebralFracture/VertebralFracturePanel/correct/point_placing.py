@@ -1,6 +1,6 @@
 """The user clicks points into the views: Slicer's place mode with a list of its own, which is gone afterwards.
 
-A click into the view of the straightened volume means a place in straight space and is told as one in the patient.
+A click into the view of the straightened volume is converted from straightened coordinates to RAS mm.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class PointPlacing(VTKObservationMixin):
         self._count = count
         self._nodes: SceneNodes | None = None
         self._node: Any = None
-        self._inStraightSpace: set[int] = set()
-        self._told = 0
+        self._straightenedIndices: set[int] = set()
+        self._emittedCount = 0
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._tell)
+        self._timer.timeout.connect(self._emit)
 
     @property
     def isActive(self) -> bool:
@@ -51,7 +51,7 @@ class PointPlacing(VTKObservationMixin):
         scene = slicer.mrmlScene
         self._nodes = nodes
         self._node = add_edit_points(scene, self._name)
-        self._inStraightSpace, self._told = set(), 0
+        self._straightenedIndices, self._emittedCount = set(), 0
         self.addObserver(self._node, self._node.PointPositionDefinedEvent, self._onPlaced)
         selection = scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
         interaction = scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
@@ -79,28 +79,28 @@ class PointPlacing(VTKObservationMixin):
     def _onPlaced(self, node: Any, _event: str) -> None:
         view = _viewOfTheClick(slicer.mrmlScene)
         if view is not None and shows_straight(slicer.mrmlScene, self._nodes, view):
-            self._inStraightSpace.add(len(defined_points(node)) - 1)
+            self._straightenedIndices.add(len(defined_points(node)) - 1)
         self._timer.start(0)
 
     def _onModeChanged(self, interaction: Any, _event: str) -> None:
         if interaction.GetCurrentInteractionMode() != interaction.Place:
             self._timer.start(0)
 
-    def _tell(self) -> None:
+    def _emit(self) -> None:
         node = self._node
         if node is None:
             return
-        for place in self._inStraightSpace:
-            at = node.GetNthControlPointPositionWorld(place)
-            node.SetNthControlPointPositionWorld(place, patient_place(self._nodes.transform, at))
-        self._inStraightSpace.clear()
+        for index in self._straightenedIndices:
+            at = node.GetNthControlPointPositionWorld(index)
+            node.SetNthControlPointPositionWorld(index, patient_place(self._nodes.transform, at))
+        self._straightenedIndices.clear()
         points = defined_points(node)
-        if len(points) > self._told:
-            self._told = len(points)
+        if len(points) > self._emittedCount:
+            self._emittedCount = len(points)
             self.placed.emit(points)
         interaction = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLInteractionNode")
         isOver = interaction is None or interaction.GetCurrentInteractionMode() != interaction.Place
-        if self._node is node and (isOver or self._told == self._count):
+        if self._node is node and (isOver or self._emittedCount == self._count):
             self.stop()
             self.ended.emit()
 

@@ -29,8 +29,7 @@ from VertebralFractureLib.result import EVALUABLE, SpineReport
 from VertebralFractureLib.types import Point
 from VertebralFracturePanel.correct.live_straightening import LiveStraightening
 from VertebralFracturePanel.detect.detection_run import RunFailed, readResult
-from VertebralFracturePanel.process.background import finished, removeFolder
-from VertebralFracturePanel.process.event_loop_steps import EventLoopSteps
+from VertebralFracturePanel.process.event_loop_steps import EventLoopSteps, finished, removeFolder
 from VertebralFracturePanel.process.session_process import CURVE_COMMANDS, WATCH_MS, SessionProcess
 from VertebralFracturePanel.process.signal import Signal
 from VertebralFracturePanel.shown_result import ShownResult
@@ -68,13 +67,13 @@ class Rescoring:
         self._live = live
         self._known: OrderedDict[tuple[str, str], Scored] = OrderedDict()
         self._asked: tuple[str, str] | None = None
-        self._reading = EventLoopSteps()
+        self._loading = EventLoopSteps()
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="VertebralFracture")
 
     @property
     def isBusy(self) -> bool:
-        """Whether an answer is being read."""
-        return self._reading.isRunning
+        """Whether an answer is being loaded."""
+        return self._loading.isRunning
 
     def remember(self, result: ShownResult) -> None:
         """Keep what the nodes show for the way back to it, if it belongs together."""
@@ -123,7 +122,7 @@ class Rescoring:
     def stop(self) -> None:
         """Nothing that was asked about a curve is wanted any more."""
         self._asked = None
-        self._reading.stop()
+        self._loading.stop()
         self._process.cancel(*CURVE_COMMANDS)
 
     def cleanup(self) -> None:
@@ -144,7 +143,7 @@ class Rescoring:
             self._asked = None
             self.refused.emit(str(answer.get("error", "There was no answer.")))
             return
-        self._reading.start(self._read(result, line, answer))
+        self._loading.start(self._read(result, line, answer))
 
     def _read(
         self, result: ShownResult, line: tuple[Point, ...] | None, answer: dict[str, Any]

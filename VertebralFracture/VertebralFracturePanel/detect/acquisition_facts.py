@@ -1,4 +1,4 @@
-"""Tube voltage, contrast medium and kernel of a volume, from Slicer's DICOM database; a worker sees voxels alone."""
+"""Tube voltage, contrast medium and kernel of a volume, from Slicer's DICOM database; the session gets voxels alone."""
 
 from __future__ import annotations
 

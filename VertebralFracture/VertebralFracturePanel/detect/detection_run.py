@@ -22,7 +22,7 @@ from VertebralFractureLib.export.scene import SceneNodes, scene_steps
 from VertebralFractureLib.export.scene.result_folder import remove_result
 from VertebralFractureLib.options import DetectionOptions
 from VertebralFractureLib.result import SpineReport, report_from_json
-from VertebralFracturePanel.process.background import finished, removeFolder
+from VertebralFracturePanel.process.event_loop_steps import finished, removeFolder
 from VertebralFracturePanel.process.session_process import DETECT, OPEN, WATCH_MS, SessionProcess
 from VertebralFracturePanel.process.signal import Signal
 

@@ -1,4 +1,4 @@
-"""How far a detection is and how long it still takes, from the measured share of each stage; neither goes backward."""
+"""How far a detection is and how long it still takes, from the measured weight of each stage; neither goes backward."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ STAGE_WEIGHTS: Mapping[str, float] = {
     "vertebrae": 0.05,
     "scene": 0.02,
 }
-"""Share of the time of a whole run."""
-_TELLS_FROM_SHARE = 0.10
-_TELLS_FROM_S = 2.0
+"""Fractions of the time of a whole run."""
+_ESTIMATES_FROM_SHARE = 0.10
+_ESTIMATES_FROM_S = 2.0
 
 
 class ProgressEstimate:
@@ -41,14 +41,14 @@ class ProgressEstimate:
 
     def update(self, stage: str, fraction: float) -> None:
         """``stage`` is one of ``RUN_STAGES``, ``fraction`` of it from 0 to 1."""
-        place = RUN_STAGES.index(stage)
-        if place < RUN_STAGES.index(self.stage):
+        position = RUN_STAGES.index(stage)
+        if position < RUN_STAGES.index(self.stage):
             return
         self.stage = stage
-        before = sum(self._weights[name] for name in RUN_STAGES[:place])
+        before = sum(self._weights[name] for name in RUN_STAGES[:position])
         self.share = max(self.share, min(before + self._weights[stage] * min(max(fraction, 0.0), 1.0), 1.0))
         elapsed = self._clock() - self._started
-        if self.share >= _TELLS_FROM_SHARE and elapsed >= _TELLS_FROM_S:
+        if self.share >= _ESTIMATES_FROM_SHARE and elapsed >= _ESTIMATES_FROM_S:
             ends = self._started + elapsed / self.share
             shown = self.secondsLeft
             left = ends - self._clock()

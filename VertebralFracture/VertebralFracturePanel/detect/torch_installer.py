@@ -33,7 +33,7 @@ class InstalledTorch:
 
 
 class TorchInstaller:
-    """Makes sure that the worker will find PyTorch."""
+    """Makes sure that the session will find PyTorch."""
 
     def ensureTorch(self) -> None:
         """Return when PyTorch is there; ask and install it through the PyTorch extension otherwise.

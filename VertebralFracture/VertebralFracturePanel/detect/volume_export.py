@@ -19,7 +19,7 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from VertebralFractureLib.volume.nrrd_stream import nrrd_header
-from VertebralFracturePanel.process.background import finished
+from VertebralFracturePanel.process.event_loop_steps import finished
 
 AIR_HU = -1024
 

@@ -52,7 +52,7 @@ class ExportSection:
         return self._steps.isRunning
 
     def show(self, nodes: SceneNodes | None, shown: SpineReport | None) -> None:
-        """Follow another result or another reading of it."""
+        """Follow another result or another state of it."""
         self._nodes, self._shown = nodes, shown
         self._showState()
 
@@ -106,11 +106,11 @@ class ExportSection:
             self._say(str(error))
             return
         self._exports.append(export)
-        export.progressed.connect(functools.partial(self._tell, export))
+        export.progressed.connect(functools.partial(self._showProgress, export))
         self._run(export.steps(), f"Written: {path.name}")
 
-    def _tell(self, export: ResultExport, fraction: float) -> None:
-        # A worker that was told to end may still have said something.
+    def _showProgress(self, export: ResultExport, fraction: float) -> None:
+        # A process that is being ended may still have said something.
         if self.isExporting and self._exports[-1] is export:
             self._say(f"Writing {export.path.name}, {round(100 * fraction)} %")
 
@@ -144,8 +144,8 @@ class ExportSection:
         except ExportFailed as error:
             words = str(error)
         except Exception as error:
-            logging.exception("The export met a defect of the program.")
-            words = f"The export met a defect of the program: {error}."
+            logging.exception("The export met an internal error.")
+            words = f"The export met an internal error: {error}."
         if words:
             self._say(words)
         self._showState(isExporting=False)

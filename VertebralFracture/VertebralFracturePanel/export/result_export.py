@@ -1,7 +1,7 @@
 """One file of a result: a table or a report at once, a page or a scene through a process beside Slicer.
 
-It is written as the panel shows the result. Nothing in it names the patient unless that is asked for, the file is
-complete or the former one stays, and the user's scene is read only.
+It is written atomically and as the panel shows the result, de-identified unless identifiers are asked for; the user's
+scene is read only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from VertebralFractureLib.result import CorrectedReport, SpineReport, agreement,
 from VertebralFractureLib.result.deidentification import deidentify_corrected, deidentify_report
 from VertebralFracturePanel.detect.volume_export import UnusableVolume, exportOf, exportSteps
 from VertebralFracturePanel.process import session_process
-from VertebralFracturePanel.process.background import removeFolder
+from VertebralFracturePanel.process.event_loop_steps import removeFolder
 from VertebralFracturePanel.process.json_process import JsonProcess
 from VertebralFracturePanel.process.session_process import WATCH_MS
 from VertebralFracturePanel.process.signal import Signal
@@ -35,7 +35,7 @@ from VertebralFracturePanel.process.signal import Signal
 TABLE, REPORT, PAGE, SCENE = ".csv", ".json", ".html", ".mrb"
 KINDS = (TABLE, REPORT, PAGE, SCENE)
 _EXPORTED = 0.3
-"""Share of the time that is over when the process begins."""
+"""Fraction of the time that is over when the process begins."""
 
 Steps = Generator[int, None, None]
 
@@ -181,19 +181,19 @@ class ResultExport:
         for _ in bundling:
             yield 0
         paths = {}
-        for place, (name, volumeNode) in enumerate(volumes.items()):
+        for index, (name, volumeNode) in enumerate(volumes.items()):
             if not (bundle / name).is_file():
                 continue
-            paths[name] = folder / f"volume-{place}.nrrd"
-            first = _EXPORTED * place / len(volumes)
+            paths[name] = folder / f"volume-{index}.nrrd"
+            first = _EXPORTED * index / len(volumes)
             yield from self._exportVolume(volumeNode, paths[name], first, _EXPORTED / len(volumes))
         self._processStartsAt = _EXPORTED
         exported = {name: str(path) for name, path in paths.items()}
         return {"export": "scene", "bundle": str(bundle), "volumes": exported}
 
-    def _exportVolume(self, volumeNode: Any, path: Path, first: float, share: float) -> Steps:
+    def _exportVolume(self, volumeNode: Any, path: Path, first: float, weight: float) -> Steps:
         def wrote(fraction: float) -> None:
-            self.progressed.emit(first + share * fraction)
+            self.progressed.emit(first + weight * fraction)
 
         yield from exportSteps(exportOf(volumeNode), path, self._background, wrote)
 

@@ -27,10 +27,10 @@ def openViews() -> list[View]:
         widget = layout.sliceWidget(name)
         if widget.visible:
             views.append((name, widget.sliceView().renderWindow()))
-    for place in range(layout.threeDViewCount):
-        widget = layout.threeDWidget(place)
+    for index in range(layout.threeDViewCount):
+        widget = layout.threeDWidget(index)
         if widget.visible:
-            views.append((f"3D-{place + 1}", widget.threeDView().renderWindow()))
+            views.append((f"3D-{index + 1}", widget.threeDView().renderWindow()))
     return views
 
 
@@ -74,6 +74,6 @@ def _withoutCorners(window: Any, isWanted: bool) -> Iterator[None]:
 
 def _props(window: Any) -> Iterator[Any]:
     renderers = window.GetRenderers()
-    for place in range(renderers.GetNumberOfItems()):
-        props = renderers.GetItemAsObject(place).GetViewProps()
+    for index in range(renderers.GetNumberOfItems()):
+        props = renderers.GetItemAsObject(index).GetViewProps()
         yield from (props.GetItemAsObject(number) for number in range(props.GetNumberOfItems()))

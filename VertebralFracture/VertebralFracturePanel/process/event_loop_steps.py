@@ -1,11 +1,22 @@
-"""Work in short steps in Slicer's event loop: a generator that yields the pause in ms before its next step."""
+"""Work that must not let Slicer's window stand still: generators in its event loop, and threads that they wait for.
+
+A generator yields the pause in ms before its next step. Threads read and write files and never touch MRML or Qt
+objects; in Slicer they only run while the main thread releases Python, which ``finished`` does at each step.
+"""
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Generator
+from concurrent.futures import Future, wait
+from pathlib import Path
 from typing import Any
 
 import qt
+
+_RELEASED_S = 0.015
+_PAUSE_MS = 5
 
 
 class EventLoopSteps:
@@ -51,3 +62,25 @@ class EventLoopSteps:
         else:
             steps.close()  # it was stopped from within its own step
         return pause
+
+
+def finished(future: Future[Any]) -> Generator[int, None, Any]:
+    """Steps until ``future`` is done, each yielding the pause in ms before the next; its result is returned.
+
+    Raises:
+        whatever the work raised.
+    """
+    while not future.done():
+        wait([future], timeout=_RELEASED_S)
+        yield _PAUSE_MS
+    return future.result()
+
+
+def removeFolder(folder: Path) -> None:
+    """Remove a folder, waiting up to 2 s for the process that used it; to be called in a thread."""
+    # Windows keeps the files of a process locked for a moment after it ended.
+    for _attempt in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)

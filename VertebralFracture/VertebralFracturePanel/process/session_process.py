@@ -27,8 +27,7 @@ from VertebralFractureLib.options import DetectionOptions
 from VertebralFracturePanel.detect.acquisition_facts import acquisitionFacts
 from VertebralFracturePanel.detect.torch_installer import TorchMissing
 from VertebralFracturePanel.detect.volume_export import UnusableVolume, exportOf, exportSteps
-from VertebralFracturePanel.process.background import removeFolder
-from VertebralFracturePanel.process.event_loop_steps import EventLoopSteps
+from VertebralFracturePanel.process.event_loop_steps import EventLoopSteps, removeFolder
 from VertebralFracturePanel.process.json_process import JsonProcess
 from VertebralFracturePanel.process.signal import Signal
 

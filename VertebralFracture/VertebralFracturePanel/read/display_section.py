@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from VertebralFractureLib.export.palette import GROUPS
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFracturePanel.read.results_table import isLight
+
+if TYPE_CHECKING:
+    import slicer
+
+    Displays = list[slicer.vtkMRMLMarkupsDisplayNode]
 
 
 class DisplaySection:
@@ -56,7 +61,7 @@ class DisplaySection:
         for display in (*points, *lines, *landmarks):
             display.SetOpacity(float(self._ui.opacitySlider.value))
 
-    def _displays(self) -> tuple[list[Any], list[Any], list[Any]]:
+    def _displays(self) -> tuple[Displays, Displays, Displays]:
         """Display nodes of the points by grade, of the centerline, and of the landmarks."""
         nodes = self._nodes
         if nodes is None:
@@ -82,4 +87,4 @@ def _cell(words: str, color: tuple[float, float, float]) -> str:
 
 
 def _hex(color: tuple[float, float, float]) -> str:
-    return "#" + "".join(f"{round(255 * share):02x}" for share in color)
+    return "#" + "".join(f"{round(255 * component):02x}" for component in color)

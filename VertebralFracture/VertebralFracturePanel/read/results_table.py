@@ -5,8 +5,6 @@ The table only shows: the truth stays in the scene's nodes, from which the repor
 
 from __future__ import annotations
 
-from typing import Any
-
 import qt
 
 from VertebralFractureLib.export.palette import Color, group_of, probability_color
@@ -26,7 +24,7 @@ _GRADE_WORDS = ("none", "mild", "moderate", "severe")
 _WIDTHS = (36, 40, 78, 62, 0, 56)
 """Pixels at the usual font; the finding takes what is left."""
 _HEADER_TIPS = (
-    "Level, or place from the bottom where it cannot be known.",
+    "Level, or position from the lowest vertebra where it cannot be known.",
     "Probability of a fracture, 0 to 1.",
     "Genant grade 0 to 3 from the measured heights, with the shape.",
     "Anterior, middle and posterior height in mm, and the largest loss.",
@@ -67,13 +65,13 @@ def hoverText(vertebra: Vertebra, threshold: float) -> str:
             loss += f" ± {vertebra.height_loss_sd:.0%}"
         lines.append(words + (f", {vertebra.shape}" if vertebra.shape else "") + loss)
     if vertebra.borderline:
-        lines.append("Borderline: within the error of reading and measuring of a grade's limit")
+        lines.append("Borderline: within the measurement error of a grade's limit")
     if vertebra.level is not None:
-        lines.append(f"Level named with probability {vertebra.level_probability:.2f}")
+        lines.append(f"Level labeled with probability {vertebra.level_probability:.2f}")
     if vertebra.trabecular_hu is not None:
-        lines.append(f"Inside of the body: {vertebra.trabecular_hu:.0f} HU")
+        lines.append(f"Trabecular bone: {vertebra.trabecular_hu:.0f} HU")
     elif vertebra.trabecular_reason is not None:
-        lines.append(f"Inside of the body: no HU, {describe_trabecular_reason(vertebra)}")
+        lines.append(f"Trabecular bone: no HU, {describe_trabecular_reason(vertebra)}")
     if vertebra.model is not None:
         lines.append(f"The model's own answer: {vertebra.model.label}, {_modelWords(vertebra.model)}")
     if vertebra.reader.who or vertebra.reader.when:
@@ -83,7 +81,7 @@ def hoverText(vertebra: Vertebra, threshold: float) -> str:
     return "\n".join(lines)
 
 
-def setUpTable(table: Any) -> None:
+def setUpTable(table: qt.QTableWidget) -> None:
     """Columns, headers and widths; the finding takes the space that is left."""
     table.setColumnCount(len(COLUMNS))
     table.setHorizontalHeaderLabels(list(HEADERS))
@@ -104,8 +102,8 @@ def rowOf(report: SpineReport, index: int) -> int:
     return len(report.vertebrae) - 1 - index
 
 
-def showReport(table: Any, report: SpineReport | None) -> None:
-    """Fill ``table`` (``QTableWidget``, set up) with ``report``, or empty it."""
+def showReport(table: qt.QTableWidget, report: SpineReport | None) -> None:
+    """Fill ``table``, which was set up, with ``report``, or empty it."""
     vertebrae = [] if report is None else list(reversed(report.vertebrae))
     table.setRowCount(len(vertebrae))
     for row, vertebra in enumerate(vertebrae):
@@ -156,10 +154,10 @@ def _findingWords(vertebra: Vertebra, threshold: float) -> str:
     return describe_reason(vertebra) or ("not suspected" if vertebra.status == Status.SCORED else NONE)
 
 
-def _modelWords(told: Vertebra) -> str:
-    if told.grade is None:
-        return STATUS_WORDS[told.status]
-    return f"grade {told.grade} ({_GRADE_WORDS[told.grade]})"
+def _modelWords(model: Vertebra) -> str:
+    if model.grade is None:
+        return STATUS_WORDS[model.status]
+    return f"grade {model.grade} ({_GRADE_WORDS[model.grade]})"
 
 
 def _readerWords(vertebra: Vertebra) -> str:
@@ -173,20 +171,20 @@ def _readerWords(vertebra: Vertebra) -> str:
 
 def isLight(color: Color) -> bool:
     """Whether black text is read more easily on it than white."""
-    red, green, blue = (255 * share for share in color)
+    red, green, blue = (255 * component for component in color)
     return 0.299 * red + 0.587 * green + 0.114 * blue > 140
 
 
-def _color(item: Any, color: Color) -> None:
-    red, green, blue = (round(255 * share) for share in color)
+def _color(item: qt.QTableWidgetItem, color: Color) -> None:
+    red, green, blue = (round(255 * component) for component in color)
     item.setBackground(qt.QBrush(qt.QColor(red, green, blue)))
     item.setForeground(qt.QBrush(qt.QColor(0, 0, 0) if isLight(color) else qt.QColor(255, 255, 255)))
 
 
-def _fillToWidth(item: Any, width: float, color: Color) -> None:
+def _fillToWidth(item: qt.QTableWidgetItem, width: float, color: Color) -> None:
     """A bar behind the number: the cell is filled from its left edge on, where Qt lets a brush of an item begin."""
-    full, empty = qt.QColor(*(round(255 * share) for share in color)), qt.QColor(0, 0, 0, 0)
+    full, empty = qt.QColor(*(round(255 * component) for component in color)), qt.QColor(0, 0, 0, 0)
     gradient = qt.QLinearGradient(0.0, 0.0, max(width, 1.0), 0.0)
-    for place, shown in ((0.0, full), (0.99, full), (1.0, empty)):
-        gradient.setColorAt(place, shown)
+    for position, shown in ((0.0, full), (0.99, full), (1.0, empty)):
+        gradient.setColorAt(position, shown)
     item.setBackground(qt.QBrush(gradient))

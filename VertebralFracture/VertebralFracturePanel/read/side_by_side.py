@@ -6,8 +6,6 @@ user had in the views.
 
 from __future__ import annotations
 
-from typing import Any
-
 import slicer
 
 from VertebralFractureLib.export.scene import SceneNodes
@@ -90,14 +88,14 @@ class SideBySide:
         self._formerLayout = None
         self._formerVolumes = {}
 
-    def _showPointsPerView(self, scene: Any) -> None:
-        """Points of straight space in the straight view alone, those of the patient in all others."""
+    def _showPointsPerView(self, scene: slicer.vtkMRMLScene) -> None:
+        """Points in straightened coordinates in the straightened view alone, those of the patient in all others."""
         straight = _view(scene, STRAIGHT_VIEW)
         others = [
-            scene.GetNthNodeByClass(place, className).GetID()
+            scene.GetNthNodeByClass(index, className).GetID()
             for className in ("vtkMRMLSliceNode", "vtkMRMLViewNode")
-            for place in range(scene.GetNumberOfNodesByClass(className))
-            if scene.GetNthNodeByClass(place, className) is not straight
+            for index in range(scene.GetNumberOfNodesByClass(className))
+            if scene.GetNthNodeByClass(index, className) is not straight
         ]
         for node in self._patientMarkups():
             node.GetDisplayNode().SetViewNodeIDs(others)
@@ -107,22 +105,22 @@ class SideBySide:
             display.SetVisibility(True)
 
     @property
-    def _straightDisplay(self) -> Any:
-        """Of the points in straight space; the user may have deleted it."""
+    def _straightDisplay(self) -> slicer.vtkMRMLMarkupsDisplayNode | None:
+        """Of the points in straightened coordinates; the user may have deleted it."""
         points = self._nodes.straight_points
         return None if points is None else points.GetDisplayNode()
 
-    def _patientMarkups(self) -> list[Any]:
+    def _patientMarkups(self) -> list[slicer.vtkMRMLMarkupsNode]:
         nodes = self._nodes
         markups = [*nodes.points.values(), nodes.centerline, nodes.landmarks]
         return [node for node in markups if node is not None and node.GetDisplayNode() is not None]
 
 
-def _view(scene: Any, name: str) -> Any:
+def _view(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLSliceNode | None:
     return scene.GetSingletonNode(name, "vtkMRMLSliceNode")
 
 
-def _composite(scene: Any, name: str) -> Any:
+def _composite(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLSliceCompositeNode:
     """The view's composite node; Slicer's slice widget has made it, elsewhere it is made here."""
     composite = scene.GetSingletonNode(name, "vtkMRMLSliceCompositeNode")
     if composite is None:
@@ -133,7 +131,7 @@ def _composite(scene: Any, name: str) -> Any:
     return composite
 
 
-def _fit(view: Any, volumeNode: Any) -> None:
+def _fit(view: slicer.vtkMRMLSliceNode | None, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
     """Center a sagittal view on the whole volume."""
     if view is None:
         return

@@ -84,11 +84,11 @@ class VertebraWalk(VTKObservationMixin):
         if self._report is not None:
             self.choose(rowOf(self._report, row))
 
-    def _onPointClicked(self, displayNode: Any, _event: str) -> None:
-        place = displayNode.GetActiveComponentIndex()
+    def _onPointClicked(self, displayNode: slicer.vtkMRMLMarkupsDisplayNode, _event: str) -> None:
+        number = displayNode.GetActiveComponentIndex()
         points = displayNode.GetMarkupsNode()
-        if points is None or not 0 <= place < points.GetNumberOfControlPoints():
+        if points is None or not 0 <= number < points.GetNumberOfControlPoints():
             return
-        index = vertebra_at(self._report.vertebrae, points.GetNthControlPointPositionWorld(place))
+        index = vertebra_at(self._report.vertebrae, points.GetNthControlPointPositionWorld(number))
         if index is not None:
             self.choose(index)
