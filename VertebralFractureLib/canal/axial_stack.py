@@ -23,7 +23,7 @@ IN_PLANE_MM = 2.0
 SLICE_MM = 4.0
 _BLOCK_MM = 2.0
 _CHUNK_VOXELS = 1_000_000
-"""Voxels of the scan, and points of the stack, that are worked on at a time: what the work takes beside its result."""
+"""Voxels of the scan, and points of the stack, that are worked on at a time; bounds the working memory."""
 _MULTIPLE = 16
 
 

@@ -1,4 +1,4 @@
-"""The bony canal measured on the scan's own voxels: how far bone is from the canal's center, to each side.
+"""Measure the bony canal on the scan's own voxels: how far bone is from the canal's center, to each side.
 
 Rays go out from the center in the axial plane until they meet bone; a side where too few of them do, as between two
 arches, is left unknown. Nothing here is learned, so it measures what the header says, be it true or not.

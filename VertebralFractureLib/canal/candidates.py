@@ -1,7 +1,7 @@
 """Candidates: a few positions per axial slice where the canal may be, each with its probability and sub-pixel position.
 
 A candidate's probability is the mass of the network's softmax around a peak, so that a canal whose center the network
-places loosely is still one candidate with its full probability. For detection every fourth slice is read whole, and
+locates loosely is still one candidate with its full probability. For detection every fourth slice is read whole, and
 where a path through these is believed, the slices between are read in a window around it: that saves most of the time.
 """
 

@@ -1,4 +1,4 @@
-"""From the path's points to the ``Centerline`` (smooth, with confidence and gaps) and the ``SliceBoxes`` along it.
+"""Fit the path's points by the ``Centerline`` (smooth, with confidence and gaps) and the ``SliceBoxes`` along it.
 
 Smoothing is a Whittaker smoother over equidistant slices whose weights fall with the distance of a point from the
 curve, so that one slice with metal or noise bends nothing; a running median does the same for the walls of the boxes.

@@ -46,7 +46,7 @@ class CanalNetwork(nn.Module):
 
     Input ``(n, CHANNELS, h, w)`` normalized by ``hu_windows.CANAL_NETWORK``, h and w multiples of 16. Output: logits
     ``(n, h, w)``, and the boxes ``(n, BOX_SIDES, h / 2, w / 2)`` in mm that hold where the canal's center is at that
-    place.
+    pixel.
     """
 
     def __init__(self, widths: tuple[int, ...] = (24, 40, 64, 64)) -> None:

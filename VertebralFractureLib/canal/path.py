@@ -1,4 +1,4 @@
-"""One path through the candidates of all slices: where the canal begins, how it runs, and where it ends.
+"""Find one path through the candidates of all slices: where the canal begins, how it runs, and where it ends.
 
 The path with the highest total evidence is found by dynamic programming over all slices at once; it may skip slices
 without evidence at a price (a gap), and it begins and ends where going on would cost more than it brings.

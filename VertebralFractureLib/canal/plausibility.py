@@ -1,4 +1,4 @@
-"""Is what was found a spine, and is the geometry of the file true? The bony canal says both.
+"""Check on the bony canal whether what was found is a spine and whether the file's geometry can be true.
 
 A spine has a vertebral body in front of its canal. And the canal is about as wide as it is deep in everybody, while a
 wrong spacing squeezes or stretches all that is measured with the header. Both are measured on voxels and not by the

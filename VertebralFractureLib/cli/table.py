@@ -1,4 +1,4 @@
-"""The result as a table in the terminal, cranial first, words beside every number."""
+"""The result as a table in the terminal, cranial first, words with every number."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def pack_scene(bundle: Path, volumes: Mapping[str, Path], target: Path, tell: Te
 
     Args:
         bundle: the folder that becomes the only one inside the file.
-        volumes: path inside the bundle to the raw ``.nrrd`` that takes its place.
+        volumes: path inside the bundle to the raw ``.nrrd`` that replaces it.
         tell: gets the fraction that is done, several times a second; it may raise, to give up.
 
     Raises:

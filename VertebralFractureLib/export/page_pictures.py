@@ -64,7 +64,7 @@ def _height_lines(
 
 
 def draw_probability_plot(report: SpineReport) -> str:
-    """SVG of the probability along the spine, cranial on the left as one reads, with the vertebrae's names below.
+    """SVG of the probability along the spine, cranial on the left as one reads, with the vertebrae's labels below.
 
     The curve is drawn between the first and the last scored vertebra.
     """

@@ -1,4 +1,4 @@
-"""From a spine volume to the fracture sequence: every member of the ensemble scores the same positions.
+"""Score a spine volume: every member of the ensemble scores the same positions.
 
 A member's logits are calibrated by the line that was fitted on held-out patients before the members are pooled, and
 the weights carry their own grid, so that a retrained member needs no change of code.

@@ -1,4 +1,4 @@
-"""Step 6: the result as plain data: the report with its JSON schema, and what a reader corrects, kept beside it."""
+"""Step 6: the result as plain data: the report with its JSON schema, and what a reader corrects, kept apart."""
 
 from VertebralFractureLib.result.agreement import agreement
 from VertebralFractureLib.result.apply_correction import CorrectedReport, apply_correction

@@ -162,10 +162,10 @@ def _assign_levels(vertebrae: Sequence[Vertebra], assigned: Sequence[AssignedLev
     all say what the model said, no level changes.
     """
     found = ((vertebra_at(vertebrae, one.at_ras), one.level) for one in assigned)
-    names = {index: level for index, level in found if index is not None}
-    if all(vertebrae[index].level == level for index, level in names.items()):
-        return [replace(v, level_probability=1.0) if i in names else v for i, v in enumerate(vertebrae)]
-    return _relabel_column(vertebrae, names)
+    labels = {index: level for index, level in found if index is not None}
+    if all(vertebrae[index].level == level for index, level in labels.items()):
+        return [replace(v, level_probability=1.0) if i in labels else v for i, v in enumerate(vertebrae)]
+    return _relabel_column(vertebrae, labels)
 
 
 def _recount(vertebrae: Sequence[Vertebra]) -> list[Vertebra]:
@@ -179,8 +179,8 @@ def _recount(vertebrae: Sequence[Vertebra]) -> list[Vertebra]:
     ]
 
 
-def _relabel_column(vertebrae: Sequence[Vertebra], names: Mapping[int, str]) -> list[Vertebra]:
-    levels = relabel_levels([vertebra.extent_mm for vertebra in vertebrae], names)
+def _relabel_column(vertebrae: Sequence[Vertebra], labels: Mapping[int, str]) -> list[Vertebra]:
+    levels = relabel_levels([vertebra.extent_mm for vertebra in vertebrae], labels)
     return [relabel(vertebra, name) for vertebra, name in zip(vertebrae, levels, strict=True)]
 
 
@@ -188,7 +188,7 @@ def _regrade(vertebrae: Sequence[Vertebra], sequence: ReportedSequence) -> list[
     """The vertebrae, caudal to cranial, graded by their heights and levels, and scored where that changed.
 
     A vertebra whose height loss and status stay as they were keeps its probability to the last digit. The networks' own
-    answer about a vertebra is in its record; one that has none takes its share of the sequence.
+    answer about a vertebra is in its record; one that has none takes its part of the sequence.
     """
     graded = grade_vertebrae(vertebrae)
     from_sequence = score_vertebrae(graded, _fracture_sequence(sequence))
@@ -223,7 +223,7 @@ def _fracture_sequence(reported: ReportedSequence) -> FractureSequence:
 
 
 def _keep_model(vertebra: Vertebra, models: Sequence[Vertebra]) -> Vertebra:
-    """The vertebra with the model's own beside it where the shown values are no longer the model's."""
+    """The vertebra with the model's own kept in it where the shown values are no longer the model's."""
     if vertebra.source == Source.READER:
         return vertebra
     own = next(model for model in models if model.center_ras == vertebra.center_ras)

@@ -155,7 +155,7 @@ def drag_landmark(correction: Correction, shown: SpineReport, index: int, point:
 
 
 def set_landmarks(correction: Correction, shown: SpineReport, index: int, landmarks_ras: Sequence[Point]) -> Correction:
-    """Place all six: anterior, middle, posterior of the upper endplate, then of the lower one, RAS mm.
+    """Set all six landmarks: anterior, middle, posterior of the upper endplate, then of the lower one, RAS mm.
 
     Raises:
         ValueError: when they are not six.
@@ -282,8 +282,8 @@ class CurveStep:
     dragged_ras: Point | None
 
 
-def curve_step(before: Sequence[Point], anchors: Sequence[Point], after: Sequence[Point]) -> CurveStep | None:
-    """The step from the curve ``before``, with the ``anchors`` that were placed on it, to ``after``; None for none.
+def curve_step(before: Sequence[Point], control_points: Sequence[Point], after: Sequence[Point]) -> CurveStep | None:
+    """The step from the curve ``before``, with the ``control_points`` set on it, to ``after``; None for none.
 
     Raises:
         ValueError: when fewer than two points are left.
@@ -295,7 +295,7 @@ def curve_step(before: Sequence[Point], anchors: Sequence[Point], after: Sequenc
     points = tuple(_rounded(point) for point in order_points(np.array(after, dtype=np.float64).reshape(-1, 3)))
     if len(points) < 2:
         raise ValueError("A centerline needs at least two points; place another one along the canal first.")
-    kept = tuple(anchor for anchor in anchors if anchor not in gone)
+    kept = tuple(point for point in control_points if point not in gone)
     if len(placed) == 1 and len(gone) <= 1:
         return CurveStep(points, kept, _rounded(placed[0]))
     return CurveStep(points, kept, None)

@@ -160,12 +160,11 @@ def _rename(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, An
 
 
 def _box(box: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The box by its corner in place of its middle."""
+    """The box by its corner instead of its middle."""
     if box is None:
         return None
     axes, size, middle = box["axes_ras"], box["size_mm"], box["center_ras"]
     corner = [
-        middle[place] - 0.5 * sum(length * axis[place] for length, axis in zip(size, axes, strict=True))
-        for place in range(3)
+        middle[i] - 0.5 * sum(length * axis[i] for length, axis in zip(size, axes, strict=True)) for i in range(3)
     ]
     return {"corner_ras": corner, "axes_ras": axes, "size_mm": size}

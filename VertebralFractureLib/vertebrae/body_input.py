@@ -30,7 +30,7 @@ class SagittalInput:
     """What the body network reads, and where its rows lie.
 
     Attributes:
-        channels: float32 ``(8, rows, 96)``: normalized HU of the seven slabs, then the share inside the field of view.
+        channels: float32 ``(8, rows, 96)``: normalized HU of the seven slabs, then the fraction in the field of view.
         s_from_mm: arc length of row 0; rows and columns are 1 mm apart, column 0 is at a = -31 mm.
         rows: number of rows that are not padding.
     """

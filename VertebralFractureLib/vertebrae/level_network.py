@@ -47,9 +47,9 @@ class LevelNetwork(nn.Module):
         self.head = nn.Conv1d(width, len(LEVEL_CLASSES), 1)
 
     def forward(self, x: torch.Tensor, spacing: torch.Tensor) -> torch.Tensor:
-        sections = self.sections(x)
-        count, width, rows = sections.shape[:3]
-        cells = sections.reshape(count, width, rows // ROWS_PER_CELL, ROWS_PER_CELL, -1)
+        features = self.sections(x)
+        count, width, rows = features.shape[:3]
+        cells = features.reshape(count, width, rows // ROWS_PER_CELL, ROWS_PER_CELL, -1)
         flat = cells.permute(0, 1, 3, 4, 2).flatten(1, 3)
         return torch.as_tensor(self.head(self.along(self.reduce(flat) + self.size(spacing[:, None]))))
 

@@ -1,4 +1,4 @@
-"""The box around a vertebral body, rotated as the vertebra is: about s as its own plane, forward as its endplates.
+"""Fit the box around a vertebral body, rotated as the vertebra is: about s as its own plane, forward as its endplates.
 
 Depth and height come from what was traced on the plane. The lateral walls are looked for where the mean profile across
 the body falls most steeply, near where a body of that depth has them: ribs, psoas and a contrast-filled aorta lie

@@ -1,4 +1,4 @@
-"""One global optimum over the whole column: where every vertebra begins and ends, from the profiles of the three maps.
+"""Find where every vertebra of the column begins and ends, as one global optimum over the profiles of the three maps.
 
 The column is a semi-Markov chain, gap - body - gap - body, whose log-likelihood adds up over millimeters: a weak
 endplate is accepted where the alternative, a body of 45 mm or two of 6 mm, is worse; no fixed spacing is assumed.

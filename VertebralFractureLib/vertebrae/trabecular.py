@@ -1,4 +1,4 @@
-"""The inside of a vertebral body: its trabecular HU, its noise, and what makes both meaningless.
+"""Measure the trabecular volume of interest of a body: its HU, its noise, and what makes both meaningless.
 
 The region follows the vertebra's own plane and stays clear of cortex and endplates: the middle half of depth and
 height, 17 mm wide. Fractured bone is compacted, and sclerosis, cement and metal are no trabecular bone: there is no

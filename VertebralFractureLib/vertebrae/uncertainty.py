@@ -1,4 +1,4 @@
-"""How far a measured height may be off, from how thick the slices are and how noisy the bone is.
+"""Estimate the standard deviation of a measured height from how thick the slices are and how noisy the bone is.
 
 The three terms were fitted to 43 unfractured vertebrae of phantoms with known heights, drawn again and again with other
 slices and noise (docs/results/vertebrae.md); scans of the same patient on two dates differ by as much.

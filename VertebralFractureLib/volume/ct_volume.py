@@ -95,6 +95,6 @@ ACQUISITION_FACTS = ("slice_thickness_mm", "kvp", "kernel", "contrast_agent")
 
 
 def with_acquisition(ct: CTVolume, facts: Mapping[str, object] | None) -> CTVolume:
-    """The volume with facts that came beside its file; names that are none of ``ACQUISITION_FACTS`` are dropped."""
+    """The volume with facts that came with its file; names that are none of ``ACQUISITION_FACTS`` are dropped."""
     known = {name: str(value) for name, value in (facts or {}).items() if name in ACQUISITION_FACTS and value}
     return replace(ct, source={**ct.source, **known})
