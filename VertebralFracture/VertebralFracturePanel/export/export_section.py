@@ -36,10 +36,13 @@ class ExportSection:
         self._removed: RemovedResult | None = None
         self._steps = EventLoopSteps()
         self._exports: list[ResultExport] = []
-        ui.exportTableButton.connect("clicked(bool)", self._onExportTable)
-        ui.exportReportButton.connect("clicked(bool)", self._onExportReport)
-        ui.exportPageButton.connect("clicked(bool)", self._onExportPage)
-        ui.exportSceneButton.connect("clicked(bool)", self._onExportScene)
+        for button, name, kinds in (
+            (ui.exportTableButton, "vertebrae.csv", "Table (*.csv)"),
+            (ui.exportReportButton, "report.json", "Report (*.json)"),
+            (ui.exportPageButton, "report.html", "Page (*.html)"),
+            (ui.exportSceneButton, "scene.mrb", "Scene (*.mrb)"),
+        ):
+            button.connect("clicked(bool)", lambda _checked=False, file=(name, kinds): self._exportFile(*file))
         ui.exportPicturesButton.connect("clicked(bool)", self._onExportPictures)
         ui.cancelExportButton.connect("clicked(bool)", self.cancel)
         ui.removeButton.connect("clicked(bool)", self._onRemove)
@@ -77,18 +80,6 @@ class ExportSection:
         for export in self._exports:
             export.endNow()
         self._releaseEnded()
-
-    def _onExportTable(self, _checked: bool = False) -> None:
-        self._exportFile("vertebrae.csv", "Table (*.csv)")
-
-    def _onExportReport(self, _checked: bool = False) -> None:
-        self._exportFile("report.json", "Report (*.json)")
-
-    def _onExportPage(self, _checked: bool = False) -> None:
-        self._exportFile("report.html", "Page (*.html)")
-
-    def _onExportScene(self, _checked: bool = False) -> None:
-        self._exportFile("scene.mrb", "Scene (*.mrb)")
 
     def _exportFile(self, name: str, kinds: str) -> None:
         if self._nodes is None or self.isExporting:

@@ -21,7 +21,8 @@ class DisplaySection:
         self._ui = ui
         self._nodes: SceneNodes | None = None
         self._isShowing = False
-        for box in (ui.pointsCheckBox, ui.labelsCheckBox, ui.centerlineCheckBox, ui.landmarksCheckBox):
+        self._boxes = (ui.pointsCheckBox, ui.centerlineCheckBox, ui.landmarksCheckBox)
+        for box in (*self._boxes, ui.labelsCheckBox):
             box.connect("toggled(bool)", self._onChanged)
         ui.opacitySlider.connect("valueChanged(double)", self._onChanged)
         ui.legendLabel.text = _legend()
@@ -32,11 +33,7 @@ class DisplaySection:
         self._isShowing = True
         self._ui.displaySection.enabled = nodes is not None
         points, lines, landmarks = self._displays()
-        for box, displays in (
-            (self._ui.pointsCheckBox, points),
-            (self._ui.centerlineCheckBox, lines),
-            (self._ui.landmarksCheckBox, landmarks),
-        ):
+        for box, displays in zip(self._boxes, (points, lines, landmarks), strict=True):
             box.enabled = bool(displays)
             box.checked = any(display.GetVisibility() for display in displays)
         self._ui.labelsCheckBox.enabled = bool(points)
@@ -49,11 +46,7 @@ class DisplaySection:
         if self._isShowing:
             return
         points, lines, landmarks = self._displays()
-        for box, displays in (
-            (self._ui.pointsCheckBox, points),
-            (self._ui.centerlineCheckBox, lines),
-            (self._ui.landmarksCheckBox, landmarks),
-        ):
+        for box, displays in zip(self._boxes, (points, lines, landmarks), strict=True):
             for display in displays:
                 display.SetVisibility(bool(box.checked))
         for display in points:
