@@ -1,7 +1,8 @@
 """A session without networks: it answers at once, and its answers follow from the curve that it is given.
 
 Files in its working folder steer it: ``answer.json`` is the report that it varies, ``delay`` the seconds that a
-``rescore`` takes, ``crash`` the command at which it dies.
+``rescore`` takes, ``crash`` the command at which it dies. What only some answers need is imported with them: hundreds
+of tests start one of these.
 """
 
 from __future__ import annotations
@@ -17,21 +18,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import SimpleITK as sitk
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.cpr import ReformatGrid, straighten
-from VertebralFractureLib.cpr.straightened_volume import save_straightened
 from VertebralFractureLib.errors import VertebralFractureError
-from VertebralFractureLib.result import report_from_json, report_to_json
-from VertebralFractureLib.result.report import ReportedCenterline
 from VertebralFractureLib.session import _lines_of_standard_input
-from VertebralFractureLib.volume import ct_from_sitk
 
-GRID = ReformatGrid((2.0, 2.0, 2.0), (-20.0, 20.0), (-16.0, 30.0))
+OPENED = Path("opened.nrrd")
 
 
 def main(arguments, obeys):
@@ -43,13 +35,13 @@ def main(arguments, obeys):
     requests: queue.Queue = queue.Queue()
     cancelled = set()
     threading.Thread(target=_listen, args=(requests, cancelled, obeys), daemon=True).start()
-    opened, ct = {}, None
+    opened = {}
     while True:
         asked = requests.get()
         if asked["command"] == "open":
             # A test may look at the file, which is gone after this; the volume may be too small for the real session.
-            shutil.copy(asked["input"], "opened.nrrd")
-            opened, ct = {**asked, "input": "opened.nrrd"}, ct_from_sitk(sitk.ReadImage("opened.nrrd"))
+            shutil.copy(asked["input"], OPENED)
+            opened = {**asked, "input": str(OPENED)}
             _say(id=asked["id"], stage="read", fraction=0.5)
             _say(id=asked["id"], done=True)
             continue
@@ -60,7 +52,7 @@ def main(arguments, obeys):
             _detect({**opened, **asked}, cancelled)
             continue
         try:
-            answer = _answer(ct, asked, cancelled)
+            answer = _answer(asked, cancelled)
         except (VertebralFractureError, ValueError) as error:
             answer = {"error": f"The request could not be answered: {error}", "exit_code": 2}
         _say(id=asked["id"], **(answer or {"error": "Cancelled.", "exit_code": 130}))
@@ -88,7 +80,7 @@ def _listen(requests, cancelled, obeys):
         os._exit(130)
 
 
-def _answer(ct, asked, cancelled):
+def _answer(asked, cancelled):
     command, done = asked["command"], {"done": True, "exit_code": 0}
     if command == "repair":
         dragged = asked["dragged_ras"]
@@ -98,6 +90,10 @@ def _answer(ct, asked, cancelled):
         points = sorted([*near, dragged], key=lambda point: point[2])
         return {**done, "points_ras": points, "anchors_ras": [*asked["anchors_ras"], dragged]}
     if command == "draw":
+        import numpy as np
+
+        from VertebralFractureLib.canal import Centerline
+
         line = Centerline(
             np.array(sorted(asked["points_ras"], key=lambda point: point[2])), np.ones(len(asked["points_ras"]))
         )
@@ -112,12 +108,23 @@ def _answer(ct, asked, cancelled):
             time.sleep(0.01)
             if asked["id"] in cancelled:
                 return None
-        return {**done, "report": str(_rescored(ct, asked))}
+        return {**done, "report": str(_rescored(asked))}
     return done
 
 
-def _rescored(ct, asked):
+def _rescored(asked):
     """Every probability is lower the farther to the right the curve runs."""
+    import numpy as np
+    import SimpleITK as sitk
+
+    from VertebralFractureLib.canal import Centerline
+    from VertebralFractureLib.cpr import ReformatGrid, straighten
+    from VertebralFractureLib.cpr.straightened_volume import save_straightened
+    from VertebralFractureLib.result import report_from_json, report_to_json
+    from VertebralFractureLib.result.report import ReportedCenterline
+    from VertebralFractureLib.volume import ct_from_sitk
+
+    ct, grid = ct_from_sitk(sitk.ReadImage(str(OPENED))), ReformatGrid((2.0, 2.0, 2.0), (-20.0, 20.0), (-16.0, 30.0))
     points = tuple(tuple(point) for point in asked["centerline_ras"])
     line = Centerline(np.array(points), np.ones(len(points)))
     folder = Path(asked["output"])
@@ -133,7 +140,7 @@ def _rescored(ct, asked):
     report = replace(
         report, centerline=ReportedCenterline(points, (1.0,) * len(points)), sequence=sequence, vertebrae=vertebrae
     )
-    save_straightened(straighten(ct, line, grid=GRID), folder / "spine.npz")
+    save_straightened(straighten(ct, line, grid=grid), folder / "spine.npz")
     (folder / "report.json").write_text(report_to_json(report), encoding="utf-8")
     return folder / "report.json"
 
