@@ -1,6 +1,7 @@
 """The documentation keeps up with the program: links lead somewhere, and every option, field and code is named."""
 
 import argparse
+import ast
 import re
 from dataclasses import fields
 
@@ -28,6 +29,25 @@ def test_every_link_leads_to_a_file(pages):
     ]
 
     assert broken == []
+
+
+def test_every_import_of_an_example_succeeds(pages):
+    missing = []
+    for page in pages:
+        for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            for node in ast.walk(ast.parse(block)):
+                if isinstance(node, ast.ImportFrom) and node.module.startswith("VertebralFractureLib"):
+                    missing += [f"{page.name}: {name}" for name in names_that_are_not_there(node)]
+
+    assert missing == []
+
+
+def names_that_are_not_there(statement):
+    for alias in statement.names:
+        try:
+            exec(f"from {statement.module} import {alias.name}", {})
+        except ImportError as error:
+            yield str(error)
 
 
 def test_every_page_is_reached_from_the_index(project_folder):
