@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.vertebrae.level_assignment import LevelLabel, drop_uncertain_levels, find_likeliest_levels
+from VertebralFractureLib.vertebrae.level_assignment import (
+    LevelLabel,
+    Steps,
+    drop_uncertain_levels,
+    find_likeliest_levels,
+)
 from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 
 UNIFORM = np.full(len(LEVEL_CLASSES), -np.log(len(LEVEL_CLASSES)))
 
 
-def name_levels(log_probability: FloatArray, steps: list[int]) -> list[LevelLabel]:
+def name_levels(log_probability: FloatArray, steps: Steps) -> list[LevelLabel]:
     """As the program names a column in which an anchor is seen."""
     return drop_uncertain_levels(find_likeliest_levels(log_probability, steps))
 
@@ -53,6 +58,29 @@ def test_a_hole_in_the_column_takes_its_levels_with_it() -> None:
     names = name_levels(evidence, [1, 3, 1])
 
     assert [name.level for name in names] == ["L3", "L2", "T11", "T10"]
+
+
+def test_a_gap_that_may_hold_one_vertebra_or_none_is_settled_by_the_landmarks_on_both_sides() -> None:
+    sure = 1.0 - 1e-9
+    below, above = ("L3", "L2", "L1"), ("T11", "T10", "T9")
+    evidence = np.stack([thinks(level, sure) for level in (*below, *above)])
+    certain, doubtful = np.log([1.0 - 2e-6, 1e-6, 1e-6]), np.log([0.6, 0.35, 0.05])
+
+    names = name_levels(evidence, np.stack([certain, certain, doubtful, certain, certain]))
+
+    assert [name.level for name in names] == [*below, *above]
+
+
+def test_a_gap_that_may_hold_one_vertebra_or_none_leaves_the_names_beyond_it_in_doubt() -> None:
+    sure = 1.0 - 1e-9
+    evidence = np.stack([thinks("L3", sure), thinks("L2", sure), UNIFORM, UNIFORM])
+    certain, doubtful = np.log([1.0 - 2e-6, 1e-6, 1e-6]), np.log([0.6, 0.4, 1e-6])
+
+    names = find_likeliest_levels(evidence, np.stack([certain, doubtful, certain]))
+
+    assert [name.level for name in names] == ["L3", "L2", "L1", "T12"]
+    assert all(name.probability > 0.7 for name in names[:2])
+    assert all(0.4 < name.probability < 0.65 for name in names[2:])
 
 
 def test_six_lumbar_vertebrae_over_a_clear_sacrum_and_under_a_clear_rib_give_a_supernumerary_one() -> None:

@@ -26,9 +26,16 @@ LEVELS: tuple[str, ...] = (
 """Cranial to caudal, with the supernumerary T13 and L6."""
 _SACRALIZED = "L5 of the sacrum"
 _LAST_FREE = "L4 over a sacralized L5"
+_NEVER = 1e-12
+"""Keeps the logarithm of what cannot follow finite."""
 STATES: tuple[str, ...] = (*LEVELS, _SACRALIZED, _LAST_FREE)
 """The states of the chain: the levels, and the two that have another look where L5 belongs to the sacrum."""
 LEVEL_OF_STATE: tuple[str, ...] = (*LEVELS, "L5", "L4")
+
+
+Steps = Sequence[int] | FloatArray
+"""``(n - 1)`` how many levels up the next vertebra is: 1, or more where the search left a hole. Where that is not
+certain, ``(n - 1, k)`` log-probabilities that it is 1, 2, ... k levels up."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +55,13 @@ def drop_uncertain_levels(labels: Sequence[LevelLabel]) -> list[LevelLabel]:
 
 
 def find_likeliest_levels(
-    log_probability: FloatArray, steps: Sequence[int], evidence_weight: float | None = None
+    log_probability: FloatArray, steps: Steps, evidence_weight: float | None = None
 ) -> list[LevelLabel]:
     """Label vertebrae ordered caudal to cranial; a level is always given, however small its probability.
 
     Args:
         log_probability: ``(n, 25)`` log of the network's probability of ``LEVEL_CLASSES`` at each vertebra.
-        steps: ``(n - 1)`` how many levels up the next vertebra is: 1, or more where the search left a hole.
+        steps: how many levels up each next vertebra is, or what is known of it.
         evidence_weight: what the opinion about one vertebra counts in the sum over all of them; None is the tuned one.
 
     Raises:
@@ -67,12 +74,12 @@ def find_likeliest_levels(
     return decode_levels(_state_evidence(log_probability * weight), steps) if count else []
 
 
-def decode_levels(evidence: FloatArray, steps: Sequence[int]) -> list[LevelLabel]:
+def decode_levels(evidence: FloatArray, steps: Steps) -> list[LevelLabel]:
     """The most probable run of levels, caudal to cranial, and the posterior of each; a level is always given.
 
     Args:
         evidence: ``(n, 29)`` log-likelihood of every one of ``STATES`` at each vertebra.
-        steps: ``(n - 1)`` how many levels up the next vertebra is.
+        steps: how many levels up each next vertebra is, or what is known of it.
     """
     count = len(evidence)
     transitions = [_log_transition(step) for step in steps]
@@ -114,8 +121,17 @@ def _log_prior() -> FloatArray:
     return prior
 
 
-def _log_transition(step: int) -> FloatArray:
-    """``[from, to]`` for ``step`` levels up; rows are the lower vertebra."""
+def _log_transition(step: int | FloatArray) -> FloatArray:
+    """``[from, to]``, rows are the lower vertebra, for a number of levels up or for their log-probabilities."""
+    if np.ndim(step) == 0:
+        return np.asarray(np.log(_transition(int(np.asarray(step))) + _NEVER))
+    share = np.exp(np.asarray(step, dtype=np.float64))
+    mixed = sum(one * _transition(up) for up, one in enumerate(share / share.sum(), start=1))
+    return np.asarray(np.log(mixed + _NEVER))
+
+
+def _transition(step: int) -> FloatArray:
+    """``[from, to]`` for ``step`` levels up."""
     tuned = LABELING
     one = np.full((len(STATES), len(STATES)), tuned.count_slip / len(STATES))
     at = {name: i for i, name in enumerate(STATES)}
@@ -130,8 +146,7 @@ def _log_transition(step: int) -> FloatArray:
     one[at["L6"], at["L5"]] = 1.0
     one[at[_SACRALIZED], at[_LAST_FREE]] = 1.0
     one[at[_LAST_FREE], at["L3"]] = 1.0
-    matrix = np.linalg.matrix_power(one, max(int(step), 1))
-    return np.asarray(np.log(matrix + 1e-12))
+    return np.asarray(np.linalg.matrix_power(one, max(step, 1)))
 
 
 def _most_probable_run(emission: FloatArray, transitions: Sequence[FloatArray]) -> list[int]:
