@@ -22,10 +22,12 @@ MODEL_FREE = (
 HEAVY = {"torch", "slicer", "qt", "vtk", "matplotlib", "scipy", "sklearn", f"{PACKAGE}.research"}
 
 # The one direction of the data: a part may import from the parts on its right, and from nothing else of ours.
-SHARED = {"errors", "options", "progress", "thresholds", "torch_arrays", "types", "weights", "atomic_write", "__init__"}
+SHARED = {"doubts", "errors", "options", "progress", "thresholds", "torch_arrays", "types", "weights"}
+SHARED |= {"atomic_write", "__init__"}
 STEPS = ("volume", "canal", "cpr", "vertebrae", "fracture", "result")
 MAY_IMPORT = {
     "types": set(),
+    "doubts": {"types"},
     "thresholds": set(),
     "errors": set(),
     "options": {"errors"},

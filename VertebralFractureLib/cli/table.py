@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.result import SpineReport, is_suspected
-from VertebralFractureLib.result.words import describe_status, write_impression
+from VertebralFractureLib.result.words import describe_call, list_doubts, write_finding
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
 _HEADER = ("level", "probability", "+/-", "grade", "shape", "Ha/Hm/Hp mm", "loss", "status")
@@ -12,7 +12,7 @@ _HEADER = ("level", "probability", "+/-", "grade", "shape", "Ha/Hm/Hp mm", "loss
 
 def format_report_table(report: SpineReport) -> str:
     """The report as plain text lines."""
-    lines = [write_impression(report)]
+    lines = [write_finding(report), *(f"In doubt: {line}" for line in list_doubts(report))]
     if report.vertebrae:
         threshold = report.scan.decision_threshold
         rows = [_row(vertebra, threshold) for vertebra in reversed(report.vertebrae)]
@@ -29,7 +29,7 @@ def format_report_table(report: SpineReport) -> str:
 
 
 def _row(vertebra: Vertebra, threshold: float) -> tuple[str, ...]:
-    heights = vertebra.heights_mm
+    heights, call = vertebra.heights_mm, describe_call(vertebra, threshold)
     return (
         vertebra.label,
         _number(vertebra.fracture_probability, ".2f"),
@@ -38,7 +38,7 @@ def _row(vertebra: Vertebra, threshold: float) -> tuple[str, ...]:
         str(vertebra.shape or "-"),
         "-" if heights is None else f"{heights.anterior:.1f}/{heights.middle:.1f}/{heights.posterior:.1f}",
         _number(vertebra.height_loss, ".0%"),
-        "SUSPECTED" if is_suspected(vertebra, threshold) else describe_status(vertebra),
+        call.replace("suspected", "SUSPECTED", 1) if is_suspected(vertebra, threshold) else call,
     )
 
 

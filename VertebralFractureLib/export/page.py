@@ -15,7 +15,7 @@ from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.export.page_pictures import draw_probability_plot, draw_vertebra
 from VertebralFractureLib.result.deidentification import VOXELS_SHA256
 from VertebralFractureLib.result.report import EVALUABLE, BoneDensity, SpineReport, is_suspected
-from VertebralFractureLib.result.words import ASSESSMENT_WORDS, describe_status, write_impression
+from VertebralFractureLib.result.words import ASSESSMENT_WORDS, describe_call, list_doubts, write_finding
 from VertebralFractureLib.vertebrae.vertebra import Source, Vertebra
 from VertebralFractureLib.volume import CTVolume
 
@@ -28,6 +28,8 @@ body { font: 14px/1.45 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; colo
 h1 { font-size: 22px; margin: 0 }
 h2 { font-size: 16px; margin: 22px 0 8px; break-after: avoid }
 .disclaimer { border: 1px solid #b58900; background: #fff8e1; padding: 6px 10px; margin: 10px 0; font-weight: 600 }
+.doubts { border-left: 4px solid #b58900; padding: 2px 10px; margin: 8px 0 }
+.doubts ul { margin: 0; padding-left: 20px }
 .impression { font-size: 17px; font-weight: 600; margin: 10px 0 4px }
 .quiet { color: #57606a }
 figure { margin: 0; break-inside: avoid }
@@ -86,7 +88,8 @@ def report_to_html(
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         f"<title>Vertebral fractures: {escape(report.input.name)}</title><style>{_STYLE}</style></head><body>",
         f'<h1>{escape(report.input.name)}</h1><p class="disclaimer">{escape(RESEARCH_USE_ONLY)}</p>',
-        f'<p class="impression">{escape(write_impression(report))}</p>',
+        f'<p class="impression">{escape(write_finding(report))}</p>',
+        _doubts(report),
         f'<p class="quiet">{escape(_scores(report))}</p>' if evaluable else "",
         *(f"<p>{escape(note)}</p>" for note in notes),
         _figure(overview_png, "Sagittal and straightened view of the spine", "overview"),
@@ -98,6 +101,11 @@ def report_to_html(
     parts += ["<h2>What it was made from</h2>", _facts(report)]
     parts.append(f'<p class="disclaimer">{escape(RESEARCH_USE_ONLY)}</p></body></html>\n')
     return "\n".join(part for part in parts if part)
+
+
+def _doubts(report: SpineReport) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in list_doubts(report))
+    return f'<div class="doubts">In doubt:<ul>{items}</ul></div>' if items else ""
 
 
 def _scores(report: SpineReport) -> str:
@@ -164,7 +172,7 @@ def _cells(vertebra: Vertebra, threshold: float) -> tuple[str, ...]:
     if vertebra.height_loss is not None and vertebra.height_loss_sd is not None:
         loss += f" ± {vertebra.height_loss_sd:.0%}"
     hu = "" if vertebra.trabecular_hu is None else f"{vertebra.trabecular_hu:.0f}"
-    status = "suspected" if is_suspected(vertebra, threshold) else describe_status(vertebra)
+    status = describe_call(vertebra, threshold)
     shaped = f"{grade} {vertebra.shape or ''}".strip()
     return vertebra.label, probability, shaped, measured, loss, hu, _model(vertebra), _reader(vertebra), status
 

@@ -20,7 +20,7 @@ from VertebralFractureLib.export.picture_canvas import Canvas, Color, shorten_te
 from VertebralFractureLib.export.picture_panel import Box, SagittalPanel, fit_panel, middle_frame
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.result.report import EVALUABLE, SpineReport, is_suspected
-from VertebralFractureLib.result.words import describe_status, write_impression
+from VertebralFractureLib.result.words import describe_status, list_doubts, write_finding
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra
 from VertebralFractureLib.volume import CTVolume
@@ -62,14 +62,17 @@ def _header(canvas: Canvas, report: SpineReport) -> None:
     name = shorten_text(report.input.name, 30, WIDTH - 120 - notice_width, bold=True)
     canvas.text(name, 40, 44, 30, _TEXT, bold=True)
     color = _TEXT if not report.suspected else GROUPS[2].color
-    impression = write_impression(report) if report.status == EVALUABLE else "Not evaluable"
+    impression = write_finding(report) if report.status == EVALUABLE else "Not evaluable"
     canvas.text(
         shorten_text(impression, 24, 1110, bold=bool(report.suspected)), 40, 92, 24, color, bold=bool(report.suspected)
     )
     if report.scan.fracture_probability is not None:
         score = f"scan score {report.scan.fracture_probability:.2f}, spinal deformity index {report.scan.sdi}"
         canvas.text(score, WIDTH - 40, 93, 20, _QUIET, anchor="right")
-    canvas.line([(40, 128), (WIDTH - 40, 128)], _FAINT, 1.0)
+    doubts = list_doubts(report)
+    if doubts:
+        canvas.text(shorten_text(f"In doubt: {'; '.join(doubts)}", 18, WIDTH - 80), 40, 121, 18, _NOTICE)
+    canvas.line([(40, 138), (WIDTH - 40, 138)], _FAINT, 1.0)
 
 
 def _evaluable(canvas: Canvas, report: SpineReport, ct: CTVolume, spine: StraightenedVolume) -> None:
@@ -191,7 +194,9 @@ def _labels(canvas: Canvas, panel: SagittalPanel, report: SpineReport, outlines:
         canvas.line([(edge, start), (_LABEL_LEFT - 8, y)], color, 1.0, opacity=0.7)
         if suspected:
             canvas.disc((_LABEL_LEFT + 5, y), 6.0, color)
-        canvas.text(vertebra.label, _LABEL_LEFT + 18, y, 19, color, bold=True)
+        name = canvas.text(vertebra.label, _LABEL_LEFT + 18, y, 19, color, bold=True)
+        if vertebra.doubts:
+            canvas.text("?", _LABEL_LEFT + 20 + name, y, 19, _NOTICE, bold=True)
         size = 18 if vertebra.status == Status.SCORED else 16
         words = shorten_text(_words(vertebra), size, _LABEL_RIGHT - _LABEL_LEFT - 70, bold=suspected)
         canvas.text(words, _LABEL_LEFT + 70, y, size, _TEXT if suspected else color, bold=suspected)
@@ -248,6 +253,8 @@ def _legend(canvas: Canvas, report: SpineReport) -> None:
     canvas.dashed((x, y), (x + 30, y), _TEXT)
     canvas.text("Endplates not measured", x + 40, y, 16, _TEXT)
     note = "Grade: from the height loss (Genant), * near a cut-off. Probability: the model's, or of a certain loss."
+    if any(vertebra.doubts for vertebra in report.vertebrae):
+        note += " ?: in doubt, see the report."
     width = canvas.text(note, 40, 1378, 15, _QUIET)
     if report.software.weights_sha256:
         words = shorten_text(_weights(report.software.weights_sha256), 15, WIDTH - 120 - width)

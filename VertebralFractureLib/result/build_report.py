@@ -46,6 +46,7 @@ def build_report(
         input=_identity(ct),
         status=EVALUABLE,
         reason=None,
+        doubts=tuple(ct.doubts),
         scan=summarize_scan(
             vertebrae,
             SCORING.decision_threshold,
@@ -75,6 +76,7 @@ def build_not_evaluable_report(
         input=_identity(ct),
         status=NOT_EVALUABLE,
         reason=reason,
+        doubts=tuple(ct.doubts),
         scan=ScanResult(None, None, (), SCORING.decision_threshold),
         centerline=empty if centerline is None else _reported_centerline(centerline),
         sequence=ReportedSequence((), (), ()),

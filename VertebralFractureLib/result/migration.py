@@ -3,7 +3,8 @@
 Schema 1, revision 1: the first. 2: ``correction``, and per vertebra ``origin``, ``model`` and the reader's verdict.
 3: the device. 4: ``scan.bone_density``, and per vertebra ``height_sd_mm``, ``height_loss_sd``, ``trabecular_reason``,
 ``box``. Schema 2, revision 5: the field's standard words, states as enums, one record for the model's own answer, and
-the networks' own probabilities, which older files do not hold and which stay unknown.
+the networks' own probabilities, which older files do not hold and which stay unknown. 6: ``doubts``, which an older
+version did not look for.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def migrated(content: dict[str, Any]) -> dict[str, Any]:
     check_schema(schema, revision)
     if schema == SCHEMA_1:
         content = _from_schema_1(_last_of_schema_1(content, revision))
+    if revision < 6:
+        content = _without_doubts(content)
     return {**content, "schema": SCHEMA, "revision": REVISION}
 
 
@@ -101,6 +104,15 @@ def migrate_vertebra(item: Mapping[str, Any]) -> dict[str, Any]:
         own = {"reader": _reader(_EMPTY_READER), "source": Source.MODEL.value, "model": None, "height_loss_sd": None}
         values["model"] = {**values, **answer, **_states(answer), **own}
     return values
+
+
+def _without_doubts(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content, of the report and of every vertebra in it, with a list of doubts that is empty."""
+    vertebrae = [{**item, "doubts": []} for item in content["vertebrae"]]
+    for item in vertebrae:
+        if item["model"] is not None:
+            item["model"] = {**item["model"], "doubts": []}
+    return {**content, "doubts": [], "vertebrae": vertebrae}
 
 
 def _last_of_schema_1(content: dict[str, Any], revision: int) -> dict[str, Any]:

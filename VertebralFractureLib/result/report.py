@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from VertebralFractureLib.types import Point
-from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra, Word, about
+from VertebralFractureLib.doubts import Doubt
+from VertebralFractureLib.types import Point, Word, about
+from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra
 
 SCHEMA = "vertebral-fracture-report/2"
-REVISION = 5
+REVISION = 6
 """Counts on through the schemas: schema 1 ended at revision 4 (``result.migration``)."""
 
 
@@ -135,6 +136,9 @@ class SpineReport:
     sequence: ReportedSequence
     vertebrae: tuple[Vertebra, ...]
     timings_s: Mapping[str, float]
+    doubts: tuple[Doubt, ...] = field(
+        default=(), metadata=about("what makes the whole answer less certain than it looks")
+    )
     peak_memory_mb: float | None = None
 
     @property

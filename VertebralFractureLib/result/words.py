@@ -5,7 +5,8 @@ No code decides anything by these words, and no file is read by them (``result.m
 
 from __future__ import annotations
 
-from VertebralFractureLib.result.report import NOT_EVALUABLE, SpineReport
+from VertebralFractureLib.doubts import Doubt, DoubtKind
+from VertebralFractureLib.result.report import NOT_EVALUABLE, SpineReport, is_suspected
 from VertebralFractureLib.vertebrae.vertebra import Assessment, Reason, Status, Vertebra
 
 STATUS_WORDS: dict[Status, str] = {
@@ -25,6 +26,13 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.NOT_TRACED: "its outline could not be traced",
     Reason.OTHER: "another reason",
 }
+DOUBT_WORDS: dict[DoubtKind, str] = {
+    DoubtKind.HU_SCALE: "the Hounsfield units do not look like those of a CT",
+    DoubtKind.LEVEL_BY_COUNTING: "level by counting alone",
+    DoubtKind.UNUSUAL_HEIGHT: "height does not fit its neighbors",
+    DoubtKind.VERTEBRA_MISSING: "a vertebra may be missing beside it",
+}
+"""What follows a row; a scan's sentence is made of these words and of what was measured (``describe_doubt``)."""
 ASSESSMENT_WORDS: dict[Assessment, str] = {
     Assessment.CONFIRMED: "confirmed",
     Assessment.REJECTED: "rejected",
@@ -55,8 +63,42 @@ def describe_status(vertebra: Vertebra) -> str:
     return STATUS_WORDS[vertebra.status] + (f": {reason}" if reason else "")
 
 
+def describe_call(vertebra: Vertebra, threshold: float) -> str:
+    """What a table's last column says: suspected or the status with its reason, then what is doubtful about it."""
+    call = "suspected" if is_suspected(vertebra, threshold) else describe_status(vertebra)
+    doubts = describe_doubts(vertebra)
+    return call + (f"; in doubt: {doubts}" if doubts else "")
+
+
+def describe_doubts(vertebra: Vertebra) -> str:
+    """What is doubtful about the vertebra, in words; empty where nothing is."""
+    return ", ".join(DOUBT_WORDS[kind] for kind in vertebra.doubts)
+
+
+def describe_doubt(doubt: Doubt) -> str:
+    """A doubt about the scan as a sentence's part, with what was measured: "... (12 slices)"."""
+    measured = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in doubt.values.items())
+    return DOUBT_WORDS[doubt.kind] + (f" ({measured})" if measured else "")
+
+
+def list_doubts(report: SpineReport) -> list[str]:
+    """Every doubt of the report, one line each: those of the scan, then those of vertebrae with their labels."""
+    lines = [describe_doubt(doubt) for doubt in report.doubts]
+    for kind, words in DOUBT_WORDS.items():
+        labels = [vertebra.label for vertebra in reversed(report.vertebrae) if kind in vertebra.doubts]
+        if labels:
+            lines.append(f"{', '.join(labels)}: {words}")
+    return lines
+
+
 def write_impression(report: SpineReport) -> str:
-    """One line for a person, for example "2 fractures suspected, T8 and L1; 14 vertebrae scored, 1 not evaluable"."""
+    """One line for a person: what was found, and everything that is doubtful about it."""
+    doubts = list_doubts(report)
+    return write_finding(report) + (f". In doubt: {'; '.join(doubts)}" if doubts else "")
+
+
+def write_finding(report: SpineReport) -> str:
+    """What was found, for example "2 fractures suspected, T8 and L1; 14 vertebrae scored, 1 not evaluable"."""
     if report.status == NOT_EVALUABLE:
         return f"Not evaluable: {report.reason}"
     scored = sum(vertebra.status == Status.SCORED for vertebra in report.vertebrae)

@@ -8,20 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any
 
-from VertebralFractureLib.types import Point
+from VertebralFractureLib.doubts import DoubtKind
+from VertebralFractureLib.types import Point, Word, about
 
 LANDMARK_COUNT = 6
 _LEVEL_PATTERN = "^(C[1-7]|T([1-9]|1[0-3])|L[1-6]|S1)$"
-
-
-class Word(str, Enum):
-    """A state that is written as its value: in JSON, tables and messages alike, in every version of Python."""
-
-    def __str__(self) -> str:
-        return str(self.value)
 
 
 class Status(Word):
@@ -71,19 +63,6 @@ class Assessment(Word):
     REJECTED = "rejected"
     REGRADED = "regraded"
     NOT_EVALUABLE = "not_evaluable"
-
-
-def about(
-    text: str,
-    *,
-    least: float | None = None,
-    most: float | None = None,
-    pattern: str | None = None,
-    count: int | None = None,
-) -> dict[str, Any]:
-    """Metadata of a field: what it means, the range of its numbers, the form of its text, how many items it holds."""
-    known = {"about": text, "least": least, "most": most, "pattern": pattern, "count": count}
-    return {key: value for key, value in known.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -144,6 +123,9 @@ class Vertebra:
     level_probability: float = field(default=0.0, metadata=about("probability of that level", least=0, most=1))
     status: Status = field(default=Status.NOT_EVALUABLE, metadata=about("whether it was judged"))
     reason: Reason | None = field(default=None, metadata=about("why it was not judged"))
+    doubts: tuple[DoubtKind, ...] = field(
+        default=(), metadata=about("what makes its name, its measures or its score less certain than they look")
+    )
     fracture_probability: float | None = field(
         default=None, metadata=about("calibrated probability of a fracture; null unless scored", least=0, most=1)
     )

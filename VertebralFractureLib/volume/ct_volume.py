@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.doubts import Doubt
 from VertebralFractureLib.types import FloatArray
 
 
@@ -25,6 +26,7 @@ class CTVolume:
         name: what the user calls it; no patient identifier.
         source: identifiers of where it came from (for example ``series_instance_uid``, ``modality``), and what a
             header said of the acquisition (``acquisition.ACQUISITION_FACTS``).
+        doubts: what was noticed while it was read and checked.
 
     Raises:
         ValueError: when the array is not 3D, or the matrix is not 4x4, finite and invertible.
@@ -34,6 +36,7 @@ class CTVolume:
     ijk_to_ras: FloatArray
     name: str = "CT"
     source: Mapping[str, str] = field(default_factory=dict)
+    doubts: tuple[Doubt, ...] = ()
 
     def __post_init__(self) -> None:
         if self.hu.ndim != 3:

@@ -9,7 +9,7 @@ import qt
 
 from VertebralFractureLib.export.palette import Color, group_of, probability_color
 from VertebralFractureLib.result import SpineReport, is_suspected
-from VertebralFractureLib.result.words import STATUS_WORDS, describe_reason, describe_trabecular_reason
+from VertebralFractureLib.result.words import STATUS_WORDS, describe_doubts, describe_reason, describe_trabecular_reason
 from VertebralFractureLib.vertebrae.vertebra import Assessment, Status, Vertebra
 
 COLUMNS = ("Level", "Probability", "Grade", "Heights", "Finding", "Reader")
@@ -66,6 +66,8 @@ def hoverText(vertebra: Vertebra, threshold: float) -> str:
         lines.append(words + (f", {vertebra.shape}" if vertebra.shape else "") + loss)
     if vertebra.borderline:
         lines.append("Borderline: within the measurement error of a grade's limit")
+    if vertebra.doubts:
+        lines.append(f"In doubt: {describe_doubts(vertebra)}")
     if vertebra.level is not None:
         lines.append(f"Level labeled with probability {vertebra.level_probability:.2f}")
     if vertebra.trabecular_hu is not None:
@@ -149,9 +151,10 @@ def _heightWords(vertebra: Vertebra) -> str:
 
 
 def _findingWords(vertebra: Vertebra, threshold: float) -> str:
+    words = describe_reason(vertebra) or ("not suspected" if vertebra.status == Status.SCORED else NONE)
     if is_suspected(vertebra, threshold):
-        return "fracture suspected"
-    return describe_reason(vertebra) or ("not suspected" if vertebra.status == Status.SCORED else NONE)
+        words = "fracture suspected"
+    return words + (f"; in doubt: {describe_doubts(vertebra)}" if vertebra.doubts else "")
 
 
 def _modelWords(model: Vertebra) -> str:

@@ -1,0 +1,66 @@
+"""What a step doubts is said wherever the answer is shown: impression, table, page, JSON, CSV, picture, scene."""
+
+import csv
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from correction_samples import a_column
+
+from VertebralFractureLib.cli.table import format_report_table
+from VertebralFractureLib.doubts import Doubt, DoubtKind
+from VertebralFractureLib.export.page import report_to_html
+from VertebralFractureLib.export.picture import draw_overview
+from VertebralFractureLib.export.table import report_to_csv
+from VertebralFractureLib.result import report_from_json, report_to_json
+from VertebralFractureLib.result.words import DOUBT_WORDS, write_impression
+from VertebralFractureLib.volume import CTVolume
+
+
+@pytest.fixture
+def a_doubted_report():
+    """The scan's scale is in doubt, and the height of its lowest vertebra, L4."""
+    report = a_column()
+    lowest, *others = report.vertebrae
+    doubted = replace(lowest, doubts=(DoubtKind.UNUSUAL_HEIGHT,))
+    scale = Doubt(DoubtKind.HU_SCALE, {"offset_hu": 150.0})
+    return replace(report, vertebrae=(doubted, *others), doubts=(scale,))
+
+
+def test_every_kind_of_doubt_has_words():
+    assert set(DOUBT_WORDS) == set(DoubtKind)
+
+
+def test_the_impression_ends_with_the_doubts_and_whom_they_concern(a_doubted_report):
+    said = write_impression(a_doubted_report)
+
+    assert said.endswith(
+        f"In doubt: {DOUBT_WORDS[DoubtKind.HU_SCALE]} (150 offset hu); L4: {DOUBT_WORDS[DoubtKind.UNUSUAL_HEIGHT]}"
+    )
+
+
+def test_doubts_come_back_from_json(a_doubted_report):
+    again = report_from_json(report_to_json(a_doubted_report))
+
+    assert again.doubts == a_doubted_report.doubts
+    assert again.vertebrae[0].doubts == (DoubtKind.UNUSUAL_HEIGHT,)
+
+
+def test_the_row_in_the_terminal_and_in_the_csv_says_the_doubt(a_doubted_report):
+    row = next(line for line in format_report_table(a_doubted_report).splitlines() if line.startswith("L4 "))
+    cells = list(csv.DictReader(io.StringIO(report_to_csv(a_doubted_report))))
+
+    assert DOUBT_WORDS[DoubtKind.UNUSUAL_HEIGHT] in row
+    assert cells[-1]["doubts"] == "unusual_height"
+    assert cells[0]["doubts"] == ""
+
+
+def test_page_and_picture_show_doubts_and_look_as_before_without(a_doubted_report):
+    ct = CTVolume(np.zeros((40, 40, 40), np.int16), np.diag([4.0, 4.0, 8.0, 1.0]))
+    certain = replace(a_doubted_report, doubts=(), vertebrae=a_column().vertebrae)
+
+    assert "In doubt" in report_to_html(a_doubted_report, ct, None, b"")
+    assert "In doubt" not in report_to_html(certain, ct, None, b"")
+    refused = replace(a_doubted_report, status="not_evaluable", reason="none was found")
+    assert draw_overview(refused, ct, None) != draw_overview(replace(refused, doubts=(), vertebrae=()), ct, None)

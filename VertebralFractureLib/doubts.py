@@ -1,0 +1,40 @@
+"""``Doubt``: what a step found that makes an answer less certain than it looks, said wherever the answer is shown.
+
+A step that can go on says its doubt here; what it cannot judge at all is a ``Reason`` of a vertebra or an error. The
+sentences are in ``result.words``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from VertebralFractureLib.types import Word, about
+
+
+class DoubtKind(Word):
+    """What is doubtful; of the whole scan (``Doubt``), or of one vertebra (``Vertebra.doubts``)."""
+
+    HU_SCALE = "hu_scale"
+    """Tissues do not have the Hounsfield units that a CT gives them."""
+    LEVEL_BY_COUNTING = "level_by_counting"
+    """No landmark that counts levels is in view: the name is counted from the look of the vertebrae alone."""
+    UNUSUAL_HEIGHT = "unusual_height"
+    """The body is far taller or far shorter than its neighbors allow, without the look of a fracture."""
+    VERTEBRA_MISSING = "vertebra_missing"
+    """Between two vertebrae there is room for another one, which was not found."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """One doubt about the scan as a whole.
+
+    Attributes:
+        kind: what is doubtful.
+        values: what was measured, by name with its unit, for the sentence and for programs.
+    """
+
+    kind: DoubtKind = field(metadata=about("what is doubtful"))
+    values: Mapping[str, float] = field(
+        default_factory=dict, metadata=about("what was measured, by name with its unit")
+    )
