@@ -110,6 +110,16 @@ class VolumeCheckThresholds:
     min_width_mm: float = _tuned(25.0, "scans that are narrower are refused")
     min_spacing_mm: float = _tuned(0.1, "voxels that are smaller are refused")
     max_spacing_mm: float = _tuned(10.0, "voxels that are larger make the refusal doubt the file's spacing")
+    furthest_mm: float = _tuned(
+        1e5,
+        "a scan whose first voxel lies further from the origin is refused",
+        source="tables move by a few meters; at 100 m a file's single precision is still 0.01 mm",
+    )
+    same_spacing: float = _tuned(
+        0.01,
+        "share by which the two spacings of a NIfTI header (pixdim, sform) may differ before it is refused",
+        source="both are single precision and at times rounded to two decimals",
+    )
     min_voxels_per_axis: int = _tuned(8, "scans with fewer along any axis are refused", unit="voxels")
     spacing_rounding_mm: float = _tuned(
         0.01, "how far a spacing may exceed a limit, for files round it: slices of 4.00003 mm are slices of 4 mm"

@@ -95,15 +95,26 @@ NOT_TUNED = {
     "vertebrae/oriented_box.py": {"_SMOOTHING": NUMERICAL},
     "vertebrae/relabeling.py": {"_CONTRADICTION": NUMERICAL},
     "vertebrae/vertebra.py": {"LANDMARK_COUNT": UNIT},
-    "volume/compressed_stream.py": dict.fromkeys(("_BLOCK_BYTES", "_GZIP_OR_ZLIB"), UNIT),
+    "volume/compressed_stream.py": dict.fromkeys(("_BLOCK_BYTES", "_GZIP_OR_ZLIB", "LARGEST_RATIO"), UNIT),
     "volume/hu_windows.py": {
         **dict.fromkeys(("CANAL_NETWORK", "VERTEBRA_NETWORKS", "FRACTURE_NETWORKS"), WEIGHTS),
         **dict.fromkeys(("BONE_DISPLAY", "OVERVIEW_DISPLAY"), LAYOUT),
     },
-    "volume/image_file.py": {"_HEADER_BYTES": UNIT},
-    "volume/nifti_file.py": dict.fromkeys(("_HEADER_BYTES", "_VOXEL_TYPES"), UNIT),
+    "volume/image_header.py": {
+        "_SKIPPED_BYTES": LAYOUT,
+        **dict.fromkeys(("_MOST_VOXELS", "_MOST_AXES", "_MOST_TEXT_BYTES_PER_VOXEL"), UNIT),
+    },
+    "volume/memory_limit.py": {"_USABLE_SHARE": UNIT},
+    "volume/metaimage_file.py": {"_HEADER_BYTES": UNIT, "_UNIT_TOLERANCE": NUMERICAL},
+    "volume/nifti_file.py": {
+        **dict.fromkeys(("_HEADER_BYTES", "_FIRST_VOXEL", "_LARGEST_OFFSET", "_VOXEL_TYPES", "_COMPONENTS"), UNIT),
+        **dict.fromkeys(("_SCANNER", "_ALIGNED", "_MM_PER_UNIT"), UNIT),
+        **dict.fromkeys(("_SHEAR", "_SAME"), NUMERICAL),
+    },
+    "volume/nrrd_file.py": dict.fromkeys(("_HEADER_BYTES", "MOST_PARTS", "_TO_LPS"), UNIT),
     "volume/plausibility.py": {"AIR_HU": UNIT, "_SAMPLES": LAYOUT},
     "volume/sitk_bridge.py": {"LPS_TO_RAS": UNIT},
+    "volume/stored_file.py": dict.fromkeys(("_LONGEST_NAME", "_MOST_MEMBERS"), UNIT),
 }
 """The numbers that a module may hold itself, by name, with the reason."""
 

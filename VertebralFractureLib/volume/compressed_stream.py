@@ -1,4 +1,4 @@
-"""Unpack gzip and zlib streams and prove that they are whole.
+"""Unpack gzip and zlib streams in pieces of limited size and prove that they are whole.
 
 SimpleITK stops before the checksum at the end of a stream: a file with a single wrong bit can reach it with most voxels
 wrong and no error. zlib compares the checksum here.
@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 _BLOCK_BYTES = 1 << 20
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+LARGEST_RATIO = 1032
+"""No deflate stream unpacks to more than so many times its size (https://zlib.net/zlib_tech.html)."""
 
 
 def read_unpacked_blocks(reader: BinaryIO) -> Iterator[bytes]:
@@ -30,10 +32,21 @@ def read_unpacked_blocks(reader: BinaryIO) -> Iterator[bytes]:
                 if not block:
                     break
                 stream = zlib.decompressobj(_GZIP_OR_ZLIB)
-            yield stream.decompress(block)
+            yield from _unpack(stream, block)
             block = stream.unused_data
     if not stream.eof:
         raise EOFError
+
+
+def _unpack(stream: zlib._Decompress, block: bytes) -> Iterator[bytes]:
+    """All that a block holds, in pieces: a bomb is noticed by whoever counts them, before it takes memory."""
+    while True:
+        piece = stream.decompress(block, _BLOCK_BYTES)
+        if piece:
+            yield piece
+        block = stream.unconsumed_tail
+        if stream.eof or (not block and len(piece) < _BLOCK_BYTES):
+            return
 
 
 def read_plain_blocks(reader: BinaryIO) -> Iterator[bytes]:

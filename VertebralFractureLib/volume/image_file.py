@@ -1,31 +1,33 @@
-"""Read one image file (.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd) and refuse a damaged one by name.
+"""Read one image file (.nii, .nii.gz, .hdr with .img, .nrrd, .nhdr, .mha, .mhd) and refuse a damaged one by name.
 
-SimpleITK does not compare the checksum of compressed voxels, so compressed NRRD and MetaImage files are unpacked once
-more to prove them whole; NIfTI has a reader of its own for this and more.
+Headers and voxels are read without a library, so that nothing is taken that was not checked before.
 """
 
 from __future__ import annotations
 
-import re
-import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from VertebralFractureLib.errors import UnreadableVolume
-from VertebralFractureLib.volume.compressed_stream import read_unpacked_blocks
 from VertebralFractureLib.volume.ct_volume import CTVolume
-from VertebralFractureLib.volume.nifti_file import read_nifti
-from VertebralFractureLib.volume.sitk_bridge import ct_from_sitk
+from VertebralFractureLib.volume.image_header import ImageHeader, read_image
+from VertebralFractureLib.volume.metaimage_file import read_metaimage_header
+from VertebralFractureLib.volume.nifti_file import read_nifti_header
+from VertebralFractureLib.volume.nrrd_file import read_nrrd_header
+from VertebralFractureLib.volume.stored_file import DiskFile, StoredFile
 
-IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-
-_HEADER_BYTES = 1 << 16
+_READERS: dict[str, Callable[[StoredFile], ImageHeader]] = {
+    **dict.fromkeys((".nii.gz", ".nii", ".hdr"), read_nifti_header),
+    **dict.fromkeys((".nrrd", ".nhdr"), read_nrrd_header),
+    **dict.fromkeys((".mha", ".mhd"), read_metaimage_header),
+}
+IMAGE_SUFFIXES = tuple(_READERS)
 
 
 def find_image_suffix(path: Path) -> str | None:
     """The ending by which the file is read (one of ``IMAGE_SUFFIXES``), or None."""
-    name = path.name.lower()
-    return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), None)
+    return _suffix(path.name)
 
 
 def read_image_file(path: Path) -> CTVolume:
@@ -35,57 +37,34 @@ def read_image_file(path: Path) -> CTVolume:
         UnreadableVolume: when the file is damaged, cut off, or not a scalar 3D image.
         OSError: when the file cannot be read.
     """
-    suffix = find_image_suffix(path)
-    if suffix is None:
-        raise UnreadableVolume(
-            f"'{path.name}' is not a kind of file that can be read; give {', '.join(IMAGE_SUFFIXES)}, .mrb, or DICOM."
-        )
-    damaged = UnreadableVolume(
-        f"'{path.name}' is damaged, cut off, or not what its ending says; copy or export the file again."
-    )
-    ct = read_nifti(path, damaged) if suffix.startswith(".nii") else _read(path, damaged)
-    return replace(ct, name=path.name[: -len(suffix)], source={"format": suffix.lstrip(".")})
+    return read_stored_image(DiskFile(path))
 
 
-def _read(path: Path, damaged: UnreadableVolume) -> CTVolume:
-    import SimpleITK as sitk
-
-    try:
-        _prove_whole(path)
-        image = sitk.ReadImage(str(path))
-    except (RuntimeError, EOFError, zlib.error) as error:
-        raise damaged from error
-    return ct_from_sitk(image)
+def read_stored_image(file: StoredFile) -> CTVolume:
+    """As ``read_image_file``, of a file on the disk or in an archive."""
+    suffix = _require_suffix(file.name)
+    ct = read_image(_READERS[suffix](file))
+    return replace(ct, name=file.name[: -len(suffix)], source={"format": suffix.lstrip(".")})
 
 
-def _prove_whole(path: Path) -> None:
-    """Unpack the compressed voxels of a NRRD or MetaImage file to the end, where the checksum stands.
+def read_image_header(file: StoredFile) -> ImageHeader:
+    """What the file says of its voxels, without reading them.
 
     Raises:
-        EOFError, zlib.error: when they are cut off or wrong.
+        UnreadableVolume: as ``read_image_file``.
+        OSError: when the file cannot be read.
     """
-    with path.open("rb") as reader:
-        start = reader.read(_HEADER_BYTES)
-    if start.startswith(b"NRRD"):
-        fields, end, _ = start.partition(b"\n\n")
-        detached = re.search(rb"^data ?file: *(.+)$", fields, re.MULTILINE)
-        compressed = re.search(rb"^encoding: *gz", fields, re.MULTILINE)
-        offset = len(fields) + len(end)
-    else:
-        element = re.search(rb"^ElementDataFile *= *(.+)\r?\n", start, re.MULTILINE)
-        if element is None:
-            return
-        detached = None if element.group(1).strip().upper() == b"LOCAL" else element
-        compressed = re.search(rb"^CompressedData *= *True", start[: element.end()], re.MULTILINE)
-        offset = element.end()
-    if compressed is None:
-        return
-    data = path
-    if detached is not None:
-        data, offset = path.parent / detached.group(1).decode("utf-8", "surrogateescape").strip(), 0
-        if not data.is_file():
-            return  # A list or pattern of files, which SimpleITK resolves.
-    with data.open("rb") as reader:
-        reader.seek(offset)
-        for _ in read_unpacked_blocks(reader):
-            pass
+    return _READERS[_require_suffix(file.name)](file)
+
+
+def _suffix(name: str) -> str | None:
+    return next((suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix)), None)
+
+
+def _require_suffix(name: str) -> str:
+    suffix = _suffix(name)
+    if suffix is None:
+        raise UnreadableVolume(
+            f"'{name}' is not a kind of file that can be read; give {', '.join(IMAGE_SUFFIXES)}, .mrb, or DICOM."
+        )
+    return suffix

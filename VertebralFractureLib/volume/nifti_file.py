@@ -1,159 +1,259 @@
-"""Read the voxels of a NIfTI file (.nii, .nii.gz) and refuse a damaged one.
+"""The header of a NIfTI file (.nii, .nii.gz, and .hdr with .img), after nifti1.h and nifti2.h.
 
-SimpleITK fills a truncated NIfTI with zeros without a word and makes a sheared one orthogonal, so the voxels are
-unpacked and measured here, and a shear is taken from the header; SimpleITK still decides between qform and sform.
+Of qform and sform that one is taken that SimpleITK takes, so that Slicer shows the voxels at the same place; but a
+shear, which SimpleITK makes orthogonal or refuses, is kept.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
+import re
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralFractureLib.errors import UnreadableVolume
-from VertebralFractureLib.types import ByteArray, FloatArray
-from VertebralFractureLib.volume.compressed_stream import read_plain_blocks, read_unpacked_blocks
-from VertebralFractureLib.volume.ct_volume import CTVolume
-from VertebralFractureLib.volume.sitk_bridge import (
-    LPS_TO_RAS,
-    build_lps_geometry,
-    compact_hu,
-    require_scalar_volume,
-    require_valid_geometry,
+from VertebralFractureLib.thresholds import VOLUME_CHECKS
+from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.volume.compressed_stream import read_unpacked_blocks
+from VertebralFractureLib.volume.image_header import (
+    Encoding,
+    ImageHeader,
+    checked_scale,
+    checked_size,
+    checked_spacing,
+    damaged_file,
 )
+from VertebralFractureLib.volume.sitk_bridge import require_scalar_volume
+from VertebralFractureLib.volume.stored_file import StoredFile
 
 _HEADER_BYTES = 540
-# nifti1.h, "datatype" codes of real scalars; RGB and complex numbers are no Hounsfield units.
+_FIRST_VOXEL = {1: 352, 2: 544}
+"""Header and extension mark of each version."""
+_LARGEST_OFFSET = 1 << 40
+# "datatype" codes of real scalars; the other known ones are colors and complex numbers.
 _VOXEL_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
+_COMPONENTS = {32: 2, 128: 3, 1792: 2, 2304: 4}
+_SCANNER, _ALIGNED = 1, 2  # 3 and 4 are fits to an atlas, not the scanner's grid.
+_MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 1e-3}  # unknown, meter, millimeter, micron
+_SHEAR = 1e-3
+_SAME = 1e-4
 
 
 @dataclass(frozen=True)
-class _Header:
-    size_ijk: tuple[int, ...]
-    voxel_type: np.dtype[np.generic]
-    voxels_at: int
+class _Fields:
+    """The fields that matter here; ``quaternion`` holds b, c, d, and ``rows`` the sform's twelve numbers."""
+
+    order: str
+    version: int
+    has_own_voxels: bool
+    sizes: tuple[int, ...]
+    code: int
+    offset: float
     slope: float
     intercept: float
-    sheared_ijk_to_ras: FloatArray | None
+    pixdim: tuple[float, ...]
+    units: int
+    qform_code: int
+    sform_code: int
+    quaternion: tuple[float, ...]
+    qform_offset: tuple[float, ...]
+    rows: tuple[float, ...]
 
 
-def read_nifti(path: Path, damaged: UnreadableVolume) -> CTVolume:
-    """Read a NIfTI-1 or NIfTI-2 file.
+def read_nifti_header(file: StoredFile) -> ImageHeader:
+    """Read and check the header of a NIfTI-1 or NIfTI-2 file.
 
     Args:
-        path: the file; compressed when its name ends in .gz.
-        damaged: the error to raise when the file is cut off or its content is wrong.
+        file: compressed when its name ends in .gz.
 
     Raises:
-        UnreadableVolume: ``damaged``, or when the image is not a scalar 3D image.
+        UnreadableVolume: when it is damaged, contradicts itself, or is not a scalar 3D image.
         OSError: when the file cannot be read.
     """
-    try:
-        with path.open("rb") as reader:
-            blocks = read_unpacked_blocks(reader) if path.suffix.lower() == ".gz" else read_plain_blocks(reader)
-            header, content = _read_blocks(blocks)
-    except (EOFError, zlib.error, struct.error, ValueError) as error:  # ValueError: more voxels than numpy can count.
-        raise damaged from error
-    matrix = header.sheared_ijk_to_ras
-    if matrix is None:
-        matrix = _ijk_to_ras(path, damaged)
-    i, j, k = header.size_ijk[:3]
-    values = content[header.voxels_at :].view(header.voxel_type).reshape(k, j, i)
-    return CTVolume(_scaled(values, header.slope, header.intercept), require_valid_geometry(matrix))
-
-
-def _read_blocks(blocks: Iterator[bytes]) -> tuple[_Header, ByteArray]:
-    start = b""
-    while len(start) < _HEADER_BYTES:
-        start += next(blocks, b"\0" * _HEADER_BYTES)
-    header = _parse(start)
-    content = np.empty(header.voxels_at + math.prod(header.size_ijk) * header.voxel_type.itemsize, dtype=np.uint8)
-    filled = 0
-    # Read on to the end even when there is enough, because the checksum stands there.
-    for block in itertools.chain([start], blocks):
-        part = np.frombuffer(block, dtype=np.uint8)[: content.size - filled]
-        content[filled : filled + part.size] = part
-        filled += part.size
-    if filled < content.size:
-        raise EOFError
-    return header, content
-
-
-def _parse(raw: bytes) -> _Header:
-    """The header's fields that matter here; offsets from nifti1.h and nifti2.h.
-
-    Raises:
-        struct.error: when this is no NIfTI header.
-        UnreadableVolume: when the image is not a scalar 3D image.
-    """
-    order = next((o for o in "<>" if struct.unpack_from(f"{o}i", raw)[0] in (348, 540)), None)
-    if order is None:
-        raise struct.error("no NIfTI header")
-    is_nifti_1 = struct.unpack_from(f"{order}i", raw)[0] == 348
-    if is_nifti_1:
-        dims = struct.unpack_from(f"{order}8h", raw, 40)
-        code = struct.unpack_from(f"{order}h", raw, 70)[0]
-        offset, slope, intercept = struct.unpack_from(f"{order}3f", raw, 108)
-        sform_code = struct.unpack_from(f"{order}h", raw, 254)[0]
-        rows = struct.unpack_from(f"{order}12f", raw, 280)
-    else:
-        code = struct.unpack_from(f"{order}h", raw, 12)[0]
-        dims = struct.unpack_from(f"{order}8q", raw, 16)
-        offset, slope, intercept = struct.unpack_from(f"{order}q2d", raw, 168)
-        sform_code = struct.unpack_from(f"{order}i", raw, 348)[0]
-        rows = struct.unpack_from(f"{order}12d", raw, 400)
-    size = dims[1 : dims[0] + 1]
-    if not 1 <= dims[0] <= 7 or min(size) < 1 or not np.isfinite(offset):
-        raise struct.error("no NIfTI dimensions")
-    components = int(size[4]) if len(size) > 4 else 1
-    require_scalar_volume(size[:4], components if code in _VOXEL_TYPES else 3)
-    return _Header(
-        tuple(int(n) for n in size),
-        np.dtype(order + _VOXEL_TYPES[code]),
-        max(int(offset), 352 if is_nifti_1 else 544),
-        float(slope) if np.isfinite(slope) else 0.0,
-        float(intercept) if np.isfinite(intercept) else 0.0,
-        _sheared(rows) if sform_code in (1, 2) else None,  # 3 and 4 are fits to an atlas, not the scanner's grid.
+    name = file.name
+    fields = _parse(_read_start(file), name)
+    if fields.code not in _VOXEL_TYPES and fields.code not in _COMPONENTS:
+        raise damaged_file(name, "its type of voxels is not known")
+    components = _COMPONENTS.get(fields.code, fields.sizes[4] if len(fields.sizes) > 4 else 1)
+    require_scalar_volume(fields.sizes[:4], components)
+    size = checked_size(name, fields.sizes)
+    scale = _scale(name, fields)
+    if not (math.isfinite(fields.offset) and 0.0 <= fields.offset < _LARGEST_OFFSET):
+        raise damaged_file(name, "it does not say where its voxels begin")
+    voxels, least_offset = file, _FIRST_VOXEL[fields.version]
+    if not fields.has_own_voxels:
+        voxels, least_offset = _voxels_beside(file), 0
+    return ImageHeader(
+        file,
+        size,
+        np.dtype(fields.order + _VOXEL_TYPES[fields.code]),
+        _ijk_to_ras(name, fields),
+        (voxels,),
+        max(int(fields.offset), least_offset),
+        Encoding.GZIP_FILE if _is_gzip(voxels) else Encoding.RAW,
+        *scale,
     )
 
 
-def _sheared(rows: tuple[float, ...]) -> FloatArray | None:
-    """The sform when its axes are not orthogonal, as under a tilted gantry; else None."""
-    matrix = np.vstack([np.reshape(rows, (3, 4)), [0.0, 0.0, 0.0, 1.0]])
-    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
-    if not np.all(np.isfinite(matrix)) or np.any(lengths == 0.0):
-        return None
-    axes = matrix[:3, :3] / lengths
-    if np.max(np.abs(axes.T @ axes - np.eye(3))) < 1e-3 or abs(np.linalg.det(axes)) < 1e-3:
-        return None
-    return matrix
+def _is_gzip(file: StoredFile) -> bool:
+    return file.name.lower().endswith(".gz")
 
 
-def _ijk_to_ras(path: Path, damaged: UnreadableVolume) -> FloatArray:
-    import SimpleITK as sitk
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+def _read_start(file: StoredFile) -> bytes:
+    """The first bytes, unpacked; zeros after the end of a shorter file."""
     try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise damaged from error
-    return np.asarray(LPS_TO_RAS @ build_lps_geometry(reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection()))
+        with file.open() as reader:
+            start = b""
+            for block in read_unpacked_blocks(reader) if _is_gzip(file) else (reader.read(_HEADER_BYTES),):
+                start += block
+                if len(start) >= _HEADER_BYTES:
+                    break
+    except (EOFError, zlib.error) as error:
+        raise damaged_file(file.name, "its compressed content is cut off or wrong") from error
+    return start[:_HEADER_BYTES].ljust(_HEADER_BYTES, b"\0")
 
 
-def _scaled(values: NDArray[np.generic], slope: float, intercept: float) -> NDArray[np.generic]:
-    """Apply scl_slope and scl_inter; a slope of 0 means that there is none (nifti1.h)."""
-    if slope == 0.0 or (slope == 1.0 and intercept == 0.0):
-        # The buffer belongs to nobody else: voxels that are right already need no copy.
-        return values if values.dtype in (np.int16, np.float32) else compact_hu(values)
-    scaled = values.astype(np.float32)
-    scaled *= np.float32(slope)
-    scaled += np.float32(intercept)
-    return scaled
+def _parse(raw: bytes, name: str) -> _Fields:
+    """Take the header apart; offsets from nifti1.h and nifti2.h."""
+    order = next((o for o in "<>" if struct.unpack_from(f"{o}i", raw)[0] in (348, 540)), None)
+    if order is None:
+        raise damaged_file(name, "it does not begin as a NIfTI file")
+    if struct.unpack_from(f"{order}i", raw)[0] == 348:
+        version, magic = 1, raw[344:347]
+        dims = struct.unpack_from(f"{order}8h", raw, 40)
+        code = struct.unpack_from(f"{order}h", raw, 70)[0]
+        pixdim = struct.unpack_from(f"{order}8f", raw, 76)
+        offset, slope, intercept = struct.unpack_from(f"{order}3f", raw, 108)
+        units = raw[123]
+        codes = struct.unpack_from(f"{order}2h", raw, 252)
+        numbers = struct.unpack_from(f"{order}18f", raw, 256)
+    else:
+        version, magic = 2, raw[4:7]
+        code = struct.unpack_from(f"{order}h", raw, 12)[0]
+        dims = struct.unpack_from(f"{order}8q", raw, 16)
+        pixdim = struct.unpack_from(f"{order}8d", raw, 104)
+        offset, slope, intercept = struct.unpack_from(f"{order}q2d", raw, 168)
+        codes = struct.unpack_from(f"{order}2i", raw, 344)
+        numbers = struct.unpack_from(f"{order}18d", raw, 352)
+        units = struct.unpack_from(f"{order}i", raw, 500)[0]
+    if magic not in (f"n+{version}".encode(), f"ni{version}".encode()):
+        raise UnreadableVolume(
+            f"'{name}' is an Analyze file or no NIfTI at all: its header says nothing of left and right; "
+            "convert the original series to NIfTI."
+        )
+    sizes = tuple(int(size) for size in dims[1 : dims[0] + 1]) if 1 <= dims[0] <= 7 else ()
+    if not sizes or min(sizes) < 1:
+        raise damaged_file(name, "its sizes are no sizes of an image")
+    return _Fields(
+        order=order,
+        version=version,
+        has_own_voxels=magic[1:2] == b"+",
+        sizes=sizes,
+        code=code,
+        offset=offset,
+        slope=slope,
+        intercept=intercept,
+        pixdim=pixdim,
+        units=units & 7,
+        qform_code=codes[0],
+        sform_code=codes[1],
+        quaternion=numbers[:3],
+        qform_offset=numbers[3:6],
+        rows=numbers[6:],
+    )
+
+
+def _scale(name: str, fields: _Fields) -> tuple[float, float]:
+    """scl_slope and scl_inter; a slope of 0 without an intercept means that there are none, as NaN in both does."""
+    slope, intercept = fields.slope, fields.intercept
+    if (slope == 0.0 and intercept == 0.0) or (math.isnan(slope) and math.isnan(intercept)):
+        return 1.0, 0.0
+    return checked_scale(name, slope, intercept)
+
+
+def _voxels_beside(file: StoredFile) -> StoredFile:
+    stem = re.sub(r"\.hdr(\.gz)?$", "", file.name, flags=re.IGNORECASE)
+    for suffix in (".img", ".img.gz", ".IMG"):
+        voxels = file.beside(stem + suffix)
+        if voxels is not None:
+            return voxels
+    raise damaged_file(file.name, "the file with its voxels (.img) is missing")
+
+
+def _ijk_to_ras(name: str, fields: _Fields) -> FloatArray:
+    """The 4x4 matrix to RAS mm."""
+    steps = np.array(fields.pixdim[1:4], dtype=np.float64)
+    sform = np.vstack([np.reshape(fields.rows, (3, 4)), [0.0, 0.0, 0.0, 1.0]]).astype(np.float64)
+    has_qform, has_sform = fields.qform_code > 0, fields.sform_code > 0 and _is_usable(sform)
+    to_mm = np.diag([_MM_PER_UNIT.get(fields.units, 1.0)] * 3 + [1.0])
+    if not has_qform and not has_sform:
+        if fields.sform_code > 0:
+            raise damaged_file(name, "its geometry (sform) is not valid")
+        # As SimpleITK: the axes of the array are those of the patient in LPS.
+        return np.asarray(to_mm @ np.diag([*(checked_spacing(name, steps) * (-1.0, -1.0, 1.0)), 1.0]))
+    qform = _qform(name, fields, checked_spacing(name, steps)) if has_qform else None
+    if not has_sform or not _prefers_sform(fields, sform, qform):
+        assert qform is not None
+        return np.asarray(to_mm @ qform)
+    checked_spacing(name, steps)
+    lengths = np.linalg.norm(sform[:3, :3], axis=0)
+    # Under a tilted gantry pixdim may be the distance between the planes instead.
+    apart = 1.0 / np.linalg.norm(np.linalg.inv(sform[:3, :3]), axis=1)
+    off = np.minimum(np.abs(steps - lengths), np.abs(steps - apart))
+    if np.any(off > VOLUME_CHECKS.same_spacing * lengths):
+        shown = [" x ".join(f"{value:.4g}" for value in values) for values in (steps, lengths)]
+        raise UnreadableVolume(
+            f"'{name}' gives two spacings of its voxels, {shown[0]} mm (pixdim) and {shown[1]} mm (sform), of which "
+            "one is wrong; export the series again."
+        )
+    if _largest_shear(sform) < _SHEAR:
+        sform[:3, :3] *= steps / lengths
+    return np.asarray(to_mm @ sform)
+
+
+def _is_usable(sform: FloatArray) -> bool:
+    if not np.all(np.isfinite(sform)):
+        return False
+    lengths = np.linalg.norm(sform[:3, :3], axis=0)
+    return bool(np.all(lengths > 0.0) and abs(np.linalg.det(sform[:3, :3] / lengths)) >= _SHEAR)
+
+
+def _largest_shear(matrix: FloatArray) -> float:
+    axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
+    return float(np.max(np.abs(axes.T @ axes - np.eye(3))))
+
+
+def _prefers_sform(fields: _Fields, sform: FloatArray, qform: FloatArray | None) -> bool:
+    if qform is None or fields.sform_code == _SCANNER:
+        return True
+    if fields.sform_code == _ALIGNED and _largest_shear(sform) >= _SHEAR:
+        return True
+    return bool(np.max(np.abs(sform - qform)) <= _SAME)
+
+
+def _qform(name: str, fields: _Fields, steps: FloatArray) -> FloatArray:
+    """The matrix of the quaternion, as nifti1.h, "method 2"."""
+    values = np.array([*fields.quaternion, *fields.qform_offset], dtype=np.float64)
+    if not np.all(np.isfinite(values)):
+        raise damaged_file(name, "its geometry (qform) is not finite")
+    b, c, d = values[:3]
+    a = 1.0 - (b * b + c * c + d * d)
+    if a < 1e-7:
+        length = math.sqrt(b * b + c * c + d * d)
+        a, b, c, d = 0.0, b / length, c / length, d / length
+    else:
+        a = math.sqrt(a)
+    turn = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * b * c - 2 * a * d, 2 * b * d + 2 * a * c],
+            [2 * b * c + 2 * a * d, a * a + c * c - b * b - d * d, 2 * c * d - 2 * a * b],
+            [2 * b * d - 2 * a * c, 2 * c * d + 2 * a * b, a * a + d * d - c * c - b * b],
+        ]
+    )
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn * steps * (1.0, 1.0, -1.0 if fields.pixdim[0] < 0.0 else 1.0)
+    matrix[:3, 3] = values[3:]
+    return matrix

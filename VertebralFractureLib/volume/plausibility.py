@@ -54,6 +54,12 @@ def measure_plane_distances_mm(ijk_to_ras: FloatArray) -> tuple[float, float, fl
 
 def _check_geometry(ct: CTVolume) -> None:
     tuned = VOLUME_CHECKS
+    furthest = float(np.max(np.abs(ct.ijk_to_ras[:3, 3])))
+    if furthest > tuned.furthest_mm:
+        raise UnreadableVolume(
+            f"The first voxel of '{ct.name}' lies {furthest / 1000:.3g} m away from the scanner's origin, so its "
+            "geometry is damaged; export the series again."
+        )
     distances = measure_plane_distances_mm(ct.ijk_to_ras)
     shown = " x ".join(f"{distance:.3g}" for distance in distances)
     if min(distances) < tuned.min_spacing_mm:
