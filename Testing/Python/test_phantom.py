@@ -16,6 +16,7 @@ from VertebralFractureLib.research.phantom import (
     PhantomOptions,
     demo_options,
     make_phantom,
+    numbering_options,
     random_options,
 )
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL, LEVEL_NUMBERS
@@ -224,3 +225,43 @@ def test_impossible_options_are_refused_in_words() -> None:
         make_phantom(replace(_COARSE, caudal_level="T9", cranial_level="L3"))
     with pytest.raises(ValueError, match="20 to 62"):
         FractureOptions("L1", "wedge", 0.1)
+
+
+def test_a_phantom_up_to_the_skull_has_an_axis_with_a_dens_and_bone_above_it() -> None:
+    stretch = replace(_COARSE, fractures=(), caudal_level="C7", cranial_level="C2", cranial_shift_mm=50.0)
+    options = replace(stretch, to_skull=True)
+
+    phantom = make_phantom(options)
+
+    axis = next(vertebra for vertebra in phantom.reference.vertebrae if vertebra.level == "C2")
+    assert axis.complete
+    assert axis.box is not None
+    frame = lay_frame(phantom.reference.centerline)
+    middle_a = 0.5 * (axis.box.a_post + axis.box.a_ant)
+    dens = frame.straight_to_ras(np.array([[0.0, middle_a - 3.0, axis.box.s_sup + above] for above in (6.0, 10.0)]))
+    assert (_sample(phantom.ct.hu, phantom, dens) > 150).all()
+    beside = frame.straight_to_ras(np.array([[11.0, middle_a - 3.0, axis.box.s_sup + 10.0]]))
+    assert (_sample(phantom.ct.hu, phantom, beside) < 150).all()
+
+
+def test_columns_for_counting_vary_the_count_and_the_last_ribs_and_often_reach_the_skull() -> None:
+    drawn = [numbering_options(seed, (2.2, 2.2, 3.0)) for seed in range(60)]
+
+    assert {options.thoracic_count for options in drawn} == {11, 12, 13}
+    assert {options.lumbar_count for options in drawn} == {4, 5, 6}
+    assert 15 < sum(options.to_skull for options in drawn) < 45
+    lengths = [length for options in drawn for length in options.last_rib_mm or ()]
+    assert min(lengths) < 30.0 < 120.0 < max(lengths)
+
+
+def test_last_ribs_of_a_given_length_are_as_long_as_that() -> None:
+    options = replace(_COARSE, fractures=(), caudal_level="L2", cranial_level="T10", cranial_shift_mm=0.0)
+
+    short = make_phantom(replace(options, last_rib_mm=(0.0, 0.0)))
+    long = make_phantom(replace(options, last_rib_mm=(120.0, 0.0)))
+
+    added = long.ct.hu.astype(int) - short.ct.hu > 150
+    i, j, k = np.argwhere(added)[:, ::-1].T
+    right_ras = (long.ct.ijk_to_ras @ np.stack([i, j, k, np.ones(len(i))]))[0]
+    assert len(right_ras) > 50
+    assert (right_ras > 0.0).mean() > 0.95, "only the right rib was drawn longer"

@@ -2,7 +2,7 @@
 
 from VertebralFractureLib.research.phantom.make_phantom import Phantom, make_phantom
 from VertebralFractureLib.research.phantom.options import FractureOptions, PhantomOptions
-from VertebralFractureLib.research.phantom.random_options import demo_options, random_options
+from VertebralFractureLib.research.phantom.random_options import demo_options, numbering_options, random_options
 
 __all__ = [
     "FractureOptions",
@@ -10,5 +10,6 @@ __all__ = [
     "PhantomOptions",
     "demo_options",
     "make_phantom",
+    "numbering_options",
     "random_options",
 ]

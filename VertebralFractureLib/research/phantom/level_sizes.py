@@ -34,6 +34,7 @@ class LevelSize:
 
 
 LEVEL_SIZES: dict[str, LevelSize] = {
+    "C2": LevelSize(18.0, 17.5, 15.0, 1.05, 0.93, 3.4, 24.0, 16.0, 6.0, 23.0, 22.0, 12.0, 0.0),
     "C3": LevelSize(12.5, 17.5, 15.0, 0.97, 0.90, 3.4, 23.0, 14.0, 5.0, 22.0, 18.0, 12.0, 0.0),
     "C4": LevelSize(12.2, 18.0, 15.2, 0.97, 0.90, 3.4, 23.0, 14.0, 5.0, 22.5, 19.0, 12.0, 0.0),
     "C5": LevelSize(12.0, 19.0, 15.4, 0.97, 0.90, 3.4, 23.5, 14.0, 5.2, 23.0, 20.0, 14.0, 0.0),
@@ -73,8 +74,9 @@ LORDOSIS_SHARE: dict[str, float] = {"S1": 0.32, "L5": 0.26, "L4": 0.19, "L3": 0.
 """Share of the lordosis in the joint above each level."""
 
 
-def spine_levels(thoracic: int, lumbar: int) -> tuple[str, ...]:
-    """Every level that is drawn, caudal to cranial, S3 to C3."""
+def spine_levels(thoracic: int, lumbar: int, *, to_skull: bool = False) -> tuple[str, ...]:
+    """Every level that is drawn, caudal to cranial, S3 to C3, or to C2 where the skull is drawn too."""
     lumbars = [f"L{n}" for n in range(lumbar, 0, -1)]
     thoracics = [f"T{n}" for n in range(thoracic, 0, -1)]
-    return ("S3", "S2", "S1", *lumbars, *thoracics, "C7", "C6", "C5", "C4", "C3")
+    axis = ("C2",) if to_skull else ()
+    return ("S3", "S2", "S1", *lumbars, *thoracics, "C7", "C6", "C5", "C4", "C3", *axis)

@@ -18,6 +18,7 @@ from VertebralFractureLib.research.phantom.options import PhantomOptions
 from VertebralFractureLib.research.phantom.raster import Raster
 from VertebralFractureLib.research.phantom.ribs_pelvis import draw_girdle, draw_metal, draw_pelvis, draw_ribs
 from VertebralFractureLib.research.phantom.skeleton import Skeleton, build_skeleton, crop_centerline
+from VertebralFractureLib.research.phantom.skull_base import draw_atlas_and_skull
 from VertebralFractureLib.research.phantom.torso import Torso, draw_torso, torso_of
 from VertebralFractureLib.research.phantom.truth import draw_labels, reference_vertebra
 from VertebralFractureLib.types import ByteArray, FloatArray
@@ -63,6 +64,8 @@ def make_phantom(options: PhantomOptions) -> Phantom:
     draw_girdle(raster, torso, options)
     draw_pelvis(raster, skeleton, options)
     draw_spine(raster, skeleton, options, rng)
+    if options.to_skull:
+        draw_atlas_and_skull(raster, skeleton, options)
     if options.screw_levels or options.cement_levels:
         draw_metal(raster, skeleton, options)
     name = f"phantom-{options.seed}"

@@ -57,6 +57,9 @@ class PhantomOptions:
         descending: slices run from cranial to caudal (axial storage only).
         blur_mm: standard deviation in the slice. sharpening: 0 (soft kernel) to 1 (lung or bone kernel).
         noise_hu: standard deviation. table: the patient lies on one.
+        rib_thickness, rib_density: factors of the ribs' radius and of their HU.
+        last_rib_mm: length of the last ribs, right and left; None leaves it to ``seed``.
+        to_skull: the axis with its dens, the atlas and the base of the skull are drawn too.
     """
 
     seed: int
@@ -92,6 +95,10 @@ class PhantomOptions:
     sharpening: float = 0.0
     noise_hu: float = 15.0
     table: bool = True
+    rib_thickness: float = 1.0
+    rib_density: float = 1.0
+    last_rib_mm: tuple[float, float] | None = None
+    to_skull: bool = False
 
     def __post_init__(self) -> None:
         if self.field_of_view not in ("full", "spine"):

@@ -6,12 +6,14 @@ vertebra's own shape tells the two apart.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from VertebralFractureLib.research.phantom.level_sizes import FRACTURE_PREVALENCE, spine_levels
 from VertebralFractureLib.research.phantom.options import GRADE_LOSS, FractureOptions, PhantomOptions
 
-_STREAM = 20201
+_STREAM, _NUMBERING_STREAM = 20201, 1616
 _COVERAGE = {
     "thorax": (("L1", "L2", "T12", "L3"), ("C7", "T1", "C6", "C5")),
     "abdomen": (("S2", "S1", "L5", "S2"), ("T8", "T9", "T10", "T7")),
@@ -79,6 +81,36 @@ def random_options(
         sharpening=round(sharp, 3),
         noise_hu=round(float(np.clip(rng.lognormal(2.55, 0.45) * (1.0 + 1.2 * sharp), 4.0, 75.0)), 1),
         table=bool(rng.random() < 0.8),
+    )
+
+
+def numbering_options(seed: int, spacing_mm: tuple[float, float, float]) -> PhantomOptions:
+    """One patient at random whose levels are to be counted: the whole column, its variants far more often than in life.
+
+    Ribs may be thin or faint, the last ones hardly there or unequal, and half of the columns reach the skull.
+    """
+    rng = np.random.default_rng([_NUMBERING_STREAM, seed])
+    plain = random_options(seed, field_of_view="spine", spacing_mm=spacing_mm, fractures=0 if seed % 3 else None)
+    to_skull = bool(rng.random() < 0.5)
+    thoracic = int(rng.choice([11, 12, 13], p=[0.08, 0.76, 0.16]))
+    lumbar = int(rng.choice([4, 5, 6], p=[0.08, 0.76, 0.16]))
+    levels = spine_levels(thoracic, lumbar, to_skull=to_skull)
+    length = float(rng.uniform(12.0, 60.0) if rng.random() < 0.5 else rng.uniform(60.0, 170.0))
+    return replace(
+        plain,
+        thoracic_count=thoracic,
+        lumbar_count=lumbar,
+        fractures=tuple(item for item in plain.fractures if item.level in levels),
+        screw_levels=tuple(level for level in plain.screw_levels if level in levels),
+        cement_levels=tuple(level for level in plain.cement_levels if level in levels),
+        caudal_level=str(rng.choice(["S3", "S2", "S1"])),
+        cranial_level="C2" if to_skull else "C3",
+        cranial_shift_mm=round(float(rng.uniform(15.0, 75.0)), 1) if to_skull else plain.cranial_shift_mm,
+        orientation="axial",
+        rib_thickness=round(float(rng.uniform(0.75, 1.35)), 3),
+        rib_density=round(float(rng.uniform(0.55, 1.1)), 3),
+        last_rib_mm=(round(length, 1), round(length * float(rng.uniform(0.5, 1.2)), 1)),
+        to_skull=to_skull,
     )
 
 

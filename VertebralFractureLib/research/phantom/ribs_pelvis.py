@@ -35,8 +35,13 @@ def draw_ribs(
         if vertebra.level == last:
             length = rng.uniform(35.0, 110.0)
         for side in (-1.0, 1.0):
-            points = rib_curve(vertebra, side, length * rng.uniform(0.95, 1.05), torso, options)
-            draw_rod(raster, points, 4.8 * options.size_factor / 1.12, options)
+            own = length * rng.uniform(0.95, 1.05)
+            if vertebra.level == last and options.last_rib_mm is not None:
+                own = options.last_rib_mm[0 if side > 0.0 else 1]
+            points = rib_curve(vertebra, side, own, torso, options)
+            if len(points) > 1:
+                radius = 4.8 * options.size_factor / 1.12 * options.rib_thickness
+                draw_rod(raster, points, radius, options, options.rib_density)
 
 
 def rib_curve(
@@ -79,8 +84,8 @@ def rib_curve(
     return curve.positions_ras(np.arange(0.0, min(length_mm, curve.length_mm), _ROD_MM))
 
 
-def draw_rod(raster: Raster, points: FloatArray, radius: float, options: PhantomOptions) -> None:
-    """A bent rod along ``(n, 3)`` RAS mm points: a dense wall with marrow inside."""
+def draw_rod(raster: Raster, points: FloatArray, radius: float, options: PhantomOptions, density: float = 1.0) -> None:
+    """A bent rod along ``(n, 3)`` RAS mm points: a dense wall with marrow inside, both times ``density``."""
     pieces = []
     for start, end in pairwise(points):
         around = radius + 2.0
@@ -89,9 +94,9 @@ def draw_rod(raster: Raster, points: FloatArray, radius: float, options: Phantom
             x, y, z = raster.coordinates(window, start, _UNIT)
             pieces.append((window, capsule(x, y, z, np.zeros(3), end - start, radius)))
     for window, distance in pieces:
-        raster.paint(window, raster.cover(distance), options.cortical_hu * 1.1)
+        raster.paint(window, raster.cover(distance), options.cortical_hu * 1.1 * density)
     for window, distance in pieces:
-        raster.paint(window, raster.cover(distance + 1.4), options.trabecular_hu + 40.0)
+        raster.paint(window, raster.cover(distance + 1.4), (options.trabecular_hu + 40.0) * density)
 
 
 def draw_girdle(raster: Raster, torso: Torso, options: PhantomOptions) -> None:

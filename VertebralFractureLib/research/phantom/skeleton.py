@@ -24,6 +24,8 @@ from VertebralFractureLib.types import FloatArray
 
 _SMALLEST_GAP_MM = 0.7
 _CANAL_SMOOTHING_MM = 7.0
+_CANAL_ABOVE_AXIS_MM = (6.0, 18.0, 30.0)
+"""The canal goes on through the atlas to the great foramen."""
 _CHEST = tuple(f"T{n}" for n in range(5, 14))
 
 
@@ -64,7 +66,7 @@ class Skeleton:
 
 def build_skeleton(options: PhantomOptions, rng: np.random.Generator) -> Skeleton:
     """The spine of these options, with the middle of its chain at the origin of RAS."""
-    levels = spine_levels(options.thoracic_count, options.lumbar_count)
+    levels = spine_levels(options.thoracic_count, options.lumbar_count, to_skull=options.to_skull)
     intact = [_intact(level, options, rng) for level in levels]
     intact = _with_schmorl_nodes(intact, options, rng)
     breaks = {item.level: item for item in options.fractures}
@@ -198,6 +200,10 @@ def _canal(vertebrae: tuple[PlacedVertebra, ...]) -> Centerline:
         upper, lower = _rim_s(vertebra.shape)
         local = [[0.0, vertebra.shape.canal_a, share] for share in (0.6 * lower, 0.6 * upper)]
         points.append(vertebra.to_ras(np.array(local)))
+    if vertebrae[-1].level == "C2":
+        top = _rim_s(vertebrae[-1].shape)[0]
+        beyond = [[0.0, vertebrae[-1].shape.canal_a, top + above] for above in _CANAL_ABOVE_AXIS_MM]
+        points.append(vertebrae[-1].to_ras(np.array(beyond)))
     rough = np.concatenate(points)
     first = Centerline(rough, np.ones(len(rough)))
     fine = first.positions_ras(np.arange(0.0, first.length_mm, 1.0))

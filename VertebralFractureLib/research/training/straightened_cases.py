@@ -16,8 +16,10 @@ RESERVED_SEEDS_FROM = 900_000
 """Phantoms from this seed on are for the final test only and never enter a training cache."""
 
 _IN_PLANE_MM = (1.1, 1.1)
+_NUMBERING_IN_PLANE_MM = (2.2, 2.2)
 _SLICE_MM = (2.5, 1.5, 3.0, 2.0, 5.0, 1.25, 4.0)
-"""Grids of the cached phantoms, by seed: no finer than the 1 mm straight volume can use, as thick as clinics scan."""
+"""Grids of the cached phantoms, by seed: no finer than the 1 mm straight volume can use, as thick as clinics scan.
+Those that only teach to count need less, because levels are labeled at 4 mm."""
 
 
 def load_or_build_cases(cache: Path, data: Path | None, phantom_seeds: Sequence[int] = ()) -> list[StraightCase]:
@@ -36,6 +38,30 @@ def load_or_build_cases(cache: Path, data: Path | None, phantom_seeds: Sequence[
 def training_cases(cases: Sequence[StraightCase], fold: int | None) -> list[StraightCase]:
     """The cases that may train when ``fold`` is left out (None leaves nothing out but the evaluation-only scans)."""
     return [case for case in cases if case.may_train and (case.is_phantom or case.fold != fold or fold is None)]
+
+
+def load_or_build_numbering_phantoms(cache: Path, seeds: Sequence[int]) -> list[StraightCase]:
+    """Phantoms of whole columns with numbering variants (``numbering_options``), built where the cache lacks them.
+
+    Raises:
+        ValueError: for a seed that is reserved for the final test.
+    """
+    if any(seed >= RESERVED_SEEDS_FROM for seed in seeds):
+        raise ValueError(f"Phantom seeds from {RESERVED_SEEDS_FROM} on are reserved for the final test.")
+    return [_numbering_phantom(cache, seed) for seed in seeds]
+
+
+def _numbering_phantom(cache: Path, seed: int) -> StraightCase:
+    name = f"numbering-{seed}"
+    folder = cache / "numbering" / name
+    if not folder.is_dir():
+        from VertebralFractureLib.research.phantom import make_phantom, numbering_options
+
+        logger.info("Drawing and straightening %s", name)
+        spacing = (*_NUMBERING_IN_PLANE_MM, _SLICE_MM[seed % len(_SLICE_MM)])
+        phantom = make_phantom(numbering_options(seed, spacing))
+        write_case(folder, phantom.ct, phantom.reference, None)
+    return load_case(folder, name, None, is_phantom=True, may_train=True)
 
 
 def _real_case(cache: Path, scan: ReferenceScan) -> StraightCase:
