@@ -44,6 +44,10 @@ class ImplausibleGeometry(NotEvaluable):
     """The anatomy shows that the spacing in the file cannot be true, so nothing may be measured."""
 
 
+class BrokenStack(NotEvaluable):
+    """The slices of the volume do not belong together, so that no vertebra on it can be counted or measured."""
+
+
 class WeightsDamaged(VertebralFractureError):
     """A weights file is missing or does not have the SHA-256 that its manifest promises."""
 

@@ -31,6 +31,7 @@ from VertebralFractureLib.types import FloatArray, Point
 from VertebralFractureLib.vertebrae import localize_vertebrae
 from VertebralFractureLib.vertebrae.vertebra import Status
 from VertebralFractureLib.volume import CTVolume, read_volume, with_acquisition
+from VertebralFractureLib.volume.continuity import refuse_broken_stack
 
 logger = logging.getLogger(__name__)
 
@@ -165,6 +166,8 @@ class _Run:
         spine: StraightenedVolume | None = None
         sequence: FractureSequence | None = None
         try:
+            with watch.stage("read"):
+                refuse_broken_stack(ct)
             if centerline is None:
                 with watch.stage("canal"):
                     progress = self._progress("canal")

@@ -156,6 +156,50 @@ class VolumeCheckThresholds:
 
 
 @dataclass(frozen=True)
+class ContinuityThresholds:
+    """Do the planes of a volume follow each other (``volume/continuity.py``)?"""
+
+    sample_step: int = _tuned(
+        7, "every which voxel along both axes of a plane is looked at, before two are compared as a whole"
+    )
+    block_mm: float = _tuned(4.0, "planes are compared in blocks of this size, so that noise averages out")
+    few_values: int = _tuned(4, "a plane with at most so many different values holds no image", unit="values")
+    same_spacing: float = _tuned(0.01, "spacings that differ by less, as a fraction, are the same")
+    resampled_fraction: float = _tuned(
+        0.25, "fraction of planes that are copies, evenly spread, from which the volume was made finer by repeating"
+    )
+    lowest_hu: float = _tuned(-300.0, "less dense counts as this while voxels are averaged")
+    highest_hu: float = _tuned(1000.0, "denser counts as this")
+    tissue_from_hu: float = _tuned(-220.0, "blocks that are less dense in either of two planes are not compared")
+    low_hu: float = _tuned(-200.0, "less dense counts as this in the difference of two blocks")
+    high_hu: float = _tuned(300.0, "denser counts as this")
+    reach: int = _tuned(3, "pairs to either side that a pair of slices is compared with", unit="pairs")
+    least_neighbors: int = _tuned(3, "pairs that must be known among them", unit="pairs")
+    least_blocks: int = _tuned(60, "tissue that two planes must share to be compared", unit="blocks of 4 mm")
+    least_area: float = _tuned(0.05, "and as a fraction of what the most alike pair shares")
+    least_tissue: float = _tuned(
+        0.15, "tissue of the planes beside empty ones, as a fraction of the most, from which these are lost"
+    )
+    far_mm: float = _tuned(60.0, "distance at which two planes of one body are as different as they get")
+    jump_strength: float = _tuned(
+        1.7,
+        "difference of two slices over that of the neighboring pairs from which slices may be lost or moved",
+        _SCANS,
+        "0.62 to 1.44 along the slices of 34 scans",
+        unit="ratio",
+    )
+    torn_strength: float = _tuned(2.0, "and from which, with the next, two slices are not of one body in one position")
+    torn_unlike: float = _tuned(
+        0.85,
+        "difference of two slices over that of slices far_mm apart",
+        _SCANS,
+        "0.8 in the median where 20 mm were cut out of 34 scans, 1.0 with 40 mm, 1.3 with another patient",
+        unit="ratio",
+    )
+    shortest_part_mm: float = _tuned(40.0, "a shorter part beyond a torn place is left out, not a reason to refuse")
+
+
+@dataclass(frozen=True)
 class CanalStackThresholds:
     """Which part of the scan the canal network reads (``canal/axial_stack.py``)."""
 
@@ -730,6 +774,7 @@ class CorrectionThresholds:
 
 
 VOLUME_CHECKS = VolumeCheckThresholds()
+CONTINUITY = ContinuityThresholds()
 CANAL_STACK = CanalStackThresholds()
 CANAL_CANDIDATES = CanalCandidatesThresholds()
 CANAL_PATH = CanalPathThresholds()

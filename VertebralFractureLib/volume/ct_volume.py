@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.doubts import Doubt
 from VertebralFractureLib.types import FloatArray
+
+if TYPE_CHECKING:
+    from VertebralFractureLib.volume.continuity import Continuity
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,13 @@ class CTVolume:
         """``resolution_mm`` along the patient's superior axis, however the volume is stored."""
         voxel = self.ijk_to_ras[:3, :3] * (np.array(self.resolution_mm) / np.array(self.spacing_mm))
         return float(1.0 / np.abs(np.linalg.inv(voxel)[:, 2]).max())
+
+    @cached_property
+    def continuity(self) -> Continuity:
+        """Where its planes do not follow each other; looked for once, because a large volume takes a second."""
+        from VertebralFractureLib.volume.continuity import find_plane_faults
+
+        return find_plane_faults(self)
 
     def ijk_to_ras_points(self, points_ijk: FloatArray) -> FloatArray:
         """Map ``(n, 3)`` index points ``(i, j, k)`` to RAS mm."""
