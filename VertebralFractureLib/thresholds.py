@@ -147,6 +147,16 @@ class VolumeCheckThresholds:
     label_map_values: int = _tuned(40, "at most so many different whole values look like a label map")
     max_missing_slices: int = _tuned(2, "so many are filled in a DICOM stack, at most", unit="slices")
     max_gap_mm: float = _tuned(6.0, "and no gap wider than this")
+    uneven_distance: float = _tuned(
+        0.2,
+        "a gap this far from a whole number of steps is no lost slice but another distance",
+        source="positions are stored rounded",
+        unit="slice distances",
+    )
+    least_uneven_distances: int = _tuned(2, "so many such gaps make the distance of a stack a changing one")
+    alike_slice_counts: float = _tuned(
+        0.9, "DICOM series with this many of the slices of the longest are alike; the softer kernel decides then"
+    )
     off_grid: float = _tuned(
         0.1,
         "how far a slice may lie off the regular grid",

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 
 import pytest
 import SimpleITK as sitk
@@ -131,7 +132,7 @@ def test_without_an_output_folder_nothing_runs(a_phantom_file, capsys):
     assert "--out" in capsys.readouterr().err
 
 
-def test_a_folder_of_several_series_lists_them_and_takes_the_largest_ct(a_phantom, tmp_path, capsys):
+def test_a_folder_of_several_series_lists_them_and_takes_the_largest_ct(a_phantom, tmp_path, caplog):
     folder = tmp_path / "study"
     folder.mkdir()
     spacing = a_phantom.ct.spacing_mm
@@ -149,13 +150,14 @@ def test_a_folder_of_several_series_lists_them_and_takes_the_largest_ct(a_phanto
             writer.SetFileName(str(folder / f"{name}{index}.dcm"))
             writer.Execute(image)
 
-    code = main(["detect", str(folder), "--out", str(tmp_path / "out"), "--identifiers"])
+    with caplog.at_level(logging.INFO):
+        code = main(["detect", str(folder), "--out", str(tmp_path / "out"), "--identifiers"])
 
     report = report_from_json((tmp_path / "out" / "report.json").read_text())
-    said = capsys.readouterr().err
+    said = caplog.text
     assert code == 0
-    assert "thorax" in said
-    assert "scout" in said
+    assert "'thorax'" in said.partition("is taken")[0]
+    assert "'scout'" in said.partition("Not taken")[2]
     assert report.input.identifiers["series_instance_uid"] == "1.2.1"
 
 

@@ -96,6 +96,15 @@ NOT_TUNED = {
     "vertebrae/relabeling.py": {"_CONTRADICTION": NUMERICAL},
     "vertebrae/vertebra.py": {"LANDMARK_COUNT": UNIT},
     "volume/compressed_stream.py": dict.fromkeys(("_BLOCK_BYTES", "_GZIP_OR_ZLIB", "LARGEST_RATIO"), UNIT),
+    "volume/dicom_choice.py": {"_SHOWN": LAYOUT},
+    "volume/dicom_elements.py": dict.fromkeys(
+        ("PIXEL_DATA", "_ITEM", "_END_OF_ITEM", "_END_OF_SEQUENCE", "_UNDEFINED", "_DEEPEST"), UNIT
+    ),
+    "volume/dicom_mending.py": dict.fromkeys(
+        ("_CLASS_OF_FILE", "_CLASS", "_GROUP_LENGTH", "_PHOTOMETRIC", "_FRAME_GROUPS", "_DECIMALS"), UNIT
+    ),
+    "volume/dicom_multiframe.py": dict.fromkeys(("_SHARED_GROUPS", "_FRAME_GROUPS", "_GROUPS"), UNIT),
+    "volume/dicom_series.py": dict.fromkeys(("_LONGEST_VALUE", "_LEAST_LONE_IMAGES"), UNIT),
     "volume/hu_windows.py": {
         **dict.fromkeys(("CANAL_NETWORK", "VERTEBRA_NETWORKS", "FRACTURE_NETWORKS"), WEIGHTS),
         **dict.fromkeys(("BONE_DISPLAY", "OVERVIEW_DISPLAY"), LAYOUT),

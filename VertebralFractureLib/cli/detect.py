@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from VertebralFractureLib.cli.exit_codes import DONE, NOT_EVALUABLE_CODE
 from VertebralFractureLib.cli.output_folder import refuse_foreign_folder, write_folder_atomically
@@ -19,9 +18,6 @@ from VertebralFractureLib.cli.table import format_report_table
 from VertebralFractureLib.errors import OutputRefused
 from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, DetectionOptions
 from VertebralFractureLib.progress import CancelToken, StageProgress
-
-if TYPE_CHECKING:
-    from VertebralFractureLib.volume import DicomSeries
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,8 +88,6 @@ def run(arguments: argparse.Namespace) -> int:
     )
     refuse_foreign_folder(arguments.out)
     correction = read_correction(arguments.correction, arguments.centerline)
-    if arguments.series is None and arguments.progress == "bar":
-        _tell_of_other_series(arguments.input)
     listener, token = progress_listener(arguments.progress), CancelToken()
     with cancel_on_interrupt(token), write_folder_atomically(arguments.out) as folder:
         models = Models.load(options)
@@ -124,23 +118,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _list_series(folder: Path) -> int:
     from VertebralFractureLib.volume import list_dicom_series
 
-    for series in list_dicom_series(folder):
-        print(_series_line(series))
+    listed = list_dicom_series(folder)
+    several = len({series.patient for series in listed}) > 1
+    for series in listed:
+        patient = f", patient {series.patient + 1}" if several else ""
+        print(f"{series.uid}  {series.title}{patient}")
     return DONE
-
-
-def _tell_of_other_series(path: Path) -> None:
-    """Where a folder holds several series, the user learns of the others before the largest CT is taken."""
-    from VertebralFractureLib.volume import list_dicom_series
-
-    series = list_dicom_series(path) if path.is_dir() else []
-    if len(series) > 1:
-        lines = ["The folder holds several series; the CT with the most slices is taken (--series chooses another):"]
-        print("\n".join([*lines, *(f"  {_series_line(item)}" for item in series)]), file=sys.stderr)
-
-
-def _series_line(series: DicomSeries) -> str:
-    return f"{series.uid}  {series.modality:<4} {series.slice_count:>5} slices  {series.description}"
 
 
 @contextmanager

@@ -13,10 +13,11 @@ import numpy as np
 from VertebralFractureLib.result.apply_correction import CorrectedReport
 from VertebralFractureLib.result.report import SpineReport
 from VertebralFractureLib.volume import CTVolume
+from VertebralFractureLib.volume.ct_volume import SERIES_CHOICE
 
 DEIDENTIFIED_NAME = "CT"
 VOXELS_SHA256 = "voxels_sha256"
-_PERSONAL = ("series_instance_uid",)
+_PERSONAL = ("series_instance_uid", SERIES_CHOICE)
 
 
 def deidentify_report(report: SpineReport) -> SpineReport:

@@ -6,6 +6,7 @@ the order that a 4x4 IJK-to-RAS matrix multiplies.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -106,7 +107,22 @@ class CTVolume:
 
 
 ACQUISITION_FACTS = ("slice_thickness_mm", "kvp", "kernel", "contrast_agent")
-"""Names in ``CTVolume.source``; ``contrast_agent`` is "yes" or "no"."""
+"""Names in ``CTVolume.source``; ``contrast_agent`` is "yes" or "no", and missing where it is not known."""
+_WITHOUT_CONTRAST = re.compile(r"(no|none|nein|ohne|without|non|n|0|w/?o|nativ\w*|unenhanced)\b.*", re.IGNORECASE)
+
+
+def contrast_of_header(agent: str) -> str:
+    """Whether contrast medium was given, by DICOM (0018,0010): "yes", "no", or "" where the header does not say it.
+
+    An absent or empty agent does not mean that there was none: many scanners never fill it in.
+    """
+    if not agent.strip():
+        return ""
+    return "no" if _WITHOUT_CONTRAST.fullmatch(agent.strip()) else "yes"
+
+
+SERIES_CHOICE = "series_choice"
+"""Name in ``CTVolume.source``: why this series of a folder was taken, and what was not; holds descriptions."""
 
 
 def with_acquisition(ct: CTVolume, facts: Mapping[str, object] | None) -> CTVolume:

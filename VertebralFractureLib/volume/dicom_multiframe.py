@@ -1,79 +1,75 @@
-"""Where the frames of an enhanced (multi-frame) CT lie, which SimpleITK does not report.
+"""Where the frames of an enhanced (multi-frame) CT lie and what they show, which SimpleITK does not report.
 
 GDCM gives frames in the order of the file and, when they are out of order or uneven, a spacing of 1 mm without a word.
-The positions are therefore read here from the file's own bytes: the functional groups hold nothing else under these
-tags (DICOM PS3.3 C.7.6.16.2).
+Position, orientation, spacing and type of every frame are therefore read from the functional groups
+(DICOM PS3.3 C.7.6.16.2 and C.8.15.3), and from nowhere else: other sequences hold positions of other things.
 """
 
 from __future__ import annotations
 
-import mmap
-import re
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
+from VertebralFractureLib.volume.dicom_elements import (
+    Content,
+    Element,
+    NoDataSet,
+    open_content,
+    read_items,
+    read_top_level,
+    text_of,
+)
 
-from VertebralFractureLib.errors import UnreadableVolume
-from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.volume.dicom_series import DicomSlice
+_SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
+_GROUPS: Mapping[int, Mapping[str, int]] = {
+    0x00209113: {"position": 0x00200032},
+    0x00209116: {"orientation": 0x00200037},
+    0x00289110: {"spacing": 0x00280030, "slice_thickness_mm": 0x00180050},
+    0x00289145: {"intercept": 0x00281052, "slope": 0x00281053, "rescale_type": 0x00281054},
+    0x00189329: {"image_type": 0x00089007, "technique": 0x00089207},
+    0x00209111: {"acquisition": 0x00209156, "stack": 0x00209056, "time": 0x00209128},
+}
+"""What is taken from which sequence of a functional group."""
+_WHOLE_NUMBERS = ("acquisition", "time")
 
 
-def read_frames(file: DicomSlice) -> list[DicomSlice]:
-    """One header for each frame of a multi-frame file, in the order of the file.
+def read_frame_tags(path: Path) -> list[dict[str, str]] | None:
+    """What the functional groups say of each frame, by the names of ``dicom_series``; None where there are none.
 
     Raises:
-        UnreadableVolume: when a frame has no position of its own, or frames differ in orientation, pixel spacing, or
-            rescale slope and intercept.
         OSError: when the file cannot be read.
     """
-    with file.path.open("rb") as reader, mmap.mmap(reader.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        positions = _decimal_strings(content, 0x0020, 0x0032)
-        orientations = _decimal_strings(content, 0x0020, 0x0037)
-        spacings = _decimal_strings(content, 0x0028, 0x0030)
-        intercepts = _decimal_strings(content, 0x0028, 0x1052)
-        slopes = _decimal_strings(content, 0x0028, 0x1053)
-    if len(positions) != file.frames or any(position.size != 3 for position in positions):
-        raise _refused(file.path, "does not say where each of its frames lies")
-    orientation = _the_only_one(file.path, "orientation", orientations, 6).reshape(2, 3)
-    row_step, column_step = _the_only_one(file.path, "pixel spacing", spacings, 2)
-    for values in (intercepts, slopes):
-        if values:
-            _the_only_one(file.path, "rescale slope or intercept", values, 1)
-    axes = np.stack([orientation[0] * column_step, orientation[1] * row_step], axis=1)
-    return [replace(file, position_lps=position, axes_lps=axes, frames=1) for position in positions]
+    with open_content(path) as content:
+        try:
+            elements, explicit = read_top_level(content)
+            shared = read_items(content, elements.get(_SHARED_GROUPS), explicit)
+            frames = read_items(content, elements.get(_FRAME_GROUPS), explicit)
+            common = _tags(content, shared[0], explicit) if shared else {}
+            return [{**common, **_tags(content, frame, explicit)} for frame in frames] or None
+        except NoDataSet:
+            return None
 
 
-def read_frame_thickness_mm(file: DicomSlice) -> float | None:
-    """The largest slice thickness that the functional groups of a multi-frame file give; None where they give none.
-
-    An enhanced CT has no (0018,0050) at its top level: it stands in the Pixel Measures (DICOM PS3.3 C.7.6.16.2.1).
-    """
-    with file.path.open("rb") as reader, mmap.mmap(reader.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        thicknesses = [float(value[0]) for value in _decimal_strings(content, 0x0018, 0x0050) if value.size == 1]
-    return max(thicknesses, default=None)
-
-
-def _refused(path: Path, why: str) -> UnreadableVolume:
-    return UnreadableVolume(f"The multi-frame DICOM file '{path.name}' {why}; export it as one image per slice.")
+def why_frames_are_no_stack(groups: Sequence[Mapping[str, str]] | None, frames: int) -> str | None:
+    """What keeps the frames of a file from being placed in space, as the end of a sentence; None where nothing does."""
+    if groups is None or len(groups) != frames or any(not group.get("position") for group in groups):
+        return "does not say where each of its frames lies"
+    # GDCM applies one slope and intercept to the whole file.
+    if len({(group.get("slope", ""), group.get("intercept", "")) for group in groups}) > 1:
+        return "has frames of different rescale slope or intercept"
+    return None
 
 
-def _the_only_one(path: Path, what: str, values: list[FloatArray], size: int) -> FloatArray:
-    if not values or values[0].size != size:
-        raise _refused(path, f"has no {what}")
-    if any(value.size != size or np.max(np.abs(value - values[0])) > 1e-4 for value in values):
-        raise _refused(path, f"has frames of different {what}")
-    return values[0]
-
-
-def _decimal_strings(content: mmap.mmap, group: int, element: int) -> list[FloatArray]:
-    """All values of a tag of type DS anywhere in a little-endian file, with or without the type in the bytes."""
-    tag = re.escape(group.to_bytes(2, "little") + element.to_bytes(2, "little"))
-    found = []
-    for match in re.finditer(tag + rb"(?:DS(..)|(..)\x00\x00)", content, re.DOTALL):
-        length = int.from_bytes(match.group(1) or match.group(2), "little")
-        text = content[match.end() : match.end() + length]
-        if 0 < length <= 128 and re.fullmatch(rb"[-+0-9.eE \\\x00]+", text):
-            parts = text.replace(b"\0", b" ").split(b"\\")
-            found.append(np.array([float(part) for part in parts], dtype=np.float64))
+def _tags(content: Content, group: Mapping[int, Element], explicit: bool) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for sequence, names in _GROUPS.items():
+        for item in read_items(content, group.get(sequence), explicit)[:1]:
+            for name, tag in names.items():
+                if tag not in item:
+                    continue
+                element = item[tag]
+                if name in _WHOLE_NUMBERS:
+                    found[name] = str(int.from_bytes(content[element.start : element.end], "little"))
+                else:
+                    found[name] = text_of(content, item, tag)
     return found

@@ -7,7 +7,8 @@ needs no resampling. GDCM applies each slice's own rescale slope and intercept w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,8 @@ from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.thresholds import VOLUME_CHECKS
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.ct_volume import CTVolume
-from VertebralFractureLib.volume.dicom_multiframe import read_frame_thickness_mm, read_frames
+from VertebralFractureLib.volume.dicom_mending import mended_copy, silent_library
+from VertebralFractureLib.volume.dicom_multiframe import read_frame_tags, why_frames_are_no_stack
 from VertebralFractureLib.volume.dicom_series import DicomSeries, DicomSlice
 from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS, compact_hu
 
@@ -25,29 +27,38 @@ from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS, compact_hu
 def read_dicom_series(stack: DicomSeries) -> CTVolume:
     """Read the voxels of a stack as Hounsfield units.
 
-    Up to two missing slices are filled by linear interpolation when no gap exceeds 6 mm.
+    Up to two missing slices are filled by linear interpolation when no gap exceeds 6 mm. Slices whose distance changes
+    along the stack are interpolated onto the finest of their distances, and count as thick as the widest.
 
     Raises:
-        UnreadableVolume: when the slices do not make a regular volume, or a file is damaged.
+        UnreadableVolume: when the slices do not make a volume, or a file is damaged.
     """
     name = stack.description or "CT"
     source = {"format": "dicom", "series_instance_uid": stack.uid, "modality": stack.modality}
     source.update(stack.acquisition_facts)
     if stack.kind == "multi-frame":
-        return _read_multi_frame(stack, name, source)
+        file = stack.slices[0]
+        raise UnreadableVolume(
+            f"The multi-frame DICOM file '{file.path.name}' "
+            f"{why_frames_are_no_stack(read_frame_tags(file.path), file.frames)}; export it as one image per slice."
+        )
     slices = _keep_one_per_position(stack.slices)
     grid = _fit_grid(name, slices)
-    hu = _stack((_read_image(one)[0] for one in slices), grid, slices[0].size_ij)
+    hu = _stack(_read_planes(slices), grid, slices[0].size_ij)
     return _volume(hu, grid, name, source)
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """Where the slices lie: ``rows[n]`` is the index k of the n-th sorted slice."""
+    """Where the slices lie: ``rows[n]`` is the index k of the n-th sorted slice, whole unless distances change.
 
-    rows: tuple[int, ...]
+    ``widest_mm`` is the largest distance of two slices where distances change, else None.
+    """
+
+    rows: tuple[float, ...]
     missing: int
     ijk_to_ras: FloatArray
+    widest_mm: float | None = None
 
 
 def _normal(one: DicomSlice) -> FloatArray:
@@ -56,20 +67,31 @@ def _normal(one: DicomSlice) -> FloatArray:
 
 
 def _keep_one_per_position(slices: tuple[DicomSlice, ...]) -> list[DicomSlice]:
-    """Sort slices along their normal; of several at one position, that of the longest acquisition stays."""
-    unique = list({(one.sop_instance_uid or str(one.path)): one for one in slices}.values())
-    normal = _normal(unique[0])
-    lengths = Counter(one.acquisition for one in unique)
-    unique.sort(
-        key=lambda one: (round(float(one.position_lps @ normal), 2), -lengths[one.acquisition], one.acquisition)
+    """Sort slices along their normal; of several at one position, that of the longest acquisition stays.
+
+    What is a copy is told by its position and its voxels: instance UIDs are not always unique.
+    """
+    normal = _normal(slices[0])
+    lengths = Counter(one.acquisition for one in slices)
+    ordered = sorted(
+        slices,
+        key=lambda one: (round(float(one.position_lps @ normal), 2), -lengths[one.acquisition], one.acquisition),
     )
-    kept = [unique[0]]
-    for one in unique[1:]:
-        if np.linalg.norm(one.position_lps - kept[-1].position_lps) >= 0.02:
+    kept = [ordered[0]]
+    for one in ordered[1:]:
+        last = kept[-1]
+        if np.linalg.norm(one.position_lps - last.position_lps) >= 0.02:
             kept.append(one)
-        elif one.acquisition == kept[-1].acquisition and not np.array_equal(_read_image(one), _read_image(kept[-1])):
-            raise _two_at_one_position()
+        elif one.acquisition == last.acquisition and not _is_copy(one, last):
+            raise UnreadableVolume(
+                "The series holds different images at the same place (several phases or reconstructions in one); "
+                "export the phase to be judged as a series of its own."
+            )
     return kept
+
+
+def _is_copy(one: DicomSlice, other: DicomSlice) -> bool:
+    return np.array_equal(_read_image(one)[one.frame], _read_image(other)[other.frame])
 
 
 def _fit_grid(name: str, slices: list[DicomSlice]) -> _Grid:
@@ -84,55 +106,104 @@ def _fit_grid(name: str, slices: list[DicomSlice]) -> _Grid:
         raise UnreadableVolume(
             f"The slices of '{name}' lie in one plane, so they make no volume; choose the CT series."
         )
-    rows = np.concatenate([[0], np.cumsum(np.maximum(np.round(gaps / step), 1))]).astype(int)
-    missing = int(rows[-1]) + 1 - len(slices)
+    rows, missing, widest = np.concatenate([[0.0], np.cumsum(np.maximum(np.round(gaps / step), 1.0))]), 0, None
+    if _distances_change(gaps, step):
+        # The finest distance that is no accident of two slices alone.
+        step = float(np.percentile(gaps, 10.0))
+        rows, widest = along / step, float(gaps.max())
+        if widest > tuned.max_slice_distance_mm + tuned.spacing_rounding_mm:
+            raise UnreadableVolume(
+                f"The distance between the slices of '{name}' changes from {gaps.min():.1f} to {widest:.1f} mm, more "
+                f"than the {tuned.max_slice_distance_mm:.0f} mm at which a vertebra can still be judged; choose a "
+                "series with even slices."
+            )
+    else:
+        missing = int(rows[-1]) + 1 - len(slices)
     # A least-squares line through all positions: rounding in the file's decimals averages out.
-    line = np.polynomial.polynomial.polyfit(rows.astype(np.float64), positions, 1)
-    off_grid = np.linalg.norm(positions - (line[0] + rows[:, None] * line[1]), axis=1)
-    widest = float(gaps.max())
-    if missing and (missing > tuned.max_missing_slices or widest > tuned.max_gap_mm):
+    line = np.polynomial.polynomial.polyfit(rows, positions, 1)
+    off_grid = positions - (line[0] + rows[:, None] * line[1])
+    if missing and (missing > tuned.max_missing_slices or float(gaps.max()) > tuned.max_gap_mm):
         raise UnreadableVolume(
-            f"Slices are missing from '{name}': there is a gap of {widest:.1f} mm in a series with {step:.1f} mm "
+            f"Slices are missing from '{name}': there is a gap of {gaps.max():.1f} mm in a series with {step:.1f} mm "
             "between slices; transfer the whole series again."
         )
-    if float(off_grid.max()) > tuned.off_grid * step + 0.01:
-        raise UnreadableVolume(
-            f"The slices of '{name}' do not lie on a regular grid (from {gaps.min():.1f} to {widest:.1f} mm apart); "
-            "choose a series with even slices."
-        )
+    if float(np.linalg.norm(off_grid, axis=1).max()) > tuned.off_grid * step + 0.01:
+        raise _off_grid(name, positions, gaps)
     lps = np.eye(4)
     lps[:3, :2] = np.mean([one.axes_lps for one in slices], axis=0)
     lps[:3, 2], lps[:3, 3] = line[1], line[0]
-    return _Grid(tuple(int(row) for row in rows), missing, LPS_TO_RAS @ lps)
+    return _Grid(tuple(rows.tolist()), missing, LPS_TO_RAS @ lps, widest)
+
+
+def _distances_change(gaps: FloatArray, step: float) -> bool:
+    """Whether wide gaps are the rule of a stretch, and not slices that were lost here and there.
+
+    Lost slices leave a whole number of steps. Several such gaps of one width in a row are a stretch that was scanned
+    or reconstructed at another distance.
+    """
+    ratios = gaps / step
+    uneven = np.abs(ratios - np.maximum(np.round(ratios), 1.0)) > VOLUME_CHECKS.uneven_distance
+    if uneven.any():
+        # One pair of slices apart is an accident; a regular grid with it is none.
+        return bool(uneven.sum() >= VOLUME_CHECKS.least_uneven_distances)
+    wide = np.round(ratios) > 1.0
+    return bool((wide[1:] & wide[:-1] & (np.round(ratios[1:]) == np.round(ratios[:-1]))).any())
+
+
+def _off_grid(name: str, positions: FloatArray, gaps: FloatArray) -> UnreadableVolume:
+    """The refusal of slices that do not follow each other in a line, by what is wrong with them."""
+    steps = np.diff(positions, axis=0)
+    aside = np.linalg.norm(steps - np.median(steps / gaps[:, None], axis=0) * gaps[:, None], axis=1)
+    if float(aside.max()) > float(np.ptp(gaps)):
+        at = int(aside.argmax())
+        return UnreadableVolume(
+            f"Between the images {at + 1} and {at + 2} of '{name}' the patient or the field of view moves "
+            f"{aside[at]:.1f} mm to the side, so they make no volume together; choose a series without such a step."
+        )
+    return UnreadableVolume(
+        f"The slices of '{name}' do not lie on a regular grid (from {gaps.min():.1f} to {gaps.max():.1f} mm apart); "
+        "choose a series with even slices."
+    )
 
 
 def _stack(planes: Iterable[NDArray[np.generic]], grid: _Grid, size_ij: tuple[int, int]) -> NDArray[np.generic]:
-    """The planes ``[j, i]`` in one array ``[k, j, i]``, int16 unless one has fractions; missing ones are filled."""
+    """The planes ``[j, i]`` in one array ``[k, j, i]``, int16 unless one has fractions; others are interpolated."""
     columns, rows = size_ij
-    hu: NDArray[np.generic] = np.empty((grid.rows[-1] + 1, rows, columns), dtype=np.int16)
-    for k, values in zip(grid.rows, planes, strict=True):
-        if values.dtype == np.float32 and hu.dtype != np.float32:
+    count = int(np.floor(grid.rows[-1] + 1e-6)) + 1
+    hu: NDArray[np.generic] = np.empty((count, rows, columns), dtype=np.int16)
+    below: NDArray[np.generic] | None = None
+    filled, last = 0, 0.0
+    for row, plane in zip(grid.rows, planes, strict=True):
+        if plane.dtype == np.float32 and hu.dtype != np.float32:
             hu = hu.astype(np.float32)
-        hu[k] = values
-    for below, above in zip(grid.rows, grid.rows[1:], strict=False):
-        for k in range(below + 1, above):
-            weight = (k - below) / (above - below)
-            filled = (1.0 - weight) * hu[below].astype(np.float32) + weight * hu[above].astype(np.float32)
-            hu[k] = filled if hu.dtype == np.float32 else np.round(filled)
+        while filled < count and filled <= row + 1e-6:
+            weight = 1.0 if below is None else min((filled - last) / (row - last), 1.0)
+            if weight > 1.0 - 1e-6 or below is None:
+                hu[filled] = plane
+            else:
+                mean = (1.0 - weight) * below.astype(np.float32) + weight * plane.astype(np.float32)
+                hu[filled] = mean if hu.dtype == np.float32 else np.round(mean)
+            filled += 1
+        below, last = plane, row
     return hu
 
 
 def _volume(hu: NDArray[np.generic], grid: _Grid, name: str, source: dict[str, str]) -> CTVolume:
     if grid.missing:
         source = {**source, "interpolated_slices": str(grid.missing)}
+    if grid.widest_mm is not None:
+        thickness = max(grid.widest_mm, float(source.get("slice_thickness_mm", 0.0)))
+        source = {**source, "slice_thickness_mm": f"{thickness:g}"}
     return CTVolume(hu, grid.ijk_to_ras, name, source)
 
 
-def _two_at_one_position() -> UnreadableVolume:
-    return UnreadableVolume(
-        "The series holds different images at the same place (several phases or reconstructions in one); "
-        "export the phase to be judged as a series of its own."
-    )
+def _read_planes(slices: Iterable[DicomSlice]) -> Iterator[NDArray[np.generic]]:
+    """The images ``[j, i]`` of the slices; a file with many of them is read once, if they come one after the other."""
+    path, images = None, None
+    for one in slices:
+        if images is None or one.path != path:
+            path, images = one.path, _read_image(one)
+        yield images[one.frame]
 
 
 def _read_image(one: DicomSlice) -> NDArray[np.generic]:
@@ -141,32 +212,20 @@ def _read_image(one: DicomSlice) -> NDArray[np.generic]:
 
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(one.path))
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise UnreadableVolume(f"The DICOM file '{one.path.name}' is damaged; transfer the series again.") from error
+    with mended_copy(one.path) if one.to_mend else nullcontext(one.path) as path:
+        if path is None:
+            raise UnreadableVolume(
+                f"The DICOM file '{one.path.name}' is stored in a way that cannot be read right (MONOCHROME1 or "
+                "decimal commas, in big-endian or deflated order); export the series again."
+            )
+        reader.SetFileName(str(path))
+        try:
+            with silent_library():
+                image = reader.Execute()
+        except RuntimeError as error:
+            raise UnreadableVolume(
+                f"The DICOM file '{one.path.name}' is damaged; transfer the series again."
+            ) from error
     columns, rows = one.size_ij
     # The view borrows the image's memory: both must live until the copy is made.
     return compact_hu(sitk.GetArrayViewFromImage(image).reshape(-1, rows, columns))
-
-
-def _read_multi_frame(stack: DicomSeries, name: str, source: dict[str, str]) -> CTVolume:
-    """An enhanced CT in one file, its frames sorted by position."""
-    if len(stack.slices) > 1:
-        raise UnreadableVolume(
-            f"The series '{name}' consists of {len(stack.slices)} multi-frame files, which cannot be put in order; "
-            "export it as one image per slice."
-        )
-    frames = read_frames(stack.slices[0])
-    thickness = read_frame_thickness_mm(stack.slices[0])
-    if thickness is not None:
-        source = {**source, "slice_thickness_mm": f"{thickness:g}"}
-    normal = _normal(frames[0])
-    along = [float(frame.position_lps @ normal) for frame in frames]
-    order = np.argsort(along)
-    if len(frames) > 1 and np.min(np.diff(np.sort(along))) < 0.01:
-        raise _two_at_one_position()
-    grid = _fit_grid(name, [frames[n] for n in order])
-    values = _read_image(stack.slices[0])
-    return _volume(_stack((values[n] for n in order), grid, frames[0].size_ij), grid, name, source)

@@ -6,15 +6,20 @@ DICOM files often have none.
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from VertebralFractureLib.errors import UnreadableVolume
-from VertebralFractureLib.volume.ct_volume import CTVolume
-from VertebralFractureLib.volume.dicom_series import could_be_dicom, list_dicom_series, select_series
+from VertebralFractureLib.volume.ct_volume import SERIES_CHOICE, CTVolume
+from VertebralFractureLib.volume.dicom_choice import select_series
+from VertebralFractureLib.volume.dicom_series import could_be_dicom, list_dicom_series, list_dicomdir_series
 from VertebralFractureLib.volume.image_file import find_image_suffix, read_image_file
 from VertebralFractureLib.volume.plausibility import AIR_HU, check_ct
+
+logger = logging.getLogger(__name__)
 
 
 def read_volume(path: Path, *, series: str | None = None) -> CTVolume:
@@ -23,8 +28,8 @@ def read_volume(path: Path, *, series: str | None = None) -> CTVolume:
     Args:
         path: the file or folder.
         series: which one, when there are several. DICOM: the series' UID, the beginning of it, its number, or its
-            description; without it, the CT series with the most slices. Scene: the volume's name; without it, the
-            scalar volume with the most slices.
+            description; without it, the original CT in Hounsfield units with the most slices, and the log says which
+            and why. Scene: the volume's name; without it, the scalar volume with the most slices.
 
     Returns:
         A volume that ``check_ct`` accepted: Hounsfield units and a 4x4 IJK-to-RAS matrix in mm.
@@ -37,7 +42,7 @@ def read_volume(path: Path, *, series: str | None = None) -> CTVolume:
         ct = _read_any(path, series)
         # The voxels were read just now and belong to nobody else: padding is raised to air without another copy.
         np.maximum(ct.hu, AIR_HU, out=ct.hu)
-        return check_ct(ct)
+        checked = check_ct(ct)
     except OSError as error:
         raise UnreadableVolume(
             f"'{path.name}' could not be opened ({error.strerror or 'input/output error'}); check that the path is "
@@ -47,6 +52,9 @@ def read_volume(path: Path, *, series: str | None = None) -> CTVolume:
         raise UnreadableVolume(
             f"'{path.name}' needs more memory than this computer has free; crop it to the spine or close programs."
         ) from error
+    if SERIES_CHOICE in checked.source:
+        logger.info(checked.source[SERIES_CHOICE])
+    return checked
 
 
 def _read_any(path: Path, series: str | None) -> CTVolume:
@@ -68,9 +76,14 @@ def _read_any(path: Path, series: str | None) -> CTVolume:
 def _read_dicom_folder(folder: Path, series: str | None, file: Path | None = None) -> CTVolume:
     from VertebralFractureLib.volume.dicom_volume import read_dicom_series
 
-    stacks = list_dicom_series(folder, subfolders=file is None)
-    if file is not None and series is None:
-        stacks = [stack for stack in stacks if file in stack.files]
-        if not stacks:
-            raise UnreadableVolume(f"'{file.name}' holds no DICOM image; choose the folder of the CT series.")
-    return read_dicom_series(select_series(stacks, series))
+    if file is not None and file.name.upper() == "DICOMDIR":
+        stacks = list_dicomdir_series(file)
+    else:
+        stacks = list_dicom_series(folder, subfolders=file is None)
+        if file is not None and series is None:
+            stacks = [stack for stack in stacks if file in stack.files]
+            if not stacks:
+                raise UnreadableVolume(f"'{file.name}' holds no DICOM image; choose the folder of the CT series.")
+    choice = select_series(stacks, series)
+    ct = read_dicom_series(choice.series)
+    return replace(ct, source={**ct.source, SERIES_CHOICE: choice.why}) if choice.why else ct

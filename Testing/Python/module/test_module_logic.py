@@ -159,6 +159,14 @@ def test_a_volume_that_no_dicom_file_stands_for_has_no_facts(a_ct, instances):
     assert acquisitionFacts(a_ct) == {}
 
 
+@pytest.mark.parametrize(("agent", "said"), [("", None), ("NONE", "no"), ("Iomeprol", "yes")])
+def test_a_header_without_an_agent_does_not_say_that_there_was_no_contrast_medium(a_ct, agent, said):
+    a_ct.SetAttribute("DICOM.instanceUIDs", "1.2.3")
+    database = DatabaseStandIn({("1.2.3", "0018,0060"): "100", ("1.2.3", "0018,0010"): agent})
+
+    assert acquisitionFacts(a_ct, database).get("contrast_agent") == said
+
+
 def test_nothing_stays_in_the_temporary_folder(a_ct, logic, a_worker, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()

@@ -6,6 +6,8 @@ from typing import Any
 
 import slicer
 
+from VertebralFractureLib.volume.ct_volume import contrast_of_header
+
 INSTANCES_ATTRIBUTE = "DICOM.instanceUIDs"
 """Where Slicer keeps the instances that a volume was loaded from, separated by spaces."""
 _TAGS = {"kvp": "0018,0060", "kernel": "0018,1210", "slice_thickness_mm": "0018,0050"}
@@ -24,7 +26,7 @@ def acquisitionFacts(volumeNode: Any, database: Any = None) -> dict[str, str]:
         return {}
     found = {name: database.instanceValue(instances[0], tag) for name, tag in _TAGS.items()}
     facts = {name: value.strip() for name, value in found.items() if value}
-    # An empty answer means no contrast medium only where the header itself could be read.
-    if facts:
-        facts["contrast_agent"] = "yes" if database.instanceValue(instances[0], _CONTRAST_TAG) else "no"
+    # A header without an agent does not say that there was none.
+    if contrast := contrast_of_header(database.instanceValue(instances[0], _CONTRAST_TAG) or ""):
+        facts["contrast_agent"] = contrast
     return facts
