@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from VertebralFractureLib.canal import CANAL
 from VertebralFractureLib.compute_device import usable_device
+from VertebralFractureLib.errors import WeightsDamaged
 from VertebralFractureLib.fracture.members import PREFIX, choose_members
 from VertebralFractureLib.options import CUDA, DetectionOptions
 from VertebralFractureLib.vertebrae.models import BODY_WEIGHTS, LEVEL_WEIGHTS, VertebraModels
@@ -109,6 +110,12 @@ class Models:
         """Build the network called ``name`` on the device, or give the one that was built there before."""
         key = (name, self.device)
         if key not in self._built:
-            self._built[key] = build(self.weights.load(name), self.device)
+            weights = self.weights.load(name)
+            try:
+                self._built[key] = build(weights, self.device)
+            except (KeyError, IndexError, TypeError, ValueError, ArithmeticError) as error:
+                raise WeightsDamaged(
+                    f"The configuration of the weights '{name}' is damaged; install VertebralFracture again."
+                ) from error
         network: Network = self._built[key]
         return network

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import stat
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,13 @@ SAFETENSORS_DTYPES: dict[str, np.dtype[Any]] = {
     "I32": np.dtype("<i4"),
 }
 MANIFEST = "VertebralFractureWeights.json"
+_LARGEST_FILE_BYTES = 1 << 28
+_LARGEST_HEADER_BYTES = 1 << 20
+_MOST_AXES = 8
+_AGAIN = "install VertebralFracture again"
+_COUNTER = "num_batches_tracked"
+"""How long a batch normalization was trained, which no answer hangs on; it need not be stored."""
+Network = TypeVar("Network")
 
 
 @dataclass(frozen=True)
@@ -104,14 +113,78 @@ def _read_weights(name: str, folder: Path, entry: Mapping[str, str] | None) -> W
     if entry is None:
         raise WeightsDamaged(f"There are no weights called '{name}'; install VertebralFracture again.")
     try:
-        data = (folder / entry["file"]).read_bytes()
-    except OSError as error:
+        data = _read_file(folder, entry["file"])
+    except (OSError, ValueError) as error:
         raise WeightsDamaged(f"The weights '{name}' cannot be read; install VertebralFracture again.") from error
     sha256 = hashlib.sha256(data).hexdigest()
     if sha256 != entry["sha256"]:
         raise WeightsDamaged(f"The weights '{name}' are damaged (SHA-256 differs); install VertebralFracture again.")
     tensors, metadata = decode_safetensors(data)
-    return Weights(tensors, json.loads(metadata.get("config", "{}")), sha256)
+    try:
+        config = _strict_json(metadata.get("config", "{}"))
+    except (ValueError, RecursionError) as error:
+        raise WeightsDamaged(f"The weights '{name}' are damaged (configuration); {_AGAIN}.") from error
+    if not isinstance(config, dict):
+        raise WeightsDamaged(f"The weights '{name}' are damaged (configuration); {_AGAIN}.")
+    return Weights(tensors, config, sha256)
+
+
+def _read_file(folder: Path, name: str) -> bytes:
+    """The content of a file that lies in the folder of the weights.
+
+    Raises:
+        ValueError: when the name leads elsewhere, or it is no regular file of a size that weights have.
+        OSError: when it cannot be read.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError("elsewhere")
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE_BYTES:
+        raise ValueError("no file of weights")
+    return path.read_bytes()
+
+
+def _strict_json(text: str | bytes) -> Any:
+    """JSON without a name that is there twice and without numbers that are none.
+
+    Raises:
+        ValueError, RecursionError: for anything else.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({key for key, _ in pairs}) < len(pairs):
+            raise ValueError("a name is there twice")
+        return dict(pairs)
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(constant)
+
+    return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+
+
+def build_network(make: Callable[[], Network], weights: Weights) -> Network:
+    """The torch module that ``make`` gives, with these tensors as float32, in evaluation mode.
+
+    Raises:
+        WeightsDamaged: when the configuration is not one of this architecture, or a tensor is missing, left over or of
+            another shape; nothing is left as the module was initialized.
+    """
+    import torch
+
+    misfit = WeightsDamaged("A weights file does not fit its network; install VertebralFracture again.")
+    try:
+        # On this device tensors have a shape and take no memory, whatever width a configuration asks for.
+        with torch.device("meta"):
+            expected = {key: tuple(value.shape) for key, value in make().state_dict().items()}  # type: ignore[attr-defined]
+        given = {key: value.shape for key, value in weights.tensors.items()}
+        if expected != {**{key: () for key in expected if key.endswith(_COUNTER)}, **given}:
+            raise misfit
+        network = make()
+        restore(network, weights)
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise misfit from error
+    return network
 
 
 def restore(network: Any, weights: Weights) -> None:
@@ -121,7 +194,8 @@ def restore(network: Any, weights: Weights) -> None:
         RuntimeError: from torch, when a tensor is missing, left over or of another shape.
     """
 
-    state = {key: to_tensor(np.asarray(value, dtype=np.float32)) for key, value in weights.tensors.items()}
+    state = {key: value for key, value in network.state_dict().items() if key.endswith(_COUNTER)}
+    state |= {key: to_tensor(np.asarray(value, dtype=np.float32)) for key, value in weights.tensors.items()}
     network.load_state_dict(state)
     network.eval()
 
@@ -130,21 +204,38 @@ def decode_safetensors(data: bytes) -> tuple[dict[str, NDArray[np.generic]], dic
     """Decode to arrays and metadata.
 
     Raises:
-        WeightsDamaged: when the bytes are not safetensors of the types float32, float16, int64 or int32.
+        WeightsDamaged: when the bytes are not safetensors of the types float32, float16, int64 or int32, when tensors
+            overlap, leave bytes over or hold what is no finite number.
     """
     try:
         (length,) = struct.unpack("<Q", data[:8])
-        header = json.loads(data[8 : 8 + length])
+        if length > _LARGEST_HEADER_BYTES:
+            raise ValueError("header")
+        header = _strict_json(data[8 : 8 + length])
         body = memoryview(data)[8 + length :]
         metadata = header.pop("__metadata__", {})
+        if not all(isinstance(value, str) for value in metadata.values()):
+            raise ValueError("metadata")
         tensors: dict[str, NDArray[np.generic]] = {}
+        spans = []
         for key, entry in header.items():
             start, end = entry["data_offsets"]
-            flat = np.frombuffer(body[start:end], dtype=SAFETENSORS_DTYPES[entry["dtype"]])
-            tensors[key] = flat.reshape(entry["shape"]).copy()
+            shape = tuple(entry["shape"])
+            dtype = SAFETENSORS_DTYPES[entry["dtype"]]
+            if len(shape) > _MOST_AXES or not all(type(size) is int and size >= 0 for size in (*shape, start, end)):
+                raise ValueError("shape")
+            if end - start != math.prod(shape) * dtype.itemsize or end > len(body):
+                raise ValueError("length")
+            spans.append((start, end))
+            values = np.frombuffer(body[start:end], dtype=dtype).reshape(shape).copy()
+            if not np.all(np.isfinite(values)):
+                raise ValueError("not finite")
+            tensors[key] = values
+        if [0, *(end for _, end in sorted(spans))] != [*(start for start, _ in sorted(spans)), len(body)]:
+            raise ValueError("overlap or gap")
         return tensors, metadata
-    except (struct.error, ValueError, KeyError, TypeError) as error:
-        raise WeightsDamaged("A weights file is not valid safetensors; install VertebralFracture again.") from error
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise WeightsDamaged(f"A weights file is not valid safetensors; {_AGAIN}.") from error
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, str]]:
@@ -154,9 +245,12 @@ def read_manifest(folder: Path) -> dict[str, dict[str, str]]:
         WeightsDamaged: when it is missing or says anything else.
     """
     try:
-        content: dict[str, dict[str, str]] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return {name: {"file": entry["file"], "sha256": entry["sha256"]} for name, entry in content.items()}
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        content: dict[str, dict[str, str]] = _strict_json(_read_file(folder, MANIFEST))
+        manifest = {name: {"file": entry["file"], "sha256": entry["sha256"]} for name, entry in content.items()}
+        if not all(isinstance(value, str) for entry in manifest.values() for value in entry.values()):
+            raise TypeError("file and sha256 are words")
+        return manifest
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise WeightsDamaged(
             "The list of the weights is missing or damaged; install VertebralFracture again."
         ) from error

@@ -190,7 +190,7 @@ def test_reading_windows_gives_the_places_that_reading_whole_slices_gives():
     )
     stack = build_axial_stack(make_phantom(options).ct)
     weights = load_weights("cord")
-    network = network_from_weights(weights.tensors, weights.config)
+    network = network_from_weights(weights)
 
     readers = [CanalReader(network, stack) for _ in range(2)]
     readers[0].read_whole()

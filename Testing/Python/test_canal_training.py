@@ -187,7 +187,7 @@ def test_the_command_trains_from_a_data_folder_to_weights_that_load(tmp_path):
     weights = load_weights("cord", tmp_path / "weights")
     assert code == 0
     assert weights.config["training"]["scans"] == ["hcc-007a"]
-    assert isinstance(network_from_weights(weights.tensors, weights.config), CanalNetwork)
+    assert isinstance(network_from_weights(weights), CanalNetwork)
 
 
 def test_a_fold_that_does_not_exist_is_refused(tmp_path):

@@ -11,14 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from VertebralFractureLib.torch_arrays import to_tensor
-from VertebralFractureLib.weights import Weights
+from VertebralFractureLib.weights import Weights, build_network
 
 CHANNELS = 5
 """Neighboring slices that the network sees, ``SLICE_MM`` apart, the middle one being judged."""
@@ -88,17 +85,14 @@ def compute_log_probabilities(logits: torch.Tensor) -> tuple[torch.Tensor, torch
     return (flat - total[:, None]).view_as(logits), -total
 
 
-def network_from_weights(tensors: Mapping[str, NDArray[np.generic]], config: Mapping[str, Any]) -> CanalNetwork:
+def network_from_weights(weights: Weights) -> CanalNetwork:
     """The network in evaluation mode, in the memory layout that is fastest on a CPU.
 
     Raises:
-        RuntimeError: when tensors and configuration do not fit each other.
+        WeightsDamaged: when tensors and configuration do not fit each other.
     """
-    network = CanalNetwork(tuple(int(width) for width in config["widths"]))
-    state = network.state_dict()
-    state.update({key: to_tensor(np.asarray(value, dtype=np.float32)) for key, value in tensors.items()})
-    network.load_state_dict(state)
-    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
+    network = build_network(lambda: CanalNetwork(tuple(int(width) for width in weights.config["widths"])), weights)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
 
 
 @dataclass(frozen=True)
@@ -113,6 +107,6 @@ class CanalModel:
         """Build the network on ``device``, by its name in torch.
 
         Raises:
-            RuntimeError: when tensors and configuration do not fit each other.
+            WeightsDamaged: when tensors and configuration do not fit each other.
         """
-        return CanalModel(network_from_weights(weights.tensors, weights.config).to(device), weights.config)
+        return CanalModel(network_from_weights(weights).to(device), weights.config)

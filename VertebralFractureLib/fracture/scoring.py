@@ -28,7 +28,7 @@ from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.thresholds import SCORING
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.weights import Weights, restore
+from VertebralFractureLib.weights import Weights, build_network
 
 _PATCHES_PER_CHUNK = 32
 
@@ -45,8 +45,7 @@ class RawScores:
 
 def network_from_weights(weights: Weights) -> tuple[FractureNetwork, PatchGrid]:
     """The network in evaluation mode and the patch grid it was trained on."""
-    network = FractureNetwork(NetworkOptions.from_config(weights.config["network"]))
-    restore(network, weights)
+    network = build_network(lambda: FractureNetwork(NetworkOptions.from_config(weights.config["network"])), weights)
     return network, PatchGrid.from_config(weights.config["grid"])
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from VertebralFractureLib.vertebrae.body_input import CHANNELS
-from VertebralFractureLib.weights import Weights, restore
+from VertebralFractureLib.weights import Weights, build_network
 
 MAPS = 3
 """Body, upper edge, lower edge."""
@@ -79,8 +79,7 @@ class BodyModel:
     @staticmethod
     def from_weights(weights: Weights, device: str = "cpu") -> BodyModel:
         """Build the network on ``device``, by its name in torch."""
-        network = BodyNetwork(int(weights.config["width"]))
-        restore(network, weights)
+        network = build_network(lambda: BodyNetwork(int(weights.config["width"])), weights)
         return BodyModel(network.to(device), float(weights.config["edge_outward_mm"]))
 
     @property

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from VertebralFractureLib.vertebrae.level_input import CHANNELS, LEVEL_CLASSES, ROWS_PER_CELL
-from VertebralFractureLib.weights import Weights, restore
+from VertebralFractureLib.weights import Weights, build_network
 
 
 def _squeeze(inputs: int, outputs: int) -> nn.Sequential:
@@ -63,8 +63,7 @@ class LevelModel:
     @staticmethod
     def from_weights(weights: Weights, device: str = "cpu") -> LevelModel:
         """Build the network on ``device``, by its name in torch."""
-        network = LevelNetwork(int(weights.config["width"]))
-        restore(network, weights)
+        network = build_network(lambda: LevelNetwork(int(weights.config["width"])), weights)
         return LevelModel(network.to(device))
 
     @property

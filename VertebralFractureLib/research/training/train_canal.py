@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     started_from = None
     if arguments.start_from is not None:
         weights = load_weights("cord", arguments.start_from)
-        network, started_from = network_from_weights(weights.tensors, weights.config), weights.sha256
+        network, started_from = network_from_weights(weights), weights.sha256
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     options = TrainingOptions(
         steps=arguments.steps,
