@@ -20,6 +20,8 @@ ALL_MEMBERS, SINGLE_MODEL = ("all",), ("single",)
 FORMER_SINGLE_MODEL = ("fastest",)
 """What scripts and saved parameter nodes of earlier versions say for ``SINGLE_MODEL``."""
 FINEST_MM, COARSEST_MM = 0.5, 2.0
+MOST_THREADS = 256
+"""More than any computer that this runs on has cores; each thread takes memory of its own."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class DetectionOptions:
             object.__setattr__(self, "members", SINGLE_MODEL)
         if self.threads is not None and (not _is_number(self.threads) or int(self.threads) != self.threads):
             raise OptionRefused(f"The number of CPU threads cannot be {self.threads!r}; use a whole number.")
-        if self.threads is not None and self.threads < 1:
-            raise OptionRefused(f"The number of CPU threads cannot be {self.threads}; use 1 or more.")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise OptionRefused(f"The number of CPU threads cannot be {self.threads}; use 1 to {MOST_THREADS}.")
         if self.device not in DEVICES:
             raise OptionRefused(f"There is no device {self.device!r}; use one of {', '.join(DEVICES)}.")
         if not self.members or not all(isinstance(name, str) and name for name in self.members):

@@ -401,16 +401,17 @@ def serve(idle_s: float = IDLE_S) -> int:
 
 def write_answer(detection: Detection, folder: Path) -> Path:
     """Write report, table and straightened volume for the program that asked; the report's path."""
+    from VertebralFractureLib.atomic_write import write_file
     from VertebralFractureLib.cpr.straightened_volume import save_straightened
-    from VertebralFractureLib.export.table import report_to_csv
+    from VertebralFractureLib.export.table import write_table
     from VertebralFractureLib.result import report_to_json
 
     folder.mkdir(parents=True, exist_ok=True)
     if detection.spine is not None and detection.report.status == "evaluable":
         save_straightened(detection.spine, folder / "spine.npz")
-    (folder / "vertebrae.csv").write_text(report_to_csv(detection.report), encoding="utf-8")
+    write_table(detection.report, folder / "vertebrae.csv")
     report_path = folder / "report.json"
-    report_path.write_text(report_to_json(detection.report), encoding="utf-8")
+    write_file(report_path, report_to_json(detection.report))
     return report_path
 
 

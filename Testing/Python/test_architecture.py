@@ -23,7 +23,7 @@ HEAVY = {"torch", "slicer", "qt", "vtk", "matplotlib", "scipy", "sklearn", f"{PA
 
 # The one direction of the data: a part may import from the parts on its right, and from nothing else of ours.
 SHARED = {"doubts", "errors", "options", "progress", "thresholds", "torch_arrays", "types", "weights"}
-SHARED |= {"atomic_write", "__init__"}
+SHARED |= {"atomic_write", "plain_text", "private_folders", "__init__"}
 STEPS = ("volume", "canal", "cpr", "vertebrae", "fracture", "result")
 MAY_IMPORT = {
     "types": set(),
@@ -34,7 +34,9 @@ MAY_IMPORT = {
     "compute_device": {"errors", "options"},
     "progress": {"errors"},
     "torch_arrays": set(),
-    "atomic_write": set(),
+    "plain_text": set(),
+    "private_folders": set(),
+    "atomic_write": {"private_folders"},
     "weights": {"atomic_write", "errors", "torch_arrays"},
     **{step: SHARED | set(STEPS[:index]) for index, step in enumerate(STEPS)},
     "models": SHARED | {"compute_device", *STEPS},

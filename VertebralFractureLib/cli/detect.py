@@ -4,37 +4,46 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
-from VertebralFractureLib.cli.exit_codes import DONE, NOT_EVALUABLE_CODE
-from VertebralFractureLib.cli.output_folder import refuse_foreign_folder, write_folder_atomically
+from VertebralFractureLib.cli.exit_codes import BAD_INPUT, DONE, NOT_EVALUABLE_CODE
+from VertebralFractureLib.cli.option_types import number, path_to_read, path_to_write, whole_number, words
+from VertebralFractureLib.cli.output_folder import RESULT_FILES, refuse_foreign_folder, write_folder_atomically
 from VertebralFractureLib.cli.progress_display import progress_listener
+from VertebralFractureLib.cli.stop_signals import cancel_on_stop_signals
 from VertebralFractureLib.cli.table import format_report_table
-from VertebralFractureLib.errors import OutputRefused
-from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, DetectionOptions
+from VertebralFractureLib.cli.terminal import tell, warn, write_text
+from VertebralFractureLib.errors import OptionRefused, OutputRefused
+from VertebralFractureLib.export.table import COMMA, TABLE_STYLES
+from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, COARSEST_MM, FINEST_MM, MOST_THREADS, DetectionOptions
+from VertebralFractureLib.plain_text import one_line
 from VertebralFractureLib.progress import CancelToken, StageProgress
+from VertebralFractureLib.vertebrae.levels import LEVEL_NUMBERS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path, help=".nii .nii.gz .nrrd .mha .mhd .mrb, or a DICOM folder")
-    parser.add_argument("--out", type=Path, default=None, help="new or empty folder, or one of an earlier result")
     parser.add_argument(
-        "--series", help="DICOM: series UID, its beginning, or its description; --list-series shows them"
+        "input", type=path_to_read("INPUT"), help=".nii .nii.gz .nrrd .mha .mhd .mrb, or a DICOM folder"
+    )
+    parser.add_argument(
+        "--out", type=path_to_write("--out"), default=None, help="new or empty folder, or one of an earlier result"
+    )
+    parser.add_argument(
+        "--series",
+        type=words("--series"),
+        help="DICOM: series UID, its beginning, or its description; --list-series shows them",
     )
     parser.add_argument("--list-series", action="store_true", help="DICOM: list the series of the folder and stop")
     parser.add_argument(
         "--centerline",
-        type=Path,
+        type=path_to_read("--centerline"),
         default=None,
         help="a corrected curve instead of the detected one: Slicer markups (.mrk.json) or a report.json",
     )
     parser.add_argument(
         "--levels",
+        type=_relabeling,
         nargs="+",
         default=(),
         metavar="OLD=NEW",
@@ -42,16 +51,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--correction",
-        type=Path,
+        type=path_to_read("--correction"),
         default=None,
         help="a reader's corrections: a corrected report.json, or the edits of one",
     )
     parser.add_argument(
         "--identifiers", action="store_true", help="keep the input's name and series UID in the results"
     )
+    parser.add_argument(
+        "--table",
+        choices=sorted(TABLE_STYLES),
+        default=COMMA.name,
+        help="vertebrae.csv for spreadsheets that expect commas and 0.5 (default), or semicolons and 0,5",
+    )
     parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
-    parser.add_argument("--weights", type=Path, default=None, help="folder of other weights, for example your own")
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: torch's choice)")
+    parser.add_argument(
+        "--weights", type=path_to_read("--weights"), default=None, help="folder of other weights, for example your own"
+    )
+    parser.add_argument(
+        "--threads",
+        type=whole_number("--threads", 1, MOST_THREADS),
+        default=None,
+        help="CPU threads (default: torch's choice)",
+    )
     parser.add_argument(
         "--device",
         default=AUTOMATIC,
@@ -59,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--members",
+        type=words("--members"),
         nargs="+",
         default=ALL_MEMBERS,
         metavar="NAME",
@@ -66,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--spacing",
-        type=float,
+        type=number("--spacing", FINEST_MM, COARSEST_MM, "mm"),
         default=None,
         metavar="MM",
         help="of the straightened volume, 0.5 to 2 (default 1); what the networks see does not change",
@@ -89,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
     refuse_foreign_folder(arguments.out)
     correction = read_correction(arguments.correction, arguments.centerline)
     listener, token = progress_listener(arguments.progress), CancelToken()
-    with cancel_on_interrupt(token), write_folder_atomically(arguments.out) as folder:
+    with cancel_on_stop_signals(token), write_folder_atomically(arguments.out) as folder:
         models = Models.load(options)
         detection = detect_in_file(
             arguments.input, series=arguments.series, models=models, options=options, listener=listener, token=token
@@ -103,16 +126,28 @@ def run(arguments: argparse.Namespace) -> int:
             StageProgress("scene", listener, token),
             corrected=corrected,
             identifiers=arguments.identifiers,
+            table_style=TABLE_STYLES[arguments.table],
         )
     code = DONE if report.status == "evaluable" else NOT_EVALUABLE_CODE
     if arguments.progress == "json":
-        print(json.dumps({"done": True, "status": report.status, "reason": report.reason, "exit_code": code}))
-        return code
-    print(format_report_table(report))
-    print(f"\nThe files are in {arguments.out}:")
-    for name in sorted(path.name for path in arguments.out.iterdir()):
-        print(f"  {name}")
+        done = {"done": True, "status": report.status, "reason": report.reason, "exit_code": code}
+        told = write_text(sys.stdout, json.dumps(done) + "\n")
+    else:
+        files = [f"  {name}" for name in sorted(RESULT_FILES)]
+        told = tell(*format_report_table(report).split("\n"), "", f"The files are in {arguments.out}:", *files)
+    if not told:
+        warn(f"Standard output could not be written; all files are in {arguments.out}.")
     return code
+
+
+def _relabeling(word: str) -> str:
+    """The form of ``--levels``; whether the scan has such a vertebra is known after the detection."""
+    old, equals, new = word.partition("=")
+    if word not in ("+1", "-1") and not (equals and old.strip() and new in LEVEL_NUMBERS):
+        raise OptionRefused(
+            f"--levels cannot be '{one_line(word, 40)}'; say OLD=NEW with a level from C1 to S1 as NEW, or +1 or -1."
+        )
+    return word
 
 
 def _list_series(folder: Path) -> int:
@@ -120,25 +155,8 @@ def _list_series(folder: Path) -> int:
 
     listed = list_dicom_series(folder)
     several = len({series.patient for series in listed}) > 1
-    for series in listed:
-        patient = f", patient {series.patient + 1}" if several else ""
-        print(f"{series.uid}  {series.title}{patient}")
+    patients = [f", patient {series.patient + 1}" if several else "" for series in listed]
+    if not tell(*(f"{series.uid}  {series.title}{patient}" for series, patient in zip(listed, patients, strict=True))):
+        warn("Standard output could not be written.")
+        return BAD_INPUT
     return DONE
-
-
-@contextmanager
-def cancel_on_interrupt(token: CancelToken) -> Iterator[None]:
-    """The first Ctrl-C (or a termination request) stops at the next step; a second one interrupts at once."""
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if token.cancelled:
-            raise KeyboardInterrupt
-        print("\nStopping ...", file=sys.stderr)
-        token.cancel()
-
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -7,13 +7,19 @@ import errno
 import importlib
 import importlib.util
 import logging
+import re
 import sys
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from VertebralFractureLib import RESEARCH_USE_ONLY, __version__
+from VertebralFractureLib.cli import option_types
 from VertebralFractureLib.cli.exit_codes import BAD_INPUT, CANCELLED, INTERNAL_ERROR, NOT_EVALUABLE_CODE
+from VertebralFractureLib.cli.stop_signals import interrupt_on_stop_signals
+from VertebralFractureLib.cli.terminal import open_standard_streams, set_up_logging, warn
 from VertebralFractureLib.errors import Cancelled, NotEvaluable, VertebralFractureError
 from VertebralFractureLib.passive_waiting import use_passive_waiting
+from VertebralFractureLib.plain_text import one_line
 
 _COMMANDS = {
     "detect": "find vertebral fractures on a CT",
@@ -33,30 +39,65 @@ _TRAINABLE = {
     "ensemble": f"{_RESEARCH}.release.train_ensemble",
 }
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_MEMORY = re.compile(
+    r"bad_?alloc|allocate memory|memory allocation|out of memory|unable to allocate|can't start new thread"
+    r"|failed to map segment",
+    re.IGNORECASE,
+)
+"""What libraries say, in errors of many types, when they get no memory."""
+
+
+_TOO_LITTLE_MEMORY = (
+    "There is not enough memory for this; close other programs, raise the limit, or give a smaller volume. "
+    "No result was written."
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """As argparse's, but every word is checked before anything is read, and refused in one sentence.
+
+    What an option may be at most stands where it is declared; no count, size or path goes unchecked where it does not.
+    """
+
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
+        check = option_types.CHECKS.get(settings.get("type"))
+        if check is not None:
+            settings["type"] = check(names[0])
+        return super().add_argument(*names, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        super().error(one_line(message))
 
 
 def run() -> None:
     """Entry point of the installed command."""
+    open_standard_streams()
     use_passive_waiting()
-    sys.exit(main(sys.argv[1:]))
+    with interrupt_on_stop_signals():
+        code = main(sys.argv[1:])
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    set_up_logging()
     try:
         return _dispatch(arguments)
     except (Cancelled, KeyboardInterrupt):
-        return _say("Cancelled; nothing was written.", CANCELLED)
+        return _say("Cancelled; what was not finished is not kept.", CANCELLED)
     except NotEvaluable as error:
         return _say(str(error), NOT_EVALUABLE_CODE)
     except VertebralFractureError as error:
         return _say(str(error), BAD_INPUT)
     except OSError as error:
         if error.errno in _NO_SPACE:
-            return _say("The disk is full; free some space or choose another --out. Nothing was written.", BAD_INPUT)
+            return _say("The disk is full; free some space or choose another --out. No result was written.", BAD_INPUT)
+        if error.errno == errno.ENOMEM:
+            return _say(_TOO_LITTLE_MEMORY, BAD_INPUT)
         return _say(f"A file could not be read or written: {error.strerror or error}.", BAD_INPUT)
     except Exception as error:
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+            return _say(_TOO_LITTLE_MEMORY, BAD_INPUT)
         if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _RESEARCH_LIBRARIES:
             return _say(f"This command needs {error.name}: pip install 'VertebralFracture[research]'.", BAD_INPUT)
         logging.exception("This is a defect of the program; please report it with the lines above.")
@@ -70,7 +111,7 @@ def _available_commands() -> dict[str, str]:
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="vertebral-fracture", description=RESEARCH_USE_ONLY)
+    parser = _Parser(prog="vertebral-fracture", description=RESEARCH_USE_ONLY)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     available = _available_commands()
@@ -100,5 +141,5 @@ def _add_arguments(name: str, parser: argparse.ArgumentParser, arguments: Sequen
 
 
 def _say(sentence: str, code: int) -> int:
-    print(sentence, file=sys.stderr)
+    warn(sentence)
     return code

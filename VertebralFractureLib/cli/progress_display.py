@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TextIO
 
+from VertebralFractureLib.cli.terminal import write_text
 from VertebralFractureLib.progress import STAGES, ProgressListener
 
 STAGE_TITLES = {
@@ -24,17 +25,16 @@ _BAR_WIDTH = 24
 
 def progress_listener(style: str) -> ProgressListener:
     """``"bar"`` writes to standard error, ``"json"`` to standard output, ``"none"`` writes nothing."""
-    if style == "json":
-        return JsonLines(sys.stdout)
-    if style == "bar":
-        return Bar(sys.stderr)
-    return lambda _stage, _fraction: None
+    stream = sys.stdout if style == "json" else sys.stderr
+    if style == "none" or stream is None:
+        return lambda _stage, _fraction: None
+    return Bar(stream) if style == "bar" else JsonLines(stream)
 
 
 class JsonLines:
     """``{"stage": ..., "fraction": ...}`` per line, at most ten per stage and second, ends of stages always.
 
-    Every line begins with what ``common`` holds.
+    Every line begins with what ``common`` holds. A stream that nobody reads any more is no reason to stop.
     """
 
     def __init__(self, stream: TextIO, common: Mapping[str, object] = MappingProxyType({})) -> None:
@@ -50,8 +50,7 @@ class JsonLines:
         self.write({"stage": stage, "fraction": round(fraction, 3)})
 
     def write(self, content: dict[str, object]) -> None:
-        self._stream.write(json.dumps({**self._common, **content}) + "\n")
-        self._stream.flush()
+        write_text(self._stream, json.dumps({**self._common, **content}) + "\n")
 
 
 class Bar:
@@ -66,11 +65,10 @@ class Bar:
         title = f"[{STAGES.index(stage) + 1}/{len(STAGES)}] {STAGE_TITLES[stage]}"
         if not self._interactive:
             if stage != self._stage:
-                self._stream.write(title + "\n")
+                write_text(self._stream, title + "\n")
         else:
             filled = round(_BAR_WIDTH * fraction)
             bar = "#" * filled + "-" * (_BAR_WIDTH - filled)
             ended = "\n" if fraction >= 1.0 and stage == STAGES[-1] else ""
-            self._stream.write(f"\r\033[K{title:<46} {bar} {fraction:4.0%}{ended}")
+            write_text(self._stream, f"\r\033[K{title:<46} {bar} {fraction:4.0%}{ended}")
         self._stage = stage
-        self._stream.flush()

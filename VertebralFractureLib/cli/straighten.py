@@ -7,55 +7,100 @@ detected first. A scene also holds the transform that leads back to the patient.
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from VertebralFractureLib.cli.exit_codes import DONE
+from VertebralFractureLib.cli.option_types import (
+    VOLUME_ENDINGS,
+    number,
+    path_to_read,
+    path_to_write,
+    refuse_output,
+    whole_number,
+    words,
+)
 from VertebralFractureLib.cli.progress_display import progress_listener
+from VertebralFractureLib.cli.stop_signals import cancel_on_stop_signals
+from VertebralFractureLib.cli.terminal import tell, warn
 from VertebralFractureLib.cpr import STRAIGHTENED, VIRTUAL_SAGITTAL, ReformatGrid, StraightenedVolume, straighten
-from VertebralFractureLib.cpr.grid import INTERPOLATIONS
-from VertebralFractureLib.errors import OutputRefused
+from VertebralFractureLib.cpr.grid import (
+    EXTENT_LIMIT_MM,
+    INTERPOLATIONS,
+    OFFSET_LIMIT_MM,
+    ROTATION_LIMIT_DEG,
+    SPACING_LIMITS_MM,
+)
+from VertebralFractureLib.errors import OptionRefused, OutputRefused
+from VertebralFractureLib.options import MOST_THREADS
+from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
 from VertebralFractureLib.progress import CancelToken, StageProgress
 
 _DEFAULT = ReformatGrid()
-_VOLUME_ENDINGS = (".nrrd", ".nii", ".nii.gz", ".mha", ".mhd")
 _SCENE_ENDING = ".mrb"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path, help=".nii .nii.gz .nrrd .mha .mhd .mrb, or a DICOM folder")
+    parser.add_argument(
+        "input", type=path_to_read("INPUT"), help=".nii .nii.gz .nrrd .mha .mhd .mrb, or a DICOM folder"
+    )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=path_to_write("--out"),
         required=True,
         help=".mrb: volume, grid transform and centerline for Slicer; .nrrd .nii.gz .mha: the volume alone",
     )
-    parser.add_argument("--series", help="DICOM: series UID, its beginning, or its description")
+    parser.add_argument("--series", type=words("--series"), help="DICOM: series UID, its beginning, or its description")
     parser.add_argument(
-        "--centerline", type=Path, default=None, help="Slicer markups (.mrk.json) or a report.json; else it is detected"
+        "--centerline",
+        type=path_to_read("--centerline"),
+        default=None,
+        help="Slicer markups (.mrk.json) or a report.json; else it is detected",
     )
     parser.add_argument("--kind", choices=(STRAIGHTENED, VIRTUAL_SAGITTAL), default=STRAIGHTENED)
     add_grid_arguments(parser)
     parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
-    parser.add_argument("--weights", type=Path, default=None, help="folder of other weights, for example your own")
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: up to four)")
+    parser.add_argument(
+        "--weights", type=path_to_read("--weights"), default=None, help="folder of other weights, for example your own"
+    )
+    parser.add_argument(
+        "--threads",
+        type=whole_number("--threads", 1, MOST_THREADS),
+        default=None,
+        help="CPU threads (default: up to four)",
+    )
 
 
 def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
     """The choices of ``ReformatGrid``; ``grid_of`` reads them back."""
     parser.add_argument(
-        "--spacing", type=float, nargs="+", default=None, metavar="MM", help="one value, or three along R, A and S"
+        "--spacing",
+        type=number("--spacing", 0.0, SPACING_LIMITS_MM[1], "mm"),
+        nargs="+",
+        default=None,
+        metavar="MM",
+        help="one value, or three along R, A and S",
     )
-    parser.add_argument("--right", type=float, nargs=2, default=None, metavar=("FROM", "TO"), help="extent, mm")
-    parser.add_argument("--anterior", type=float, nargs=2, default=None, metavar=("FROM", "TO"), help="extent, mm")
-    parser.add_argument("--margin", type=float, default=_DEFAULT.margin_mm, help="mm beyond both ends of the canal")
-    parser.add_argument("--rotation", type=float, default=0.0, help="degrees about the canal, right towards anterior")
+    for option in ("--right", "--anterior"):
+        extent = number(option, -EXTENT_LIMIT_MM, EXTENT_LIMIT_MM, "mm")
+        parser.add_argument(option, type=extent, nargs=2, default=None, metavar=("FROM", "TO"), help="extent, mm")
+    parser.add_argument(
+        "--margin",
+        type=number("--margin", 0.0, EXTENT_LIMIT_MM, "mm"),
+        default=_DEFAULT.margin_mm,
+        help="mm beyond both ends of the canal",
+    )
+    parser.add_argument(
+        "--rotation",
+        type=number("--rotation", -ROTATION_LIMIT_DEG, ROTATION_LIMIT_DEG, "degrees"),
+        default=0.0,
+        help="degrees about the canal, right towards anterior",
+    )
     parser.add_argument(
         "--arc-length-offset",
         "--even-at",  # its name until version 1
-        type=float,
+        type=number("--arc-length-offset", -OFFSET_LIMIT_MM, OFFSET_LIMIT_MM, "mm"),
         default=0.0,
         help="mm in front of the canal where lengths are true: 0 along the canal, 25 along the bodies",
     )
@@ -66,7 +111,7 @@ def grid_of(arguments: argparse.Namespace) -> ReformatGrid:
     """The grid that the arguments ask for.
 
     Raises:
-        OutputRefused: when no such grid can be laid.
+        OptionRefused: when no such grid can be laid.
     """
     try:
         return ReformatGrid(
@@ -79,21 +124,21 @@ def grid_of(arguments: argparse.Namespace) -> ReformatGrid:
             arc_length_offset_mm=arguments.arc_length_offset,
         )
     except ValueError as error:
-        raise OutputRefused(str(error)) from error
+        raise OptionRefused(str(error)) from error
 
 
 def run(arguments: argparse.Namespace) -> int:
     from VertebralFractureLib.canal import detect_centerline, load_canal_model
     from VertebralFractureLib.cli.corrections import read_curve
-    from VertebralFractureLib.cli.detect import cancel_on_interrupt
     from VertebralFractureLib.pipeline import reader_centerline
     from VertebralFractureLib.volume import read_volume
 
     grid = grid_of(arguments)
     _check_ending(arguments.out)
+    refuse_output("--out", arguments.out, arguments.input, arguments.centerline)
     curve = None if arguments.centerline is None else read_curve(arguments.centerline)
     listener, token = progress_listener(arguments.progress), CancelToken()
-    with cancel_on_interrupt(token):
+    with cancel_on_stop_signals(token):
         reading = StageProgress("read", listener, token)
         reading(0.0)
         ct = read_volume(arguments.input, series=arguments.series)
@@ -112,7 +157,9 @@ def run(arguments: argparse.Namespace) -> int:
         _write_volume(spine, arguments.out)
     if arguments.progress != "json":
         size = " x ".join(str(count) for count in reversed(spine.hu.shape))
-        print(f"Wrote {arguments.out}: {size} voxels, {100.0 * spine.inside.mean():.0f} % inside the scan.")
+        inside = f"{size} voxels, {100.0 * spine.inside.mean():.0f} % inside the scan."
+        if not tell(f"Wrote {arguments.out}: {inside}"):
+            warn(f"Standard output could not be written; the file {arguments.out} is complete.")
     return DONE
 
 
@@ -134,16 +181,17 @@ def _write_scene(spine: StraightenedVolume, points_ras: Any, path: Path) -> None
 
 
 def _check_ending(path: Path) -> None:
-    if not path.name.endswith((_SCENE_ENDING, *_VOLUME_ENDINGS)):
+    if not path.name.endswith((_SCENE_ENDING, *VOLUME_ENDINGS)):
         raise OutputRefused(
-            f"'{path.name}' has no ending that can be written; use {_SCENE_ENDING} or {', '.join(_VOLUME_ENDINGS)}."
+            f"'{one_line(path.name, NAME_LIMIT)}' has no ending that can be written; "
+            f"use {_SCENE_ENDING} or {', '.join(VOLUME_ENDINGS)}."
         )
 
 
 def _spacing(values: Sequence[float] | None) -> tuple[float, float, float]:
     if values is None:
         return _DEFAULT.spacing_mm
-    if len(values) not in (1, 3) or not all(math.isfinite(value) for value in values):
+    if len(values) not in (1, 3):
         raise ValueError("Give --spacing one value in mm, or three: along right, anterior and superior.")
     r, a, s = values if len(values) == 3 else (values[0],) * 3
     return r, a, s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
+from VertebralFractureLib.plain_text import one_line
 from VertebralFractureLib.result import SpineReport, is_suspected
 from VertebralFractureLib.result.words import describe_call, list_doubts, write_finding
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
@@ -25,7 +26,7 @@ def format_report_table(report: SpineReport) -> str:
             "",
             f"Scan: fracture probability {report.scan.fracture_probability:.2f}, spinal deformity index {sdi}",
         ]
-    return "\n".join([*lines, RESEARCH_USE_ONLY])
+    return "\n".join([*(one_line(line) for line in lines), RESEARCH_USE_ONLY])
 
 
 def _row(vertebra: Vertebra, threshold: float) -> tuple[str, ...]:

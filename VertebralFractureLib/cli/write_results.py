@@ -6,10 +6,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.export.page import report_to_html
 from VertebralFractureLib.export.picture import draw_overview
 from VertebralFractureLib.export.scene import new_scene, save_mrb, write_scene
-from VertebralFractureLib.export.table import report_to_csv
+from VertebralFractureLib.export.table import COMMA, TableStyle, write_table
 from VertebralFractureLib.pipeline import Detection
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.result import CorrectedReport, SpineReport, agreement, corrected_to_json
@@ -23,14 +24,16 @@ def write_results(
     *,
     corrected: CorrectedReport | None = None,
     identifiers: bool = False,
+    table_style: TableStyle = COMMA,
 ) -> SpineReport:
-    """Write all files; the report that was written, with the time of the pictures in it, is returned.
+    """Write all files, each compared with what was meant; the report that was written, with the time of the pictures.
 
     The time to pack the scene itself cannot be inside the scene, so ``timings_s["scene"]`` ends before that.
 
     Args:
         corrected: the detection's report with a reader's corrections; None where there are none.
         identifiers: keep the input's name and the series UID.
+        table_style: for which spreadsheets ``vertebrae.csv`` is written.
 
     Raises:
         OSError, OutputRefused: when the disk refuses.
@@ -43,11 +46,11 @@ def write_results(
     if not identifiers:
         corrected, ct = deidentify_corrected(corrected), deidentify_volume(ct)
     overview = draw_overview(corrected.shown, ct, detection.spine)
-    (folder / "overview.png").write_bytes(overview)
+    write_file(folder / "overview.png", overview)
     counted = agreement(corrected.shown)
     notes = () if corrected.correction.is_empty else (counted.sentence,)
     page = report_to_html(corrected.shown, ct, detection.spine, overview, notes)
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    write_file(folder / "report.html", page)
     progress(0.3)
     corrected = _timed(corrected, time.monotonic() - started)
     scene = new_scene()
@@ -55,8 +58,8 @@ def write_results(
     progress(0.5)
     save_mrb(scene, folder / "scene.mrb")
     progress(0.9)
-    (folder / "report.json").write_text(corrected_to_json(corrected), encoding="utf-8")
-    (folder / "vertebrae.csv").write_text(report_to_csv(corrected.shown), encoding="utf-8")
+    write_file(folder / "report.json", corrected_to_json(corrected))
+    write_table(corrected.shown, folder / "vertebrae.csv", table_style)
     progress(1.0)
     return corrected.shown
 

@@ -6,6 +6,7 @@ s along the centerline. ``ReformatFrame`` holds the curve of frames that ties it
 
 from __future__ import annotations
 
+import errno
 import tokenize
 import zipfile
 import zlib
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.atomic_write import atomic_write
 from VertebralFractureLib.cpr.frame import ReformatFrame
 from VertebralFractureLib.types import BoolArray, Float32Array, FloatArray
 
@@ -69,20 +71,37 @@ _NO_ARCHIVE = (
 
 
 def save_straightened(spine: StraightenedVolume, path: Path) -> None:
-    """Write ``spine``; HU are rounded to int16. Not compressed, which would take longer than to score it."""
+    """Write ``spine`` to an ``.npz`` and compare; HU are rounded to int16.
+
+    Not compressed, which would take longer than to score it.
+
+    Raises:
+        OSError: when the disk refuses, or does not give back what was written.
+    """
     frame = spine.frame
-    np.savez(
-        path,
-        hu=np.round(spine.hu).clip(-32768, 32767).astype(np.int16),
-        inside=spine.inside,
-        origin_mm=np.array(spine.origin_mm),
-        spacing_mm=np.array(spine.spacing_mm),
-        kind=np.array(frame.kind),
-        s_mm=frame.s_mm,
-        origin_ras=frame.origin_ras,
-        right_ras=frame.right_ras,
-        anterior_ras=frame.anterior_ras,
-    )
+    arrays = {
+        "hu": np.round(spine.hu).clip(-32768, 32767).astype(np.int16),
+        "inside": spine.inside,
+        "origin_mm": np.array(spine.origin_mm),
+        "spacing_mm": np.array(spine.spacing_mm),
+        "kind": np.array(frame.kind),
+        "s_mm": frame.s_mm,
+        "origin_ras": frame.origin_ras,
+        "right_ras": frame.right_ras,
+        "anterior_ras": frame.anterior_ras,
+    }
+
+    def compare(written: Path) -> None:
+        try:
+            with np.load(written, allow_pickle=False) as again:
+                same = all(np.array_equal(again[name], values) for name, values in arrays.items())
+        except (ValueError, *_NO_ARCHIVE):
+            same = False
+        if not same:
+            raise OSError(errno.EIO, "the disk does not hold what was written", str(path))
+
+    with atomic_write(path, compare) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def load_straightened(path: Path) -> StraightenedVolume:

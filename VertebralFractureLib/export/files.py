@@ -6,14 +6,16 @@ it is compressed, drawn and moved in, so that a crash or a cancel costs neither 
 
 from __future__ import annotations
 
+import errno
 import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
-from VertebralFractureLib.atomic_write import atomic_write
+from VertebralFractureLib.atomic_write import atomic_write, write_file
 
 _PIECE_BYTES = 4_000_000
 _GZIP = 16 + zlib.MAX_WBITS
@@ -37,9 +39,13 @@ def pack_scene(bundle: Path, volumes: Mapping[str, Path], target: Path, tell: Te
     """
     whole = sum(path.stat().st_size for path in volumes.values()) or 1
     done = 0
-    with atomic_write(target) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
-            name = path.relative_to(bundle).as_posix()
+    files = {path.relative_to(bundle).as_posix(): path for path in sorted(bundle.rglob("*")) if path.is_file()}
+
+    def check(written: Path) -> None:
+        _require_bundle(written, {f"{bundle.name}/{name}" for name in files})
+
+    with atomic_write(target, check) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, path in files.items():
             if name not in volumes:
                 archive.write(path, f"{bundle.name}/{name}")
                 continue
@@ -50,6 +56,24 @@ def pack_scene(bundle: Path, volumes: Mapping[str, Path], target: Path, tell: Te
                     done += count
                     tell(done / whole)
     tell(1.0)
+
+
+def _require_bundle(path: Path, names: set[str]) -> None:
+    """Read the whole file again: its checksums, its scene, and that it holds what it should.
+
+    Raises:
+        OSError: otherwise.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            scenes = [name for name in names if name.endswith(".mrml")]
+            whole = set(archive.namelist()) == names and scenes and archive.testzip() is None
+            for name in scenes:
+                ElementTree.fromstring(archive.read(name))
+    except (zipfile.BadZipFile, zlib.error, ElementTree.ParseError):
+        whole = False
+    if not whole:
+        raise OSError(errno.EIO, "it could not be read again once written", str(path))
 
 
 def _compressed(source: Path) -> Iterator[tuple[bytes, int]]:
@@ -98,6 +122,5 @@ def write_page(volume: Path, report: Path, notes: Sequence[str], target: Path, t
     overview = draw_overview(shown, ct, spine)
     tell(0.8)
     page = report_to_html(shown, ct, spine, overview, notes)
-    with atomic_write(target) as partial:
-        partial.write_text(page, encoding="utf-8")
+    write_file(target, page)
     tell(1.0)

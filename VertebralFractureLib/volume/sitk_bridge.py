@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.atomic_write import atomic_write
 from VertebralFractureLib.errors import OutputRefused, UnreadableVolume
+from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.ct_volume import CTVolume
 
@@ -133,10 +134,22 @@ def write_volume(ct: CTVolume, path: Path) -> None:
     axes = ct.ijk_to_ras[:3, :3] / np.asarray(ct.spacing_mm)
     if ".nii" in path.suffixes and np.max(np.abs(axes.T @ axes - np.eye(3))) > 1e-3:
         raise ValueError("A sheared grid cannot be written as NIfTI without losing its shear; use .nrrd.")
-    with atomic_write(path) as partial:
+    refusal = OutputRefused(
+        f"The volume '{one_line(path.name, NAME_LIMIT)}' could not be written; "
+        "check its ending (for example .nii.gz) and free space."
+    )
+
+    def compare(written: Path) -> None:
+        # Some writers say nothing when the disk is full.
+        try:
+            again = sitk.ReadImage(str(written))
+        except RuntimeError as error:
+            raise refusal from error
+        if not np.array_equal(sitk.GetArrayViewFromImage(again), ct.hu):
+            raise refusal
+
+    with atomic_write(path, compare) as partial:
         try:
             sitk.WriteImage(ct_to_sitk(ct), str(partial), useCompression=True)
         except RuntimeError as error:
-            raise OutputRefused(
-                f"The volume '{path.name}' could not be written; check its ending (for example .nii.gz) and free space."
-            ) from error
+            raise refusal from error

@@ -16,13 +16,14 @@ from typing import Any
 
 import slicer
 
-from VertebralFractureLib.atomic_write import atomic_write, discard_partial
+from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.errors import VertebralFractureError
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.report_node import read_correction
 from VertebralFractureLib.export.scene.scene_file import CT_FILE, STRAIGHTENED_FILE, bundle_steps
 from VertebralFractureLib.export.scene.show_report import read_shown_report
-from VertebralFractureLib.export.table import report_to_csv
+from VertebralFractureLib.export.table import write_table
+from VertebralFractureLib.private_folders import make_private_folder, sweep_leftovers
 from VertebralFractureLib.result import CorrectedReport, SpineReport, agreement, corrected_to_json, report_to_json
 from VertebralFractureLib.result.deidentification import deidentify_corrected, deidentify_report
 from VertebralFracturePanel.detect.volume_export import UnusableVolume, exportOf, exportSteps
@@ -135,16 +136,17 @@ class ResultExport:
         return shown if self._identifiers else deidentify_report(shown)
 
     def _writeText(self) -> None:
-        text = report_to_csv(self._shown()) if self._kind == TABLE else corrected_to_json(self._corrected())
-        with atomic_write(self.path) as partial:
-            partial.write_text(text, encoding="utf-8")
+        if self._kind == TABLE:
+            write_table(self._shown(), self.path)
+        else:
+            write_file(self.path, corrected_to_json(self._corrected()))
 
     def _writeThroughProcess(self) -> Steps:
         if self._nodes.input_volume is None:
             raise UnusableVolume("the CT of this result is no longer in the scene.")
         if not self.path.parent.is_dir():
             raise FileNotFoundError(2, "there is no such folder")
-        folder = Path(tempfile.mkdtemp(prefix="VertebralFracture-"))
+        folder = make_private_folder(Path(tempfile.gettempdir()))
         try:
             ask = self._askForScene if self._kind == SCENE else self._askForPage
             request = {"target": str(self.path), **(yield from ask(folder))}
@@ -199,7 +201,7 @@ class ResultExport:
 
     def _onEnded(self, _exitCode: int) -> None:
         # A process that was slow to end was killed, and left its unfinished file.
-        discard_partial(self.path)
+        sweep_leftovers(self.path.parent)
 
     def _onMessage(self, message: dict[str, Any]) -> None:
         if "stage" in message:

@@ -13,7 +13,7 @@ from typing import Any
 import slicer
 import vtk
 
-from VertebralFractureLib.atomic_write import atomic_write
+from VertebralFractureLib.atomic_write import write_file
 
 View = tuple[str, Any]
 """Name and ``vtkRenderWindow``."""
@@ -47,13 +47,12 @@ def writePicture(window: Any, path: Path, *, identifiers: bool) -> None:
         picture.SetInputBufferTypeToRGB()
         picture.ReadFrontBufferOff()
         picture.Update()
-    with atomic_write(path) as partial:
-        # VTK says nothing when it cannot write, so Python opens the file.
-        writer = vtk.vtkPNGWriter()
-        writer.WriteToMemoryOn()
-        writer.SetInputData(picture.GetOutput())
-        writer.Write()
-        partial.write_bytes(bytes(memoryview(writer.GetResult())))
+    # VTK says nothing when it cannot write, so Python opens the file.
+    writer = vtk.vtkPNGWriter()
+    writer.WriteToMemoryOn()
+    writer.SetInputData(picture.GetOutput())
+    writer.Write()
+    write_file(path, bytes(memoryview(writer.GetResult())))
 
 
 @contextmanager

@@ -24,6 +24,7 @@ import vtk
 import VertebralFractureLib
 from VertebralFractureLib.cli.exit_codes import CANCELLED
 from VertebralFractureLib.options import DetectionOptions
+from VertebralFractureLib.private_folders import make_private_folder
 from VertebralFracturePanel.detect.acquisition_facts import acquisitionFacts
 from VertebralFracturePanel.detect.torch_installer import TorchMissing
 from VertebralFracturePanel.detect.volume_export import UnusableVolume, exportOf, exportSteps
@@ -145,7 +146,7 @@ class SessionProcess:
             return False
         self._number += 1
         if command in (DETECT, "rescore"):
-            self._folders[self._number] = Path(tempfile.mkdtemp(prefix="VertebralFracture-"))
+            self._folders[self._number] = make_private_folder(Path(tempfile.gettempdir()))
             fields["output"] = str(self._folders[self._number])
         options = options or DetectionOptions()
         message = {"id": self._number, "command": command, "options": options.to_request(), **fields}
@@ -208,7 +209,7 @@ class SessionProcess:
         self._steps.start(self._open())
 
     def _open(self) -> Generator[int, None, None]:
-        folder, process = Path(tempfile.mkdtemp(prefix="VertebralFracture-")), self._process
+        folder, process = make_private_folder(Path(tempfile.gettempdir())), self._process
         try:
             path = folder / "input.nrrd"
             wrote = functools.partial(self.progressed.emit, OPEN, EXPORT)

@@ -17,6 +17,7 @@ from VertebralFractureLib.cpr import ReformatFrame
 from VertebralFractureLib.export.palette import VertebraGroup, group_of
 from VertebralFractureLib.export.scene.display_nodes import NOT_JUDGED
 from VertebralFractureLib.export.scene.scene_nodes import ATTRIBUTE_PREFIX
+from VertebralFractureLib.plain_text import one_line
 from VertebralFractureLib.result.report import ReportedCenterline, SpineReport
 from VertebralFractureLib.result.words import STATUS_WORDS, describe_reason
 from VertebralFractureLib.types import Point
@@ -231,8 +232,8 @@ def _add_points_node(scene: Any, name: str, color: tuple[float, float, float]) -
 
 
 def _add_point(node: Any, point: Point, label: str, description: str) -> None:
-    place = node.AddControlPoint(vtk.vtkVector3d(*point), label)
-    node.SetNthControlPointDescription(place, description)
+    place = node.AddControlPoint(vtk.vtkVector3d(*point), one_line(label))
+    node.SetNthControlPointDescription(place, one_line(description))
     node.SetNthControlPointLocked(place, True)
     node.SetNthControlPointSelected(place, False)
 

@@ -9,12 +9,16 @@ DICOM tags, paths, other patients), nothing in it is changed, and what hid the o
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import tempfile
+import zlib
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from vtk.util.numpy_support import vtk_to_numpy
 
 from VertebralFractureLib.atomic_write import atomic_write
 from VertebralFractureLib.canal import Centerline
@@ -25,6 +29,8 @@ from VertebralFractureLib.export.scene.scene_nodes import SceneNodes, find_resul
 from VertebralFractureLib.export.scene.show_report import criteria_of, show_criteria
 from VertebralFractureLib.export.scene.slice_views import jump_to_vertebra
 from VertebralFractureLib.export.scene.write_scene import scene_steps
+from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
+from VertebralFractureLib.private_folders import private_folder
 from VertebralFractureLib.result import SpineReport
 from VertebralFractureLib.result.deidentification import deidentify_corrected
 from VertebralFractureLib.types import FloatArray
@@ -63,15 +69,68 @@ def _scene_with_logics() -> tuple[Any, list[Any]]:
 
 
 def save_mrb(scene: Any, path: Path) -> None:
-    """Write the whole scene to ``path``; an older file stays until the new one is complete.
+    """Write the whole scene to ``path``, and read it again; an older file stays until the new one is complete.
 
     Raises:
-        OutputRefused: when the file cannot be written.
+        OutputRefused: when the file cannot be written, or does not hold the scene.
     """
-    path = Path(path).absolute()
-    with atomic_write(path) as partial:
-        if not scene.WriteToMRB(str(partial)) or not partial.is_file():
-            raise OutputRefused(f"The scene '{path.name}' could not be written; check free space and permissions.")
+    shown = one_line(path.name, NAME_LIMIT)
+    with atomic_write(path) as partial, private_folder(_plain_folder(partial.parent)) as folder:
+        written = folder / "scene.mrb"
+        if not scene.WriteToMRB(str(written)) or not written.is_file():
+            raise OutputRefused(f"The scene '{shown}' could not be written; check free space and permissions.")
+        try:
+            again = load_mrb(written)
+        except UnreadableVolume:
+            again = None
+        if again is None or _contents(again) != _contents(scene):
+            raise OutputRefused(f"The scene '{shown}' could not be read again once written; check free space.")
+        shutil.move(written, partial)
+
+
+_PLAIN_PATH = re.compile(r"[^\[\]{}*?|<>\";%\\]*")
+
+
+def _plain_folder(folder: Path) -> Path:
+    """``folder``, or the system's temporary one where VTK would read its path as a pattern or could not read it at all.
+
+    Raises:
+        OutputRefused: when there is neither.
+    """
+    for place in (folder, Path(tempfile.gettempdir())):
+        text = str(place).replace(os.sep, "/")
+        if text.isprintable() and _PLAIN_PATH.fullmatch(text):
+            return place
+    raise OutputRefused("Neither the output folder nor the temporary folder has a name that a scene can be written to.")
+
+
+def _contents(scene: Any) -> list[tuple[str, ...]]:
+    """What a scene must not lose on its way through a file: its nodes, and how much each of them holds."""
+    found = []
+    for name in ("Volume", "Markups", "Table", "Text", "Transform"):
+        nodes = scene.GetNodesByClass(f"vtkMRML{name}Node")
+        nodes.UnRegister(scene)
+        for index in range(nodes.GetNumberOfItems()):
+            node = nodes.GetItemAsObject(index)
+            found.append((node.GetClassName(), node.GetName(), _amount(node)))
+    return sorted(found)
+
+
+def _amount(node: Any) -> str:
+    if node.IsA("vtkMRMLVolumeNode"):
+        image = node.GetImageData()
+        scalars = None if image is None else image.GetPointData().GetScalars()
+        if scalars is None:
+            return "no voxels"
+        # Reading may turn a left-handed grid over: the same voxels in another order.
+        voxels = vtk_to_numpy(scalars).astype(np.int16, copy=False)
+        counts = np.bincount(voxels.view(np.uint16).ravel(), minlength=2**16)
+        return f"{sorted(image.GetDimensions())} {zlib.crc32(counts.tobytes()):08x}"
+    if node.IsA("vtkMRMLMarkupsNode"):
+        return f"{node.GetNumberOfControlPoints()} points"
+    if node.IsA("vtkMRMLTableNode"):
+        return f"{node.GetNumberOfRows()} rows"
+    return node.GetText() or "" if node.IsA("vtkMRMLTextNode") else ""
 
 
 def load_mrb(path: Path) -> Any:
@@ -82,7 +141,7 @@ def load_mrb(path: Path) -> Any:
     """
     path = Path(path).absolute()
     if not path.is_file():
-        raise UnreadableVolume(f"There is no scene file '{path.name}'.")
+        raise UnreadableVolume(f"There is no scene file '{one_line(path.name, NAME_LIMIT)}'.")
     scene, logics = _scene_with_logics()
     import_mrb(scene, logics[0], path)
     return scene
@@ -107,7 +166,7 @@ def import_mrb(scene: Any, application_logic: Any, path: Path) -> None:
         working_folder = Path.cwd()
         try:
             if not scene.ReadFromMRB(str(path), True):
-                raise UnreadableVolume(f"'{path.name}' is not a scene that can be read.")
+                raise UnreadableVolume(f"'{one_line(path.name, NAME_LIMIT)}' is not a scene that can be read.")
         finally:
             # A file that is no bundle leaves the process in the folder that it was unpacked into, which is gone.
             os.chdir(working_folder)
@@ -158,7 +217,8 @@ def bundle_steps(
         if volume is not None:
             volume.AddDefaultStorageNode(Path(file).name)
     yield
-    if not own.SaveSceneToSlicerDataBundleDirectory(str(folder)):
+    written = own.SaveSceneToSlicerDataBundleDirectory(str(folder))
+    if not written or not (folder / f"{folder.name}.mrml").is_file():
         raise OutputRefused("The scene could not be written; check free space.")
 
 

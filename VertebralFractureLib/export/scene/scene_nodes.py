@@ -12,6 +12,7 @@ from typing import Any
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.export.palette import GROUPS
+from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
 
 ATTRIBUTE_PREFIX = "VertebralFracture."
 ROLE_ATTRIBUTE = ATTRIBUTE_PREFIX + "role"
@@ -143,6 +144,14 @@ def refresh_colors(nodes: SceneNodes) -> None:
     """Color the centerline again after a scene was loaded: Slicer reads the display before the points it applies to."""
     if nodes.centerline is not None and nodes.centerline.GetDisplayNode() is not None:
         nodes.centerline.GetDisplayNode().UpdateAssignedAttribute()
+
+
+def node_name(name: str) -> str:
+    """The name as a node may bear it: in one line that XML can hold, and without ``&``.
+
+    Slicer writes an ``&`` of a node's name into the name of its file as it is, and no scene with one opens any more.
+    """
+    return one_line(name, NAME_LIMIT).replace("&", "+")
 
 
 def mark(node: Any, role: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import vtk
 
 from VertebralFractureLib.export.scene.scene_nodes import ATTRIBUTE_PREFIX
+from VertebralFractureLib.plain_text import one_line
 from VertebralFractureLib.result.report import REVISION, SCHEMA, SpineReport, is_suspected
 from VertebralFractureLib.result.words import write_impression
 from VertebralFractureLib.vertebrae.columns import VERTEBRA_COLUMNS, ColumnKind
@@ -33,6 +34,8 @@ _FORMER_ATTRIBUTES = ("input", "scan", "timingsS", "peakMemoryMb", "headline")
 """Of scenes of schema 1; the report holds what they said."""
 _ARRAYS = {_TEXT: vtk.vtkStringArray, _NUMBER: vtk.vtkDoubleArray, _WHOLE: vtk.vtkIntArray}
 _MISSING_WHOLE = -1
+_ATTRIBUTE_LIMIT = 20000
+"""Characters; the hashes of all weights take some 2000."""
 _THE_SCAN = 0
 _THRESHOLD = "threshold"
 JUDGED_PROBABILITY = "judged_probability"
@@ -69,7 +72,7 @@ def write_run_attributes(table: Any, report: SpineReport) -> None:
         "impression": write_impression(report),
     }
     for name, value in values.items():
-        table.SetAttribute(ATTRIBUTE_PREFIX + name, value)
+        table.SetAttribute(ATTRIBUTE_PREFIX + name, one_line(value, _ATTRIBUTE_LIMIT))
     for name in _FORMER_ATTRIBUTES:
         table.RemoveAttribute(ATTRIBUTE_PREFIX + name)
 
@@ -133,7 +136,7 @@ def _replace_columns(node: Any, columns: tuple[tuple[str, ColumnKind], ...], row
 
 def _cell(value: Any, kind: ColumnKind) -> Any:
     if kind == _TEXT:
-        return "" if value is None else " ".join(str(value).replace('"', "'").split())
+        return "" if value is None else " ".join(one_line(value).replace('"', "'").split())
     if kind == _WHOLE:
         return _MISSING_WHOLE if value is None else int(value)
     return math.nan if value is None else float(value)

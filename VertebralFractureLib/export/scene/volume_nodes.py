@@ -22,7 +22,7 @@ from VertebralFractureLib.cpr import ReformatFrame, ReformatGrid, StraightenedVo
 from VertebralFractureLib.cpr.frame import DisplacementGrid, build_displacement_grid
 from VertebralFractureLib.export.scene import scene_nodes as roles
 from VertebralFractureLib.export.scene.markups_nodes import control_points
-from VertebralFractureLib.export.scene.scene_nodes import SceneNodes
+from VertebralFractureLib.export.scene.scene_nodes import SceneNodes, node_name
 from VertebralFractureLib.types import Float32Array, FloatArray, IntArray, Point
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.volume.hu_windows import BONE_DISPLAY
@@ -51,7 +51,7 @@ def int16_voxels(hu: NDArray[np.generic]) -> NDArray[np.int16]:
 
 
 def _add_volume_node(scene: Any, name: str, voxels: NDArray[np.int16], ijk_to_world: FloatArray) -> Any:
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", node_name(name))
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")

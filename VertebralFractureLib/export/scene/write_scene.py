@@ -96,7 +96,7 @@ def scene_steps(
         yield from _result_steps(shown, spine, scene, made)
         add_first_view(scene, shown, volume)
         made.pop(roles.INPUT, None)
-        add_folder(scene, volume, made, f"VertebralFracture: {shown.input.name}")
+        add_folder(scene, volume, made, roles.node_name(f"VertebralFracture: {shown.input.name}"))
         yield 0.95
         _connect(made, volume)
     except BaseException:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.canal import Centerline, detect_centerline, load_canal_model
 from VertebralFractureLib.cpr import StraightenedVolume, straighten
 from VertebralFractureLib.errors import NotEvaluable, UnreadableVolume
@@ -230,7 +231,7 @@ def import_scans(scans: Sequence[SourceScan], table: Path | None, out: Path) -> 
                 known = grades.get(scan_key(scan.identifier), ScanGrades())
                 content = json.dumps(reference_to_json(import_scan(scan, known)), indent=1)
                 _link(scan.volume, out / f"{scan.identifier}.nii.gz")
-                annotation.write_text(content + "\n", encoding="utf-8")
+                write_file(annotation, content + "\n")
             done += 1
         except (NotEvaluable, UnreadableVolume) as error:
             logger.warning("%s is left out: %s", scan.identifier, error)

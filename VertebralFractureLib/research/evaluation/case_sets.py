@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.research.datasets import reference_to_json
 from VertebralFractureLib.research.datasets.reference_set import fold_of_scan, patient_of_scan
@@ -87,4 +88,4 @@ def _phantom_case(name: str, options: PhantomOptions, folder: Path, weights: Pat
 def _draw(options: PhantomOptions, volume: Path, annotation: Path) -> None:
     phantom = make_phantom(options)
     write_volume(phantom.ct, volume)
-    annotation.write_text(json.dumps(reference_to_json(phantom.reference)), encoding="utf-8")
+    write_file(annotation, json.dumps(reference_to_json(phantom.reference)))

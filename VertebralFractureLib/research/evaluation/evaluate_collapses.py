@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.research.datasets import BodyBox
 from VertebralFractureLib.research.datasets.reference_set import patient_of_scan
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
@@ -104,7 +105,7 @@ def main() -> int:
         "endplates_found": asdict(proportion_by_patient([result.endplates_found for result in results], patients)),
         "missed": [asdict(result) for result in results if not result.found or not result.endplates_found],
     }
-    arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_file(arguments.out, json.dumps(content, indent=1) + "\n")
     return 0
 
 

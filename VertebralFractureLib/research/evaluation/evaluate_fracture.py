@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.fracture.pooling import pool_ensemble
 from VertebralFractureLib.fracture.scoring import calibrate_logits
 from VertebralFractureLib.research.evaluation.fracture_scores import (
@@ -147,9 +148,9 @@ def run(arguments: argparse.Namespace) -> int:
     spines = cross_validated_scores(cases, arguments.folds_folder, members, variants=arguments.variants)
     content = figures_of(spines, members)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_file(arguments.out, json.dumps(content, indent=1) + "\n")
     page = {f"{group}: {who}": figures for group, sets in content["figures"].items() for who, figures in sets.items()}
-    arguments.out.with_suffix(".html").write_text(html_report(page, {}), encoding="utf-8")
+    write_file(arguments.out.with_suffix(".html"), html_report(page, {}))
     return 0
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
+from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.research.datasets.height_measurements import Readings, read_heights
 from VertebralFractureLib.research.datasets.mask_heights import known_grades, mask_heights
 from VertebralFractureLib.thresholds import GRADING
@@ -120,7 +121,7 @@ def main() -> int:
         content["readings"] = {rule: asdict(agreement(readings, rule)) for rule in GRADING_RULES}
     if arguments.mask is not None:
         content["mask"] = mask_table(*arguments.mask)
-    arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_file(arguments.out, json.dumps(content, indent=1) + "\n")
     return 0
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import brier_score_loss
 
+from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.research.datasets.reference_set import patient_of_scan
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.evaluation.metrics import ReliabilityBin, proportion_by_patient, reliability
@@ -241,7 +242,7 @@ def main() -> int:
         **{name: asdict(figures_of(part)) for name, part in groups.items()},
         "wrong": [asdict(b) for b in bodies if not b.right and b.probability >= LABELING.known_from],
     }
-    arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_file(arguments.out, json.dumps(content, indent=1) + "\n")
     return 0
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.research.datasets import ReferenceVertebra
 from VertebralFractureLib.research.datasets.reference_set import fold_count
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
@@ -206,7 +207,7 @@ def run(arguments: argparse.Namespace) -> int:
         "phantoms": asdict(summarize(phantoms)) if phantoms else None,
         "cases": [asdict(figures) for figures in real + phantoms],
     }
-    arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_file(arguments.out, json.dumps(content, indent=1) + "\n")
     return 0
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.research.datasets.reference_set import ReferenceScan, reference_scans
 from VertebralFractureLib.research.evaluation import canal_tables, canal_trials
 from VertebralFractureLib.research.evaluation.canal_trials import LoadedScan, Record
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     for part in arguments.parts:
         path = arguments.out / f"{part}.json"
         if not arguments.tables:
-            path.write_text(json.dumps(list(_records(part, arguments)), indent=0) + "\n", encoding="utf-8")
+            write_file(path, json.dumps(list(_records(part, arguments)), indent=0) + "\n")
         if path.is_file():
             print("\n".join(canal_tables.table_of(part, json.loads(path.read_text(encoding="utf-8")))), flush=True)
     return 0

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.research.datasets import BodyBox
 from VertebralFractureLib.research.datasets.reference_set import fold_count, patient_of_scan
@@ -184,7 +185,7 @@ def run(arguments: argparse.Namespace) -> int:
         content[name] = {**asdict(found), "warped": int(sets.warped.sum())}
         words = "Texture tells collapsed from %s bodies with an AUC of %.3f (%.3f to %.3f)"
         logger.info(words, name, found.value, found.low, found.high)
-    arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_file(arguments.out, json.dumps(content, indent=1) + "\n")
     return 0
 
 

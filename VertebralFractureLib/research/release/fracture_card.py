@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.fracture.patches import SAGITTAL, STRIDE_MM, PatchGrid
 from VertebralFractureLib.research.datasets.reference_set import collection_of_scan
@@ -62,7 +63,7 @@ def write_cards(folder: Path, figures: Path, data: Path) -> list[Path]:
         weights = load_weights(PREFIX + member, folder)
         card = fracture_card(member, weights, content["figures"], credits_of(weights.config["training"]["scans"], data))
         path = folder / f"VertebralFracture-{PREFIX}{member}.md"
-        path.write_text(card, encoding="utf-8")
+        write_file(path, card)
         written.append(path)
     return written
 

@@ -13,6 +13,7 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from VertebralFractureLib.atomic_write import atomic_write
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.research.datasets.reference_set import fold_count
 from VertebralFractureLib.research.evaluation import evaluate_fracture
@@ -129,4 +130,5 @@ def draw_curves(logs: Mapping[str, Path], picture: Path) -> None:
         log = json.loads(path.read_text(encoding="utf-8"))["log"]
         axes.plot([entry["step"] for entry in log], [entry["loss"] for entry in log], label=name, linewidth=1.0)
     axes.legend(fontsize=6, ncols=2)
-    figure.savefig(picture, dpi=120)
+    with atomic_write(picture) as partial:
+        figure.savefig(partial, dpi=120)

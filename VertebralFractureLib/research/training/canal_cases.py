@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.atomic_write import atomic_write
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.canal.axial_stack import IN_PLANE_MM, AxialStack, build_axial_stack
 from VertebralFractureLib.canal.bony_canal import measure_canal_walls
@@ -80,15 +81,16 @@ def _whole_numbers(stack: AxialStack) -> AxialStack:
 
 
 def save_case(case: CanalCase, path: Path) -> None:
-    np.savez(
-        path,
-        hu=case.stack.hu,
-        origin=np.array(case.stack.origin_ras),
-        extent=np.array(case.stack.extent_s_mm),
-        center=case.center_ras,
-        state=case.state,
-        walls=case.walls_mm,
-    )
+    with atomic_write(path) as partial, partial.open("wb") as stream:
+        np.savez(
+            stream,
+            hu=case.stack.hu,
+            origin=np.array(case.stack.origin_ras),
+            extent=np.array(case.stack.extent_s_mm),
+            center=case.center_ras,
+            state=case.state,
+            walls=case.walls_mm,
+        )
 
 
 def load_case(name: str, path: Path) -> CanalCase:

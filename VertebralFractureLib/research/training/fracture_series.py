@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from VertebralFractureLib.atomic_write import atomic_write
 from VertebralFractureLib.fracture.patches import CODE_PERIODS_MM, PatchGrid
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.training.fracture_data import Batch, SeriesOptions, make_series
@@ -44,10 +44,8 @@ def build_series(
             if not path.is_file():
                 seed = int.from_bytes(hashlib.sha256(path.stem.encode()).digest()[:7], "little")
                 columns = make_series(case, grids, options, seed)
-                partial = path.with_suffix(f".{os.getpid()}.partial")
-                with partial.open("wb") as stream:
+                with atomic_write(path) as partial, partial.open("wb") as stream:
                     np.savez(stream, **{name: values.astype(np.float16) for name, values in columns.items()})  # type: ignore[arg-type]
-                partial.replace(path)
             files.append(path)
     return files
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from VertebralFractureLib.atomic_write import atomic_write
+from VertebralFractureLib.atomic_write import atomic_write, write_file
 
 logger = logging.getLogger(__name__)
 
@@ -126,9 +126,7 @@ def train(
             _save_checkpoint(checkpoint_path, model, optimizer, average, progress)
     if averaging:
         model.load_state_dict(average)
-    (folder / "log.json").write_text(
-        json.dumps({"options": asdict(options), "log": log}, indent=1) + "\n", encoding="utf-8"
-    )
+    write_file(folder / "log.json", json.dumps({"options": asdict(options), "log": log}, indent=1) + "\n")
     model.eval()
     return log
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralFractureLib.atomic_write import atomic_write
+from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.weights import MANIFEST, SAFETENSORS_DTYPES, read_manifest
 
 _NAMES = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
@@ -24,12 +24,10 @@ def save_weights(name: str, tensors: Mapping[str, NDArray[np.generic]], config: 
     data = encode_safetensors(tensors, {"config": json.dumps(config, sort_keys=True)})
     sha256 = hashlib.sha256(data).hexdigest()
     file_name = f"VertebralFracture-{name}.safetensors"
-    with atomic_write(folder / file_name) as partial:
-        partial.write_bytes(data)
+    write_file(folder / file_name, data)
     manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else {}
     manifest[name] = {"file": file_name, "sha256": sha256}
-    with atomic_write(folder / MANIFEST) as partial:
-        partial.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_file(folder / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
     return sha256
 
 
