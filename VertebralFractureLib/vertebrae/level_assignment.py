@@ -26,8 +26,6 @@ LEVELS: tuple[str, ...] = (
 """Cranial to caudal, with the supernumerary T13 and L6."""
 _SACRALIZED = "L5 of the sacrum"
 _LAST_FREE = "L4 over a sacralized L5"
-_NEVER = 1e-12
-"""Keeps the logarithm of what cannot follow finite."""
 STATES: tuple[str, ...] = (*LEVELS, _SACRALIZED, _LAST_FREE)
 """The states of the chain: the levels, and the two that have another look where L5 belongs to the sacrum."""
 LEVEL_OF_STATE: tuple[str, ...] = (*LEVELS, "L5", "L4")
@@ -124,10 +122,14 @@ def _log_prior() -> FloatArray:
 def _log_transition(step: int | FloatArray) -> FloatArray:
     """``[from, to]``, rows are the lower vertebra, for a number of levels up or for their log-probabilities."""
     if np.ndim(step) == 0:
-        return np.asarray(np.log(_transition(int(np.asarray(step))) + _NEVER))
+        return _finite_log(_transition(int(np.asarray(step))))
     share = np.exp(np.asarray(step, dtype=np.float64))
-    mixed = sum(one * _transition(up) for up, one in enumerate(share / share.sum(), start=1))
-    return np.asarray(np.log(mixed + _NEVER))
+    mixed = np.sum([one * _transition(up) for up, one in enumerate(share / share.sum(), start=1)], axis=0)
+    return _finite_log(mixed)
+
+
+def _finite_log(share: FloatArray) -> FloatArray:
+    return np.asarray(np.log(share + 1e-12))
 
 
 def _transition(step: int) -> FloatArray:
