@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
@@ -83,7 +84,7 @@ def save_mrb(scene: Any, path: Path) -> None:
             again = load_mrb(written)
         except UnreadableVolume:
             again = None
-        if again is None or _contents(again) != _contents(scene):
+        if again is None or Counter(_contents(scene)) - Counter(_contents(again)):
             raise OutputRefused(f"The scene '{shown}' could not be read again once written; check free space.")
         shutil.move(written, partial)
 
@@ -105,15 +106,17 @@ def _plain_folder(folder: Path) -> Path:
 
 
 def _contents(scene: Any) -> list[tuple[str, ...]]:
-    """What a scene must not lose on its way through a file: its nodes, and how much each of them holds."""
-    found = []
+    """What a scene must not lose on its way through a file: the nodes that it saves, and how much each holds."""
+    found: list[tuple[str, ...]] = []
     for name in ("Volume", "Markups", "Table", "Text", "Transform"):
         nodes = scene.GetNodesByClass(f"vtkMRML{name}Node")
         nodes.UnRegister(scene)
         for index in range(nodes.GetNumberOfItems()):
             node = nodes.GetItemAsObject(index)
+            if not node.GetSaveWithScene():
+                continue
             found.append((node.GetClassName(), node.GetName(), _amount(node)))
-    return sorted(found)
+    return found
 
 
 def _amount(node: Any) -> str:
