@@ -503,6 +503,9 @@ class BodySearchThresholds:
         source="so that speckle outside the spine makes no vertebra; the value is not measured",
         unit="log odds",
     )
+    widest_disc_mm: float = _tuned(10.0, "a wider gap has its price where a column that must be unbroken is searched")
+    gap_price: float = _tuned(1.0, "per mm that a gap is wider, in that search", unit="log odds/mm")
+    broken_cost: float = _tuned(12.0, "what a new stretch of column must earn in that search", unit="log odds")
     typical_height_mm: float = _tuned(20.0, "height that is expected before any body is known")
     log_sd: float = _tuned(0.45, "standard deviation of heights around it", unit="log ratio")
     log_sd_local: float = _tuned(
@@ -544,6 +547,49 @@ class LocalizationThresholds:
         4.0,
         "no height is measured in thicker slices",
         source="partial volume alone moves an endplate by a tenth of the height beyond; not measured",
+    )
+
+
+@dataclass(frozen=True)
+class AccountingThresholds:
+    """Is every vertebra of the column accounted for (``vertebrae/accounting.py``, ``vertebrae/level_column.py``)?"""
+
+    neighbors: int = _tuned(3, "vertebrae to either side that predict a distance or a height", unit="vertebrae")
+    spacing_log_sd: float = _tuned(
+        0.12,
+        "how unlikely it is that vertebrae follow each other at another distance than predicted",
+        _BOTH,
+        "standard deviation 0.075, 78 to 123 % over the 553 neighbors found on 54 scans and phantoms; widened for what "
+        "is not among them",
+        unit="log ratio",
+    )
+    missed: float = _tuned(0.03, "prior probability that a vertebra between two others was missed")
+    missing_from: float = _tuned(
+        0.1,
+        "probability of a missed vertebra from which it is looked for again and said",
+        _BOTH,
+        "reached at 1.45 times the predicted distance",
+    )
+    too_tall: float = _tuned(
+        1.45,
+        "height over the median of the neighbors' from which two bodies may have been taken for one",
+        _BOTH,
+        "at most 1.27 on 34 scans, 1.36 on 20 phantoms with fractures",
+    )
+    too_low: float = _tuned(
+        0.6,
+        "height over the neighbors' below which a body may have been found in part only",
+        _BOTH,
+        "0.71 or more on 34 scans",
+    )
+    hu_changes: tuple[float, ...] = _tuned(
+        (-60.0, 60.0), "added to all HU where bodies are looked for again", unit="HU"
+    )
+    hu_factors: tuple[float, ...] = _tuned((1.25, 0.8), "all HU times this where bodies are looked for again")
+    least_confidence: float = _tuned(0.1, "a body that only another search finds, with less, is none")
+    not_collapsed: float = _tuned(
+        0.9,
+        "and only where the neighbors stand at this fraction of the usual distance or further: they follow a collapse",
     )
 
 
@@ -650,7 +696,6 @@ class LevelThresholds:
         _SCANS,
         "475 of 573 reported labels in 112 stretches without a landmark were right (docs/results/levels.md)",
     )
-    hole_from_mm: float = _tuned(14.0, "from this gap between bodies on, vertebrae may be missing in it")
     disc_mm: float = _tuned(5.0, "height of a disc, where levels are counted into a gap")
     shortest_end: float = _tuned(
         0.8, "an end cell lower than this fraction of its neighbor was cut by the field of view"
@@ -797,6 +842,7 @@ CANAL_EDITING = CanalEditingThresholds()
 REFORMATTING = ReformattingThresholds()
 BODY_SEARCH = BodySearchThresholds()
 LOCALIZATION = LocalizationThresholds()
+ACCOUNTING = AccountingThresholds()
 ENDPLATES = EndplateThresholds()
 MID_PLANE = MidPlaneThresholds()
 LATERAL_WALLS = LateralWallThresholds()

@@ -24,6 +24,7 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.FRACTURED: "fractured or suspected of it",
     Reason.DEGENERATED: "sclerotic or degenerated",
     Reason.NOT_TRACED: "its outline could not be traced",
+    Reason.NOT_SEPARATED: "two vertebrae may have been taken for one",
     Reason.OTHER: "another reason",
 }
 DOUBT_WORDS: dict[DoubtKind, str] = {

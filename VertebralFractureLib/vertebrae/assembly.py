@@ -5,19 +5,20 @@ A vertebra that cannot be judged stays in the list with a reason; nothing is nor
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
+from VertebralFractureLib.doubts import DoubtKind
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.thresholds import LOCALIZATION, VOLUME_CHECKS
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.grading import grade_vertebrae, is_graded, measure_heights
 from VertebralFractureLib.vertebrae.labeling import label_bodies
 from VertebralFractureLib.vertebrae.level_assignment import LevelLabel
-from VertebralFractureLib.vertebrae.localization import LocalizedBody, localize_bodies_in_their_planes
+from VertebralFractureLib.vertebrae.localization import LocalizedBody, account_for, localize_bodies_in_their_planes
 from VertebralFractureLib.vertebrae.oriented_box import oriented_box
 from VertebralFractureLib.vertebrae.trabecular import (
     TrabecularRegion,
@@ -64,11 +65,14 @@ def localize_vertebrae(
     extents = [(body.span.s_inferior_mm, body.span.s_superior_mm) for body in bodies]
     labels = label_bodies(spine, extents, models.levels)
     report(0.9)
-    kept = [(body, label) for body, label in zip(bodies, labels, strict=True) if label.level != "S1"]
+    account = account_for(bodies)
+    odd = [_OddBody(*facts) for facts in zip(account.beside_hole, account.too_tall, account.too_low, strict=True)]
+    at = [index for index, label in enumerate(labels) if label.level != "S1"]
+    kept = [(bodies[index], labels[index]) for index in at]
     cores = [measure_trabecular_region(spine, body) for body, _ in kept]
     found = [
-        _vertebra(spine, body, label, core, rank)
-        for rank, ((body, label), core) in enumerate(zip(kept, cores, strict=True), start=1)
+        _vertebra(spine, body, label, core, rank, odd[index])
+        for rank, ((body, label), core, index) in enumerate(zip(kept, cores, at, strict=True), start=1)
     ]
     thickest = LOCALIZATION.thickest_measured_mm + VOLUME_CHECKS.spacing_rounding_mm
     if slice_thickness_mm is None or slice_thickness_mm <= thickest:
@@ -84,8 +88,22 @@ def localize_vertebrae(
     return found
 
 
+@dataclass(frozen=True)
+class _OddBody:
+    """What does not add up about one body (``accounting``)."""
+
+    beside_hole: bool
+    too_tall: bool
+    too_low: bool
+
+    @property
+    def doubts(self) -> tuple[DoubtKind, ...]:
+        missing = (DoubtKind.VERTEBRA_MISSING,) if self.beside_hole else ()
+        return missing + ((DoubtKind.UNUSUAL_HEIGHT,) if self.too_tall or self.too_low else ())
+
+
 def _vertebra(
-    spine: StraightenedVolume, body: LocalizedBody, label: LevelLabel, core: TrabecularRegion, rank: int
+    spine: StraightenedVolume, body: LocalizedBody, label: LevelLabel, core: TrabecularRegion, rank: int, odd: _OddBody
 ) -> Vertebra:
     span, shape = body.span, body.shape
     middle = body.middle_mm if shape is None else 0.5 * (shape.a_posterior + shape.a_anterior)
@@ -98,6 +116,8 @@ def _vertebra(
         reason = Reason.TRUNCATED
     elif not is_graded(label.level):
         reason = Reason.LEVEL_NOT_SCORED
+    elif odd.too_tall:
+        reason = Reason.NOT_SEPARATED
     elif span.confidence < LOCALIZATION.lowest_confidence:
         reason = Reason.LOW_CONFIDENCE
     elif core.holds_metal:
@@ -107,6 +127,7 @@ def _vertebra(
         level=label.level,
         level_probability=label.probability,
         reason=reason,
+        doubts=odd.doubts,
         center_ras=_point(spine.frame.straight_to_ras(center[None])[0]),
         extent_mm=(span.s_inferior_mm, span.s_superior_mm),
         complete=body.complete,

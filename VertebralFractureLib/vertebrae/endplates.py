@@ -29,6 +29,11 @@ class BodyShape:
     a_anterior: float
     landmarks: FloatArray
 
+    @property
+    def greatest_height_mm(self) -> float:
+        """The greatest of the heights at front, middle and back."""
+        return float(np.linalg.norm(self.landmarks[:3] - self.landmarks[3:], axis=1).max())
+
 
 def list_column_positions() -> FloatArray:
     """a in mm of the maps' columns."""

@@ -14,7 +14,7 @@ from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.level_assignment import LevelLabel, drop_uncertain_levels, find_likeliest_levels
-from VertebralFractureLib.vertebrae.level_column import count_steps, lay_column
+from VertebralFractureLib.vertebrae.level_column import lay_column, weigh_steps
 from VertebralFractureLib.vertebrae.level_input import (
     LEVEL_CLASSES,
     build_fine_volume,
@@ -35,10 +35,11 @@ def label_bodies(
 ) -> list[LevelLabel]:
     """Label each body, given the arc lengths of its lower and upper endplate, caudal to cranial.
 
-    A hole in the column counts the levels that fit into it, and no label is surer than what is seen allows.
+    A hole in the column counts the levels that fit into it; where that is not certain, neither are the labels beyond
+    it, and none is surer than what is seen allows.
     """
     opinion = compute_level_log_probability(spine, extents_mm, model)
-    labels = find_likeliest_levels(opinion, count_steps(extents_mm))
+    labels = find_likeliest_levels(opinion, weigh_steps(extents_mm))
     s = spine.axis_mm("s")
     return drop_uncertain_levels(limit_without_landmark(labels, extents_mm, (float(s[0]), float(s[-1]))))
 

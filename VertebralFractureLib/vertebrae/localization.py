@@ -6,16 +6,17 @@ inside its functions only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
-from VertebralFractureLib.thresholds import LOCALIZATION
+from VertebralFractureLib.thresholds import ACCOUNTING, LOCALIZATION
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
 from VertebralFractureLib.types import BoolArray, FloatArray
+from VertebralFractureLib.vertebrae.accounting import ColumnAccount, account_for_bodies
 from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS, build_sagittal_input, mark_inside_plane
 from VertebralFractureLib.vertebrae.endplates import BodyShape, average_strip, find_mid_depth, measure_shape
 from VertebralFractureLib.vertebrae.mid_plane import MidPlane, find_mid_plane
@@ -85,7 +86,46 @@ def localize_bodies_in_their_planes(
     known = [(b.span.s_inferior_mm, b.span.s_superior_mm, b.shape.a_anterior) for b in first if b.shape is not None]
     plane = find_mid_plane(spine, known)
     report(0.6)
-    return drop_shallow_shapes(localize_bodies(spine, compute_body_maps(spine, model, plane)))
+    maps = compute_body_maps(spine, model, plane)
+    return _search_again(spine, model, maps, drop_shallow_shapes(localize_bodies(spine, maps)))
+
+
+def account_for(bodies: Sequence[LocalizedBody]) -> ColumnAccount:
+    """What does not add up among the bodies, caudal to cranial."""
+    return account_for_bodies(
+        [(body.span.s_inferior_mm, body.span.s_superior_mm) for body in bodies],
+        [body.complete for body in bodies],
+        [None if body.shape is None else body.shape.greatest_height_mm for body in bodies],
+    )
+
+
+def _search_again(
+    spine: StraightenedVolume, model: BodyModel, maps: BodyMaps, found: list[LocalizedBody]
+) -> list[LocalizedBody]:
+    """The bodies, searched in other ways where they do not add up; what explains the column best is kept.
+
+    First faint bodies are looked for on the same maps, then the network sees the spine denser, less dense, with more
+    and with less contrast, as another scanner would show it. A column that adds up is never searched again.
+    """
+    tuned = ACCOUNTING
+    trouble = account_for(found).trouble
+    if not trouble:
+        return found
+    changes = [(1.0, offset) for offset in tuned.hu_changes] + [(factor, 0.0) for factor in tuned.hu_factors]
+    known = min((body.span.confidence for body in found), default=1.0)
+    for scale, offset in [(1.0, 0.0), *changes]:
+        if (scale, offset) != (1.0, 0.0):
+            hu = np.where(spine.inside, scale * spine.hu + np.float32(offset), spine.hu).astype(np.float32)
+            maps = compute_body_maps(replace(spine, hu=hu), model, maps.plane)
+        for unbroken in (True,) if (scale, offset) == (1.0, 0.0) else (False, True):
+            other = drop_shallow_shapes(localize_bodies(spine, maps, unbroken=unbroken))
+            left = account_for(other).trouble
+            sure = min((body.span.confidence for body in other), default=0.0)
+            if left < trouble and sure >= min(tuned.least_confidence, known):
+                found, trouble = other, left
+        if not trouble:
+            break
+    return found
 
 
 def drop_shallow_shapes(bodies: list[LocalizedBody]) -> list[LocalizedBody]:
@@ -106,8 +146,8 @@ def drop_shallow_shapes(bodies: list[LocalizedBody]) -> list[LocalizedBody]:
     return kept
 
 
-def localize_bodies(spine: StraightenedVolume, maps: BodyMaps) -> list[LocalizedBody]:
-    """The bodies on the maps, caudal to cranial."""
+def localize_bodies(spine: StraightenedVolume, maps: BodyMaps, *, unbroken: bool = False) -> list[LocalizedBody]:
+    """The bodies on the maps, caudal to cranial; ``unbroken`` as for ``search_spans``."""
     probability = maps.probability
     s = maps.s_from_mm + np.arange(probability.shape[1], dtype=np.float64)
     middle = find_mid_depth(probability[0])
@@ -119,7 +159,7 @@ def localize_bodies(spine: StraightenedVolume, maps: BodyMaps) -> list[Localized
         inside=_inside_at(mark_inside_plane(spine, maps.plane), middle),
     )
     bodies = []
-    for span in search_spans(profiles):
+    for span in search_spans(profiles, unbroken=unbroken):
         at = float(np.interp(span.middle_mm, s, middle))
         shape = measure_shape(probability, maps.s_from_mm, span, at, maps.edge_outward_mm)
         whole = not span.cut and _is_whole(spine, maps.plane, span, at, shape)

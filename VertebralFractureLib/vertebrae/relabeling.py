@@ -14,7 +14,7 @@ import numpy as np
 from VertebralFractureLib.thresholds import LABELING, LOCALIZATION
 from VertebralFractureLib.vertebrae.grading import is_graded
 from VertebralFractureLib.vertebrae.level_assignment import LEVELS, STATES, LevelLabel, decode_levels, list_states
-from VertebralFractureLib.vertebrae.level_column import count_steps
+from VertebralFractureLib.vertebrae.level_column import weigh_steps
 from VertebralFractureLib.vertebrae.vertebra import Reason, Vertebra
 
 _CONTRADICTION = -60.0
@@ -49,7 +49,7 @@ def relabel_levels(extents_mm: Sequence[tuple[float, float]], labels: Mapping[in
     for index, level in labels.items():
         evidence[index] = _CONTRADICTION
         evidence[index, list_states(level)] = 0.0
-    decoded = decode_levels(evidence, count_steps(extents_mm))
+    decoded = decode_levels(evidence, weigh_steps(extents_mm))
     return [LevelLabel(labels[i], 1.0) if i in labels else label for i, label in enumerate(decoded)]
 
 

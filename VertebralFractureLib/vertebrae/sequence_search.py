@@ -45,20 +45,23 @@ class Span:
         return 0.5 * (self.s_inferior_mm + self.s_superior_mm)
 
 
-def search_spans(profiles: Profiles) -> list[Span]:
+def search_spans(profiles: Profiles, *, unbroken: bool = False) -> list[Span]:
     """The most probable bodies, caudal to cranial.
 
     Two passes: the first with one height prior for all, the second with the heights of the neighborhood.
+
+    Args:
+        unbroken: a gap wider than a disc has its price, so that a faint body in it is found.
     """
     tuned = BODY_SEARCH
     rows = np.flatnonzero(profiles.inside)
     if len(rows) < 2 * tuned.minimum_height_mm:
         return []
     expected = np.full(len(profiles.s_mm), tuned.typical_height_mm)
-    first = _best_chain(profiles, expected, tuned.log_sd)
+    first = _best_chain(profiles, expected, tuned.log_sd, unbroken)
     if len(first) >= 3:
         expected = _local_heights(profiles.s_mm, first)
-        first = _best_chain(profiles, expected, tuned.log_sd_local)
+        first = _best_chain(profiles, expected, tuned.log_sd_local, unbroken)
     return first
 
 
@@ -74,9 +77,10 @@ def _local_heights(s: FloatArray, spans: list[Span]) -> FloatArray:
     return local
 
 
-def _best_chain(profiles: Profiles, expected: FloatArray, sd: float) -> list[Span]:
+def _best_chain(profiles: Profiles, expected: FloatArray, sd: float, unbroken: bool) -> list[Span]:
     """Viterbi; ``ends[j]`` is the best score of a column whose last body ends at row j."""
     tuned = BODY_SEARCH
+    start_cost, gap_price = (tuned.broken_cost, tuned.gap_price) if unbroken else (tuned.start_cost, 0.0)
     rows = np.flatnonzero(profiles.inside)
     low, high = int(rows[0]), int(rows[-1])
     total = np.concatenate([[0.0], np.cumsum(_log_odds(profiles.body) * tuned.body_weight)])
@@ -88,9 +92,11 @@ def _best_chain(profiles: Profiles, expected: FloatArray, sd: float) -> list[Spa
     best_so_far = (0.0, -1)
     for j in range(low, high + 1):
         near = np.arange(max(low, j - tuned.maximum_gap_mm), j)
-        opened[j], previous[j] = best_so_far[0] - tuned.start_cost, best_so_far[1]
-        if len(near) and ends[near].max() > opened[j]:
-            opened[j], previous[j] = float(ends[near].max()), int(near[ends[near].argmax()])
+        opened[j], previous[j] = best_so_far[0] - start_cost, best_so_far[1]
+        if len(near):
+            joined = ends[near] - gap_price * np.maximum(j - near - tuned.widest_disc_mm, 0.0)
+            if joined.max() > opened[j]:
+                opened[j], previous[j] = float(joined.max()), int(near[joined.argmax()])
         starts = np.arange(max(low, j - tuned.maximum_height_mm), j - 3)
         if len(starts) == 0:
             continue

@@ -36,6 +36,8 @@ class Reason(Word):
     FRACTURED = "fractured"
     DEGENERATED = "degenerated"
     NOT_TRACED = "not_traced"
+    NOT_SEPARATED = "not_separated"
+    """It is as tall as two of its neighbors: two bodies may have been taken for one."""
     OTHER = "other"
     """A sentence of an older file that this version does not know; ``Vertebra.note`` holds it."""
 
