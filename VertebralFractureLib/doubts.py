@@ -23,6 +23,18 @@ class DoubtKind(Word):
     """The body is far taller or far shorter than its neighbors allow, without the look of a fracture."""
     VERTEBRA_MISSING = "vertebra_missing"
     """Between two vertebrae there is room for another one, which was not found."""
+    SLICES_EMPTY = "slices_empty"
+    """Slices between others hold no image."""
+    SLICES_REPEATED = "slices_repeated"
+    """Slices are copies of the one before."""
+    SLICES_JUMP = "slices_jump"
+    """Two neighboring slices differ more than those around them: slices may be missing, or the patient moved."""
+    SLICES_DOUBLED = "slices_doubled"
+    """The volume was made finer by repeating every slice, so that it is coarser than it says."""
+    SLICES_INTERPOLATED = "slices_interpolated"
+    """Missing slices were filled from their neighbors while reading."""
+    LEVEL_ACROSS_JUMP = "level_across_jump"
+    """Slices may be missing between this vertebra and those that its name was counted with."""
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,10 @@ from VertebralFractureLib.result import SpineReport
 from VertebralFractureLib.result.build_report import build_not_evaluable_report, build_report
 from VertebralFractureLib.types import FloatArray, Point
 from VertebralFractureLib.vertebrae import localize_vertebrae
+from VertebralFractureLib.vertebrae.lost_slices import locate_faults
 from VertebralFractureLib.vertebrae.vertebra import Status
 from VertebralFractureLib.volume import CTVolume, read_volume, with_acquisition
-from VertebralFractureLib.volume.continuity import refuse_broken_stack
+from VertebralFractureLib.volume.continuity import list_plane_doubts, measure_resolution_mm, refuse_broken_stack
 
 logger = logging.getLogger(__name__)
 
@@ -184,8 +185,9 @@ class _Run:
                 found = localize_vertebrae(
                     spine,
                     models.vertebrae,
-                    slice_thickness_mm=max(ct.resolution_mm),
-                    step_along_mm=ct.resolution_along_patient_mm,
+                    slice_thickness_mm=max(measure_resolution_mm(ct)),
+                    step_along_mm=ct.along_patient_mm(measure_resolution_mm(ct)),
+                    faults=locate_faults(ct, spine.frame),
                     progress=self._progress("vertebrae"),
                 )
             with watch.stage("fracture"):
@@ -200,6 +202,7 @@ class _Run:
             report = build_not_evaluable_report(ct, str(error), sha256, centerline)
         report = replace(
             report,
+            doubts=(*report.doubts, *list_plane_doubts(ct)),
             software=replace(report.software, device=models.device),
             timings_s=dict(watch.seconds),
             peak_memory_mb=peak_memory_mb(),

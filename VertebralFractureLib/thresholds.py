@@ -594,6 +594,24 @@ class AccountingThresholds:
 
 
 @dataclass(frozen=True)
+class LostSlicesThresholds:
+    """Which bodies lost or moved slices touch (``vertebrae/lost_slices.py``)."""
+
+    margin_mm: float = _tuned(2.0, "bodies as near to lost or copied slices are not measured: an endplate may be lost")
+    jump_margin_mm: float = _tuned(
+        8.0,
+        "bodies as near to a jump are not measured",
+        source="the centerline is smoothed over 9 mm, so that planes beside a step lean",
+    )
+    most_hidden: float = _tuned(0.5, "a body that lies in lost slices by more than this fraction was not seen")
+    from_anterior_mm: float = _tuned(8.0, "bodies lie from here in front of the canal's center")
+    to_anterior_mm: float = _tuned(36.0, "to here")
+    half_width_mm: float = _tuned(12.0, "and so far to either side, where they are measured")
+    beyond_mm: float = _tuned(12.0, "how far beyond the centerline's ends bodies may reach")
+    least_slope: float = _tuned(0.3, "slices that the spine crosses at a smaller slope run along it", unit="mm/mm")
+
+
+@dataclass(frozen=True)
 class EndplateThresholds:
     """From the network's maps to walls and landmarks (``vertebrae/endplates.py``, ``vertebrae/measuring.py``)."""
 
@@ -843,6 +861,7 @@ REFORMATTING = ReformattingThresholds()
 BODY_SEARCH = BodySearchThresholds()
 LOCALIZATION = LocalizationThresholds()
 ACCOUNTING = AccountingThresholds()
+LOST_SLICES = LostSlicesThresholds()
 ENDPLATES = EndplateThresholds()
 MID_PLANE = MidPlaneThresholds()
 LATERAL_WALLS = LateralWallThresholds()

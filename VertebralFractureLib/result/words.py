@@ -19,6 +19,7 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.LEVEL_NOT_SCORED: "level not scored",
     Reason.LOW_CONFIDENCE: "low confidence",
     Reason.METAL_OR_CEMENT: "implant or cement",
+    Reason.SLICES_LOST: "slices are missing, copied or moved there",
     Reason.NO_SEQUENCE_POSITION: "no position of the sequence lies inside it",
     Reason.MARKED_BY_READER: "marked not evaluable by the reader",
     Reason.FRACTURED: "fractured or suspected of it",
@@ -32,6 +33,12 @@ DOUBT_WORDS: dict[DoubtKind, str] = {
     DoubtKind.LEVEL_BY_COUNTING: "level by counting alone",
     DoubtKind.UNUSUAL_HEIGHT: "height does not fit its neighbors",
     DoubtKind.VERTEBRA_MISSING: "a vertebra may be missing beside it",
+    DoubtKind.SLICES_EMPTY: "slices hold no image",
+    DoubtKind.SLICES_REPEATED: "slices are copies of the one before",
+    DoubtKind.SLICES_JUMP: "slices may be missing, or the patient moved between two slices",
+    DoubtKind.SLICES_DOUBLED: "slices were repeated to make the volume finer; it is measured as coarse as it was",
+    DoubtKind.SLICES_INTERPOLATED: "missing slices were filled from their neighbors",
+    DoubtKind.LEVEL_ACROSS_JUMP: "level counted on one side of slices that may be missing",
 }
 """What follows a row; a scan's sentence is made of these words and of what was measured (``describe_doubt``)."""
 ASSESSMENT_WORDS: dict[Assessment, str] = {

@@ -5,6 +5,7 @@ A vertebra that cannot be judged stays in the list with a reason; nothing is nor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from VertebralFractureLib.vertebrae.grading import grade_vertebrae, is_graded, m
 from VertebralFractureLib.vertebrae.labeling import label_bodies
 from VertebralFractureLib.vertebrae.level_assignment import LevelLabel
 from VertebralFractureLib.vertebrae.localization import LocalizedBody, account_for, localize_bodies_in_their_planes
+from VertebralFractureLib.vertebrae.lost_slices import SpineFault, drop_contradicting_names, split_at_jumps
 from VertebralFractureLib.vertebrae.oriented_box import oriented_box
 from VertebralFractureLib.vertebrae.trabecular import (
     TrabecularRegion,
@@ -31,6 +33,9 @@ from VertebralFractureLib.vertebrae.vertebra import Reason, Vertebra
 if TYPE_CHECKING:
     from VertebralFractureLib.vertebrae.models import VertebraModels
 
+_LESS_TRUE = (Reason.LOW_CONFIDENCE, Reason.METAL_OR_CEMENT)
+"""Reasons that may be the look of lost slices and not the vertebra's own."""
+
 
 def localize_vertebrae(
     spine: StraightenedVolume,
@@ -38,6 +43,7 @@ def localize_vertebrae(
     *,
     slice_thickness_mm: float | None = None,
     step_along_mm: float | None = None,
+    faults: Sequence[SpineFault] = (),
     progress: StageProgress | None = None,
 ) -> list[Vertebra]:
     """Localize, label and measure every vertebra of the spine volume, caudal to cranial; not scored yet.
@@ -49,6 +55,8 @@ def localize_vertebrae(
             always.
         step_along_mm: ``CTVolume.resolution_along_patient_mm``, which the uncertainty of heights depends on; None takes
             the slice thickness, and without that no uncertainty is reported.
+        faults: of the scan's slices along the spine volume (``locate_faults``). A body that they touch is not
+            evaluable, one that they hide is left out, and names are counted on either side of a jump by itself.
 
     Raises:
         WeightsDamaged: when the weights that ship are missing or damaged.
@@ -62,8 +70,9 @@ def localize_vertebrae(
     report(0.0)
     bodies = localize_bodies_in_their_planes(spine, models.body, lambda fraction: report(0.7 * fraction))
     report(0.7)
-    extents = [(body.span.s_inferior_mm, body.span.s_superior_mm) for body in bodies]
-    labels = label_bodies(spine, extents, models.levels)
+    bodies = [body for body in bodies if not any(fault.hides(_extent(body)) for fault in faults)]
+    runs = split_at_jumps([body.span.middle_mm for body in bodies], faults)
+    labels = _label_runs(spine, [_extent(body) for body in bodies], models, runs)
     report(0.9)
     account = account_for(bodies)
     odd = [_OddBody(*facts) for facts in zip(account.beside_hole, account.too_tall, account.too_low, strict=True)]
@@ -74,6 +83,7 @@ def localize_vertebrae(
         _vertebra(spine, body, label, core, rank, odd[index])
         for rank, ((body, label), core, index) in enumerate(zip(kept, cores, at, strict=True), start=1)
     ]
+    found = [_withhold_faulty(one, faults, several_runs=len(runs) > 1) for one in found]
     thickest = LOCALIZATION.thickest_measured_mm + VOLUME_CHECKS.spacing_rounding_mm
     if slice_thickness_mm is None or slice_thickness_mm <= thickest:
         step = slice_thickness_mm if step_along_mm is None else step_along_mm
@@ -100,6 +110,38 @@ class _OddBody:
     def doubts(self) -> tuple[DoubtKind, ...]:
         missing = (DoubtKind.VERTEBRA_MISSING,) if self.beside_hole else ()
         return missing + ((DoubtKind.UNUSUAL_HEIGHT,) if self.too_tall or self.too_low else ())
+
+
+def _extent(body: LocalizedBody) -> tuple[float, float]:
+    return body.span.s_inferior_mm, body.span.s_superior_mm
+
+
+def _label_runs(
+    spine: StraightenedVolume, extents_mm: list[tuple[float, float]], models: VertebraModels, runs: Sequence[slice]
+) -> list[LevelLabel]:
+    """Label the bodies of each run by themselves, and drop names that contradict each other."""
+    if len(runs) < 2:
+        return label_bodies(spine, extents_mm, models.levels)
+    s = spine.axis_mm("s")
+    # What lies between two runs belongs to neither: a landmark of one is none of the other.
+    ends = [float(s[0]), *(0.5 * (extents_mm[run.start - 1][1] + extents_mm[run.start][0]) for run in runs[1:])]
+    limits = zip(ends, [*ends[1:], float(s[-1])], strict=True)
+    return drop_contradicting_names(
+        [
+            label_bodies(spine, extents_mm[run], models.levels, seen_mm)
+            for run, seen_mm in zip(runs, limits, strict=True)
+        ]
+    )
+
+
+def _withhold_faulty(vertebra: Vertebra, faults: Sequence[SpineFault], *, several_runs: bool) -> Vertebra:
+    """The vertebra, not evaluable where a fault touches it, its name in doubt where names were counted in runs."""
+    reason, doubts = vertebra.reason, vertebra.doubts
+    if any(fault.touches(vertebra.extent_mm) for fault in faults) and reason in (None, *_LESS_TRUE):
+        reason = Reason.SLICES_LOST
+    if several_runs:
+        doubts = (*doubts, DoubtKind.LEVEL_ACROSS_JUMP)
+    return replace(vertebra, reason=reason, doubts=doubts)
 
 
 def _vertebra(
@@ -142,6 +184,6 @@ def _point(values: FloatArray) -> tuple[float, float, float]:
 
 
 def _measured(vertebra: Vertebra, height_sd_mm: float | None) -> Vertebra:
-    if vertebra.landmarks_ras is None:
+    if vertebra.landmarks_ras is None or vertebra.reason == Reason.SLICES_LOST:
         return vertebra
     return replace(vertebra, heights_mm=measure_heights(np.array(vertebra.landmarks_ras)), height_sd_mm=height_sd_mm)

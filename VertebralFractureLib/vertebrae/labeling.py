@@ -31,17 +31,24 @@ from VertebralFractureLib.vertebrae.level_landmark import limit_without_landmark
 
 
 def label_bodies(
-    spine: StraightenedVolume, extents_mm: Sequence[tuple[float, float]], model: LevelModel
+    spine: StraightenedVolume,
+    extents_mm: Sequence[tuple[float, float]],
+    model: LevelModel,
+    seen_mm: tuple[float, float] | None = None,
 ) -> list[LevelLabel]:
     """Label each body, given the arc lengths of its lower and upper endplate, caudal to cranial.
 
     A hole in the column counts the levels that fit into it; where that is not certain, neither are the labels beyond
     it, and none is surer than what is seen allows.
+
+    Args:
+        seen_mm: the stretch in which landmarks count; None: all of the volume.
     """
     opinion = compute_level_log_probability(spine, extents_mm, model)
     labels = find_likeliest_levels(opinion, weigh_steps(extents_mm))
     s = spine.axis_mm("s")
-    return drop_uncertain_levels(limit_without_landmark(labels, extents_mm, (float(s[0]), float(s[-1]))))
+    seen_mm = seen_mm or (float(s[0]), float(s[-1]))
+    return drop_uncertain_levels(limit_without_landmark(labels, extents_mm, seen_mm))
 
 
 def compute_level_log_probability(

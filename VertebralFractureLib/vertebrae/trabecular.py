@@ -108,6 +108,8 @@ def withhold_hu_of_fractured(vertebra: Vertebra) -> Vertebra:
 def _why_not(vertebra: Vertebra, core: TrabecularRegion) -> Reason | None:
     if not vertebra.complete:
         return Reason.TRUNCATED
+    if vertebra.reason == Reason.SLICES_LOST:
+        return vertebra.reason
     if core.mean_hu is None:
         return Reason.NOT_TRACED
     if core.holds_metal:

@@ -31,6 +31,7 @@ class Reason(Word):
     LEVEL_NOT_SCORED = "level_not_scored"
     LOW_CONFIDENCE = "low_confidence"
     METAL_OR_CEMENT = "metal_or_cement"
+    SLICES_LOST = "slices_lost"
     NO_SEQUENCE_POSITION = "no_sequence_position"
     MARKED_BY_READER = "marked_by_reader"
     FRACTURED = "fractured"

@@ -14,6 +14,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.doubts import Doubt, DoubtKind
 from VertebralFractureLib.errors import BrokenStack
 from VertebralFractureLib.thresholds import CONTINUITY
 from VertebralFractureLib.types import BoolArray, Float32Array, FloatArray
@@ -29,6 +30,13 @@ class FaultKind(Enum):
     """They are copies of the plane before."""
     JUMP = "jump"
     """The plane after differs from the plane before by more than their neighbors do."""
+
+
+_DOUBTS = {
+    FaultKind.EMPTY: DoubtKind.SLICES_EMPTY,
+    FaultKind.REPEATED: DoubtKind.SLICES_REPEATED,
+    FaultKind.JUMP: DoubtKind.SLICES_JUMP,
+}
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,28 @@ def refuse_broken_stack(ct: CTVolume) -> None:
                 "patient: slices seem to be missing or out of order, or two scans to be stacked in one volume; export "
                 "the series again, complete, and choose it alone."
             )
+
+
+def list_plane_doubts(ct: CTVolume) -> tuple[Doubt, ...]:
+    """What is said about the scan: each fault with its place, and a volume that is coarser than it says."""
+    doubts = []
+    for fault in ct.continuity.faults:
+        kind, measured = _DOUBTS[fault.kind], {"slices": float(fault.planes)}
+        if fault.kind == FaultKind.JUMP:
+            measured = {"times_the_usual_difference": round(fault.strength, 1)}
+        doubts.append(Doubt(kind, {"is_the_slice_before": float(fault.before + 1), **measured}))
+    factor = max(ct.continuity.repeats_per_plane)
+    if factor > 1.0:
+        doubts.append(Doubt(DoubtKind.SLICES_DOUBLED, {"times": round(factor, 1)}))
+    return tuple(doubts)
+
+
+def measure_resolution_mm(ct: CTVolume) -> tuple[float, float, float]:
+    """``CTVolume.resolution_mm``, coarser where the volume was made finer by repeating its planes."""
+    k, j, i = ct.continuity.repeats_per_plane
+    along_i, along_j, along_k = ct.spacing_mm
+    least_i, least_j, least_k = ct.resolution_mm
+    return max(least_i, along_i * i), max(least_j, along_j * j), max(least_k, along_k * k)
 
 
 def find_plane_faults(ct: CTVolume) -> Continuity:

@@ -84,7 +84,11 @@ class CTVolume:
     @property
     def resolution_along_patient_mm(self) -> float:
         """``resolution_mm`` along the patient's superior axis, however the volume is stored."""
-        voxel = self.ijk_to_ras[:3, :3] * (np.array(self.resolution_mm) / np.array(self.spacing_mm))
+        return self.along_patient_mm(self.resolution_mm)
+
+    def along_patient_mm(self, voxel_mm: tuple[float, float, float]) -> float:
+        """How far a voxel of this size along i, j and k reaches along the patient's superior axis."""
+        voxel = self.ijk_to_ras[:3, :3] * (np.array(voxel_mm) / np.array(self.spacing_mm))
         return float(1.0 / np.abs(np.linalg.inv(voxel)[:, 2]).max())
 
     @cached_property
