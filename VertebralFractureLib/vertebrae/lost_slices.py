@@ -42,8 +42,9 @@ class SpineFault:
     def hides(self, extent_mm: tuple[float, float]) -> bool:
         """Whether most of such a body lies in slices that hold nothing or a copy, so that it was not seen."""
         low, high = extent_mm
-        inner = min(high, self.to_mm) - max(low, self.from_mm)
-        return self.kind != FaultKind.JUMP and np.isfinite(inner) and inner > LOST_SLICES.most_hidden * (high - low)
+        if self.kind == FaultKind.JUMP or not np.isfinite(self.from_mm):
+            return False
+        return min(high, self.to_mm) - max(low, self.from_mm) > LOST_SLICES.most_hidden * (high - low)
 
     @property
     def middle_mm(self) -> float:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib.doubts import Doubt, DoubtKind
 from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.thresholds import VOLUME_CHECKS
 from VertebralFractureLib.types import FloatArray
@@ -189,12 +190,14 @@ def _stack(planes: Iterable[NDArray[np.generic]], grid: _Grid, size_ij: tuple[in
 
 
 def _volume(hu: NDArray[np.generic], grid: _Grid, name: str, source: dict[str, str]) -> CTVolume:
+    doubts: tuple[Doubt, ...] = ()
     if grid.missing:
         source = {**source, "interpolated_slices": str(grid.missing)}
+        doubts = (Doubt(DoubtKind.SLICES_INTERPOLATED, {"slices": float(grid.missing)}),)
     if grid.widest_mm is not None:
         thickness = max(grid.widest_mm, float(source.get("slice_thickness_mm", 0.0)))
         source = {**source, "slice_thickness_mm": f"{thickness:g}"}
-    return CTVolume(hu, grid.ijk_to_ras, name, source)
+    return CTVolume(hu, grid.ijk_to_ras, name, source, doubts)
 
 
 def _read_planes(slices: Iterable[DicomSlice]) -> Iterator[NDArray[np.generic]]:

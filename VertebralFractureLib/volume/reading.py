@@ -6,6 +6,7 @@ DICOM files often have none.
 
 from __future__ import annotations
 
+import glob
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,11 @@ from VertebralFractureLib.volume.image_file import find_image_suffix, read_image
 from VertebralFractureLib.volume.plausibility import AIR_HU, check_ct
 
 logger = logging.getLogger(__name__)
+
+_SCENES = (".mrb", ".mrml")
+_WITH_PARTS = (".mhd", ".nhdr")
+"""Headers whose voxels lie in files of their own beside them."""
+_NO_SLICES = (".log", ".txt", ".json", ".csv", ".html", ".png", ".part", ".partial", *_SCENES)
 
 
 def read_volume(path: Path, *, series: str | None = None) -> CTVolume:
@@ -39,7 +45,7 @@ def read_volume(path: Path, *, series: str | None = None) -> CTVolume:
     """
     path = Path(path)
     try:
-        ct = _read_any(path, series)
+        ct = _read_at_rest(path, series)
         # The voxels were read just now and belong to nobody else: padding is raised to air without another copy.
         np.maximum(ct.hu, AIR_HU, out=ct.hu)
         checked = check_ct(ct)
@@ -57,6 +63,53 @@ def read_volume(path: Path, *, series: str | None = None) -> CTVolume:
     return checked
 
 
+def _read_at_rest(path: Path, series: str | None) -> CTVolume:
+    """Read a file or folder; once more where it was written to meanwhile.
+
+    Raises:
+        UnreadableVolume: when it is still being written, and as ``read_volume``.
+    """
+    for _ in range(2):
+        before = _stamp(path)
+        try:
+            ct = _read_any(path, series)
+        except UnreadableVolume:
+            # What looks damaged may be half a file that is still being written.
+            if _stamp(path) == before:
+                raise
+            continue
+        if _stamp(path) == before:
+            return ct
+    raise UnreadableVolume(
+        f"'{path.name}' is still being written: it changed while it was read; wait until it is complete, and try again."
+    )
+
+
+def _stamp(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of the last change of all files that the input may consist of."""
+    stamps = []
+    for file in _list_parts(path):
+        try:
+            known = file.stat()
+        except OSError:
+            continue  # Gone since it was listed: then it is not in the next list.
+        stamps.append((str(file), known.st_size, known.st_mtime_ns))
+    return stamps
+
+
+def _list_parts(path: Path) -> list[Path]:
+    if path.is_dir():
+        files = path.rglob("*")
+    elif not path.exists() or path.suffix.lower() in _SCENES:
+        return [path]
+    elif find_image_suffix(path) is not None:
+        return sorted(path.parent.glob(glob.escape(path.stem) + ".*")) if path.suffix.lower() in _WITH_PARTS else [path]
+    else:
+        files = path.parent.glob("*")
+    # What a program writes beside the slices, for example this one's own output, is none of them.
+    return sorted(file for file in files if file.is_file() and file.suffix.lower() not in _NO_SLICES)
+
+
 def _read_any(path: Path, series: str | None) -> CTVolume:
     if not path.exists():
         raise UnreadableVolume(f"There is no file or folder '{path}'; check the path.")
@@ -64,7 +117,7 @@ def _read_any(path: Path, series: str | None) -> CTVolume:
         return _read_dicom_folder(path, series)
     if path.stat().st_size == 0:
         raise UnreadableVolume(f"'{path.name}' is an empty file; copy or export it again.")
-    if path.suffix.lower() in (".mrb", ".mrml"):
+    if path.suffix.lower() in _SCENES:
         from VertebralFractureLib.volume.scene_file import read_scene_file
 
         return read_scene_file(path, series)
