@@ -29,13 +29,14 @@ MODULES = {
     "": ("torch", "numpy", "SimpleITK", "PIL", "VertebralFractureLib"),
     "scene": ("slicer", "vtk"),
     "research": ("sklearn", "scipy", "matplotlib"),
-    "dev": ("pytest", "pytest_cov", "hypothesis", "ruff", "mypy", "safetensors", "cmake"),
+    "dev": ("pytest", "pytest_cov", "xdist", "hypothesis", "ruff", "mypy", "safetensors", "cmake"),
 }
 CHECKS = {
     "ruff check": ("ruff", "check", "."),
     "ruff format": ("ruff", "format", "--check", "."),
     "mypy": ("mypy",),
-    "pytest": ("pytest",),
+    # A file stays in one process: what its tests share is drawn once.
+    "pytest": ("pytest", "--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile"),
 }
 COVERAGE = ("--cov", "--cov-report=term:skip-covered")
 
