@@ -17,6 +17,12 @@ class DoubtKind(Word):
 
     HU_SCALE = "hu_scale"
     """Tissues do not have the Hounsfield units that a CT gives them."""
+    NO_ORIGINAL_SERIES = "no_original_series"
+    """The series holds virtual values of a dual-energy scan, or is a projection or a map by its description."""
+    UNEVEN_SLICES = "uneven_slices"
+    """The distance between the slices changes; the volume was interpolated."""
+    LOSSY_IMAGES = "lossy_images"
+    """The images were compressed with loss."""
     LEVEL_BY_COUNTING = "level_by_counting"
     """No landmark that counts levels is in view: the name is counted from the look of the vertebrae alone."""
     UNUSUAL_HEIGHT = "unusual_height"

@@ -306,6 +306,11 @@ class BonyCanalThresholds:
     """What counts as bone and soft tissue around the canal (``canal/bony_canal.py``)."""
 
     bone_above_content_hu: float = _tuned(130.0, "bone is this much denser than what the canal holds")
+    filled_above_soft_hu: float = _tuned(
+        180.0,
+        "a canal whose content is this much denser than the soft parts around it holds contrast medium",
+        source="350 to 600 HU in a myelogram; content is -25 to 78 HU over soft parts on 25 scans",
+    )
     bone_above_soft_hu: float = _tuned(90.0, "in a body, bone is this much denser than content and soft parts")
     soft_from_hu: float = _tuned(-300.0, "what is denser is no lung")
     step_mm: float = _tuned(0.5, "distance of the samples on a ray")
@@ -364,13 +369,49 @@ class CanalPlausibilityThresholds:
     )
     lowest_aspect: float = _tuned(
         0.90,
-        "width over depth of the bony canal, median; lower is a wrong spacing",
+        "width over depth of the bony canal, median; a wrong spacing makes it lower, with an impossible size",
         _SCANS,
         "1.05 to 1.27 on 25 scans, 1.04 to 1.36 turned by 35 degrees; below 0.70 with the lateral spacing wrong by a "
         "factor of 2.4, 0.58 to 0.91 with the other one",
     )
     highest_aspect: float = _tuned(
-        1.50, "the same; higher is a wrong spacing", _SCANS, "as lowest_aspect; above 1.70 with a wrong spacing"
+        1.50,
+        "the same; a wrong spacing makes it higher, with an impossible size",
+        _SCANS,
+        "as lowest_aspect; 1.26 to 1.57 on 7 necks (C1 to T1), up to 2 in single slices; above 1.70 with a wrong "
+        "spacing",
+    )
+    neck_aspect: float = _tuned(1.30, "from here on a canal is as flat as in the neck", _SCANS, "as highest_aspect")
+    least_flat_fraction: float = _tuned(
+        0.5,
+        "a spine that is so flat in this fraction of its slices is judged as a neck",
+        _SCANS,
+        "0.53 to 0.90 on necks (C1 to T1) of 8 scans, 0.11 on one that hardly has one; 0.14 to 0.47 on 19 whole scans",
+    )
+    widest_neck_vertebra_mm: float = _tuned(
+        42.0, "and no wider vertebrae belong to a neck", _SCANS, "33 to 36 mm on 7 necks; 41 mm at C1"
+    )
+    narrowest_canal_mm: float = _tuned(
+        12.5,
+        "a canal that is deeper than wide and less wide than this is no canal of any level",
+        _SCANS,
+        "10.0 to 10.5 mm with the lateral spacing wrong by a factor of 0.42; 16.9 to 22.7 mm on the scans and their "
+        "necks",
+    )
+    deepest_canal_mm: float = _tuned(
+        22.0,
+        "or deeper than this",
+        _SCANS,
+        "13 to 18.6 mm on the scans and their necks; more than 25 mm with a factor of 2.4",
+    )
+    widest_canal_mm: float = _tuned(
+        28.0,
+        "a canal that is far wider than deep and wider than this is no canal of any level",
+        _SCANS,
+        "16.9 to 22.7 mm on the scans and their necks, 29 mm at C1; 35 mm or more with a factor of 2.4",
+    )
+    shallowest_canal_mm: float = _tuned(
+        8.5, "or less deep than this", _SCANS, "13 to 18.6 mm on the scans and their necks, 8.9 mm in single slices"
     )
     narrowest_vertebra_mm: float = _tuned(14.0, "median width of the vertebrae: a small child")
     widest_vertebra_mm: float = _tuned(75.0, "median width of the vertebrae: a very large adult")
@@ -405,9 +446,17 @@ class VertebralSpacingThresholds:
         "by a factor of 0.42",
         unit="widths",
     )
+    smallest_in_neck: float = _tuned(
+        0.34,
+        "the same where the canal is as flat as in the neck",
+        _SCANS,
+        "0.40 to 0.51 on the necks of 3 scans; 0.23 on one where slices are wrong by a factor of 0.42, 0.30 by 0.6",
+        unit="widths",
+    )
     largest: float = _tuned(
         1.28, "a larger spacing is one too", _SCANS, "as smallest; 1.44 to 2.34 with a factor of 2.4", unit="widths"
     )
+    largest_unsure: float = _tuned(1.6, "up to here, and down to the neck's, the sentence says probably", unit="widths")
     usual_from: float = _tuned(0.6, "from where the strongest usual spacing is looked for", unit="widths")
     usual_to: float = _tuned(1.2, "up to where", unit="widths")
     expected: float = _tuned(

@@ -211,3 +211,30 @@ def test_the_bodies_of_a_child_are_found_where_a_child_has_them():
 def test_vertebrae_of_a_size_that_nobody_has_are_named(width):
     with pytest.raises(ImplausibleGeometry, match=f"the vertebrae measure {width:.0f} mm across"):
         check_anatomy(a_bony_canal(20.0, 17.0), boxes_of(width))
+
+
+@pytest.mark.parametrize(("width", "depth"), [(24.0, 14.0), (26.0, 13.0), (22.0, 11.0)])
+def test_the_flat_canal_of_a_neck_and_a_narrowed_one_are_plausible(width, depth):
+    check_anatomy(a_bony_canal(width, depth), boxes_of(36.0))
+
+
+def test_a_canal_without_a_wall_behind_is_not_judged_by_its_shape():
+    ct = a_bony_canal(20.0, 17.0)
+    ct.hu[:, :60, 50:71] = 30
+
+    check_anatomy(ct, boxes_of(36.0))
+
+
+@pytest.mark.parametrize("contrast_hu", [350, 600])
+def test_contrast_medium_in_the_canal_is_neither_bone_nor_the_measure_of_it(contrast_hu):
+    spine = a_spine_with_bodies(0.0, 1.0)
+    j, i = np.mgrid[-60.0:61.0, -60.0:61.0]
+    sac = (2.0 * i / 15.0) ** 2 + (2.0 * j / 12.0) ** 2 < 1.0
+    hu = np.where(sac, contrast_hu, spine.hu).astype(np.int16)
+    myelogram = CTVolume(hu, spine.ijk_to_ras)
+    stack = AxialStack(hu, (-60.0, -60.0, 0.0), (1.0, 1.0, 4.0), (-2.0, 158.0))
+
+    check_anatomy(myelogram, boxes_of(36.0))
+    check_bone_around(stack, boxes_of(36.0), 1.0)
+
+    assert np.isnan(measure_canal_walls(myelogram, np.array([80.0]), np.zeros((1, 2)))).all()

@@ -22,7 +22,9 @@ from dicom_samples import (
 )
 from volume_samples import a_ct, largest_error_hu
 
+from VertebralFractureLib.doubts import DoubtKind
 from VertebralFractureLib.errors import UnreadableVolume
+from VertebralFractureLib.result.words import describe_doubt
 from VertebralFractureLib.volume import CTVolume, list_dicom_series, read_volume
 from VertebralFractureLib.volume.dicom_elements import NoDataSet, read_top_level
 
@@ -202,7 +204,10 @@ def test_a_projection_or_a_map_is_refused_by_name_even_when_it_is_asked_for(tmp_
 def test_what_only_a_description_calls_a_projection_is_taken_when_it_is_asked_for(tmp_path: Path) -> None:
     write_ct(tmp_path, a_stored_ct(), described("ORIGINAL\\PRIMARY\\AXIAL", "MIP 10/2", "7"))
 
-    assert largest_error_hu(read_volume(tmp_path, series="7")) <= 1
+    asked = read_volume(tmp_path, series="7")
+
+    assert largest_error_hu(asked) <= 1
+    assert [doubt.kind for doubt in asked.doubts] == [DoubtKind.NO_ORIGINAL_SERIES]
     with pytest.raises(UnreadableVolume, match=r"by its description.*--series this one"):
         read_volume(tmp_path)
 
@@ -298,6 +303,9 @@ def test_slices_whose_distance_changes_are_interpolated_and_count_as_thick_as_th
     assert read.shape_kji[0] == 39
     assert largest_error_hu(read) <= 1
     assert read.slice_thickness_mm == 6.0
+    assert [describe_doubt(doubt) for doubt in read.doubts] == [
+        "the distance between the slices changes, and the volume was interpolated (3 mm at least, 6 mm at most)"
+    ]
     assert "interpolated_slices" not in read.source
 
 
@@ -342,7 +350,7 @@ def test_lossy_images_of_12_bits_are_read_without_a_word_of_the_library(
 
     assert np.abs(read.hu[11].astype(int) - ct.hu[11]).max() <= 4
     assert capfd.readouterr().err == ""
-    assert list_dicom_series(tmp_path)[0].lossy
+    assert [doubt.kind for doubt in read.doubts] == [DoubtKind.LOSSY_IMAGES]
 
 
 def test_sequences_that_are_nested_too_deep_are_no_data_set() -> None:

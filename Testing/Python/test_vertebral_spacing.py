@@ -93,3 +93,23 @@ def test_a_spacing_along_the_body_that_is_wrong_is_reported_and_not_measured(a_l
     detect_canal(a_lumbar_phantom.ct)
     with pytest.raises(ImplausibleGeometry, match="distance between the slices in the file cannot be true"):
         detect_canal(false)
+
+
+def in_a_canal(ct: CTVolume, width_mm: float, depth_mm: float) -> CTVolume:
+    """The same with a ring of bone around an elliptic canal."""
+    j, i = np.mgrid[-40.0:41.0, -40.0:41.0]
+    inside = (2.0 * i / width_mm) ** 2 + (2.0 * j / depth_mm) ** 2
+    return replace(ct, hu=np.where((inside >= 1.0) & (inside < 1.6), 400, ct.hu).astype(np.int16))
+
+
+def test_a_neck_whose_vertebrae_follow_each_other_closely_is_plausible_and_a_chest_with_that_spacing_is_not():
+    pedicles, boxes = pedicles_every(16.0), boxes_of_width(35.0)
+
+    check_vertebral_spacing(in_a_canal(pedicles, 24.0, 14.0), STRAIGHT, boxes)
+    with pytest.raises(ImplausibleGeometry, match=r"is probably wrong.*every 16 mm"):
+        check_vertebral_spacing(in_a_canal(pedicles, 17.0, 15.0), STRAIGHT, boxes)
+
+
+def test_a_neck_with_a_spacing_that_no_neck_has_is_named():
+    with pytest.raises(ImplausibleGeometry, match="cannot be true"):
+        check_vertebral_spacing(in_a_canal(pedicles_every(8.5), 24.0, 14.0), STRAIGHT, boxes_of_width(35.0))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from VertebralFractureLib.thresholds import BONY_CANAL
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, FloatArray
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.volume.sampling import sample_hu_near
 
@@ -28,16 +28,12 @@ def measure_canal_walls(
 
     Returns:
         ``(n, 4)`` lowest R, highest R, lowest A, highest A in mm from the center; NaN where fewer than
-        ``least_fraction`` of a side's rays meet bone.
+        ``least_fraction`` of a side's rays meet bone, and where contrast medium fills the canal (a myelogram).
     """
     tuned = BONY_CANAL
     centers = np.column_stack([center_ras, heights_mm])
     radius = np.arange(nearest_mm, farthest_mm + 0.5 * tuned.step_mm, tuned.step_mm)
-    around = (-tuned.content_mm, 0.0, tuned.content_mm)
-    content = sample_hu_near(ct, centers[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
-    seen = np.isfinite(content).any(axis=1)
-    threshold = np.full(len(centers), np.inf)
-    threshold[seen] = np.nanmedian(content[seen], axis=1) + tuned.bone_above_content_hu
+    threshold = find_bone_threshold_hu(ct, centers)
     fan = np.radians(np.linspace(-tuned.fan_deg, tuned.fan_deg, tuned.rays))
     walls = np.full((len(centers), 4), np.nan)
     for side, (x, y) in enumerate(_SIDES):
@@ -67,8 +63,11 @@ def measure_bone_around(
     tuned = BONY_CANAL
     centers = np.column_stack([center_ras, heights_mm])
     content, around = _measure_content_and_around_hu(ct, centers)
-    soft = [_median(own) for own in around]
-    threshold = np.maximum(soft, [_median(own) for own in content]) + tuned.bone_above_soft_hu
+    soft = np.array([_median(own) for own in around])
+    inside = np.array([_median(own) for own in content])
+    # Contrast medium in the canal says nothing of what is bone around it.
+    filled = inside > soft + tuned.filled_above_soft_hu
+    threshold = np.where(filled, soft, np.maximum(soft, inside)) + tuned.bone_above_soft_hu
     threshold[np.isnan(threshold)] = np.inf
     across, along = np.meshgrid(
         np.arange(-tuned.body_half_width_mm, tuned.body_half_width_mm + 1.0, 2.0),
@@ -116,11 +115,26 @@ def _median(values: FloatArray) -> float:
 
 
 def find_bone_threshold_hu(ct: CTVolume, centers_ras: FloatArray) -> FloatArray:
-    """HU ``(n,)`` above which something around a canal's center ``(n, 3)`` is bone; infinite outside the volume."""
+    """HU ``(n,)`` above which something around a canal's center ``(n, 3)`` is bone.
+
+    Infinite outside the volume, and where contrast medium fills the canal: it is as dense as the bone around it.
+    """
     tuned = BONY_CANAL
     around = (-tuned.content_mm, 0.0, tuned.content_mm)
     content = sample_hu_near(ct, centers_ras[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
     threshold = np.full(len(centers_ras), np.inf)
     seen = np.isfinite(content).any(axis=1)
-    threshold[seen] = np.nanmedian(content[seen], axis=1) + tuned.bone_above_content_hu
+    inside = np.nanmedian(content[seen], axis=1)
+    threshold[seen] = inside + tuned.bone_above_content_hu
+    threshold[seen] = np.where(_is_filled(ct, centers_ras[seen], inside), np.inf, threshold[seen])
     return threshold
+
+
+def _is_filled(ct: CTVolume, centers_ras: FloatArray, content_hu: FloatArray) -> BoolArray:
+    """Whether the canal holds something far denser than the soft parts around it, at every center."""
+    filled = content_hu > BONY_CANAL.filled_above_soft_hu
+    if filled.any():
+        _, around = _measure_content_and_around_hu(ct, centers_ras[filled])
+        soft = np.array([_median(own) for own in around])
+        filled[filled] = content_hu[filled] > soft + BONY_CANAL.filled_above_soft_hu
+    return np.asarray(filled)

@@ -1,11 +1,13 @@
 """Check on the bony canal whether what was found is a spine and whether the file's geometry can be true.
 
-A spine has a vertebral body in front of its canal. And the canal is about as wide as it is deep in everybody, while a
-wrong spacing squeezes or stretches all that is measured with the header. Both are measured on voxels and not by the
-network, which has learned what vertebrae look like and would see what it expects.
+A spine has a vertebral body in front of its canal. And a wrong spacing squeezes or stretches the canal to a shape and a
+size that it has at no level and in no disease. Both are measured on voxels and not by the network, which has learned
+what vertebrae look like and would see what it expects.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -50,6 +52,58 @@ def check_bone_around(stack: AxialStack, boxes: SliceBoxes, mean_probability: fl
     )
 
 
+@dataclass(frozen=True)
+class CanalSection:
+    """What the bony canal measures across the curve: medians over the slices that show all four walls.
+
+    ``flat_fraction`` of them are as flat as in the neck.
+    """
+
+    width_mm: float
+    depth_mm: float
+    aspect: float
+    flat_fraction: float
+
+
+def measure_canal_section(ct: CTVolume, boxes: SliceBoxes) -> CanalSection | None:
+    """Measure width and depth of the bony canal; None where too few slices show all four of its walls."""
+    tuned = CANAL_PLAUSIBILITY
+    centers = _centers(boxes)
+    walls = measure_canal_walls(ct, boxes.heights_mm, centers, tuned.nearest_wall_mm, tuned.farthest_wall_mm)
+    # An axial plane cuts a leaning canal longer than it is: the cosine of the lean takes that back.
+    lean = np.arctan(np.gradient(centers, boxes.heights_mm, axis=0))
+    width, depth = ((walls[:, [1, 3]] - walls[:, [0, 2]]) * np.cos(lean)).T
+    closed = np.isfinite(width) & np.isfinite(depth)
+    if closed.sum() < tuned.least_slices:
+        return None
+    width, depth = width[closed], depth[closed]
+    aspect = width / depth
+    flat = float(np.mean(aspect >= tuned.neck_aspect))
+    return CanalSection(float(np.median(width)), float(np.median(depth)), float(np.median(aspect)), flat)
+
+
+def is_like_a_neck(section: CanalSection | None, vertebra_width_mm: float) -> bool:
+    """Whether most of the canal is as flat as in the neck, where vertebrae follow each other more closely."""
+    tuned = CANAL_PLAUSIBILITY
+    if section is None or vertebra_width_mm > tuned.widest_neck_vertebra_mm:
+        return False
+    return section.flat_fraction >= tuned.least_flat_fraction
+
+
+def _is_impossible(section: CanalSection) -> bool:
+    """Whether shape and size of the canal together are those of no level and no disease.
+
+    Neither is enough alone: the canal of the neck, and of a narrowed lumbar spine, is up to twice as wide as deep, and
+    one that bone was lost around is as deep as wide. A wrong spacing makes the canal too large or too small as well.
+    """
+    tuned = CANAL_PLAUSIBILITY
+    if section.aspect < tuned.lowest_aspect:
+        return section.width_mm < tuned.narrowest_canal_mm or section.depth_mm > tuned.deepest_canal_mm
+    if section.aspect > tuned.highest_aspect:
+        return section.width_mm > tuned.widest_canal_mm or section.depth_mm < tuned.shallowest_canal_mm
+    return False
+
+
 def check_anatomy(ct: CTVolume, boxes: SliceBoxes) -> None:
     """Compare the found spine with what a human spine can measure.
 
@@ -59,21 +113,14 @@ def check_anatomy(ct: CTVolume, boxes: SliceBoxes) -> None:
     tuned = CANAL_PLAUSIBILITY
     if len(boxes.heights_mm) < tuned.least_slices:
         return
-    centers = _centers(boxes)
-    walls = measure_canal_walls(ct, boxes.heights_mm, centers, tuned.nearest_wall_mm, tuned.farthest_wall_mm)
-    # An axial plane cuts a leaning canal longer than it is: the cosine of the lean takes that back.
-    lean = np.arctan(np.gradient(centers, boxes.heights_mm, axis=0))
-    width, depth = ((walls[:, [1, 3]] - walls[:, [0, 2]]) * np.cos(lean)).T
-    closed = np.isfinite(width) & np.isfinite(depth)
-    if closed.sum() >= tuned.least_slices:
-        aspect = float(np.median(width[closed] / depth[closed]))
-        if aspect < tuned.lateral_decubitus_aspect:
+    section = measure_canal_section(ct, boxes)
+    if section is not None:
+        if section.aspect < tuned.lateral_decubitus_aspect:
             _check_position(ct, boxes)
-        if not tuned.lowest_aspect <= aspect <= tuned.highest_aspect:
-            wide, deep = float(np.median(width[closed])), float(np.median(depth[closed]))
+        if _is_impossible(section):
             raise ImplausibleGeometry(
-                f"The voxel spacing in the file cannot be true: the spinal canal measures {wide:.0f} mm across and "
-                f"{deep:.0f} mm from front to back, which no spine does; {ADVICE}."
+                f"The voxel spacing in the file cannot be true: the spinal canal measures {section.width_mm:.0f} mm "
+                f"across and {section.depth_mm:.0f} mm from front to back, which no spine does; {ADVICE}."
             )
     across = measure_vertebra_width_mm(boxes)
     if not tuned.narrowest_vertebra_mm <= across <= tuned.widest_vertebra_mm:

@@ -2,7 +2,8 @@
 
 An axial slice looks the same at any distance from the next, so nothing within it reveals a wrong spacing along the
 body. But lateral of the canal, pedicles and foramina take turns once for each vertebra, on thick slices and in fused
-spines too, and in everybody that spacing is about three quarters of the vertebrae's width.
+spines too, and in everybody that spacing is about three quarters of the vertebrae's width; in the neck, whose bodies
+are low and whose facets are wide, about a half.
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ import numpy as np
 
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.canal.curve import SliceBoxes
-from VertebralFractureLib.canal.plausibility import ADVICE, measure_vertebra_width_mm
+from VertebralFractureLib.canal.plausibility import (
+    ADVICE,
+    is_like_a_neck,
+    measure_canal_section,
+    measure_vertebra_width_mm,
+)
 from VertebralFractureLib.errors import ImplausibleGeometry
 from VertebralFractureLib.thresholds import VERTEBRAL_SPACING
 from VertebralFractureLib.types import FloatArray
@@ -23,7 +29,7 @@ def check_vertebral_spacing(ct: CTVolume, centerline: Centerline, boxes: SliceBo
     """Compare the spacing of the vertebrae with their width; a spine too short or too vague passes.
 
     Raises:
-        ImplausibleGeometry: when the spacing along the body cannot be true.
+        ImplausibleGeometry: when the spacing along the body cannot be true, or is probably wrong.
     """
     tuned = VERTEBRAL_SPACING
     spacings, power = measure_spacing_spectrum(ct, centerline, boxes)
@@ -34,9 +40,14 @@ def check_vertebral_spacing(ct: CTVolume, centerline: Centerline, boxes: SliceBo
     if tuned.smallest <= spacing <= tuned.largest or power.max() < max(tuned.least_fraction, tuned.stronger * usual):
         return
     width = measure_vertebra_width_mm(boxes)
+    neck = spacing >= tuned.smallest_in_neck and is_like_a_neck(measure_canal_section(ct, boxes), width)
+    if neck and spacing <= tuned.largest:
+        return
+    sure = not tuned.smallest_in_neck <= spacing <= tuned.largest_unsure
+    verdict, who = ("cannot be true", "no spine does") if sure else ("is probably wrong", "hardly any spine does")
     raise ImplausibleGeometry(
-        f"The distance between the slices in the file cannot be true: the vertebrae are {width:.0f} mm wide and follow "
-        f"each other every {spacing * width:.0f} mm, which no spine does; {ADVICE}."
+        f"The distance between the slices in the file {verdict}: the vertebrae are {width:.0f} mm wide and follow each "
+        f"other every {spacing * width:.0f} mm, which {who}; {ADVICE}."
     )
 
 

@@ -30,6 +30,10 @@ REASON_WORDS: dict[Reason, str] = {
 }
 DOUBT_WORDS: dict[DoubtKind, str] = {
     DoubtKind.HU_SCALE: "the Hounsfield units do not look like those of a CT",
+    DoubtKind.NO_ORIGINAL_SERIES: "the series is no original scan: virtual values, or by its description a projection "
+    "or a map",
+    DoubtKind.UNEVEN_SLICES: "the distance between the slices changes, and the volume was interpolated",
+    DoubtKind.LOSSY_IMAGES: "the images were compressed with loss",
     DoubtKind.LEVEL_BY_COUNTING: "level by counting alone",
     DoubtKind.UNUSUAL_HEIGHT: "height does not fit its neighbors",
     DoubtKind.VERTEBRA_MISSING: "a vertebra may be missing beside it",

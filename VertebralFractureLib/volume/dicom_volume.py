@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,19 @@ def read_dicom_series(stack: DicomSeries) -> CTVolume:
     slices = _keep_one_per_position(stack.slices)
     grid = _fit_grid(name, slices)
     hu = _stack(_read_planes(slices), grid, slices[0].size_ij)
-    return _volume(hu, grid, name, source)
+    return replace(_volume(hu, grid, name, source), doubts=_doubts(stack, slices, grid))
+
+
+def _doubts(stack: DicomSeries, slices: list[DicomSlice], grid: _Grid) -> tuple[Doubt, ...]:
+    doubts = []
+    if stack.content.is_no_original:
+        doubts.append(Doubt(DoubtKind.NO_ORIGINAL_SERIES))
+    if grid.widest_mm is not None:
+        gaps = np.linalg.norm(np.diff([one.position_lps for one in slices], axis=0), axis=1)
+        doubts.append(Doubt(DoubtKind.UNEVEN_SLICES, {"mm at least": float(gaps.min()), "mm at most": grid.widest_mm}))
+    if stack.lossy:
+        doubts.append(Doubt(DoubtKind.LOSSY_IMAGES))
+    return tuple(doubts)
 
 
 @dataclass(frozen=True)

@@ -167,6 +167,13 @@ def test_a_header_without_an_agent_does_not_say_that_there_was_no_contrast_mediu
     assert acquisitionFacts(a_ct, database).get("contrast_agent") == said
 
 
+def test_a_volume_that_is_refused_is_named_as_the_user_names_it(a_ct, logic):
+    a_ct.SetName("Thorax of today")
+
+    with pytest.raises(module.RunFailed, match=r"^'Thorax of today' covers only 28 mm from feet to head"):
+        logic.detectFractures(a_ct)
+
+
 def test_nothing_stays_in_the_temporary_folder(a_ct, logic, a_worker, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()

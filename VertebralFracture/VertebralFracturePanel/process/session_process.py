@@ -45,6 +45,7 @@ CANCEL_MS = 600
 """So long a detection has to notice that it was cancelled; then its process is killed."""
 _RELEASE_MS = 1000
 _OPEN_ID = 0
+_OPENED_NAME = "input"
 
 Answer = dict[str, Any]
 OnAnswer = Callable[[Answer], None]
@@ -211,7 +212,7 @@ class SessionProcess:
     def _open(self) -> Generator[int, None, None]:
         folder, process = make_private_folder(Path(tempfile.gettempdir())), self._process
         try:
-            path = folder / "input.nrrd"
+            path = folder / f"{_OPENED_NAME}.nrrd"
             wrote = functools.partial(self.progressed.emit, OPEN, EXPORT)
             yield from exportSteps(exportOf(self.volumeNode), path, self._background, wrote)
             if process is not self._process:
@@ -260,7 +261,7 @@ class SessionProcess:
         if "stage" in message:
             self.progressed.emit(OPEN, message["stage"], float(message["fraction"]))
         elif "error" in message:
-            self._fail(str(message["error"]))
+            self._fail(self._withVolumeName(str(message["error"])))
         else:
             self.state = SessionState.READY
             for pending in self._pending.values():
@@ -301,6 +302,12 @@ class SessionProcess:
         self.end()
         if lost:
             self.failed.emit(sentence, lost)
+
+    def _withVolumeName(self, sentence: str) -> str:
+        """The sentence with the user's name of the volume; the session knows only the file that was written for it."""
+        for own in (f"'{_OPENED_NAME}.nrrd'", f"'{_OPENED_NAME}'"):
+            sentence = sentence.replace(own, f"'{self.volumeNode.GetName()}'")
+        return sentence
 
     def _observe(self, volumeNode: Any) -> None:
         scene = volumeNode.GetScene()
