@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from correction_samples import HALF_MM, LEVELS, PITCH_MM, WEDGE, a_column, landmarks
 
+from VertebralFractureLib.doubts import DoubtKind
 from VertebralFractureLib.export.table import report_to_csv
 from VertebralFractureLib.result import (
     CorrectedReport,
@@ -64,6 +65,18 @@ def test_one_level_is_set_and_the_rest_follows_up_and_down(a_report):
     assert {v.model.level for v in shown.vertebrae} == set(LEVELS)
     assert shown.vertebrae[at(shown, "T12")].level_probability == 1.0
     assert shown.vertebrae[0].level_probability < 1.0
+
+
+@pytest.mark.parametrize("named", ["L1", "T12"])
+def test_levels_that_were_counted_alone_are_no_longer_in_doubt_once_a_reader_names_one(a_report, named):
+    counted = (DoubtKind.LEVEL_BY_COUNTING, DoubtKind.UNUSUAL_HEIGHT)
+    report = replace(a_report, vertebrae=tuple(replace(v, doubts=counted) for v in a_report.vertebrae))
+
+    level = edits.set_level(NOTHING, report, at(report, "L1"), named)
+    other = edits.remove_vertebra(NOTHING, report, 0)
+
+    assert {v.doubts for v in apply_correction(report, level).vertebrae} == {(DoubtKind.UNUSUAL_HEIGHT,)}
+    assert {v.doubts for v in apply_correction(report, other).vertebrae} == {counted}
 
 
 def test_a_grade_is_held_against_the_norm_of_the_corrected_level(a_report):

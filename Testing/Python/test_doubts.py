@@ -40,6 +40,14 @@ def test_the_impression_ends_with_the_doubts_and_whom_they_concern(a_doubted_rep
     )
 
 
+def test_a_doubt_of_all_vertebrae_is_said_once(a_doubted_report):
+    counted = tuple(replace(v, doubts=(DoubtKind.LEVEL_BY_COUNTING,)) for v in a_doubted_report.vertebrae)
+
+    said = write_impression(replace(a_doubted_report, vertebrae=counted))
+
+    assert said.endswith(f"; every vertebra: {DOUBT_WORDS[DoubtKind.LEVEL_BY_COUNTING]}")
+
+
 def test_doubts_come_back_from_json(a_doubted_report):
     again = report_from_json(report_to_json(a_doubted_report))
 
@@ -54,6 +62,21 @@ def test_the_row_in_the_terminal_and_in_the_csv_says_the_doubt(a_doubted_report)
     assert DOUBT_WORDS[DoubtKind.UNUSUAL_HEIGHT] in row
     assert cells[-1]["doubts"] == "unusual_height"
     assert cells[0]["doubts"] == ""
+
+
+def test_the_probability_of_a_level_stands_beside_it_in_terminal_and_page():
+    report = a_column()
+    lowest, *others = report.vertebrae
+    unsure = replace(report, vertebrae=(replace(lowest, level_probability=0.71), *others))
+    ct = CTVolume(np.zeros((40, 40, 40), np.int16), np.diag([4.0, 4.0, 8.0, 1.0]))
+
+    row = next(line for line in format_report_table(unsure).splitlines() if line.startswith("L4 "))
+
+    assert row.split()[:2] == ["L4", "0.71"]
+    assert '<td class="word">L4</td><td class="number">0.71</td>' in report_to_html(unsure, ct, None, b"")
+    unnamed = replace(lowest, level=None, label="V1", level_probability=0.3)
+    row = next(line for line in format_report_table(replace(report, vertebrae=(unnamed,))).splitlines() if "V1" in line)
+    assert row.split()[:2] == ["V1", "-"]
 
 
 def test_page_and_picture_show_doubts_and_look_as_before_without(a_doubted_report):

@@ -8,7 +8,7 @@ from VertebralFractureLib.result import SpineReport, is_suspected
 from VertebralFractureLib.result.words import describe_call, list_doubts, write_finding
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
-_HEADER = ("level", "probability", "+/-", "grade", "shape", "Ha/Hm/Hp mm", "loss", "status")
+_HEADER = ("level", "of the level", "probability", "+/-", "grade", "shape", "Ha/Hm/Hp mm", "loss", "status")
 
 
 def format_report_table(report: SpineReport) -> str:
@@ -33,6 +33,7 @@ def _row(vertebra: Vertebra, threshold: float) -> tuple[str, ...]:
     heights, call = vertebra.heights_mm, describe_call(vertebra, threshold)
     return (
         vertebra.label,
+        "-" if vertebra.level is None else f"{vertebra.level_probability:.2f}",
         _number(vertebra.fracture_probability, ".2f"),
         _number(vertebra.uncertainty, ".2f"),
         "-" if vertebra.grade is None else f"{vertebra.grade}{' (borderline)' if vertebra.borderline else ''}",

@@ -55,6 +55,7 @@ dt { color: #57606a } dd { margin: 0; overflow-wrap: anywhere }
 """
 _COLUMNS = (
     ("level", "word"),
+    ("of the level", "number"),
     ("probability", "number"),
     ("grade", "word"),
     ("Ha / Hm / Hp mm", "number"),
@@ -174,7 +175,9 @@ def _cells(vertebra: Vertebra, threshold: float) -> tuple[str, ...]:
     hu = "" if vertebra.trabecular_hu is None else f"{vertebra.trabecular_hu:.0f}"
     status = describe_call(vertebra, threshold)
     shaped = f"{grade} {vertebra.shape or ''}".strip()
-    return vertebra.label, probability, shaped, measured, loss, hu, _model(vertebra), _reader(vertebra), status
+    named = "" if vertebra.level is None else f"{vertebra.level_probability:.2f}"
+    found = (vertebra.label, named, probability, shaped, measured, loss, hu)
+    return *found, _model(vertebra), _reader(vertebra), status
 
 
 def _model(vertebra: Vertebra) -> str:

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from VertebralFractureLib.doubts import DoubtKind
 from VertebralFractureLib.fracture import FractureSequence
 from VertebralFractureLib.fracture.pooling import pool_ensemble
 from VertebralFractureLib.fracture.vertebra_scores import join_network_and_morphometry, score_vertebrae
@@ -163,9 +164,18 @@ def _assign_levels(vertebrae: Sequence[Vertebra], assigned: Sequence[AssignedLev
     """
     found = ((vertebra_at(vertebrae, one.at_ras), one.level) for one in assigned)
     labels = {index: level for index, level in found if index is not None}
+    if not labels:
+        return list(vertebrae)
     if all(vertebrae[index].level == level for index, level in labels.items()):
-        return [replace(v, level_probability=1.0) if i in labels else v for i, v in enumerate(vertebrae)]
-    return _relabel_column(vertebrae, labels)
+        relabeled = [replace(v, level_probability=1.0) if i in labels else v for i, v in enumerate(vertebrae)]
+    else:
+        relabeled = _relabel_column(vertebrae, labels)
+    return [_without_counting_doubt(vertebra) for vertebra in relabeled]
+
+
+def _without_counting_doubt(vertebra: Vertebra) -> Vertebra:
+    """The vertebra, whose level now follows from a reader's."""
+    return replace(vertebra, doubts=tuple(kind for kind in vertebra.doubts if kind != DoubtKind.LEVEL_BY_COUNTING))
 
 
 def _recount(vertebrae: Sequence[Vertebra]) -> list[Vertebra]:

@@ -99,7 +99,8 @@ def list_doubts(report: SpineReport) -> list[str]:
     for kind, words in DOUBT_WORDS.items():
         labels = [vertebra.label for vertebra in reversed(report.vertebrae) if kind in vertebra.doubts]
         if labels:
-            lines.append(f"{', '.join(labels)}: {words}")
+            whom = "every vertebra" if len(labels) == len(report.vertebrae) > 1 else ", ".join(labels)
+            lines.append(f"{whom}: {words}")
     return lines
 
 
