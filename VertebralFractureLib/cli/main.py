@@ -17,7 +17,7 @@ from VertebralFractureLib.cli import option_types
 from VertebralFractureLib.cli.exit_codes import BAD_INPUT, CANCELLED, INTERNAL_ERROR, NOT_EVALUABLE_CODE
 from VertebralFractureLib.cli.stop_signals import interrupt_on_stop_signals
 from VertebralFractureLib.cli.terminal import open_standard_streams, set_up_logging, warn
-from VertebralFractureLib.errors import Cancelled, NotEvaluable, VertebralFractureError
+from VertebralFractureLib.errors import Cancelled, NotEvaluable, OptionRefused, VertebralFractureError
 from VertebralFractureLib.passive_waiting import use_passive_waiting
 from VertebralFractureLib.plain_text import one_line
 
@@ -32,6 +32,9 @@ _RESEARCH_COMMANDS = {
     "train": "train a model: canal, vertebrae, levels, fracture, or the fracture ensemble",
     "evaluate": "measure the program on scans with known truth",
 }
+_WITHOUT_NETWORKS = ("phantom",)
+_ADDRESS_SPACE_BYTES = 2 * 2**30
+"""What PyTorch, SimpleITK and VTK map (docs/results/unusual_input.md): with 1.6 GB they fail to load or abort."""
 _RESEARCH = "VertebralFractureLib.research"
 _RESEARCH_LIBRARIES = {"sklearn", "scipy", "matplotlib"}
 _TRAINABLE = {
@@ -121,7 +124,27 @@ def _dispatch(arguments: Sequence[str]) -> int:
         if name == chosen:
             _add_arguments(name, command, arguments)
     parsed = parser.parse_args(arguments)
+    if parsed.command not in _WITHOUT_NETWORKS:
+        _require_address_space()
     return int(parsed.run(parsed))
+
+
+def _require_address_space() -> None:
+    """Refuse a limit (``ulimit -v``) under which libraries end the program without a word.
+
+    Raises:
+        OptionRefused: with both numbers.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < _ADDRESS_SPACE_BYTES:
+        raise OptionRefused(
+            f"The memory of this program is limited to {limit / 2**30:.1f} GB (ulimit -v), and it needs "
+            f"{_ADDRESS_SPACE_BYTES / 2**30:.1f} GB and more; raise the limit."
+        )
 
 
 def _add_arguments(name: str, parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:

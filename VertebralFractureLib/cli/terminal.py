@@ -36,7 +36,7 @@ def write_lines(stream: TextIO | None, lines: tuple[str, ...]) -> bool:
 
 def write_text(stream: TextIO | None, text: str) -> bool:
     """Write a text of ours as it is, in letters that the stream has; False when it cannot."""
-    if stream is None:
+    if stream is None or stream in _LOST:
         return False
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
@@ -48,8 +48,13 @@ def write_text(stream: TextIO | None, text: str) -> bool:
     return True
 
 
+_LOST: list[TextIO] = []
+"""Streams that failed once; what they would say later is lost too."""
+
+
 def _give_up(stream: TextIO) -> None:
     """Send what the stream still holds to nowhere, so that Python does not stumble over it when it ends."""
+    _LOST.append(stream)
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

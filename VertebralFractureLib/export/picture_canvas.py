@@ -59,6 +59,7 @@ def measure_text_width(text: str, size: int, bold: bool = False) -> int:
 
 def shorten_text(text: str, size: int, width: int, bold: bool = False) -> str:
     """The text, cut with an ellipsis where it would be wider than ``width`` pixels."""
+    text = text[: max(width, 0) + 1]  # no letter is narrower than a pixel
     if measure_text_width(text, size, bold) <= width:
         return text
     while text and measure_text_width(text.rstrip() + "...", size, bold) > width:
@@ -67,13 +68,13 @@ def shorten_text(text: str, size: int, width: int, bold: bool = False) -> str:
 
 
 def wrap_text(text: str, size: int, width: int) -> list[str]:
-    """The text in lines of at most ``width`` pixels, broken at spaces."""
+    """The text in lines of at most ``width`` pixels, broken at spaces; a word that is longer is cut."""
     lines: list[str] = []
     for word in text.split():
         if lines and measure_text_width(f"{lines[-1]} {word}", size) <= width:
             lines[-1] = f"{lines[-1]} {word}"
         else:
-            lines.append(word)
+            lines.append(shorten_text(word, size, width))
     return lines
 
 
@@ -142,6 +143,7 @@ class Canvas:
             bold: the font has one weight only, so that its letters get an outline of their own color.
             halo: darken the pixels around the letters, for text on top of an image.
         """
+        text = text[: self.picture.width]  # as above: what is longer would only be drawn outside, in memory of its own
         length = measure_text_width(text, size, bold)
         start = (round(x - _ANCHORS[anchor] * length), round(y + 0.5 * _CAPITAL_HEIGHT * size))
         if halo:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.doubts import Doubt
+from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
 from VertebralFractureLib.types import FloatArray
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class CTVolume:
     Attributes:
         hu: Hounsfield units ``[k, j, i]``, int16 or float32.
         ijk_to_ras: 4x4 matrix from voxel center indices ``(i, j, k, 1)`` to RAS mm.
-        name: what the user calls it; no patient identifier.
+        name: what the user calls it, made harmless for terminal, scene and page; no patient identifier.
         source: identifiers of where it came from (for example ``series_instance_uid``, ``modality``), and what a
             header said of the acquisition (``acquisition.ACQUISITION_FACTS``).
         doubts: what was noticed while it was read and checked.
@@ -51,6 +52,7 @@ class CTVolume:
         if matrix.shape != (4, 4) or not np.all(np.isfinite(matrix)) or abs(np.linalg.det(matrix)) < 1e-9:
             raise ValueError("The IJK-to-RAS matrix must be 4x4, finite and invertible.")
         object.__setattr__(self, "ijk_to_ras", matrix)
+        object.__setattr__(self, "name", one_line(self.name, NAME_LIMIT))
 
     @property
     def shape_kji(self) -> tuple[int, int, int]:
