@@ -67,6 +67,12 @@ def test_images_of_another_or_an_unknown_class_are_read_as_the_ct_they_are(tmp_p
     assert largest_error_hu(read) <= 1
 
 
+def test_a_ct_whose_modality_was_taken_out_with_the_names_is_still_one(tmp_path: Path) -> None:
+    write_ct(tmp_path, a_stored_ct(), {"0008|0060": ("CS", "")})
+
+    assert largest_error_hu(read_volume(tmp_path)) <= 1
+
+
 def test_monochrome1_is_a_matter_of_display_and_changes_no_hounsfield_unit(tmp_path: Path) -> None:
     write_ct(tmp_path, a_stored_ct(), {"0028|0004": ("CS", "MONOCHROME1")})
 

@@ -182,6 +182,24 @@ def test_a_2d_a_4d_and_a_color_image_are_refused(tmp_path: Path) -> None:
             read_volume(tmp_path / name)
 
 
+def test_the_voxels_of_a_pair_stand_for_its_header_and_an_analyze_image_is_refused_by_name(tmp_path: Path) -> None:
+    sitk.WriteImage(ct_to_sitk(a_ct()), str(tmp_path / "pair.hdr"))
+    content = (tmp_path / "pair.hdr").read_bytes()
+    (tmp_path / "old.hdr").write_bytes(content[:344] + b"\0\0\0\0")
+    (tmp_path / "old.img").write_bytes((tmp_path / "pair.img").read_bytes())
+
+    assert largest_error_hu(read_volume(tmp_path / "pair.img")) <= 1
+    with pytest.raises(UnreadableVolume, match=r"Analyze.*nothing of left and right"):
+        read_volume(tmp_path / "old.img")
+
+
+def test_a_4d_file_is_refused_with_a_way_to_its_time_points(tmp_path: Path) -> None:
+    sitk.WriteImage(sitk.JoinSeries([ct_to_sitk(a_ct())] * 3), str(tmp_path / "gated.nii.gz"))
+
+    with pytest.raises(UnreadableVolume, match=r"4D with 3 time points.*in Slicer.*save the volume that is shown"):
+        read_volume(tmp_path / "gated.nii.gz")
+
+
 TRANSFORM = np.array([[0.0, -1.0, 0.0, 10.0], [1.0, 0.0, 0.0, 20.0], [0.0, 0.0, 1.0, 30.0], [0.0, 0.0, 0.0, 1.0]])
 
 

@@ -23,10 +23,10 @@ from VertebralFractureLib.volume.dicom_elements import (
 )
 
 CT_CLASS, ENHANCED_CT_CLASS = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"
+CT_CLASSES = (CT_CLASS, ENHANCED_CT_CLASS, "1.2.840.10008.5.1.4.1.1.2.2")
+"""With the legacy converted enhanced CT."""
 KNOWN_CLASSES = (
-    CT_CLASS,
-    ENHANCED_CT_CLASS,
-    "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy converted enhanced CT
+    *CT_CLASSES,
     "1.2.840.10008.5.1.4.1.1.7",  # Secondary capture, and its multi-frame kinds
     "1.2.840.10008.5.1.4.1.1.7.1",
     "1.2.840.10008.5.1.4.1.1.7.2",

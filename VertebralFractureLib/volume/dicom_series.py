@@ -23,7 +23,7 @@ from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.ct_volume import ACQUISITION_FACTS, contrast_of_header
 from VertebralFractureLib.volume.dicom_content import SeriesContent, describe_content, judge_content
 from VertebralFractureLib.volume.dicom_elements import NoDataSet, open_content, read_items, read_top_level, text_of
-from VertebralFractureLib.volume.dicom_mending import KNOWN_CLASSES, mended_copy, silent_library
+from VertebralFractureLib.volume.dicom_mending import CT_CLASSES, KNOWN_CLASSES, mended_copy, silent_library
 from VertebralFractureLib.volume.dicom_multiframe import read_frame_tags, why_frames_are_no_stack
 
 if TYPE_CHECKING:
@@ -331,6 +331,8 @@ def _headers(path: Path) -> list[tuple[DicomSlice, dict[str, str]]]:
                 return []
     tags = {name: _tag(reader, key) for name, key in _TAGS.items()}
     tags["description"] = tags["description"][:64]
+    if not tags["modality"] and tags["sop_class"] in CT_CLASSES:
+        tags["modality"] = "CT"  # Some tools leave the modality out with the patient's name.
     tags["contrast_agent"] = contrast_of_header(tags["contrast_agent"])
     to_mend = to_mend or (
         tags["photometric"] == "MONOCHROME1"

@@ -121,6 +121,9 @@ def _read_any(path: Path, series: str | None) -> CTVolume:
         from VertebralFractureLib.volume.scene_file import read_scene_file
 
         return read_scene_file(path, series)
+    header = path.with_suffix(".hdr")
+    if path.suffix.lower() == ".img" and header.is_file():
+        return read_image_file(header)
     if find_image_suffix(path) is None and could_be_dicom(path):
         return _read_dicom_folder(path.parent, series, file=path)
     return read_image_file(path)

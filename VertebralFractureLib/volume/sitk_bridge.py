@@ -65,7 +65,8 @@ def require_scalar_volume(size: Sequence[int], components: int) -> None:
         )
     if len(size) == 4 and size[3] != 1:
         raise UnreadableVolume(
-            f"The image is 4D with {size[3]} time points; choose one time point and save it as a 3D volume."
+            f"The image is 4D with {size[3]} time points; save the one to be judged as a 3D volume (in Slicer: load it "
+            "as a sequence, go to the time point, and save the volume that is shown)."
         )
     if len(size) < 3 or min(size[:3]) < 2:
         shown = " x ".join(str(n) for n in size)
