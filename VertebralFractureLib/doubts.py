@@ -15,6 +15,8 @@ from VertebralFractureLib.types import Word, about
 class DoubtKind(Word):
     """What is doubtful; of the whole scan (``Doubt``), or of one vertebra (``Vertebra.doubts``)."""
 
+    FILES_LEFT_OUT = "files_left_out"
+    """Damaged DICOM files lay beside those of the scan; they may belong to it."""
     HU_SCALE = "hu_scale"
     """Tissues do not have the Hounsfield units that a CT gives them."""
     NO_ORIGINAL_SERIES = "no_original_series"

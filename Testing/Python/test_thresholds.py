@@ -123,6 +123,14 @@ NOT_TUNED = {
     "volume/nrrd_file.py": dict.fromkeys(("_HEADER_BYTES", "MOST_PARTS", "_TO_LPS"), UNIT),
     "volume/plausibility.py": {"AIR_HU": UNIT, "_SAMPLES": LAYOUT},
     "volume/sitk_bridge.py": {"LPS_TO_RAS": UNIT},
+    "volume/file_guard.py": {
+        **dict.fromkeys(("FILE_LIMIT_S", "_SLOWEST_BYTES_PER_S", "SPARE_BYTES"), LAYOUT),
+        **dict.fromkeys(("_ROWS", "_COLUMNS", "_SAMPLES", "_FRAMES", "_BITS"), UNIT),
+    },
+    "volume/scene_file.py": dict.fromkeys(("_LARGEST_SCENE_BYTES", "_LARGEST_TRANSFORM_BYTES", "_LONGEST_CHAIN"), UNIT),
+    "volume/separate_reader.py": dict.fromkeys(
+        ("_LONGEST_ANSWER_BYTES", "_LAST_WORDS_BYTES", "_WRITE_LIMIT_S"), LAYOUT
+    ),
     "volume/stored_file.py": dict.fromkeys(("_LONGEST_NAME", "_MOST_MEMBERS"), UNIT),
 }
 """The numbers that a module may hold itself, by name, with the reason."""

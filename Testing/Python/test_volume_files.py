@@ -241,12 +241,13 @@ def test_parent_transforms_move_the_volume_of_a_scene(tmp_path: Path) -> None:
     flip = np.diag([-1.0, -1.0, 1.0, 1.0])
     from_parent = flip @ np.linalg.inv(TRANSFORM) @ flip
     stored = sitk.AffineTransform(from_parent[:3, :3].ravel().tolist(), from_parent[:3, 3].tolist())
-    sitk.WriteTransform(stored, str(tmp_path / "turn.tfm"))
+    (tmp_path / "scene").mkdir()
+    sitk.WriteTransform(stored, str(tmp_path / "scene" / "turn.tfm"))
     numbers = "1 0 0 100 0 1 0 0 0 0 1 0 0 0 0 1"
     transform = f"""<LinearTransform id="t1" name="shift" references="transform:t2;"
         matrixTransformToParent="{numbers}"></LinearTransform>
         <Transform id="t2" name="turn" references="storage:s2;"></Transform>
-        <TransformStorage id="s2" fileName="../turn.tfm"></TransformStorage>"""
+        <TransformStorage id="s2" fileName="turn.tfm"></TransformStorage>"""
     a_scene(tmp_path / "scene", transform)
 
     read = read_volume(tmp_path / "scene" / "scene.mrml")
@@ -264,9 +265,10 @@ def test_a_scene_is_refused_when_its_transform_bends_space(tmp_path: Path) -> No
 
 
 def test_the_volume_with_most_slices_or_the_named_one_is_taken(tmp_path: Path) -> None:
-    write_volume(a_ct(shape_kji=(30, 20, 22)), tmp_path / "long.nrrd")
+    (tmp_path / "scene").mkdir()
+    write_volume(a_ct(shape_kji=(30, 20, 22)), tmp_path / "scene" / "long.nrrd")
     more = """<Volume id="v2" name="Long CT" storageNodeRef="s3"></Volume>
-        <VolumeArchetypeStorage id="s3" fileName="../long.nrrd"></VolumeArchetypeStorage>"""
+        <VolumeArchetypeStorage id="s3" fileName="long.nrrd"></VolumeArchetypeStorage>"""
     a_scene(tmp_path / "scene", more_nodes=more)
     scene = tmp_path / "scene" / "scene.mrml"
 
@@ -277,10 +279,11 @@ def test_the_volume_with_most_slices_or_the_named_one_is_taken(tmp_path: Path) -
 
 
 def test_the_straightened_spine_of_an_earlier_result_is_not_taken_for_the_ct(tmp_path: Path) -> None:
-    write_volume(a_ct(shape_kji=(60, 20, 22)), tmp_path / "straight.nrrd")
+    (tmp_path / "scene").mkdir()
+    write_volume(a_ct(shape_kji=(60, 20, 22)), tmp_path / "scene" / "straight.nrrd")
     more = """<Volume id="v2" name="My CT straightened" references="storage:s3;"
         attributes="VertebralFracture.notice:Research;VertebralFracture.role:straightened"></Volume>
-        <VolumeArchetypeStorage id="s3" fileName="../straight.nrrd"></VolumeArchetypeStorage>"""
+        <VolumeArchetypeStorage id="s3" fileName="straight.nrrd"></VolumeArchetypeStorage>"""
     a_scene(tmp_path / "scene", more_nodes=more)
 
     assert read_volume(tmp_path / "scene" / "scene.mrml").name == "My CT"

@@ -151,12 +151,12 @@ def _relabeling(word: str) -> str:
 
 
 def _list_series(folder: Path) -> int:
-    from VertebralFractureLib.volume import list_dicom_series
+    from VertebralFractureLib.volume.separate_reader import list_dicom_apart
 
-    listed = list_dicom_series(folder)
-    several = len({series.patient for series in listed}) > 1
-    patients = [f", patient {series.patient + 1}" if several else "" for series in listed]
-    if not tell(*(f"{series.uid}  {series.title}{patient}" for series, patient in zip(listed, patients, strict=True))):
+    listed = list_dicom_apart(folder)
+    several = len({patient for _, _, patient in listed}) > 1
+    lines = [f"{uid}  {title}" + (f", patient {patient + 1}" if several else "") for uid, title, patient in listed]
+    if not tell(*lines):
         warn("Standard output could not be written.")
         return BAD_INPUT
     return DONE

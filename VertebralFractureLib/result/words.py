@@ -29,6 +29,7 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.OTHER: "another reason",
 }
 DOUBT_WORDS: dict[DoubtKind, str] = {
+    DoubtKind.FILES_LEFT_OUT: "damaged DICOM files beside the scan were left out, and may belong to it",
     DoubtKind.HU_SCALE: "the Hounsfield units do not look like those of a CT",
     DoubtKind.NO_ORIGINAL_SERIES: "the series is no original scan: virtual values, or by its description a projection "
     "or a map",

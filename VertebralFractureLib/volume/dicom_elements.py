@@ -7,7 +7,7 @@ are understood; nearly all are (DICOM PS3.5, chapters 7 and 10).
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,19 @@ Content = bytes | mmap.mmap
 
 
 class NoDataSet(ValueError):
-    """The bytes are no little-endian DICOM data set, or end too early."""
+    """The bytes are no little-endian DICOM data set, or end too early.
+
+    Attributes:
+        is_other_order: a data set that is big-endian or deflated, which is not understood here and may be whole.
+    """
+
+    def __init__(self, is_other_order: bool = False) -> None:
+        super().__init__()
+        self.is_other_order = is_other_order
+
+
+class NestedTooDeep(NoDataSet):
+    """Sequences lie in sequences as no standard object has them; libraries run out of stack on them."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,7 @@ def open_content(path: Path) -> Iterator[mmap.mmap]:
 
 
 def read_top_level(content: Content) -> tuple[dict[int, Element], bool]:
-    """The elements of the first group and of the data set before its pixels, by tag.
+    """The elements of the first group and of the data set up to its pixels, by tag.
 
     Returns:
         The elements, and whether the data set names its types (explicit VR).
@@ -77,15 +89,28 @@ def read_top_level(content: Content) -> tuple[dict[int, Element], bool]:
             start = element.end
         syntax = value_of(content, elements.get(0x00020010)).strip(b"\0 ")
         if syntax in (_BIG_ENDIAN, _DEFLATED):
-            raise NoDataSet
+            raise NoDataSet(is_other_order=True)
         explicit = syntax != _IMPLICIT
     else:
         explicit = content[4:6].isalpha() and content[4:6].isupper()
     for element in _walk(content, start, len(content), explicit, 0):
+        if element.tag <= PIXEL_DATA:
+            elements[element.tag] = element
         if element.tag >= PIXEL_DATA:
             break
-        elements[element.tag] = element
     return elements, explicit
+
+
+def item_ends(content: Content, pixels: Element) -> list[int]:
+    """Where each part of compressed pixels ends; the first one is a table of offsets, which may be empty.
+
+    Raises:
+        NoDataSet: when there is none, or the last one is cut off.
+    """
+    ends = [stop for _, stop in _item_ranges(content, pixels.start, len(content), True, 1)]
+    if len(ends) < 2:
+        raise NoDataSet
+    return ends
 
 
 def read_items(content: Content, sequence: Element | None, explicit: bool) -> list[dict[int, Element]]:
@@ -101,6 +126,28 @@ def read_items(content: Content, sequence: Element | None, explicit: bool) -> li
         {element.tag: element for element in _walk(content, start, end, explicit, 1)}
         for start, end in _item_ranges(content, sequence.start, sequence.end, explicit, 1)
     ]
+
+
+def require_shallow(content: Content, elements: Iterable[Element], explicit: bool, depth: int = 0) -> None:
+    """Look into all sequences, whatever they are, for how deep they lie in each other.
+
+    Raises:
+        NestedTooDeep: where that is deeper than any standard object has it.
+    """
+    if depth > _DEEPEST:
+        raise NestedTooDeep
+    for element in elements:
+        if element.tag == PIXEL_DATA or content[element.start : element.start + 4] != b"\xfe\xff\x00\xe0":
+            continue
+        inside = explicit and element.kind != b"UN"
+        try:
+            for start, end in _item_ranges(content, element.start, element.end, inside, depth + 1):
+                require_shallow(content, _walk(content, start, end, inside, depth + 1), inside, depth + 1)
+        except NestedTooDeep:
+            raise
+        except NoDataSet:
+            # A maker's own sequence may be anything, and bytes may begin like one by chance.
+            continue
 
 
 def value_of(content: Content, element: Element | None) -> bytes:
@@ -169,7 +216,7 @@ def _item_ranges(content: Content, start: int, end: int, explicit: bool, depth: 
 def _end_of_items(content: Content, start: int, end: int, explicit: bool, depth: int) -> int:
     """Where the delimiter of a sequence of undefined length lies."""
     if depth > _DEEPEST:
-        raise NoDataSet
+        raise NestedTooDeep
     for _, stop in _item_ranges(content, start, end, explicit, depth):
         start = stop
     # The last item of undefined length has a delimiter of its own.
@@ -183,7 +230,7 @@ def _end_of_items(content: Content, start: int, end: int, explicit: bool, depth:
 def _end_of_elements(content: Content, start: int, end: int, explicit: bool, depth: int) -> int:
     """Where the delimiter of an item of undefined length lies."""
     if depth > _DEEPEST:
-        raise NoDataSet
+        raise NestedTooDeep
     while start + 8 <= end:
         if _number(content, start, 2) << 16 | _number(content, start + 2, 2) == _END_OF_ITEM:
             return start

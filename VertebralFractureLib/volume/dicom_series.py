@@ -12,7 +12,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from VertebralFractureLib.volume.dicom_content import SeriesContent, describe_co
 from VertebralFractureLib.volume.dicom_elements import NoDataSet, open_content, read_items, read_top_level, text_of
 from VertebralFractureLib.volume.dicom_mending import CT_CLASSES, KNOWN_CLASSES, mended_copy, silent_library
 from VertebralFractureLib.volume.dicom_multiframe import read_frame_tags, why_frames_are_no_stack
+from VertebralFractureLib.volume.file_guard import is_damaged_dicom
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -78,6 +79,7 @@ class DicomSeries:
         part: "", or which part of its series this stack is ("stack 2", "time point 3").
         patient: 0, 1, ... in the order of the folder: the patient by number, never by name.
         lossy: the images were compressed with loss.
+        files_left_out: damaged DICOM files in the same folder, which may belong to this or another series.
         uid_count: how many series UIDs its images carry.
     """
 
@@ -94,6 +96,7 @@ class DicomSeries:
     patient: int = 0
     lossy: bool = False
     uid_count: int = 1
+    files_left_out: int = 0
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -140,7 +143,13 @@ def list_dicom_series(folder: Path, *, subfolders: bool = True) -> list[DicomSer
         OSError: when the folder cannot be read.
     """
     folder = Path(folder)
-    stacks = group_into_series(_candidates(folder, subfolders))
+    whole, damaged = _leave_out_damaged(_candidates(folder, subfolders))
+    stacks = [replace(stack, files_left_out=damaged) for stack in group_into_series(whole)]
+    if damaged and not stacks:
+        raise UnreadableVolume(
+            f"The DICOM images of the folder '{folder.name}' are damaged or cut off ({damaged} files); "
+            "transfer the series again."
+        )
     if not stacks:
         raise UnreadableVolume(
             f"The folder '{folder.name}' holds no DICOM image; choose the folder of a CT series, or an image file."
@@ -168,13 +177,21 @@ def list_dicomdir_series(dicomdir: Path) -> list[DicomSeries]:
     parts = [[part.strip() for part in name.split("\\")] for name in named]
     safe = [own for own in parts if all(re.fullmatch(r"[A-Za-z0-9_]{1,16}", part) for part in own)]
     present = [path for own in safe if (path := _as_stored(dicomdir.parent, own)) is not None]
-    stacks = group_into_series(present)
+    whole, damaged = _leave_out_damaged(present)
+    stacks = [replace(stack, files_left_out=damaged) for stack in group_into_series(whole)]
     if not stacks:
         raise UnreadableVolume(
             f"The DICOMDIR is only the list of contents of a disc, and none of the {len(named)} files that it names is "
             "beside it; copy the whole disc, or choose the folder of the CT series."
         )
     return sorted(stacks, key=rank_of_series)
+
+
+def _leave_out_damaged(paths: Iterable[Path]) -> tuple[list[Path], int]:
+    """The files that a library may be given, and how many DICOM files beside them are damaged."""
+    listed = list(paths)
+    whole = [path for path in listed if not is_damaged_dicom(path)]
+    return whole, len(listed) - len(whole)
 
 
 def _as_stored(folder: Path, parts: Sequence[str]) -> Path | None:

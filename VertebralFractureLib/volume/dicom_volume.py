@@ -22,6 +22,7 @@ from VertebralFractureLib.volume.ct_volume import CTVolume
 from VertebralFractureLib.volume.dicom_mending import mended_copy, silent_library
 from VertebralFractureLib.volume.dicom_multiframe import read_frame_tags, why_frames_are_no_stack
 from VertebralFractureLib.volume.dicom_series import DicomSeries, DicomSlice
+from VertebralFractureLib.volume.file_guard import is_damaged_dicom
 from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS, compact_hu
 
 
@@ -58,6 +59,8 @@ def _doubts(stack: DicomSeries, slices: list[DicomSlice], grid: _Grid) -> tuple[
         doubts.append(Doubt(DoubtKind.UNEVEN_SLICES, {"mm at least": float(gaps.min()), "mm at most": grid.widest_mm}))
     if stack.lossy:
         doubts.append(Doubt(DoubtKind.LOSSY_IMAGES))
+    if stack.files_left_out:
+        doubts.append(Doubt(DoubtKind.FILES_LEFT_OUT, {"files": stack.files_left_out}))
     return tuple(doubts)
 
 
@@ -225,6 +228,9 @@ def _read_image(one: DicomSlice) -> NDArray[np.generic]:
     """The image or images of one file, ``[frame, j, i]`` in Hounsfield units."""
     import SimpleITK as sitk
 
+    damaged = UnreadableVolume(f"The DICOM file '{one.path.name}' is damaged; transfer the series again.")
+    if is_damaged_dicom(one.path):
+        raise damaged
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     with mended_copy(one.path) if one.to_mend else nullcontext(one.path) as path:
@@ -238,9 +244,7 @@ def _read_image(one: DicomSlice) -> NDArray[np.generic]:
             with silent_library():
                 image = reader.Execute()
         except RuntimeError as error:
-            raise UnreadableVolume(
-                f"The DICOM file '{one.path.name}' is damaged; transfer the series again."
-            ) from error
+            raise damaged from error
     columns, rows = one.size_ij
     # The view borrows the image's memory: both must live until the copy is made.
     return compact_hu(sitk.GetArrayViewFromImage(image).reshape(-1, rows, columns))

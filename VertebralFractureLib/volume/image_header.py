@@ -205,7 +205,7 @@ def _require_content(header: ImageHeader, sizes: Sequence[int]) -> None:
 
 
 def _read_bytes(header: ImageHeader) -> ByteArray:
-    """Exactly the bytes of the voxels; a surplus that is shorter than a slice (padding, a line end) is left.
+    """Exactly the bytes of the voxels; a surplus that is no plane of voxels (padding, a line end) is left.
 
     Raises:
         EOFError, zlib.error: when they are cut off or wrong.
@@ -213,7 +213,8 @@ def _read_bytes(header: ImageHeader) -> ByteArray:
     """
     content = np.empty(header.size_bytes, dtype=np.uint8)
     share = content.size // len(header.parts)
-    slice_bytes = content.size // header.size_ijk[2]
+    # A header with a plane too few along an axis looks whole, but every row is shifted against the next.
+    plane_bytes = content.size // max(header.size_ijk)
     for number, part in enumerate(header.parts):
         target = content[number * share : (number + 1) * share]
         filled = 0
@@ -223,7 +224,7 @@ def _read_bytes(header: ImageHeader) -> ByteArray:
             taken = piece[: max(0, target.size - filled)]
             target[filled : filled + taken.size] = taken
             filled += piece.size
-            if filled - target.size >= slice_bytes:
+            if filled - target.size >= plane_bytes:
                 raise damaged_file(header.file.name, "it holds more voxels than its header says")
         if filled < target.size:
             raise EOFError

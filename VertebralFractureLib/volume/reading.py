@@ -17,8 +17,11 @@ from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.volume.ct_volume import SERIES_CHOICE, CTVolume
 from VertebralFractureLib.volume.dicom_choice import select_series
 from VertebralFractureLib.volume.dicom_series import could_be_dicom, list_dicom_series, list_dicomdir_series
+from VertebralFractureLib.volume.file_guard import allow_memory, is_damaged_dicom
 from VertebralFractureLib.volume.image_file import find_image_suffix, read_image_file
+from VertebralFractureLib.volume.memory_limit import require_memory
 from VertebralFractureLib.volume.plausibility import AIR_HU, check_ct
+from VertebralFractureLib.volume.separate_reader import read_dicom_apart
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +117,7 @@ def _read_any(path: Path, series: str | None) -> CTVolume:
     if not path.exists():
         raise UnreadableVolume(f"There is no file or folder '{path}'; check the path.")
     if path.is_dir():
-        return _read_dicom_folder(path, series)
+        return read_dicom_apart(path, series, None)
     if path.stat().st_size == 0:
         raise UnreadableVolume(f"'{path.name}' is an empty file; copy or export it again.")
     if path.suffix.lower() in _SCENES:
@@ -125,11 +128,22 @@ def _read_any(path: Path, series: str | None) -> CTVolume:
     if path.suffix.lower() == ".img" and header.is_file():
         return read_image_file(header)
     if find_image_suffix(path) is None and could_be_dicom(path):
-        return _read_dicom_folder(path.parent, series, file=path)
+        return read_dicom_apart(path.parent, series, path)
     return read_image_file(path)
 
 
-def _read_dicom_folder(folder: Path, series: str | None, file: Path | None = None) -> CTVolume:
+def read_dicom_folder(folder: Path, series: str | None, file: Path | None = None) -> CTVolume:
+    """Read a DICOM series in this process; ``read_volume`` does it in one of its own.
+
+    Args:
+        folder: of the series.
+        series: as in ``read_volume``.
+        file: the file of it, or the DICOMDIR, that the user chose.
+
+    Raises:
+        UnreadableVolume: when there is no CT series, or it makes no volume.
+        OSError: when a file cannot be read.
+    """
     from VertebralFractureLib.volume.dicom_volume import read_dicom_series
 
     if file is not None and file.name.upper() == "DICOMDIR":
@@ -138,8 +152,15 @@ def _read_dicom_folder(folder: Path, series: str | None, file: Path | None = Non
         stacks = list_dicom_series(folder, subfolders=file is None)
         if file is not None and series is None:
             stacks = [stack for stack in stacks if file in stack.files]
+            if not stacks and is_damaged_dicom(file):
+                raise UnreadableVolume(f"The DICOM file '{file.name}' is damaged or cut off; transfer it again.")
             if not stacks:
                 raise UnreadableVolume(f"'{file.name}' holds no DICOM image; choose the folder of the CT series.")
     choice = select_series(stacks, series)
+    columns, rows = choice.series.slices[0].size_ij
+    needed = 2 * columns * rows * choice.series.slice_count
+    require_memory(choice.series.description or "CT", needed)
+    # GDCM holds an image as it is and scaled, and a value with fractions takes twice as much as a whole one.
+    allow_memory(6 * needed)
     ct = read_dicom_series(choice.series)
     return replace(ct, source={**ct.source, SERIES_CHOICE: choice.why}) if choice.why else ct

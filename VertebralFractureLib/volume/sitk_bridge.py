@@ -154,3 +154,26 @@ def write_volume(ct: CTVolume, path: Path) -> None:
             sitk.WriteImage(ct_to_sitk(ct), str(partial), useCompression=True)
         except RuntimeError as error:
             raise refusal from error
+
+
+def linear_transform_matrix(file: Path) -> FloatArray | None:
+    """A linear ITK transform file as the matrix to the parent in RAS mm; None when it is not linear.
+
+    ITK's transform maps the parent's LPS points to the child's: the inverse of Slicer's direction.
+    """
+    import SimpleITK as sitk
+
+    try:
+        transform = sitk.ReadTransform(str(file))
+    except (RuntimeError, UnicodeError):  # The latter where the message quotes bytes of the file.
+        return None
+    if transform.GetDimension() != 3 or not transform.IsLinear():
+        return None
+    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
+    from_parent = np.eye(4)
+    for axis in range(3):
+        from_parent[:3, axis] = np.array(transform.TransformPoint(np.eye(3)[axis].tolist())) - origin
+    from_parent[:3, 3] = origin
+    if not np.all(np.isfinite(from_parent)) or abs(np.linalg.det(from_parent)) < 1e-9:
+        return None
+    return np.asarray(LPS_TO_RAS @ np.linalg.inv(from_parent) @ LPS_TO_RAS)

@@ -21,6 +21,10 @@ _LONGEST_NAME = 1024
 _MOST_MEMBERS = 100_000
 
 
+class LeadsOutside(UnreadableVolume):
+    """A file names another one that does not lie in its folder."""
+
+
 class StoredFile(Protocol):
     """Bytes with a name, and with others beside them."""
 
@@ -122,9 +126,9 @@ def require_inner_name(holder: str, name: str) -> tuple[str, ...]:
     return parts
 
 
-def leads_out(holder: str) -> UnreadableVolume:
+def leads_out(holder: str) -> LeadsOutside:
     """The refusal of a file that names others elsewhere."""
-    return UnreadableVolume(
+    return LeadsOutside(
         f"'{holder}' names a file outside its own folder, which is not opened; put all of its files into one folder, "
         "or choose the CT itself."
     )

@@ -25,6 +25,7 @@ from VertebralFractureLib.atomic_write import atomic_write
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
 from VertebralFractureLib.errors import NotEvaluable, OutputRefused, UnreadableVolume
+from VertebralFractureLib.export.scene.checked_bundle import checked_bundle
 from VertebralFractureLib.export.scene.report_node import read_correction
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes, find_results, refresh_colors
 from VertebralFractureLib.export.scene.show_report import criteria_of, show_criteria
@@ -154,11 +155,11 @@ def import_mrb(scene: Any, application_logic: Any, path: Path) -> None:
     """Read an ``.mrb`` file into ``scene``, whose logics exist, in place of what it holds.
 
     Raises:
-        UnreadableVolume: when the file is not a scene.
+        UnreadableVolume: when the file is not a scene, or leads to files outside itself.
     """
     import slicer
 
-    with tempfile.TemporaryDirectory(prefix="vertebral_fracture_") as cache:
+    with tempfile.TemporaryDirectory(prefix="vertebral_fracture_") as cache, checked_bundle(path) as checked:
         remote = slicer.vtkMRMLRemoteIOLogic()
         remote.SetMRMLScene(scene)
         remote.GetCacheManager().SetRemoteCacheDirectory(cache)
@@ -168,7 +169,7 @@ def import_mrb(scene: Any, application_logic: Any, path: Path) -> None:
         remote.AddDataIOToScene()
         working_folder = Path.cwd()
         try:
-            if not scene.ReadFromMRB(str(path), True):
+            if not scene.ReadFromMRB(str(checked), True):
                 raise UnreadableVolume(f"'{one_line(path.name, NAME_LIMIT)}' is not a scene that can be read.")
         finally:
             # A file that is no bundle leaves the process in the folder that it was unpacked into, which is gone.
