@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from VertebralFractureLib.cpr.canal_enclosure import weigh_enclosure
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.doubts import DoubtKind
 from VertebralFractureLib.progress import StageProgress
-from VertebralFractureLib.thresholds import LOCALIZATION, VOLUME_CHECKS
+from VertebralFractureLib.thresholds import ENCLOSURE, LOCALIZATION, VOLUME_CHECKS
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.grading import grade_vertebrae, is_graded, measure_heights
+from VertebralFractureLib.vertebrae.implants import (
+    find_destroyed,
+    find_implanted,
+    find_metal_beside,
+    measure_density,
+)
 from VertebralFractureLib.vertebrae.labeling import label_bodies
 from VertebralFractureLib.vertebrae.level_assignment import LevelLabel
 from VertebralFractureLib.vertebrae.localization import LocalizedBody, account_for, localize_bodies_in_their_planes
@@ -75,7 +82,13 @@ def localize_vertebrae(
     labels = _label_runs(spine, [_extent(body) for body in bodies], models, runs)
     report(0.9)
     account = account_for(bodies)
-    odd = [_OddBody(*facts) for facts in zip(account.beside_hole, account.too_tall, account.too_low, strict=True)]
+    densities = [measure_density(spine, body) for body in bodies]
+    facts = (
+        *(account.beside_hole, account.too_tall, account.too_low),
+        *(find_metal_beside(densities), find_implanted(densities), find_destroyed(densities)),
+        _find_off_canal(spine, bodies),
+    )
+    odd = [_OddBody(*(bool(fact) for fact in own)) for own in zip(*facts, strict=True)]
     at = [index for index, label in enumerate(labels) if label.level != "S1"]
     kept = [(bodies[index], labels[index]) for index in at]
     cores = [measure_trabecular_region(spine, body) for body, _ in kept]
@@ -98,18 +111,33 @@ def localize_vertebrae(
     return found
 
 
+def _find_off_canal(spine: StraightenedVolume, bodies: Sequence[LocalizedBody]) -> list[bool]:
+    """Whether the curve behind each body runs in no canal, in the median over its height."""
+    s, weight = spine.axis_mm("s"), weigh_enclosure(spine)
+    rows = [(s >= body.span.s_inferior_mm) & (s <= body.span.s_superior_mm) for body in bodies]
+    return [bool(own.any() and np.median(weight[own]) < ENCLOSURE.judged_from) for own in rows]
+
+
 @dataclass(frozen=True)
 class _OddBody:
-    """What does not add up about one body (``accounting``)."""
+    """What does not add up about one body (``accounting``, ``implants``)."""
 
     beside_hole: bool
     too_tall: bool
     too_low: bool
+    metal_beside: bool
+    implanted: bool
+    destroyed: bool
+    off_canal: bool
 
     @property
     def doubts(self) -> tuple[DoubtKind, ...]:
-        missing = (DoubtKind.VERTEBRA_MISSING,) if self.beside_hole else ()
-        return missing + ((DoubtKind.UNUSUAL_HEIGHT,) if self.too_tall or self.too_low else ())
+        kinds = {
+            DoubtKind.VERTEBRA_MISSING: self.beside_hole,
+            DoubtKind.UNUSUAL_HEIGHT: self.too_tall or self.too_low,
+            DoubtKind.METAL: self.metal_beside,
+        }
+        return tuple(kind for kind, is_so in kinds.items() if is_so)
 
 
 def _extent(body: LocalizedBody) -> tuple[float, float]:
@@ -160,10 +188,14 @@ def _vertebra(
         reason = Reason.LEVEL_NOT_SCORED
     elif odd.too_tall:
         reason = Reason.NOT_SEPARATED
+    elif odd.off_canal:
+        reason = Reason.OFF_CANAL
+    elif core.holds_metal or odd.implanted:
+        reason = Reason.METAL_OR_CEMENT
+    elif odd.destroyed:
+        reason = Reason.NO_BONE
     elif span.confidence < LOCALIZATION.lowest_confidence:
         reason = Reason.LOW_CONFIDENCE
-    elif core.holds_metal:
-        reason = Reason.METAL_OR_CEMENT
     return Vertebra(
         label=label.level or f"V{rank}",
         level=label.level,
