@@ -196,6 +196,7 @@ class _Run:
                     slice_thickness_mm=max(measure_resolution_mm(ct)),
                     step_along_mm=ct.along_patient_mm(measure_resolution_mm(ct)),
                     faults=locate_faults(ct, spine.frame),
+                    in_view=ct.contains_points,
                     progress=self._progress("vertebrae"),
                 )
             with watch.stage("fracture"):

@@ -636,6 +636,9 @@ class LocalizationThresholds:
     """Bodies on the network's maps (``vertebrae/localization.py``, ``vertebrae/assembly.py``)."""
 
     typical_depth_mm: float = _tuned(28.0, "depth of a body that was not traced, for whether it is cut")
+    unseen_margin_mm: float = _tuned(
+        6.0, "how far beyond the endplates the scan must go on where a body is not cut by its end"
+    )
     corner_mm: float = _tuned(8.0, "how far lateral of its plane a body must lie in the field of view")
     shallow: float = _tuned(
         0.6,

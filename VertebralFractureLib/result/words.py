@@ -25,6 +25,7 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.FRACTURED: "fractured or suspected of it",
     Reason.DEGENERATED: "sclerotic or degenerated",
     Reason.NOT_TRACED: "its outline could not be traced",
+    Reason.CURVE_ENDS: "the centerline ends or bends too sharply there",
     Reason.OFF_CANAL: "the centerline does not run in the canal there",
     Reason.NO_BONE: "holds far less bone than its neighbors, destroyed or no body",
     Reason.NOT_SEPARATED: "two vertebrae may have been taken for one",

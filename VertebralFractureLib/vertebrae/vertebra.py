@@ -32,6 +32,8 @@ class Reason(Word):
     LOW_CONFIDENCE = "low_confidence"
     METAL_OR_CEMENT = "metal_or_cement"
     SLICES_LOST = "slices_lost"
+    CURVE_ENDS = "curve_ends"
+    """The scan shows all of it, but the centerline ends there or bends too sharply."""
     OFF_CANAL = "off_canal"
     """The centerline runs in no canal there, so that nothing around it is where it is looked for."""
     NO_BONE = "no_bone"
