@@ -17,6 +17,16 @@ class DoubtKind(Word):
 
     FILES_LEFT_OUT = "files_left_out"
     """Damaged DICOM files lay beside those of the scan; they may belong to it."""
+    CORRECTION_OF_OTHER_VOXELS = "correction_of_other_voxels"
+    """A correction was made on another file, and nothing proves that it is of the same scan."""
+    CURVE_OFF_CANAL = "curve_off_canal"
+    """A given centerline runs where the network sees no canal."""
+    EDIT_WITHOUT_VERTEBRA = "edit_without_vertebra"
+    """An edit of a correction means no vertebra of this scan and was left out."""
+    LEVELS_CONTRADICT = "levels_contradict"
+    """The levels that a reader gave cannot stand together in one spine."""
+    LEVELS_MOVED_FAR = "levels_moved_far"
+    """A reader's levels are further from those of the model than a numbering variant explains."""
     HU_SCALE = "hu_scale"
     """Tissues do not have the Hounsfield units that a CT gives them."""
     NO_ORIGINAL_SERIES = "no_original_series"
@@ -27,8 +37,6 @@ class DoubtKind(Word):
     """The images were compressed with loss."""
     LEVEL_BY_COUNTING = "level_by_counting"
     """No landmark that counts levels is in view: the name is counted from the look of the vertebrae alone."""
-    METAL = "metal"
-    """Metal, cement or dense contrast medium lies in the vertebra or beside it."""
     UNUSUAL_HEIGHT = "unusual_height"
     """The body is far taller or far shorter than its neighbors allow, without the look of a fracture."""
     VERTEBRA_MISSING = "vertebra_missing"
@@ -58,5 +66,5 @@ class Doubt:
 
     kind: DoubtKind = field(metadata=about("what is doubtful"))
     values: Mapping[str, float] = field(
-        default_factory=dict, metadata=about("what was measured, by name with its unit")
+        default_factory=dict, metadata=about("what was measured, by name with its unit", least=-1e9, most=1e9)
     )

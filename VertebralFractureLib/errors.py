@@ -28,6 +28,10 @@ class UnusableCorrection(VertebralFractureError):
     """A file or option with a reader's corrections cannot be used (exit code 2)."""
 
 
+class RefusedContent(VertebralFractureError, ValueError):
+    """A file or message from elsewhere holds what no such file can hold; nothing of it is used (exit code 2)."""
+
+
 class NotEvaluable(VertebralFractureError):
     """The volume is a CT, but it cannot be judged; the report says why (exit code 3)."""
 

@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from VertebralFractureLib.canal import Centerline, detect_centerline
+from VertebralFractureLib.canal import Centerline, canal_evidence, detect_canal
+from VertebralFractureLib.canal.reader_curve import CurveFit, compare_with_canal
 from VertebralFractureLib.compute_device import is_of_the_card
 from VertebralFractureLib.cpr import ReformatGrid, StraightenedVolume, straighten
-from VertebralFractureLib.cpr.canal_enclosure import weigh_enclosure
 from VertebralFractureLib.cpr.grid import lay_box
-from VertebralFractureLib.cpr.hu_scale import shift_to_hu_scale
 from VertebralFractureLib.cpr.straighten import straighten_along
+from VertebralFractureLib.doubts import Doubt, DoubtKind
 from VertebralFractureLib.errors import DeviceMissing, NotEvaluable
 from VertebralFractureLib.fracture import FractureSequence, score_vertebrae
 from VertebralFractureLib.models import Models
@@ -32,9 +33,12 @@ from VertebralFractureLib.result.build_report import build_not_evaluable_report,
 from VertebralFractureLib.types import FloatArray, Point
 from VertebralFractureLib.vertebrae import localize_vertebrae
 from VertebralFractureLib.vertebrae.lost_slices import locate_faults
-from VertebralFractureLib.vertebrae.vertebra import Status
+from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra
 from VertebralFractureLib.volume import CTVolume, read_volume, with_acquisition
 from VertebralFractureLib.volume.continuity import list_plane_doubts, measure_resolution_mm, refuse_broken_stack
+
+if TYPE_CHECKING:
+    from VertebralFractureLib.canal.control_point_path import CanalEvidence
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +55,8 @@ class Detection:
     centerline: Centerline | None = None
     spine: StraightenedVolume | None = None
     sequence: FractureSequence | None = None
+    evidence: CanalEvidence | None = None
+    """What the network sees of the canal, where this run looked for it: a curve is compared with it."""
 
 
 @dataclass
@@ -109,6 +115,7 @@ def detect(
     centerline: Centerline | None = None,
     find_canal: Callable[[Models, StageProgress], Centerline] | None = None,
     straightened: Callable[[Centerline, StageProgress], StraightenedVolume] | None = None,
+    evidence: CanalEvidence | None = None,
     options: DetectionOptions | None = None,
     listener: ProgressListener | None = None,
     token: CancelToken | None = None,
@@ -121,10 +128,13 @@ def detect(
     Args:
         models: loaded for these options; None loads them.
         centerline: a curve that a reader corrected or drew; the canal is not searched for then, and the canal
-            network's weights are not among those that the report names.
-        find_canal: what gives the canal's centerline, where it may be known already; ``detect_centerline`` otherwise.
+            network's weights are not among those that the report names. Where the network sees no canal along it, the
+            report says so.
+        find_canal: what gives the canal's centerline, where it may be known already; ``detect_canal`` otherwise.
         straightened: what gives the spine volume along a centerline, where rows of an earlier one can be used again;
             the same as ``straighten`` otherwise.
+        evidence: what the canal network sees in this volume, where it is known already; it is compared with
+            ``centerline``.
 
     Raises:
         OptionRefused: when there is no such fracture network.
@@ -136,7 +146,7 @@ def detect(
         import torch
 
         torch.set_num_threads(options.threads)
-    run = _Run(ct, centerline, find_canal, straightened, options, listener, token, watch)
+    run = _Run(ct, centerline, find_canal, straightened, evidence, options, listener, token, watch)
     device = models.device
     try:
         return run.with_models(models)
@@ -157,6 +167,7 @@ class _Run:
     centerline: Centerline | None
     find_canal: Callable[[Models, StageProgress], Centerline] | None
     straightened: Callable[[Centerline, StageProgress], StraightenedVolume] | None
+    evidence: CanalEvidence | None
     options: DetectionOptions
     listener: ProgressListener | None
     token: CancelToken
@@ -164,44 +175,45 @@ class _Run:
 
     def with_models(self, models: Models) -> Detection:
         """All steps, with the networks on the models' device."""
-        ct, centerline, watch = self.ct, self.centerline, self.watch
+        ct, centerline, watch, evidence = self.ct, self.centerline, self.watch, self.evidence
+        fit: CurveFit | None = None
         sha256 = models.sha256(with_canal=centerline is None)
         spine: StraightenedVolume | None = None
         sequence: FractureSequence | None = None
         try:
             with watch.stage("read"):
                 refuse_broken_stack(ct)
-            is_given = centerline is not None
             if centerline is None:
                 with watch.stage("canal"):
                     progress = self._progress("canal")
                     if self.find_canal is None:
-                        centerline = detect_centerline(ct, models.canal, progress=progress)
+                        evidence = canal_evidence(ct, models.canal, progress=progress)
+                        centerline = detect_canal(ct, models.canal, evidence=evidence).centerline
                     else:
                         centerline = self.find_canal(models, progress)
+            else:
+                with watch.stage("canal"):
+                    evidence = evidence or canal_evidence(ct, models.canal, progress=self._progress("canal"))
+                    fit = compare_with_canal(ct, evidence, centerline)
             with watch.stage("cpr"):
                 if self.straightened is None:
                     spine = straighten(ct, centerline, progress=self._progress("cpr"), threads=self.options.threads)
                 else:
                     spine = self.straightened(centerline, self._progress("cpr"))
-                seen, off_scale = shift_to_hu_scale(spine)
-                if off_scale is not None:
-                    ct = replace(ct, doubts=(*ct.doubts, off_scale))
-                if not is_given:
-                    centerline = _weighed(centerline, seen)
             with watch.stage("vertebrae"):
                 found = localize_vertebrae(
-                    seen,
+                    spine,
                     models.vertebrae,
                     slice_thickness_mm=max(measure_resolution_mm(ct)),
                     step_along_mm=ct.along_patient_mm(measure_resolution_mm(ct)),
                     faults=locate_faults(ct, spine.frame),
-                    in_view=ct.contains_points,
                     progress=self._progress("vertebrae"),
                 )
             with watch.stage("fracture"):
-                sequence = models.fractures.score_positions(seen, self._progress("fracture"))
+                sequence = models.fractures.score_positions(spine, self._progress("fracture"))
                 vertebrae = score_vertebrae(found, sequence)
+                if fit is not None and fit.is_doubtful:
+                    vertebrae = [_doubt_off_canal(vertebra, fit) for vertebra in vertebrae]
                 spans = [v.extent_mm for v in vertebrae if v.status == Status.SCORED]
                 sequence = models.fractures.score_scan(sequence, spans)
                 report = build_report(ct, centerline, sequence, vertebrae, sha256)
@@ -209,6 +221,9 @@ class _Run:
                 spine = self._as_shown(spine, centerline)
         except NotEvaluable as error:
             report = build_not_evaluable_report(ct, str(error), sha256, centerline)
+        if fit is not None and fit.is_doubtful:
+            off = Doubt(DoubtKind.CURVE_OFF_CANAL, {"mm": round(fit.off_mm), "mm_in_all": round(fit.length_mm)})
+            report = replace(report, doubts=(*report.doubts, off))
         report = replace(
             report,
             doubts=(*report.doubts, *list_plane_doubts(ct)),
@@ -216,7 +231,7 @@ class _Run:
             timings_s=dict(watch.seconds),
             peak_memory_mb=peak_memory_mb(),
         )
-        return Detection(report, ct, centerline, spine, sequence)
+        return Detection(report, ct, centerline, spine, sequence, evidence)
 
     def _as_shown(self, spine: StraightenedVolume, centerline: Centerline) -> StraightenedVolume:
         """The spine volume at the spacing that was asked for, along the frame that is laid already."""
@@ -231,10 +246,11 @@ class _Run:
         return StageProgress(stage, self.listener, self.token)
 
 
-def _weighed(centerline: Centerline, spine: StraightenedVolume) -> Centerline:
-    """The curve, less sure where what lies around it on the voxels is no canal."""
-    weight = np.interp(centerline.point_arc_lengths_mm, spine.axis_mm("s"), weigh_enclosure(spine))
-    return replace(centerline, confidence=centerline.confidence * weight)
+def _doubt_off_canal(vertebra: Vertebra, fit: CurveFit) -> Vertebra:
+    """The vertebra, in doubt where the given curve beside it runs off any canal that is seen."""
+    if not fit.is_off(*vertebra.extent_mm):
+        return vertebra
+    return replace(vertebra, doubts=(*vertebra.doubts, DoubtKind.CURVE_OFF_CANAL))
 
 
 def reader_centerline(points_ras: Sequence[Point] | FloatArray) -> Centerline:

@@ -12,24 +12,25 @@ when its standard input closes, and after ``IDLE_S`` without a request. ``docs/r
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from VertebralFractureLib.checked_json import parse_json, read_text_file
 from VertebralFractureLib.cli.exit_codes import BAD_INPUT, CANCELLED, DONE, INTERNAL_ERROR, NOT_EVALUABLE_CODE
 from VertebralFractureLib.cli.progress_display import JsonLines
-from VertebralFractureLib.errors import Cancelled, NotEvaluable, VertebralFractureError
+from VertebralFractureLib.errors import Cancelled, NotEvaluable, RefusedContent, VertebralFractureError
 from VertebralFractureLib.options import DetectionOptions
 from VertebralFractureLib.passive_waiting import use_passive_waiting
 from VertebralFractureLib.progress import CancelToken, ProgressListener, StageProgress
+from VertebralFractureLib.session_requests import Request, check_export, check_request, read_lines, read_request
 
 if TYPE_CHECKING:
     from VertebralFractureLib.canal import Centerline
@@ -48,9 +49,6 @@ KEPT_BYTES = 1_500_000_000
 
 A CT of 400 slices of 512 x 512 takes 210 MB, its straightened volume 20 MB, its axial slices for the canal 30 MB.
 """
-COMMANDS = ("open", "detect", "rescore", "repair", "draw", "measure", "prepare", "status")
-
-Request = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -119,8 +117,8 @@ class VolumeSession:
         """
         from VertebralFractureLib.pipeline import reader_centerline
 
-        options = options or DetectionOptions()
-        return self._detect(options, listener, token, centerline=reader_centerline(points_ras))
+        options, line = options or DetectionOptions(), reader_centerline(points_ras)
+        return self._detect(options, listener, token, centerline=line, evidence=self._evidence(options))
 
     def repair(
         self,
@@ -188,6 +186,7 @@ class VolumeSession:
         token: CancelToken | None,
         *,
         centerline: Centerline | None = None,
+        evidence: CanalEvidence | None = None,
         find_canal: Callable[[Models, StageProgress], Centerline] | None = None,
     ) -> Detection:
         import torch
@@ -201,6 +200,7 @@ class VolumeSession:
             self.ct,
             models=self._models_for(options),
             centerline=centerline,
+            evidence=evidence,
             find_canal=find_canal,
             straightened=lambda line, progress: self._straightened(options, line, progress),
             options=options,
@@ -316,6 +316,8 @@ class Session:
             elapsed, spent = time.monotonic() - started, time.process_time() - worked
             seconds = {"seconds": round(elapsed, 3), "cpu_seconds": round(spent, 3)}
             lines.write({"done": True, "exit_code": DONE, **answer, **seconds, "counters": self._counters})
+        except RefusedContent as error:
+            lines.write({"error": f"The request could not be answered: {error}", "exit_code": BAD_INPUT})
         except (ValueError, KeyError, TypeError) as error:
             traceback.print_exc()
             lines.write({"error": f"The request could not be answered: {error}", "exit_code": BAD_INPUT})
@@ -332,9 +334,8 @@ class Session:
         }
 
     def _do(self, request: Request, token: CancelToken, lines: JsonLines) -> dict[str, object]:
-        command = request.get("command")
-        if command not in COMMANDS:
-            raise ValueError(f"there is no command '{command}'; use {', '.join(COMMANDS)}, cancel or stop.")
+        request = check_request(request)
+        command = request["command"]
         if command == "open":
             self._open(request, token, lines)
             return {}
@@ -423,7 +424,7 @@ def _export(request_path: Path, lines: JsonLines) -> int:
     threading.Thread(target=_cancel_with_standard_input, args=(token,), daemon=True).start()
     tell = StageProgress("export", lines, token)
     try:
-        request = json.loads(request_path.read_text(encoding="utf-8"))
+        request = check_export(parse_json(read_text_file(request_path)))
         target = Path(str(request["target"]))
         if request["export"] == "scene":
             volumes = {str(name): Path(str(path)) for name, path in request["volumes"].items()}
@@ -453,31 +454,27 @@ def _failure(error: Exception) -> dict[str, object]:
 
 
 def _listen(requests: RequestQueue) -> None:
-    for line in _lines_of_standard_input():
-        try:
-            request = json.loads(line)
-        except ValueError:
-            request = None
-        # What is no request still gets an answer, so that the program that wrote it can find its mistake.
-        requests.put(request if isinstance(request, dict) else {"command": line.decode("utf-8", errors="replace")})
-        if isinstance(request, dict) and request.get("command") == "stop":
-            return
-    os._exit(CANCELLED)
+    """Hand on what is read; whatever happens here, the session never goes on without anybody who listens."""
+    told_to_stop = False
+    try:
+        for line in read_lines(sys.stdin.fileno()):
+            request = read_request(line)
+            requests.put(request)
+            told_to_stop = request.get("command") == "stop"
+            if told_to_stop:
+                return
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        if not told_to_stop:
+            os._exit(CANCELLED)
 
 
 def _cancel_with_standard_input(token: CancelToken) -> None:
     """For an export, which takes away its unfinished file before it ends."""
-    for _ in _lines_of_standard_input():
+    for _ in read_lines(sys.stdin.fileno()):
         pass
     token.cancel()
-
-
-def _lines_of_standard_input() -> Iterator[bytes]:
-    """Not through ``sys.stdin``: its lock would be held by this thread when the interpreter shuts down."""
-    rest = b""
-    while received := os.read(sys.stdin.fileno(), 65536):
-        *whole, rest = (rest + received).split(b"\n")
-        yield from (line for line in whole if line.strip())
 
 
 def _body(body: MeasuredBody) -> dict[str, object]:

@@ -31,8 +31,19 @@ def about(
     least: float | None = None,
     most: float | None = None,
     pattern: str | None = None,
+    form: str | None = None,
+    longest: int | None = None,
     count: int | None = None,
+    up_to: int | None = None,
 ) -> dict[str, Any]:
-    """Metadata of a field: what it means, the range of its numbers, the form of its text, how many items it holds."""
-    known = {"about": text, "least": least, "most": most, "pattern": pattern, "count": count}
+    """Metadata of a field: what it means, and what it may hold. Schema, reader and documents follow from it.
+
+    Args:
+        least, most: range of its numbers; of a list, of all numbers in it.
+        pattern: form of its text, as a regular expression, and ``form`` in words.
+        longest: characters of its text.
+        count: how many items it holds; ``up_to``: how many at most.
+    """
+    known = {"about": text, "least": least, "most": most, "pattern": pattern, "form": form, "longest": longest}
+    known |= {"count": count, "up_to": up_to}
     return {key: value for key, value in known.items() if value is not None}

@@ -24,6 +24,7 @@ HEAVY = {"torch", "slicer", "qt", "vtk", "matplotlib", "scipy", "sklearn", f"{PA
 # The one direction of the data: a part may import from the parts on its right, and from nothing else of ours.
 SHARED = {"doubts", "errors", "options", "progress", "thresholds", "torch_arrays", "types", "weights"}
 SHARED |= {"atomic_write", "plain_text", "private_folders", "__init__"}
+SHARED |= {"checked_json", "checked_record"}
 STEPS = ("volume", "canal", "cpr", "vertebrae", "fracture", "result")
 MAY_IMPORT = {
     "types": set(),
@@ -31,6 +32,8 @@ MAY_IMPORT = {
     "thresholds": set(),
     "errors": set(),
     "options": {"errors"},
+    "checked_json": {"errors"},
+    "checked_record": {"checked_json", "errors"},
     "compute_device": {"errors", "options"},
     "progress": {"errors"},
     "torch_arrays": set(),

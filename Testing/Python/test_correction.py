@@ -497,7 +497,7 @@ def test_what_version_0_1_showed_of_a_corrected_report_is_shown_again_but_for_th
 
 def test_a_reason_that_no_version_wrote_stays_readable():
     content = json.loads((SCHEMA_1 / "report.json").read_text(encoding="utf-8"))
-    content["vertebrae"][0] |= {"status": "not_evaluable", "reason": "seen by a ghost"}
+    content["vertebrae"][0] |= {"status": "not_evaluable", "reason": "seen by a ghost", "fracture_probability": None}
 
     vertebra = report_from_json(json.dumps(content)).vertebrae[0]
 

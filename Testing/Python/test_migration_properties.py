@@ -20,7 +20,10 @@ MODEL_ANSWER = (
     *("level", "level_probability", "label", "status", "reason", "fracture_probability", "uncertainty", "grade"),
     *("shape", "severity", "heights_mm", "height_loss", "borderline", "landmarks_ras"),
 )
-PROBABILITIES = st.none() | st.sampled_from([0.0, 0.03, 0.5, 0.97, 1.0])
+PROBABILITIES = st.sampled_from([0.0, 0.03, 0.5, 0.97, 1.0])
+INDEX_LEVELS = [f"T{n}" for n in range(4, 13)] + [f"L{n}" for n in range(1, 5)]
+"""T4 to L4, over which the spinal deformity index sums up."""
+LEAST_SCORED = 3
 LOSSES = (0.05, 0.22, 0.3, 0.45)
 HU = st.none() | st.sampled_from([-20.5, 80.0, 310.25])
 SENTENCES = st.sampled_from(
@@ -32,9 +35,9 @@ SENTENCES = st.sampled_from(
 
 
 @st.composite
-def vertebrae(draw: st.DrawFn, revision: int, measured: dict[str, Any]) -> dict[str, Any]:
+def vertebrae(draw: st.DrawFn, revision: int, measured: dict[str, Any], states: list[str]) -> dict[str, Any]:
     """One vertebra as ``revision`` wrote it: what was measured, and any state that it could be in."""
-    status = draw(st.sampled_from(["scored", "not_evaluable", "excluded_by_user"]))
+    status = draw(st.sampled_from(states))
     grade = draw(st.sampled_from([None, 0, 1, 2, 3])) if status == "scored" else None
     item = {
         **measured,
@@ -54,9 +57,16 @@ def vertebrae(draw: st.DrawFn, revision: int, measured: dict[str, Any]) -> dict[
         item |= {"heights_mm": None, "landmarks_ras": None}
     if revision >= 2:
         item["origin"] = draw(st.sampled_from(["model", "reader"]))
-        item["reader"] |= {"verdict": draw(st.sampled_from([None, "regraded", "rejected"])), "fracture": None}
+        # Nobody regrades without a grade, or rejects a fracture by a grade of one.
+        possible: dict[int | None, list[str | None]] = {
+            None: [None, "rejected"],
+            0: [None, "regraded", "rejected"],
+            2: [None, "regraded"],
+        }
+        item["reader"] |= {"verdict": draw(st.sampled_from(possible[item["reader"]["grade"]])), "fracture": None}
         item["reader"] |= {"who": None, "when": None}
-        item["model"] = draw(st.none() | st.just({key: item[key] for key in MODEL_ANSWER}))
+        of_the_model = st.none() | st.just({key: item[key] for key in MODEL_ANSWER})
+        item["model"] = draw(of_the_model) if item["origin"] == "model" else None
     if revision >= 4:
         box = {"center_ras": item["centre_ras"], "axes_ras": [[1, 0, 0], [0, 1, 0], [0, 0, 1]], "size_mm": [40, 30, 25]}
         item |= {"height_sd_mm": draw(st.none() | st.just(0.4)), "height_loss_sd": draw(st.none() | st.just(0.02))}
@@ -69,7 +79,12 @@ def old_reports(draw: st.DrawFn) -> dict[str, Any]:
     """A report as one of the four revisions of schema 1 wrote it."""
     revision = draw(st.integers(1, 4))
     content = json.loads(json.dumps(FIRST_REVISION))
-    content["vertebrae"] = [draw(vertebrae(revision, measured)) for measured in content["vertebrae"]]
+    any_state = ["scored", "not_evaluable", "excluded_by_user"]
+    content["vertebrae"] = [
+        draw(vertebrae(revision, measured, any_state[:1] if index < LEAST_SCORED else any_state))
+        for index, measured in enumerate(content["vertebrae"])
+    ]
+    content["scan"] |= scan_of(content["vertebrae"], content["scan"]["decision_threshold"])
     content["timings_s"] = {"read": 0.1, "cord": 1.0, "spine": 0.2, "fracture": 0.3, "vertebrae": 0.4, "scene": 0.1}
     content["timings_s"]["total"] = 2.1
     if revision >= 2:
@@ -77,9 +92,22 @@ def old_reports(draw: st.DrawFn) -> dict[str, Any]:
     if revision >= 3:
         content["software"]["device"] = draw(st.sampled_from([None, "cpu", "cuda"]))
     if revision >= 4:
-        density = {"level": "L1", "hu": 140.0, "hu_at_120_kv": None, "tube_voltage_kv": None, "contrast": None}
-        content["scan"]["bone_density"] = draw(st.none() | st.just({**density, "note": "HU depend on the scanner."}))
+        density = {"hu_at_120_kv": None, "tube_voltage_kv": None, "contrast": None, "note": "HU depend on the scanner."}
+        measured = [(v["level"], v["trabecular_hu"]) for v in content["vertebrae"] if v["trabecular_hu"] is not None]
+        known = [{**density, "level": level, "hu": hu} for level, hu in measured]
+        content["scan"]["bone_density"] = draw(st.sampled_from([None, *known]))
     return content
+
+
+def scan_of(rows: list[dict[str, Any]], threshold: float) -> dict[str, Any]:
+    """What every version said of a scan from its vertebrae, caudal to cranial."""
+    scored = [row for row in rows if row["status"] == "scored"]
+    suspected = [row for row in scored if row["fracture_probability"] >= threshold]
+    return {
+        "fracture_probability": max(row["fracture_probability"] for row in scored),
+        "sdi": sum(row["grade"] or 0 for row in suspected if row["level"] in INDEX_LEVELS),
+        "fractured_levels": [row["label"] for row in reversed(suspected)],
+    }
 
 
 @given(old=old_reports())

@@ -58,7 +58,7 @@ def a_vertebra(level, s, probability, grade=0, status="scored"):
         grade=grade,
         shape="wedge" if grade else None,
         heights_mm=Heights(18.0, 19.0, 20.0),
-        height_loss=0.1 * grade,
+        height_loss=(0.05, 0.22, 0.3)[grade],
     )
 
 
@@ -148,11 +148,11 @@ def test_the_table_marks_suspected_vertebrae_in_words(a_report):
 
 def test_an_assessment_of_the_reader_does_not_touch_the_models_answer(a_report):
     vertebra = replace(a_report.vertebrae[1], reader=replace(a_report.vertebrae[1].reader, grade=0, comment="old"))
-    changed = replace(a_report, vertebrae=(vertebra,))
+    changed = replace(a_report, vertebrae=(a_report.vertebrae[0], vertebra, *a_report.vertebrae[2:]))
 
     again = report_from_json(report_to_json(changed))
 
-    assert (again.vertebrae[0].grade, again.vertebrae[0].reader.grade) == (2, 0)
+    assert (again.vertebrae[1].grade, again.vertebrae[1].reader.grade) == (2, 0)
 
 
 def test_only_the_stretch_of_scored_vertebrae_is_drawn():

@@ -26,7 +26,7 @@ TYPES = {
 def complaints(value, rule, root, at="report"):
     """What of ``value`` a JSON Schema forbids; knows the keywords that the published schema uses and no others."""
     known = {"type", "properties", "required", "additionalProperties", "items", "minItems", "maxItems", "enum", "const"}
-    known |= {"anyOf", "pattern", "minimum", "maximum", "$ref", "$defs", "$schema", "title", "description"}
+    known |= {"anyOf", "pattern", "maxLength", "minimum", "maximum", "$ref", "$defs", "$schema", "title", "description"}
     assert set(rule) <= known, f"the schema uses a keyword that this test does not know: {set(rule) - known}"
     if "$ref" in rule:
         return complaints(value, root["$defs"][rule["$ref"].rsplit("/", 1)[1]], root, at)
@@ -53,6 +53,8 @@ def complaints(value, rule, root, at="report"):
             found += complaints(item, rule["items"], root, f"{at}[{index}]")
     elif kind == "string" and not re.search(rule.get("pattern", ""), value):
         found.append(f"{at}: {value!r} does not match")
+    elif kind == "string" and len(value) > rule.get("maxLength", len(value)):
+        found.append(f"{at}: {len(value)} characters")
     elif kind in ("number", "integer") and not rule.get("minimum", value) <= value <= rule.get("maximum", value):
         found.append(f"{at}: {value} is out of range")
     return found

@@ -25,6 +25,7 @@ WEIGHTS = "belongs to the weights: architecture, grid or HU window of the traini
 NUMERICAL = "tolerance, step or iterations of a numerical method"
 TABLE = "table of the literature, with its source beside it"
 UNIT = "unit, axis or value of a file format"
+BORDER = "the most that a field of a file can hold, far beyond what any scan gives"
 
 NOT_TUNED = {
     "canal/axial_stack.py": {
@@ -39,6 +40,7 @@ NOT_TUNED = {
     },
     "canal/centerline.py": {"_SAMPLES_PER_SEGMENT": NUMERICAL},
     "canal/editing.py": {"_STEP_MM": NUMERICAL},
+    "canal/reader_curve.py": {"_STEP_MM": NUMERICAL},
     "canal/network.py": dict.fromkeys(
         ("CHANNELS", "BOX_SIDES", "BOX_PIXELS", "_BOX_SCALE_MM"),
         WEIGHTS,
@@ -67,15 +69,23 @@ NOT_TUNED = {
     "fracture/pooling.py": {"_BOUND": NUMERICAL},
     "fracture/scoring.py": {"_PATCHES_PER_CHUNK": LAYOUT},
     "result/apply_correction.py": {"_SAME_PROBABILITY": NUMERICAL},
-    "result/bone_density.py": {"_TO_120_KV": TABLE},
+    "result/bone_density.py": {"_TO_120_KV": TABLE, "_HIGHEST_KV": BORDER},
+    "result/consistency.py": {
+        **dict.fromkeys(("_ROUNDED", "_SEEN_ROUNDED", "_SAME_HU"), NUMERICAL),
+        **dict.fromkeys(("_BEYOND_MM", "_NEAR_MM"), BORDER),
+    },
+    "result/correction.py": {"MOST_EDITS": BORDER},
     "result/edits.py": {"_SAME_PLACE_MM": NUMERICAL},
-    "result/report.py": {"REVISION": UNIT},
+    "result/report.py": {
+        "REVISION": UNIT,
+        **dict.fromkeys(("MOST_POINTS", "MOST_VERTEBRAE", "_MOST_SECONDS", "_MOST_MEMORY_MB"), BORDER),
+    },
     "vertebrae/body_input.py": {
         **dict.fromkeys(("SLAB_CENTERS_MM", "SLAB_OFFSETS_MM", "ANTERIOR_FROM_MM", "COLUMNS", "CHANNELS"), WEIGHTS),
         "_ROW_MULTIPLE": LAYOUT,
     },
     "vertebrae/body_network.py": dict.fromkeys(("MAPS",), WEIGHTS),
-    "vertebrae/level_assignment.py": {"LEVELS": UNIT},
+    "vertebrae/level_assignment.py": {"LEVELS": UNIT, "_NEVER": NUMERICAL},
     "vertebrae/level_column.py": {"BEYOND": WEIGHTS, "_NEVER": NUMERICAL, "MOST_STEPS": LAYOUT},
     "vertebrae/level_input.py": dict.fromkeys(
         (
@@ -94,7 +104,10 @@ NOT_TUNED = {
     "vertebrae/norms.py": dict.fromkeys(("LEVEL_NORMS", "UNKNOWN_LEVEL_NORM"), TABLE),
     "vertebrae/oriented_box.py": {"_SMOOTHING": NUMERICAL},
     "vertebrae/relabeling.py": {"_CONTRADICTION": NUMERICAL},
-    "vertebrae/vertebra.py": {"LANDMARK_COUNT": UNIT},
+    "vertebrae/vertebra.py": {
+        "LANDMARK_COUNT": UNIT,
+        **dict.fromkeys(("FAR_MM", "LONGEST_CURVE_MM", "LEAST_HU", "MOST_HU", "TALLEST_MM"), BORDER),
+    },
     "volume/compressed_stream.py": dict.fromkeys(("_BLOCK_BYTES", "_GZIP_OR_ZLIB", "LARGEST_RATIO"), UNIT),
     "volume/dicom_choice.py": {"_SHOWN": LAYOUT},
     "volume/dicom_elements.py": dict.fromkeys(

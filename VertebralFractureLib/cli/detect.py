@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.weights, arguments.threads, arguments.device, tuple(arguments.members), arguments.spacing
     )
     refuse_foreign_folder(arguments.out)
-    correction = read_correction(arguments.correction, arguments.centerline)
+    correction, made_for = read_correction(arguments.correction, arguments.centerline, arguments.levels)
     listener, token = progress_listener(arguments.progress), CancelToken()
     with cancel_on_stop_signals(token), write_folder_atomically(arguments.out) as folder:
         models = Models.load(options)
@@ -118,7 +118,15 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.input, series=arguments.series, models=models, options=options, listener=listener, token=token
         )
         detection, corrected = with_corrections(
-            detection, correction, arguments.levels, models=models, options=options, listener=listener, token=token
+            detection,
+            correction,
+            arguments.levels,
+            made_for=made_for,
+            curve_name=(arguments.centerline or arguments.correction or arguments.input).name,
+            models=models,
+            options=options,
+            listener=listener,
+            token=token,
         )
         report = write_results(
             detection,

@@ -129,6 +129,7 @@ def grid_of(arguments: argparse.Namespace) -> ReformatGrid:
 
 def run(arguments: argparse.Namespace) -> int:
     from VertebralFractureLib.canal import detect_centerline, load_canal_model
+    from VertebralFractureLib.canal.reader_curve import refuse_curve_outside
     from VertebralFractureLib.cli.corrections import read_curve
     from VertebralFractureLib.pipeline import reader_centerline
     from VertebralFractureLib.volume import read_volume
@@ -148,6 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
             centerline = detect_centerline(ct, load_canal_model(arguments.weights), progress=progress)
         else:
             centerline = reader_centerline(curve)
+            refuse_curve_outside(ct, centerline, arguments.centerline.name)
         progress = StageProgress("cpr", listener, token)
         spine = straighten(ct, centerline, arguments.kind, grid, progress, threads=arguments.threads)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

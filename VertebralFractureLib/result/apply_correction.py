@@ -6,13 +6,14 @@ are in the report, and what only a new run could know (a new centerline) is not 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import numpy as np
 
-from VertebralFractureLib.doubts import DoubtKind
+from VertebralFractureLib.doubts import Doubt, DoubtKind
 from VertebralFractureLib.fracture import FractureSequence
 from VertebralFractureLib.fracture.pooling import pool_ensemble
 from VertebralFractureLib.fracture.vertebra_scores import join_network_and_morphometry, score_vertebrae
@@ -27,8 +28,10 @@ from VertebralFractureLib.result.report import (
     is_suspected,
 )
 from VertebralFractureLib.result.scan_result import scan_probability, summarize_scan
+from VertebralFractureLib.thresholds import CORRECTION
 from VertebralFractureLib.types import Point
 from VertebralFractureLib.vertebrae.grading import grade_vertebrae, measure_heights
+from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
 from VertebralFractureLib.vertebrae.relabeling import relabel, relabel_levels
 from VertebralFractureLib.vertebrae.vertebra import Assessment, Reason, Source, Status, Vertebra
 
@@ -122,8 +125,34 @@ def apply_correction(report: SpineReport, correction: Correction) -> SpineReport
                     vertebrae[index], status=Status.EXCLUDED_BY_READER, reason=Reason.MARKED_BY_READER
                 )
     shown = tuple(_keep_model(vertebra, report.vertebrae) for vertebra in vertebrae)
+    doubts = (*report.doubts, *_find_doubts(report.vertebrae, vertebrae, correction))
     scan = summarize_scan(shown, report.scan.decision_threshold, _probability(report, shown), density)
-    return replace(report, centerline=line, vertebrae=shown, scan=scan)
+    return replace(report, centerline=line, vertebrae=shown, scan=scan, doubts=doubts)
+
+
+def _find_doubts(models: Sequence[Vertebra], shown: Sequence[Vertebra], correction: Correction) -> Iterator[Doubt]:
+    """What of a correction does not fit the vertebrae that it was applied to."""
+    parts = (correction.levels, correction.landmarks, correction.assessments)
+    points = [one.at_ras for part in parts for one in part]
+    left_out = sum(vertebra_at(shown, point) is None for point in points)
+    if left_out:
+        yield Doubt(DoubtKind.EDIT_WITHOUT_VERTEBRA, {"edits": left_out})
+    if not correction.levels:
+        return
+    numbers = [CRANIAL_TO_CAUDAL.index(vertebra.level) for vertebra in shown if vertebra.level is not None]
+    if any(above >= below for below, above in itertools.pairwise(numbers)):
+        yield Doubt(DoubtKind.LEVELS_CONTRADICT)
+    before = {vertebra.center_ras: vertebra for vertebra in models}
+    moved = [
+        abs(CRANIAL_TO_CAUDAL.index(vertebra.level) - CRANIAL_TO_CAUDAL.index(own.level))
+        for vertebra in shown
+        if vertebra.level is not None
+        and (own := before.get(vertebra.center_ras)) is not None
+        and own.level is not None
+        and own.level_probability >= CORRECTION.sure_level
+    ]
+    if moved and max(moved) >= CORRECTION.levels_moved:
+        yield Doubt(DoubtKind.LEVELS_MOVED_FAR, {"levels": max(moved)})
 
 
 def _remove(vertebrae: Sequence[Vertebra], removed: Sequence[Point]) -> list[Vertebra]:

@@ -14,6 +14,8 @@ _LEVELS = ("L1", "T12", "L2", "T11", "L3")
 """L1, which the literature's cut-offs are for, or the nearest to it."""
 _TO_120_KV = {100: 0.927, 120: 1.0, 140: 1.053}
 """Source: the design's table (HU at 120 kV over HU at the voltage)."""
+_HIGHEST_KV = 1000.0
+"""No tube has more: a header that claims it holds something else."""
 _CONTRAST_HU = "15 (portal) to 20 HU (arterial)"
 
 
@@ -40,7 +42,7 @@ def _voltage(identifiers: Mapping[str, str]) -> float | None:
         value = float(identifiers.get("kvp", ""))
     except ValueError:
         return None
-    return value if value > 0.0 else None
+    return value if 0.0 < value <= _HIGHEST_KV else None
 
 
 def _note(voltage: float | None, factor: float | None, contrast: bool | None) -> str:

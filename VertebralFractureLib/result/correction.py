@@ -6,64 +6,87 @@ a new run of the model, which may find more or fewer vertebrae.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from VertebralFractureLib.types import Point
-from VertebralFractureLib.vertebrae.vertebra import ReaderAssessment
+from VertebralFractureLib.result.report import MOST_POINTS, MOST_VERTEBRAE
+from VertebralFractureLib.types import Point, about
+from VertebralFractureLib.vertebrae.vertebra import (
+    LANDMARK_COUNT,
+    TALLEST_MM,
+    ReaderAssessment,
+    about_level,
+    about_point,
+)
+
+MOST_EDITS = 2 * MOST_VERTEBRAE
+"""Of one kind: edits of vertebrae that were removed again stay in a correction."""
+_AT = about_point("a point in the vertebra, RAS mm")
 
 
 @dataclass(frozen=True)
 class AssignedLevel:
     """The reader's level for the vertebra at a point."""
 
-    at_ras: Point
-    level: str
+    at_ras: Point = field(metadata=_AT)
+    level: str = field(metadata=about_level("that the reader gave it"))
 
 
 @dataclass(frozen=True)
 class AddedVertebra:
     """A vertebra that the reader placed; it has no landmarks until they are measured or placed by hand."""
 
-    center_ras: Point
-    height_mm: float
+    center_ras: Point = field(metadata=about_point("center of its body, RAS mm"))
+    height_mm: float = field(metadata=about("from endplate to endplate", least=1, most=TALLEST_MM))
 
 
 @dataclass(frozen=True)
 class DraggedLandmarks:
     """Anterior, middle, posterior of the upper endplate, then of the lower one, RAS mm, of the vertebra at a point."""
 
-    at_ras: Point
-    landmarks_ras: tuple[Point, ...]
+    at_ras: Point = field(metadata=_AT)
+    landmarks_ras: tuple[Point, ...] = field(
+        metadata=about_point("three of the upper endplate, three of the lower one, RAS mm", count=LANDMARK_COUNT)
+    )
 
 
 @dataclass(frozen=True)
 class GivenAssessment:
     """The reader's assessment of the vertebra at a point."""
 
-    at_ras: Point
+    at_ras: Point = field(metadata=_AT)
     reader: ReaderAssessment
 
 
 @dataclass(frozen=True)
 class Correction:
-    """What the reader changed; an empty one changes nothing.
+    """What the reader changed; an empty one changes nothing."""
 
-    Attributes:
-        centerline_ras: the corrected curve, caudal to cranial; None where the detected one stands.
-        anchors_ras: the points of that curve which the reader set: fixed control points.
-        levels: those that the reader assigned; all others are counted from them.
-        removed_ras: points of vertebrae that are none.
-        added: vertebrae that the model missed; a split or merged one is a removed one and what replaces it.
-        landmarks, assessments: per vertebra.
-    """
-
-    centerline_ras: tuple[Point, ...] | None = None
-    anchors_ras: tuple[Point, ...] = ()
-    levels: tuple[AssignedLevel, ...] = ()
-    removed_ras: tuple[Point, ...] = ()
-    added: tuple[AddedVertebra, ...] = ()
-    landmarks: tuple[DraggedLandmarks, ...] = ()
-    assessments: tuple[GivenAssessment, ...] = ()
+    centerline_ras: tuple[Point, ...] | None = field(
+        default=None,
+        metadata=about_point(
+            "the corrected curve, caudal to cranial; null where the detected one stands", up_to=MOST_POINTS
+        ),
+    )
+    anchors_ras: tuple[Point, ...] = field(
+        default=(),
+        metadata=about_point("the points of that curve which the reader set: fixed control points", up_to=MOST_POINTS),
+    )
+    levels: tuple[AssignedLevel, ...] = field(
+        default=(),
+        metadata=about("those that the reader assigned; all others are counted from them", up_to=MOST_VERTEBRAE),
+    )
+    removed_ras: tuple[Point, ...] = field(
+        default=(), metadata=about_point("points of vertebrae that are none", up_to=MOST_EDITS)
+    )
+    added: tuple[AddedVertebra, ...] = field(
+        default=(),
+        metadata=about(
+            "vertebrae that the model missed; a split or merged one is a removed one and what replaces it",
+            up_to=MOST_EDITS,
+        ),
+    )
+    landmarks: tuple[DraggedLandmarks, ...] = field(default=(), metadata=about("per vertebra", up_to=MOST_EDITS))
+    assessments: tuple[GivenAssessment, ...] = field(default=(), metadata=about("per vertebra", up_to=MOST_EDITS))
 
     @property
     def is_empty(self) -> bool:

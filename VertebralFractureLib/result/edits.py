@@ -89,7 +89,7 @@ def reset_levels(correction: Correction) -> Correction:
 
 
 def remove_vertebra(correction: Correction, shown: SpineReport, index: int) -> Correction:
-    """Remove a vertebra; its assessment and landmarks go with it."""
+    """Remove a vertebra; its assessment, landmarks and level go with it."""
     return _without(correction, shown, shown.vertebrae[index])
 
 
@@ -246,7 +246,9 @@ def _without(correction: Correction, shown: SpineReport, vertebra: Vertebra) -> 
     kept = tuple(one for one in correction.added if one.center_ras != at)
     removed = correction.removed_ras if len(kept) < len(correction.added) else (*correction.removed_ras, at)
     landmarks = tuple(d for d in correction.landmarks if vertebra_at(shown.vertebrae, d.at_ras) != index)
-    return replace(withdraw_assessment(correction, shown, index), added=kept, removed_ras=removed, landmarks=landmarks)
+    levels = tuple(one for one in correction.levels if vertebra_at(shown.vertebrae, one.at_ras) != index)
+    rest = withdraw_assessment(correction, shown, index)
+    return replace(rest, added=kept, removed_ras=removed, landmarks=landmarks, levels=levels)
 
 
 def _axis(shown: SpineReport, index: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from VertebralFractureLib.checked_json import show_value
+from VertebralFractureLib.errors import RefusedContent
 from VertebralFractureLib.result.report import REVISION, SCHEMA
 from VertebralFractureLib.vertebrae.vertebra import Reason, Source, Status
 
@@ -54,32 +56,44 @@ def migrated(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "schema": SCHEMA, "revision": REVISION}
 
 
-def check_schema(schema: str, revision: int) -> None:
+def check_schema(schema: object, revision: object) -> None:
     """Refuse what this version cannot read.
 
     Raises:
-        ValueError: with a sentence that says what to do.
+        RefusedContent: with a sentence that says what to do.
     """
     if schema not in (SCHEMA_1, SCHEMA):
-        raise ValueError(f"This report has the schema '{schema}'; this version reads '{SCHEMA}'.")
+        raise RefusedContent(f"This report has the schema {show_value(schema)}; this version reads '{SCHEMA}'.")
+    if not isinstance(revision, int) or isinstance(revision, bool) or revision < 1:
+        raise RefusedContent(f"This report has the revision {show_value(revision)}; revisions count from 1.")
     if revision > REVISION:
-        raise ValueError(
+        raise RefusedContent(
             f"This result was written by a newer version of VertebralFracture (revision {revision} of its schema; this "
             f"version reads up to {REVISION}); update VertebralFracture to open it."
         )
 
 
-def migrate_edits(edits: Mapping[str, Any], schema: str | None = None) -> dict[str, Any]:
-    """The edits of a correction as this version would have written them.
+def check_correction_schema(schema: str | None) -> None:
+    """Refuse corrections that this version cannot read.
 
     Args:
         schema: of a file of edits alone; None for those inside a report, which say by their keys what they are.
 
     Raises:
-        ValueError: for a newer schema.
+        RefusedContent: for another schema than those of this version and of the one before.
     """
     if schema not in (None, _CORRECTION_SCHEMA_1, CORRECTION_SCHEMA):
-        raise ValueError(f"These corrections have the schema '{schema}' of a newer version; update VertebralFracture.")
+        raise RefusedContent(
+            f"These corrections have the schema {show_value(schema)} of a newer version; update VertebralFracture."
+        )
+
+
+def migrate_edits(edits: Mapping[str, Any]) -> dict[str, Any]:
+    """The edits of a correction as this version would have written them.
+
+    Raises:
+        KeyError, TypeError, AttributeError, ValueError: when they have another form than their schema.
+    """
     if "verdicts" not in edits:
         return dict(edits)
     kept = {key: value for key, value in edits.items() if key != "verdicts"}

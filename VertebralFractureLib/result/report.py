@@ -12,11 +12,24 @@ from dataclasses import dataclass, field
 
 from VertebralFractureLib.doubts import Doubt
 from VertebralFractureLib.types import Point, Word, about
-from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra
+from VertebralFractureLib.vertebrae.vertebra import (
+    LEAST_HU,
+    LONGEST_CURVE_MM,
+    MOST_HU,
+    Status,
+    Vertebra,
+    about_level,
+    about_point,
+)
 
 SCHEMA = "vertebral-fracture-report/2"
 REVISION = 6
 """Counts on through the schemas: schema 1 ended at revision 4 (``result.migration``)."""
+MOST_POINTS = 5_000
+"""Of a curve, and positions of the sequence: the detected canal has a point about every 5 mm."""
+MOST_VERTEBRAE = 60
+"""Rows of a report, and edits of one kind; a spine has 26."""
+_MOST_SECONDS, _MOST_MEMORY_MB = 1e7, 1e8
 
 
 class ScanStatus(Word):
@@ -33,7 +46,7 @@ EVALUABLE, NOT_EVALUABLE = ScanStatus.EVALUABLE, ScanStatus.NOT_EVALUABLE
 class Software:
     """Which code and which weights made the report, and on what: "cpu" or "cuda"; None where that is not known."""
 
-    version: str
+    version: str = field(metadata=about("of the code", longest=100))
     weights_sha256: Mapping[str, str] = field(metadata=about("of each file that was used", pattern="^[0-9a-f]{64}$"))
     device: str | None = field(default=None, metadata=about("where the networks ran", pattern="^(cpu|cuda)$"))
 
@@ -42,32 +55,27 @@ class Software:
 class InputIdentity:
     """Which volume was judged; holds no patient identifier beyond what the file was called."""
 
-    name: str
-    shape_kji: tuple[int, int, int]
-    spacing_mm: Point
-    modality: str = "CT"
-    identifiers: Mapping[str, str] = field(default_factory=dict)
+    name: str = field(metadata=about("what the input was called", longest=4_096))
+    shape_kji: tuple[int, int, int] = field(metadata=about("voxels along k, j, i", least=1, most=1_000_000))
+    spacing_mm: Point = field(metadata=about("between voxels along i, j, k, mm", least=1e-6, most=1_000))
+    modality: str = field(default="CT", metadata=about("of the input", longest=64))
+    identifiers: Mapping[str, str] = field(default_factory=dict, metadata=about("such as the series UID"))
 
 
 @dataclass(frozen=True)
 class BoneDensity:
-    """Trabecular HU of one vertebra that stands for the scan.
+    """Trabecular HU of one vertebra that stands for the scan."""
 
-    Attributes:
-        level: whose it is; L1 where it can be.
-        hu: as measured.
-        hu_at_120_kv: None where the tube voltage is not known, or has no correction.
-        tube_voltage_kv: None where it is not known.
-        contrast: whether contrast medium was given; None where it is not known.
-        note: what is not known or not corrected, in words.
-    """
-
-    level: str
-    hu: float
-    hu_at_120_kv: float | None
-    tube_voltage_kv: float | None
-    contrast: bool | None
-    note: str
+    level: str = field(metadata=about_level("whose it is; L1 where it can be"))
+    hu: float = field(metadata=about("as measured", least=LEAST_HU, most=MOST_HU))
+    hu_at_120_kv: float | None = field(
+        metadata=about(
+            "null where the tube voltage is not known, or has no correction", least=2 * LEAST_HU, most=2 * MOST_HU
+        )
+    )
+    tube_voltage_kv: float | None = field(metadata=about("null where it is not known", least=0, most=1_000))
+    contrast: bool | None = field(metadata=about("whether contrast medium was given; null where it is not known"))
+    note: str = field(metadata=about("what is not known or not corrected, in words", longest=4_000))
 
 
 @dataclass(frozen=True)
@@ -81,9 +89,15 @@ class ScanResult:
         metadata=about("that the scan shows at least one fracture", least=0, most=1)
     )
     sdi: int | None = field(
-        metadata=about("spinal deformity index: sum of the grades of suspected vertebrae, T4 to L4")
+        metadata=about(
+            "spinal deformity index: sum of the grades of suspected vertebrae, T4 to L4",
+            least=0,
+            most=3 * MOST_VERTEBRAE,
+        )
     )
-    fractured_levels: tuple[str, ...] = field(metadata=about("labels of suspected vertebrae, cranial first"))
+    fractured_levels: tuple[str, ...] = field(
+        metadata=about("labels of suspected vertebrae, cranial first", longest=40, up_to=MOST_VERTEBRAE)
+    )
     decision_threshold: float = field(
         metadata=about("probability from which a vertebra is called suspected", least=0, most=1)
     )
@@ -94,32 +108,39 @@ class ScanResult:
 class ReportedCenterline:
     """The canal's centerline, caudal to cranial, RAS mm."""
 
-    points_ras: tuple[Point, ...]
+    points_ras: tuple[Point, ...] = field(metadata=about_point("caudal to cranial, RAS mm", up_to=MOST_POINTS))
     confidence: tuple[float, ...] = field(
-        metadata=about("per point: probability that the true center lies within 3 mm", least=0, most=1)
+        metadata=about(
+            "per point: probability that the true center lies within 3 mm", least=0, most=1, up_to=MOST_POINTS
+        )
     )
 
 
 @dataclass(frozen=True)
 class ReportedSequence:
-    """The sequence model's answer along the centerline, at ``n`` positions.
+    """The sequence model's answer along the centerline, at ``n`` positions."""
 
-    Attributes:
-        positions_mm: arc lengths, ascending.
-        probability, uncertainty: of the ensemble, and the standard deviation of its networks.
-        inside_fraction: fraction of each patch that lies inside the field of view; None where an older version did not
-            keep it.
-        member_probability: probability by each network; None where an older version did not keep it.
-    """
-
-    positions_mm: tuple[float, ...]
-    probability: tuple[float, ...] = field(metadata=about("of the ensemble", least=0, most=1))
-    uncertainty: tuple[float, ...] = field(metadata=about("standard deviation of the networks' probabilities"))
+    positions_mm: tuple[float, ...] = field(
+        metadata=about(
+            "arc lengths, ascending, mm", least=-LONGEST_CURVE_MM, most=2 * LONGEST_CURVE_MM, up_to=MOST_POINTS
+        )
+    )
+    probability: tuple[float, ...] = field(metadata=about("of the ensemble", least=0, most=1, up_to=MOST_POINTS))
+    uncertainty: tuple[float, ...] = field(
+        metadata=about("standard deviation of the networks' probabilities", least=0, most=1, up_to=MOST_POINTS)
+    )
     inside_fraction: tuple[float, ...] | None = field(
-        default=None, metadata=about("of each patch, in the field of view; null: not kept by an older version")
+        default=None,
+        metadata=about(
+            "of each patch, in the field of view; null: not kept by an older version",
+            least=0,
+            most=1,
+            up_to=MOST_POINTS,
+        ),
     )
     member_probability: Mapping[str, tuple[float, ...]] | None = field(
-        default=None, metadata=about("by network; null: not kept by an older version", least=0, most=1)
+        default=None,
+        metadata=about("by network; null: not kept by an older version", least=0, most=1, up_to=MOST_POINTS),
     )
 
 
@@ -130,16 +151,16 @@ class SpineReport:
     software: Software
     input: InputIdentity
     status: ScanStatus
-    reason: str | None = field(metadata=about("why the scan is not evaluable and what to do, in words"))
+    reason: str | None = field(metadata=about("why the scan is not evaluable and what to do, in words", longest=4_000))
     scan: ScanResult
     centerline: ReportedCenterline
     sequence: ReportedSequence
-    vertebrae: tuple[Vertebra, ...]
-    timings_s: Mapping[str, float]
+    vertebrae: tuple[Vertebra, ...] = field(metadata=about("caudal to cranial", up_to=MOST_VERTEBRAE))
+    timings_s: Mapping[str, float] = field(metadata=about("per step and in all", least=0, most=_MOST_SECONDS))
     doubts: tuple[Doubt, ...] = field(
-        default=(), metadata=about("what makes the whole answer less certain than it looks")
+        default=(), metadata=about("what makes the whole answer less certain than it looks", up_to=MOST_VERTEBRAE)
     )
-    peak_memory_mb: float | None = None
+    peak_memory_mb: float | None = field(default=None, metadata=about("of the process", least=0, most=_MOST_MEMORY_MB))
 
     @property
     def suspected(self) -> tuple[Vertebra, ...]:

@@ -9,23 +9,30 @@ from __future__ import annotations
 
 import json
 import re
-import types
-import typing
-from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
-from enum import Enum
-from functools import cache
-from typing import Any, TypeVar
+from dataclasses import asdict, fields
+from typing import Any
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
+from VertebralFractureLib.checked_json import parse_json, show_value
+from VertebralFractureLib.checked_record import record_from_content, value_from_content
+from VertebralFractureLib.errors import RefusedContent
 from VertebralFractureLib.result.agreement import agreement
 from VertebralFractureLib.result.apply_correction import CorrectedReport
+from VertebralFractureLib.result.consistency import check_correction, check_report
 from VertebralFractureLib.result.correction import Correction
-from VertebralFractureLib.result.migration import CORRECTION_SCHEMA, migrate_edits, migrated
+from VertebralFractureLib.result.made_for import MadeFor
+from VertebralFractureLib.result.migration import (
+    CORRECTION_SCHEMA,
+    check_correction_schema,
+    check_schema,
+    migrate_edits,
+    migrated,
+)
 from VertebralFractureLib.result.report import REVISION, SCHEMA, SpineReport
 
+_NO_REPORT = "This is not a VertebralFracture report that can be used"
+_ADVICE = "use the file as VertebralFracture wrote it"
 _NUMBERS_ON_LINES = re.compile(r"\[\n\s+([-+.\deE,\s]+?)\n\s+\]")
-_Record = TypeVar("_Record")
 
 
 def report_to_json(report: SpineReport) -> str:
@@ -47,9 +54,14 @@ def corrected_to_json(corrected: CorrectedReport, indent: int | None = 2) -> str
     return json_text(content, indent)
 
 
-def correction_to_json(correction: Correction, indent: int | None = 2) -> str:
-    """The edits alone, for a file that ``detect --correction`` takes. ``indent`` as in ``json_text``."""
-    return json_text({"schema": CORRECTION_SCHEMA, "edits": asdict(correction)}, indent)
+def correction_to_json(correction: Correction, indent: int | None = 2, made_for: MadeFor | None = None) -> str:
+    """The edits alone, for a file that ``detect --correction`` takes. ``indent`` as in ``json_text``.
+
+    Args:
+        made_for: the scan that they were made for, by which another one is refused.
+    """
+    scan = {} if made_for is None else {"made_for": asdict(made_for)}
+    return json_text({"schema": CORRECTION_SCHEMA, **scan, "edits": asdict(correction)}, indent)
 
 
 def json_text(content: dict[str, Any], indent: int | None = 2) -> str:
@@ -65,7 +77,8 @@ def report_from_json(text: str) -> SpineReport:
     """Read what ``report_to_json`` wrote, in this revision of the schema or an older one.
 
     Raises:
-        ValueError: when the text is not a report of this schema, or was written by a newer version.
+        RefusedContent: a ``ValueError``, when the text is not a report of this schema, contradicts itself, or was
+            written by a newer version.
     """
     return report_from_content(_parse(text))
 
@@ -74,90 +87,99 @@ def corrected_from_json(text: str) -> CorrectedReport:
     """Read ``report.json``, corrected or not, of this revision of the schema or an older one.
 
     Raises:
-        ValueError: when it is no report, or was written by a newer version.
+        RefusedContent: as ``report_from_json``.
     """
     content = _parse(text)
     shown = report_from_content(content)
     block = content.get("correction")
     if block is None:
         return CorrectedReport(shown)
-    try:
-        rescored = block["rescored"]
-        return CorrectedReport(
-            report_from_content(block["detected"]),
-            from_content(Correction, migrate_edits(block["edits"])),
-            None if rescored is None else report_from_content(rescored),
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise _no_report(error) from error
+    if not isinstance(block, dict):
+        raise _no_report(f"'correction' holds {show_value(block)}; allowed is an object, or null")
+    missing = [name for name in ("edits", "detected", "rescored") if name not in block]
+    if missing:
+        raise _no_report(f"'correction', the field '{missing[0]}' is missing")
+    rescored = block["rescored"]
+    corrected = CorrectedReport(
+        _inside("detected", block["detected"]),
+        _correction(block["edits"]),
+        None if rescored is None else _inside("rescored", rescored),
+    )
+    _check_shown(shown, corrected)
+    return corrected
 
 
 def correction_from_json(text: str) -> Correction:
     """The edits of ``correction_to_json``, or those inside a corrected ``report.json``.
 
     Raises:
-        ValueError: when the text is neither, or was written by a newer version.
+        RefusedContent: a ``ValueError``, when the text is neither, contradicts itself, or is of a newer version.
     """
+    return correction_with_scan_from_json(text)[0]
+
+
+def correction_with_scan_from_json(text: str) -> tuple[Correction, MadeFor | None]:
+    """As ``correction_from_json``, with the scan that the edits were made for; None where the text does not say it."""
+    content = _parse(text, "This file holds no corrections that can be used")
+    schema = content.get("schema")
+    if not isinstance(schema, str):
+        raise RefusedContent(f"This file holds no corrections: 'schema' holds {show_value(schema)}.")
+    if schema.startswith("vertebral-fracture-correction/"):
+        if "edits" not in content:
+            raise RefusedContent("This file holds no corrections: the field 'edits' is missing.")
+        made_for = value_from_content(MadeFor | None, content.get("made_for"), "made_for")
+        return _correction(content["edits"], schema), made_for
+    corrected = corrected_from_json(text)
+    return corrected.correction, MadeFor.of_report(corrected.detected)
+
+
+def _parse(text: str, what: str = "") -> dict[str, Any]:
+    what = what or _NO_REPORT
     try:
-        content = json.loads(text)
-        schema = str(content["schema"])
-        if schema.startswith("vertebral-fracture-correction/"):
-            return from_content(Correction, migrate_edits(content["edits"], schema))
-        return corrected_from_json(text).correction
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(f"This file holds no corrections: {error}.") from error
+        content = parse_json(text)
+    except RefusedContent as error:
+        raise RefusedContent(f"{what}: {error}.") from error
+    if not isinstance(content, dict):
+        raise RefusedContent(f"{what}: it holds {show_value(content)}; allowed is an object.")
+    return content
 
 
-def from_content(record: type[_Record], content: Mapping[str, Any]) -> _Record:
-    """A frozen dataclass from the plain values that ``asdict`` and JSON make of it, by the types of its fields.
+def _correction(edits: Any, schema: str | None = None) -> Correction:
+    check_correction_schema(schema)
+    try:
+        correction = record_from_content(Correction, migrate_edits(edits))
+        check_correction(correction)
+    except RefusedContent as error:
+        raise RefusedContent(f"These corrections cannot be used: {error}; {_ADVICE}.") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise RefusedContent(f"These corrections cannot be used: {_missing(error)}; {_ADVICE}.") from error
+    return correction
+
+
+def _inside(name: str, content: Any) -> SpineReport:
+    """The model's own report inside a corrected one."""
+    if not isinstance(content, dict):
+        raise _no_report(f"'correction', '{name}' holds {show_value(content)}; allowed is an object")
+    return report_from_content(content)
+
+
+def _check_shown(shown: SpineReport, corrected: CorrectedReport) -> None:
+    """Check that what a corrected file shows on top is of the same scan as the reports in it.
+
+    What is shown is made again from the model's report and the edits, so that no row on top can say anything else.
 
     Raises:
-        KeyError: when a field without a default is missing; nothing that is unknown is filled in.
-        TypeError: for an unknown field, or a value of another form.
-        ValueError: for a word that an enum does not know.
+        RefusedContent: when they are not.
     """
-    hints = _hints(typing.cast(type, record))
-    unknown = sorted(set(content) - set(hints))
-    if unknown:
-        raise TypeError(f"unknown {', '.join(unknown)}")
-    return record(**{name: _value(hint, content[name]) for name, hint in hints.items()})
-
-
-def _value(hint: Any, value: Any) -> Any:
-    kind, parts = typing.get_origin(hint), typing.get_args(hint)
-    if kind in (types.UnionType, typing.Union):
-        return None if value is None else _value(next(part for part in parts if part is not type(None)), value)
-    if kind is tuple:
-        if len(parts) == 2 and parts[1] is Ellipsis:
-            return tuple(_value(parts[0], item) for item in value)
-        return tuple(_value(part, item) for part, item in zip(parts, value, strict=True))
-    if kind is not None and issubclass(kind, Mapping):
-        return {str(key): _value(parts[1], item) for key, item in value.items()}
-    if is_dataclass(hint):
-        return from_content(typing.cast(type[Any], hint), value)
-    if issubclass(hint, Enum):
-        return hint(value)
-    if hint is float:
-        return float(value)
-    if not isinstance(value, hint):
-        raise TypeError(f"{value!r} is not {hint.__name__}")
-    return value
-
-
-@cache
-def _hints(record: Any) -> dict[str, Any]:
-    hints = typing.get_type_hints(record)
-    return {one.name: hints[one.name] for one in fields(record)}
-
-
-def _parse(text: str) -> dict[str, Any]:
+    for name, other in (("detected", corrected.detected), ("rescored", corrected.rescored)):
+        if other is not None and (
+            other.input.shape_kji != shown.input.shape_kji or other.input.spacing_mm != shown.input.spacing_mm
+        ):
+            raise _no_report(f"'correction', '{name}' is of another scan than the report itself")
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise _no_report(error) from error
-    if not isinstance(content, dict):
-        raise _no_report("it is not an object")
-    return content
+        _ = corrected.shown
+    except (ValueError, IndexError) as error:
+        raise _no_report(f"'correction', its edits cannot be applied to its report ({error})") from error
 
 
 def _report_content(report: SpineReport) -> dict[str, Any]:
@@ -169,17 +191,32 @@ def report_from_content(content: dict[str, Any]) -> SpineReport:
     """As ``report_from_json``, from plain values.
 
     Raises:
-        ValueError: as ``report_from_json``.
+        RefusedContent: as ``report_from_json``.
     """
+    check_schema(content.get("schema"), content.get("revision", 1))
     try:
         known = migrated(content)
-        return from_content(SpineReport, {one.name: known[one.name] for one in fields(SpineReport)})
-    except (KeyError, TypeError, AttributeError) as error:
+        for one in fields(SpineReport):
+            if one.name not in known:
+                raise RefusedContent(f"the field '{one.name}' is missing; what is unknown is null")
+        report = record_from_content(SpineReport, {one.name: known[one.name] for one in fields(SpineReport)})
+        check_report(report, is_corrected=known.get("correction") is not None)
+    except RefusedContent as error:
         raise _no_report(error) from error
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise _no_report(_missing(error)) from error
+    return report
 
 
-def _no_report(error: object) -> ValueError:
-    return ValueError(f"This is not a VertebralFracture report: {error}.")
+def _missing(error: Exception) -> str:
+    """What an older file lacks, for the migration, which takes its form for granted."""
+    if isinstance(error, KeyError):
+        return f"the field {error} is missing"
+    return f"it has another form than its schema ({error})"
+
+
+def _no_report(error: object) -> RefusedContent:
+    return RefusedContent(f"{_NO_REPORT}: {error}; {_ADVICE}.")
 
 
 def _rounded(value: Any) -> Any:

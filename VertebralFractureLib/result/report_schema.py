@@ -21,6 +21,7 @@ from VertebralFractureLib.result.report import REVISION, SCHEMA, SpineReport
 
 _KINDS = {str: "string", int: "integer", float: "number", bool: "boolean"}
 _NULL = {"type": "null"}
+_RANGE = (("minimum", "least"), ("maximum", "most"))
 
 
 def build_schema() -> dict[str, Any]:
@@ -74,9 +75,11 @@ def _schema(hint: Any, metadata: Mapping[str, Any], definitions: dict[str, Any])
         known = next(part for part in parts if part is not type(None))
         return {"anyOf": [_schema(known, metadata, definitions), _NULL]}
     if kind is tuple:
-        items = _schema(parts[0], {key: value for key, value in metadata.items() if key != "count"}, definitions)
+        inner = {key: value for key, value in metadata.items() if key not in ("count", "up_to")}
         count = metadata.get("count") if parts[-1] is Ellipsis else len(parts)
-        return {"type": "array", "items": items, **({"minItems": count, "maxItems": count} if count else {})}
+        most = count or metadata.get("up_to")
+        limits = {**({"minItems": count} if count else {}), **({"maxItems": most} if most else {})}
+        return {"type": "array", "items": _schema(parts[0], inner, definitions), **limits}
     if kind is not None and issubclass(kind, Mapping):
         return {"type": "object", "additionalProperties": _schema(parts[1], metadata, definitions)}
     if is_dataclass(hint):
@@ -87,7 +90,7 @@ def _schema(hint: Any, metadata: Mapping[str, Any], definitions: dict[str, Any])
         return {"$ref": f"#/$defs/{name}"}
     if issubclass(hint, Enum):
         return {"enum": [str(member.value) for member in hint]}
-    names = (("minimum", "least"), ("maximum", "most")) if hint in (int, float) else (("pattern", "pattern"),)
+    names = {int: _RANGE, float: _RANGE, str: (("pattern", "pattern"), ("maxLength", "longest"))}.get(hint, ())
     limits = {name: metadata[key] for name, key in names if key in metadata}
     return {"type": _KINDS[hint], **limits}
 

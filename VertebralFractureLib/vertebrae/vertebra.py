@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from VertebralFractureLib.doubts import DoubtKind
 from VertebralFractureLib.types import Point, Word, about
 
 LANDMARK_COUNT = 6
+FAR_MM = 100_000.0
+"""No coordinate is farther from the origin; scanners stay within a few meters."""
+LONGEST_CURVE_MM = 3_000.0
+"""No arc length is larger: a spine has 0.8 m, a curve drawn through a whole body 2 m."""
+LEAST_HU, MOST_HU = -32_768.0, 65_535.0
+"""What the voxels of a CT can hold."""
+TALLEST_MM = 150.0
+"""No height of a vertebra is larger; two merged ones have 70 mm."""
 _LEVEL_PATTERN = "^(C[1-7]|T([1-9]|1[0-3])|L[1-6]|S1)$"
 
 
@@ -32,12 +41,6 @@ class Reason(Word):
     LOW_CONFIDENCE = "low_confidence"
     METAL_OR_CEMENT = "metal_or_cement"
     SLICES_LOST = "slices_lost"
-    CURVE_ENDS = "curve_ends"
-    """The scan shows all of it, but the centerline ends there or bends too sharply."""
-    OFF_CANAL = "off_canal"
-    """The centerline runs in no canal there, so that nothing around it is where it is looked for."""
-    NO_BONE = "no_bone"
-    """It holds soft tissue where its neighbors hold bone: destroyed, or no body at all."""
     NO_SEQUENCE_POSITION = "no_sequence_position"
     MARKED_BY_READER = "marked_by_reader"
     FRACTURED = "fractured"
@@ -74,28 +77,36 @@ class Assessment(Word):
     NOT_EVALUABLE = "not_evaluable"
 
 
+def about_point(text: str, *, count: int | None = None, up_to: int | None = None) -> dict[str, Any]:
+    """Metadata of a point or of a list of points, RAS mm."""
+    return about(text, least=-FAR_MM, most=FAR_MM, count=count, up_to=up_to)
+
+
+def about_level(text: str) -> dict[str, Any]:
+    """Metadata of the name of a level."""
+    return about(text, pattern=_LEVEL_PATTERN, form="a level from C1 to S1")
+
+
 @dataclass(frozen=True)
 class Heights:
     """Heights of the body at its anterior, middle and posterior third, mm."""
 
-    anterior: float
-    middle: float
-    posterior: float
+    anterior: float = field(metadata=about("of the anterior third", least=0, most=TALLEST_MM))
+    middle: float = field(metadata=about("of the middle", least=0, most=TALLEST_MM))
+    posterior: float = field(metadata=about("of the posterior third", least=0, most=TALLEST_MM))
 
 
 @dataclass(frozen=True)
 class OrientedBox:
-    """The box around a vertebral body, rotated as the vertebra is: an image geometry of origin, axes and size.
+    """The box around a vertebral body, rotated as the vertebra is: an image geometry of origin, axes and size."""
 
-    Attributes:
-        corner_ras: its left, posterior, inferior corner, where all three coordinates along the axes are least.
-        axes_ras: unit vectors to the vertebra's right, anterior and superior, at right angles.
-        size_mm: width, depth and height along them.
-    """
-
-    corner_ras: Point
-    axes_ras: tuple[Point, Point, Point]
-    size_mm: Point
+    corner_ras: Point = field(
+        metadata=about_point("its left, posterior, inferior corner, where all coordinates along the axes are least")
+    )
+    axes_ras: tuple[Point, Point, Point] = field(
+        metadata=about("unit vectors to the vertebra's right, anterior, superior, at right angles", least=-1, most=1)
+    )
+    size_mm: Point = field(metadata=about("width, depth and height along them", least=0, most=2 * TALLEST_MM))
 
 
 @dataclass(frozen=True)
@@ -110,9 +121,13 @@ class ReaderAssessment:
         metadata=about("whether the reader calls it a fracture; null without an assessment or where it cannot be told"),
     )
     grade: int | None = field(default=None, metadata=about("Genant grade of the reader", least=0, most=3))
-    comment: str = field(default="", metadata=about("free text"))
-    who: str | None = field(default=None, metadata=about("the reader; null unless the reader asked to be named"))
-    when: str | None = field(default=None, metadata=about("time, ISO 8601; null unless the reader asked to be named"))
+    comment: str = field(default="", metadata=about("free text", longest=10_000))
+    who: str | None = field(
+        default=None, metadata=about("the reader; null unless the reader asked to be named", longest=200)
+    )
+    when: str | None = field(
+        default=None, metadata=about("time, ISO 8601; null unless the reader asked to be named", longest=64)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +138,12 @@ class Vertebra:
     """
 
     label: str = field(
-        default="", metadata=about("what to show: the level, or V3 (third from the bottom) where it is unknown")
+        default="",
+        metadata=about("what to show: the level, or V3 (third from the bottom) where it is unknown", longest=40),
     )
     level: str | None = field(
         default=None,
-        metadata=about("C1 to S1; null where the field of view shows no landmark", pattern=_LEVEL_PATTERN),
+        metadata=about_level("C1 to S1; null where the field of view shows no landmark"),
     )
     level_probability: float = field(default=0.0, metadata=about("probability of that level", least=0, most=1))
     status: Status = field(default=Status.NOT_EVALUABLE, metadata=about("whether it was judged"))
@@ -140,7 +156,9 @@ class Vertebra:
     )
     uncertainty: float | None = field(
         default=None,
-        metadata=about("standard deviation of that probability, or half the distance of network and morphometry"),
+        metadata=about(
+            "standard deviation of that probability, or half the distance of network and morphometry", least=0, most=1
+        ),
     )
     member_probability: Mapping[str, float] | None = field(
         default=None,
@@ -155,31 +173,46 @@ class Vertebra:
     shape: Shape | None = field(default=None, metadata=about("Genant shape; null for grade 0"))
     heights_mm: Heights | None = field(default=None, metadata=about("heights between the endplates, mm"))
     height_loss: float | None = field(
-        default=None, metadata=about("largest loss against the expected height; the grade is cut from it")
+        default=None,
+        metadata=about("largest loss against the expected height; the grade is cut from it", least=0, most=1),
     )
     borderline: bool = field(
         default=False, metadata=about("the loss is nearer to a cut-off than two readers of two scans to each other")
     )
     height_sd_mm: float | None = field(
-        default=None, metadata=about("standard deviation of each height, mm, from slice distance and noise")
+        default=None,
+        metadata=about(
+            "standard deviation of each height, mm, from slice distance and noise", least=0, most=LONGEST_CURVE_MM
+        ),
     )
-    height_loss_sd: float | None = field(default=None, metadata=about("standard deviation of the loss"))
+    height_loss_sd: float | None = field(
+        default=None, metadata=about("standard deviation of the loss", least=0, most=LONGEST_CURVE_MM)
+    )
     trabecular_hu: float | None = field(
-        default=None, metadata=about("mean HU of the trabecular volume of interest; null where it means nothing")
+        default=None,
+        metadata=about(
+            "mean HU of the trabecular volume of interest; null where it means nothing",
+            least=LEAST_HU,
+            most=MOST_HU,
+        ),
     )
     trabecular_reason: Reason | None = field(default=None, metadata=about("why there is no trabecular_hu"))
     note: str | None = field(
-        default=None, metadata=about("the sentence of an older file that a reason `other` stands for")
+        default=None, metadata=about("the sentence of an older file that a reason `other` stands for", longest=4_000)
     )
-    center_ras: Point = field(metadata=about("center of the body, RAS mm"))
+    center_ras: Point = field(metadata=about_point("center of the body, RAS mm"))
     extent_mm: tuple[float, float] = field(
-        metadata=about("arc length of the lower and the upper endplate at mid body, mm")
+        metadata=about(
+            "arc length of the lower and the upper endplate at mid body, mm",
+            least=-LONGEST_CURVE_MM,
+            most=2 * LONGEST_CURVE_MM,
+        )
     )
     complete: bool = field(metadata=about("the whole body lies inside the volume"))
     detection_confidence: float = field(metadata=about("of the localization", least=0, most=1))
     landmarks_ras: tuple[Point, ...] | None = field(
         default=None,
-        metadata=about(
+        metadata=about_point(
             "anterior, middle and posterior point of the upper endplate, then of the lower one, RAS mm",
             count=LANDMARK_COUNT,
         ),

@@ -51,7 +51,7 @@ def vertebra(label, s_mm, probability, grade, status="scored", reason=None):
         grade=grade if scored else None,
         shape="wedge" if grade else None,
         heights_mm=Heights(18.0, 20.0, 26.0) if scored else None,
-        height_loss=0.31 if scored else None,
+        height_loss=(0.31 if grade else 0.04) if scored else None,
         detection_confidence=0.9,
     )
 
@@ -59,7 +59,7 @@ def vertebra(label, s_mm, probability, grade, status="scored", reason=None):
 @pytest.fixture
 def a_report():
     return SpineReport(
-        software=Software("0.1.0", {"cord": "00"}),
+        software=Software("0.1.0", {"cord": "00" * 32}),
         input=InputIdentity("input", (10, 12, 14), (2.0, 0.7, 0.8)),
         status="evaluable",
         reason=None,

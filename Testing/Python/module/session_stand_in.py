@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from VertebralFractureLib.errors import VertebralFractureError
-from VertebralFractureLib.session import _lines_of_standard_input
+from VertebralFractureLib.session_requests import read_lines
 
 OPENED = Path("opened.nrrd")
 
@@ -70,7 +70,7 @@ def _detect(request, cancelled):
 
 
 def _listen(requests, cancelled, obeys):
-    for line in _lines_of_standard_input():
+    for line in read_lines(sys.stdin.fileno()):
         request = json.loads(line)
         if request["command"] == "cancel":
             cancelled.add(request["id"])
@@ -122,6 +122,7 @@ def _rescored(asked):
     from VertebralFractureLib.cpr.straightened_volume import save_straightened
     from VertebralFractureLib.result import report_from_json, report_to_json
     from VertebralFractureLib.result.report import ReportedCenterline
+    from VertebralFractureLib.result.scan_result import scan_probability, summarize_scan
     from VertebralFractureLib.volume import ct_from_sitk
 
     ct, grid = ct_from_sitk(sitk.ReadImage(str(OPENED))), ReformatGrid((2.0, 2.0, 2.0), (-20.0, 20.0), (-16.0, 30.0))
@@ -137,8 +138,15 @@ def _rescored(asked):
         for vertebra in report.vertebrae
     )
     sequence = replace(report.sequence, probability=tuple(p * share for p in report.sequence.probability))
+    scan = summarize_scan(
+        vertebrae, report.scan.decision_threshold, scan_probability(vertebrae, None), report.scan.bone_density
+    )
     report = replace(
-        report, centerline=ReportedCenterline(points, (1.0,) * len(points)), sequence=sequence, vertebrae=vertebrae
+        report,
+        centerline=ReportedCenterline(points, (1.0,) * len(points)),
+        sequence=sequence,
+        vertebrae=vertebrae,
+        scan=scan,
     )
     save_straightened(straighten(ct, line, grid=grid), folder / "spine.npz")
     (folder / "report.json").write_text(report_to_json(report), encoding="utf-8")

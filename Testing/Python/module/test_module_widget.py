@@ -33,7 +33,7 @@ def test_the_result_is_shown_in_words_and_colors(widget):
     assert cells(widget.ui.vertebraTable) == [
         ["T11", "–", "not evaluable", "–", "partially imaged", "–"],
         ["T12", "0.93", "2 moderate\nwedge", "18 20 26\nloss 31%", "fracture suspected", "–"],
-        ["L1", "0.10", "0 none", "18 20 26\nloss 31%", "not suspected", "–"],
+        ["L1", "0.10", "0 none", "18 20 26\nloss 4%", "not suspected", "–"],
     ]
     colors = {widget.ui.vertebraTable.item(row, COLUMNS.index("Grade")).background().color().name() for row in range(3)}
     assert len(colors) == 3

@@ -15,7 +15,7 @@ from VertebralFractureLib.export.scene.markups_nodes import control_points
 from VertebralFractureLib.export.scene.report_node import read_correction
 from VertebralFractureLib.export.scene.volume_nodes import along_curve, picture_is_along, read_picture, straight_places
 from VertebralFractureLib.result import edits, report_to_json
-from VertebralFractureLib.result.report import ReportedCenterline
+from VertebralFractureLib.result.report import ReportedCenterline, ScanResult
 from VertebralFractureLib.vertebrae.vertebra import Source
 from VertebralFracturePanel.detect.detection_run import RunFailed
 from VertebralFracturePanel.read.side_by_side import STRAIGHT_VIEW
@@ -207,6 +207,7 @@ def test_where_nothing_was_found_a_drawn_centerline_makes_a_spine_result_and_und
         a_report,
         status="not_evaluable",
         reason="no spine was found",
+        scan=ScanResult(None, None, (), 0.5),
         centerline=ReportedCenterline((), ()),
         vertebrae=(),
     )

@@ -15,12 +15,14 @@ from typing import Any
 
 import qt
 
+from VertebralFractureLib.checked_json import parse_json
 from VertebralFracturePanel.process.process_tree import endProcesses, processTree
 from VertebralFracturePanel.process.signal import Signal
 
 GRACE_MS = 300
 KILL_WAIT_MS = 1000
 _KEPT_LOG_LINES = 20
+_LONGEST_LINE_BYTES = 16_000_000
 
 
 def slicerPython() -> str:
@@ -127,13 +129,14 @@ class JsonProcess:
         return "\n".join(self._log)
 
     def _onOutput(self) -> None:
-        *lines, self._unfinishedLine = (self._unfinishedLine + _bytes(self._process.readAllStandardOutput())).split(
-            b"\n"
-        )
+        received = self._unfinishedLine + _bytes(self._process.readAllStandardOutput())
+        *lines, self._unfinishedLine = received.split(b"\n")
+        # What is no message must not fill Slicer's memory.
+        self._unfinishedLine = self._unfinishedLine[:_LONGEST_LINE_BYTES]
         for line in lines:
             text = line.decode("utf-8", errors="replace").strip()
             try:
-                message = json.loads(text)
+                message = parse_json(text)
             except ValueError:
                 message = None
             if isinstance(message, dict):

@@ -7,10 +7,11 @@ and attributes keep double precision.
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
+from VertebralFractureLib.checked_json import parse_json
+from VertebralFractureLib.errors import RefusedContent
 from VertebralFractureLib.export.scene.scene_nodes import ATTRIBUTE_PREFIX, SceneNodes
 from VertebralFractureLib.result import SpineReport
 from VertebralFractureLib.result.migration import SCHEMA_1, check_schema
@@ -54,23 +55,25 @@ def report_of_legacy_nodes(nodes: SceneNodes) -> SpineReport:
     check_schema(schema, int(table.GetAttribute(ATTRIBUTE_PREFIX + "revision") or 1))
     if schema != SCHEMA_1:
         raise ValueError("its report was deleted from the scene. Undo that, or detect again.")
-    scan = json.loads(_attribute(table, "scan"))
+    scan = parse_json(_attribute(table, "scan"))
+    if not isinstance(scan, dict):
+        raise RefusedContent("The result's table holds no scan in its attribute 'VertebralFracture.scan'.")
     device = table.GetAttribute(ATTRIBUTE_PREFIX + "device") or None
-    weights = json.loads(_attribute(table, "weightsSha256"))
+    weights = parse_json(_attribute(table, "weightsSha256"))
     return report_from_content(
         {
             "schema": SCHEMA_1,
             "revision": 4,
             "software": {"version": _attribute(table, "softwareVersion"), "weights_sha256": weights, "device": device},
-            "input": json.loads(_attribute(table, "input")),
+            "input": parse_json(_attribute(table, "input")),
             "status": _attribute(table, "status"),
             "reason": _attribute(table, "reason") or None,
             "scan": {"bone_density": None, **scan},
             "centerline": _centerline(nodes.centerline),
             "sequence": _sequence(nodes.sequence),
             "vertebrae": _vertebrae(table, _landmarks(nodes.landmarks)),
-            "timings_s": json.loads(_attribute(table, "timingsS")),
-            "peak_memory_mb": json.loads(_attribute(table, "peakMemoryMb")),
+            "timings_s": parse_json(_attribute(table, "timingsS")),
+            "peak_memory_mb": parse_json(_attribute(table, "peakMemoryMb")),
             "correction": None,
         }
     )

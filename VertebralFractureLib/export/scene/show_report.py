@@ -7,9 +7,11 @@ answer stay; point lists, colors, chart and the columns ``shown_*`` follow the r
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from VertebralFractureLib.checked_json import parse_json
+from VertebralFractureLib.checked_record import record_from_content
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.export.palette import GROUPS, group_of
 from VertebralFractureLib.export.scene import scene_nodes as roles
@@ -50,6 +52,8 @@ from VertebralFractureLib.result import (
 )
 from VertebralFractureLib.result.correction import GivenAssessment
 from VertebralFractureLib.result.words import write_impression
+from VertebralFractureLib.types import about
+from VertebralFractureLib.vertebrae.grading import GRADING_RULES
 from VertebralFractureLib.vertebrae.vertebra import ReaderAssessment
 
 _CRITERIA_ATTRIBUTE = roles.ATTRIBUTE_PREFIX + "displayCriteria"
@@ -62,8 +66,8 @@ _ALWAYS = (roles.TABLE, roles.INPUT, roles.REPORT)
 class DisplayCriteria:
     """``threshold``: probability from which a vertebra is suspected; ``rule``: a key of ``GRADING_RULES``."""
 
-    threshold: float
-    rule: str = OWN_RULE
+    threshold: float = field(metadata=about("probability from which a vertebra is suspected", least=0, most=1))
+    rule: str = field(default=OWN_RULE, metadata=about("a key of GRADING_RULES", pattern="|".join(GRADING_RULES)))
 
     def apply(self, report: SpineReport) -> SpineReport:
         """The report as it is read.
@@ -79,8 +83,7 @@ def criteria_of(nodes: SceneNodes, report: SpineReport) -> DisplayCriteria:
     text = nodes.table.GetAttribute(_CRITERIA_ATTRIBUTE) or nodes.table.GetAttribute(_FORMER_ATTRIBUTE)
     if not text:
         return DisplayCriteria(report.scan.decision_threshold)
-    content = json.loads(text)
-    return DisplayCriteria(float(content["threshold"]), str(content["rule"]))
+    return record_from_content(DisplayCriteria, parse_json(text))
 
 
 def read_shown_report(scene: Any, nodes: SceneNodes) -> SpineReport:

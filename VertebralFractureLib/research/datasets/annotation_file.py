@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,49 +10,117 @@ from typing import Any
 import numpy as np
 
 from VertebralFractureLib.canal.centerline import Centerline
+from VertebralFractureLib.checked_json import parse_json, read_text_file, show_value
+from VertebralFractureLib.checked_record import name_row, value_from_content
+from VertebralFractureLib.errors import RefusedContent
 from VertebralFractureLib.research.datasets.reference_spine import BodyBox, ReferenceSpine, ReferenceVertebra
+from VertebralFractureLib.result.consistency import check_curve_points
+from VertebralFractureLib.result.report import MOST_POINTS
+from VertebralFractureLib.types import Point, about
+from VertebralFractureLib.vertebrae.vertebra import (
+    LANDMARK_COUNT,
+    LONGEST_CURVE_MM,
+    TALLEST_MM,
+    Shape,
+    about_level,
+    about_point,
+)
+
+_PARTS = ("ant", "mid", "post")
+
+
+_MM = about("mm along the frame of the centerline", least=-LONGEST_CURVE_MM, most=2 * LONGEST_CURVE_MM)
+_HEIGHT = about("mm", least=0.1, most=TALLEST_MM)
+_SIDES = ("s_inf", "s_sup", "a_post", "a_ant", "r_left", "r_right")
+_SHAPES = about("shape", pattern="|".join(Shape), form=f"one of {', '.join(Shape)}")
+_CONFIDENCE = about("how sure the level is", pattern="certain|probable|unknown", form="certain, probable or unknown")
 
 
 def read_annotation(path: Path) -> ReferenceSpine:
-    """Read one annotation.
+    """Read one annotation; fields that it does not know are ignored.
 
     Raises:
         OSError: when the file cannot be read.
-        ValueError: when it is not such an annotation.
+        RefusedContent: a ``ValueError``, when it is not such an annotation, with the row and the field that is wrong.
     """
+    path = Path(path)
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        points = np.asarray(content["centerline"]["points_ras"], dtype=np.float64)
-        centerline = Centerline(points, np.ones(len(points)))
-        uncertain = tuple((float(u[0]), float(u[1])) for u in content["centerline"].get("uncertain_ranges", ()))
-        vertebrae = tuple(_vertebra(item) for item in content["vertebrae"])
-        return ReferenceSpine(str(content["id"]), centerline, vertebrae, uncertain)
-    except (KeyError, TypeError, AttributeError, IndexError, json.JSONDecodeError) as error:
-        raise ValueError(f"{Path(path).name} is not a reference annotation: {error}.") from error
+        content = _object(parse_json(read_text_file(path)), "the file")
+        identifier = value_from_content(str, content.get("id"), "id", about("of the scan", longest=255))
+        line = _object(content.get("centerline"), "'centerline'")
+        curve = about_point("the canal", up_to=MOST_POINTS)
+        points = value_from_content(tuple[Point, ...], line.get("points_ras"), "points_ras", curve)
+        check_curve_points(points, "'points_ras'")
+        uncertain = [_range(item, row) for row, item in enumerate(_list(line.get("uncertain_ranges", ()), "ranges"))]
+        rows = _list(content.get("vertebrae"), "'vertebrae'")
+        vertebrae = tuple(_vertebra(item, f"'vertebrae', {name_row(row, item)}") for row, item in enumerate(rows))
+    except RefusedContent as error:
+        raise RefusedContent(f"{path.name} is not a reference annotation: {str(error).rstrip('.')}.") from error
+    return ReferenceSpine(identifier, Centerline(np.array(points), np.ones(len(points))), vertebrae, tuple(uncertain))
 
 
-def _vertebra(item: dict[str, Any]) -> ReferenceVertebra:
-    box = item.get("body_box")
-    fields = ("s_inf", "s_sup", "a_post", "a_ant", "r_left", "r_right")
-    known = box if box is not None and all(_is_number(box.get(name)) for name in fields) else None
-    heights = item.get("heights_mm") or {}
-    r, a, s = item["center_ras"] if "center_ras" in item else item["centre_ras"]
-    return ReferenceVertebra(
-        level=item.get("level"),
-        complete=bool(item["complete"]),
-        center_ras=(float(r), float(a), float(s)),
-        box=None if known is None else BodyBox(**{name: float(known[name]) for name in fields}),
-        heights_mm=(heights.get("ant"), heights.get("mid"), heights.get("post")),
-        grade=item.get("genant_visual"),
-        shape=item.get("shape"),
-        flags=tuple(item.get("flags", ())),
-        level_certain=item.get("level_confidence") == "certain",
-        landmarks_ras=_points(item.get("landmarks_ras")),
-    )
+def _vertebra(item: Any, row: str) -> ReferenceVertebra:
+    try:
+        content = _object(item, "the row")
+        heights = _object(content.get("heights_mm") or {}, "'heights_mm'")
+        flags = content.get("flags")
+        center = content.get("center_ras", content.get("centre_ras"))
+        landmarks = about_point("of the endplates", count=LANDMARK_COUNT)
+        ant, mid, post = (value_from_content(float | None, heights.get(name), name, _HEIGHT) for name in _PARTS)
+        confidence = content.get("level_confidence")
+        return ReferenceVertebra(
+            level=value_from_content(str | None, content.get("level"), "level", about_level("of the vertebra")),
+            complete=value_from_content(bool, content.get("complete"), "complete"),
+            center_ras=value_from_content(Point, center, "center_ras", about_point("of the body")),
+            box=_box(content.get("body_box")),
+            heights_mm=(ant, mid, post),
+            grade=value_from_content(
+                int | None, content.get("genant_visual"), "genant_visual", about("grade", least=0, most=3)
+            ),
+            shape=value_from_content(str | None, content.get("shape"), "shape", _SHAPES),
+            flags=value_from_content(tuple[str, ...], [] if flags is None else flags, "flags"),
+            level_certain=value_from_content(str | None, confidence, "level_confidence", _CONFIDENCE) == "certain",
+            landmarks_ras=value_from_content(
+                tuple[Point, ...] | None, content.get("landmarks_ras"), "landmarks_ras", landmarks
+            ),
+        )
+    except RefusedContent as error:
+        raise RefusedContent(f"{row}, {error}") from None
 
 
-def _points(values: list[list[float]] | None) -> tuple[tuple[float, float, float], ...] | None:
-    return None if values is None else tuple((float(r), float(a), float(s)) for r, a, s in values)
+def _box(box: Any) -> BodyBox | None:
+    """The box; None where there is none, or where one of its sides is not known."""
+    if box is None:
+        return None
+    content = _object(box, "'body_box'")
+    sides = {name: value_from_content(float | None, content.get(name), name, _MM) for name in _SIDES}
+    known = {name: side for name, side in sides.items() if side is not None}
+    if len(known) < len(_SIDES):
+        return None
+    for low, high in zip(_SIDES[::2], _SIDES[1::2], strict=True):
+        if known[low] >= known[high]:
+            raise RefusedContent(
+                f"'body_box': {low} is {known[low]:g} and {high} is {known[high]:g}; {low} is the lesser"
+            )
+    return BodyBox(**known)
+
+
+def _range(item: Any, row: int) -> tuple[float, float]:
+    ends = list(_list(item, "a range"))[:2]
+    low, high = value_from_content(tuple[float, float], ends, f"uncertain_ranges, row {row + 1}", _MM)
+    return low, high
+
+
+def _object(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise RefusedContent(f"{name} holds {show_value(value)}; allowed is an object")
+    return value
+
+
+def _list(value: Any, name: str) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        raise RefusedContent(f"{name} holds {show_value(value)}; allowed is a list")
+    return value
 
 
 def reference_to_json(reference: ReferenceSpine) -> dict[str, Any]:
@@ -71,7 +138,7 @@ def reference_to_json(reference: ReferenceSpine) -> dict[str, Any]:
                 "complete": vertebra.complete,
                 "center_ras": list(vertebra.center_ras),
                 "body_box": None if vertebra.box is None else asdict(vertebra.box),
-                "heights_mm": dict(zip(("ant", "mid", "post"), vertebra.heights_mm, strict=True)),
+                "heights_mm": dict(zip(_PARTS, vertebra.heights_mm, strict=True)),
                 "genant_visual": vertebra.grade,
                 "shape": vertebra.shape,
                 "flags": list(vertebra.flags),
@@ -80,7 +147,3 @@ def reference_to_json(reference: ReferenceSpine) -> dict[str, Any]:
             for vertebra in reference.vertebrae
         ],
     }
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)

@@ -6,17 +6,19 @@ scan that has no row of its own. Wide form: a column ``verse_ID`` (or ``scan``),
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from VertebralFractureLib.checked_json import show_value
 from VertebralFractureLib.errors import UnreadableVolume
+from VertebralFractureLib.research.datasets.table_file import read_rows
 from VertebralFractureLib.vertebrae.levels import LEVEL_NUMBERS
 
 EVERY_LEVEL = "*"
 _WIDE_GRADE = "_fx-g"
+_UNKNOWN = ("", "nan", "none")
 _SHAPES = {"w": "wedge", "wedge": "wedge", "b": "biconcave", "biconcave": "biconcave", "c": "crush", "crush": "crush"}
 
 
@@ -39,10 +41,10 @@ def read_grades(path: Path) -> dict[str, ScanGrades]:
 
     Raises:
         OSError: when the file cannot be read.
+        RefusedContent: when it is no table.
         UnreadableVolume: when it has neither form, or holds a level or a grade that there is not.
     """
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_rows(path)
     columns = set(rows[0]) if rows else set()
     grades: dict[str, dict[str, int]] = {}
     shapes: dict[str, dict[str, str]] = {}
@@ -58,7 +60,9 @@ def read_grades(path: Path) -> dict[str, ScanGrades]:
         for level, text in cells.items():
             grade = _grade(text, path)
             if level not in LEVEL_NUMBERS and level != EVERY_LEVEL:
-                raise UnreadableVolume(f"The table '{path.name}' names a level '{level}'; levels are C1 to S1 or *.")
+                raise UnreadableVolume(
+                    f"The table '{path.name}' names a level {show_value(level)}; levels are C1 to S1 or *."
+                )
             if grade is not None:
                 grades.setdefault(key, {})[level] = grade
             shape = _SHAPES.get((row.get("shape") or row.get(f"{level}_fx-s") or "").strip().lower())
@@ -70,17 +74,19 @@ def read_grades(path: Path) -> dict[str, ScanGrades]:
 def scan_key(name: str) -> str:
     """What a scan and its row are matched by: ``sub-verse004``, ``verse004`` and ``4`` are the same."""
     text = re.sub(r"\.0$", "", str(name).strip().lower().removeprefix("sub-").removeprefix("verse"))
-    return str(int(text)) if text.isdigit() else text
+    return text.lstrip("0") or "0" if text.isascii() and text.isdigit() else text
 
 
 def _grade(text: str | None, path: Path) -> int | None:
     text = (text or "").strip().lower()
-    if text in ("", "nan", "none"):
+    if text in _UNKNOWN:
         return None
     try:
         grade = float(text)
     except ValueError:
         grade = -1.0
     if grade not in (0.0, 1.0, 2.0, 3.0):
-        raise UnreadableVolume(f"The table '{path.name}' holds the grade '{text}'; Genant grades are 0, 1, 2 and 3.")
+        raise UnreadableVolume(
+            f"The table '{path.name}' holds the grade {show_value(text)}; Genant grades are 0, 1, 2 and 3."
+        )
     return int(grade)

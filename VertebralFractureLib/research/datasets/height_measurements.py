@@ -6,11 +6,17 @@ voxels. Only ratios of them mean anything, which is all that the rules use.
 
 from __future__ import annotations
 
-import csv
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from VertebralFractureLib.checked_json import show_value
+from VertebralFractureLib.errors import RefusedContent
+from VertebralFractureLib.research.datasets.table_file import read_rows
 from VertebralFractureLib.vertebrae.vertebra import Heights
+
+_COLUMNS = ("ant_len_vox", "mid_len_vox", "post_len_vox")
+_LONGEST_VOXELS = 10_000.0
 
 Readings = Mapping[tuple[str, str], Mapping[str, Heights]]
 """By (scan, expert), then by level."""
@@ -20,14 +26,25 @@ def read_heights(table: Path) -> Readings:
     """The readings of a CSV with columns scan, expert, level, ant_len_vox, mid_len_vox, post_len_vox.
 
     Raises:
-        ValueError: when a column is missing.
+        RefusedContent: a ``ValueError``, when a column is missing, or a cell holds no height or no level.
     """
     readings: dict[tuple[str, str], dict[str, Heights]] = {}
-    with table.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            try:
-                heights = Heights(float(row["ant_len_vox"]), float(row["mid_len_vox"]), float(row["post_len_vox"]))
-                readings.setdefault((row["scan"], row["expert"]), {})[row["level"]] = heights
-            except KeyError as error:
-                raise ValueError(f"'{table.name}' holds no height readings: it lacks the column {error}.") from None
+    for number, row in enumerate(read_rows(table), 1):
+        try:
+            heights = Heights(*(_length(row[column], column) for column in _COLUMNS))
+            readings.setdefault((row["scan"], row["expert"]), {})[row["level"]] = heights
+        except KeyError as error:
+            raise RefusedContent(f"'{table.name}' holds no height readings: it lacks the column {error}.") from None
+        except RefusedContent as error:
+            raise RefusedContent(f"'{table.name}', row {number}, {error}.") from None
     return readings
+
+
+def _length(text: str, column: str) -> float:
+    try:
+        length = float(text)
+    except ValueError:
+        length = math.nan
+    if not 0.0 < length < _LONGEST_VOXELS:
+        raise RefusedContent(f"'{column}' holds {show_value(text)}; allowed is a length in voxels, more than 0")
+    return length

@@ -22,6 +22,7 @@ from VertebralFractureLib.canal import Centerline, detect_centerline, load_canal
 from VertebralFractureLib.cpr import StraightenedVolume, straighten
 from VertebralFractureLib.errors import NotEvaluable, UnreadableVolume
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceSpine, ReferenceVertebra, reference_to_json
+from VertebralFractureLib.research.datasets.centroid_file import read_centroids
 from VertebralFractureLib.research.datasets.grade_table import ScanGrades, read_grades, scan_key
 from VertebralFractureLib.research.datasets.label_maps import labels_to_straight
 from VertebralFractureLib.types import BoolArray, ByteArray
@@ -104,17 +105,15 @@ def _labels(scan: SourceScan, ct: CTVolume) -> ByteArray:
 def _check_centroids(scan: SourceScan, ct: CTVolume, labels: ByteArray) -> None:
     """Centroids are voxel indices of the CT: where they lie far from their label's mask, somebody turned the image."""
     assert scan.centroids is not None
-    for point in json.loads(scan.centroids.read_text(encoding="utf-8")):
-        if "label" not in point:
-            continue
-        kji = np.argwhere(labels == int(point["label"]))
+    for label, point in read_centroids(scan.centroids)[1]:
+        kji = np.argwhere(labels == label)
         if len(kji) == 0:
             continue
         middle = ct.ijk_to_ras_points(kji[:, ::-1].mean(axis=0, keepdims=True))
-        stated = ct.ijk_to_ras_points(np.array([[point["X"], point["Y"], point["Z"]]], dtype=np.float64))
+        stated = ct.ijk_to_ras_points(np.array([point], dtype=np.float64))
         if float(np.linalg.norm(middle - stated)) > _CENTROID_MM:
             raise UnreadableVolume(
-                f"The centroid of label {point['label']} of '{scan.identifier}' does not lie in its mask; use "
+                f"The centroid of label {label} of '{scan.identifier}' does not lie in its mask; use "
                 "centroids in voxels of the same image."
             )
 

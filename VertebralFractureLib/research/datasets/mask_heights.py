@@ -6,7 +6,6 @@ plane through its center, and from there on everything is the code that measures
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.checked_json import parse_json, read_text_file
+from VertebralFractureLib.checked_record import value_from_content
 from VertebralFractureLib.cpr import StraightenedVolume, straighten
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.errors import RefusedContent
+from VertebralFractureLib.research.datasets.centroid_file import read_centroids
+from VertebralFractureLib.types import FloatArray, about
 from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS
 from VertebralFractureLib.vertebrae.endplates import measure_shape
 from VertebralFractureLib.vertebrae.grading import measure_heights
@@ -34,19 +37,20 @@ _BEYOND_MM = 25.0
 
 def centroids_ras(labels: CTVolume, centroids: Path) -> dict[str, FloatArray]:
     """Centers in RAS mm by level, from a VerSe centroid file: voxel numbers along the axes that ``direction`` names."""
-    content = json.loads(centroids.read_text(encoding="utf-8"))
-    direction = next(item["direction"] for item in content if "direction" in item)
+    direction, points = read_centroids(centroids)
+    if not direction:
+        raise RefusedContent(f"'{centroids.name}' names no 'direction'; use a centroid file of VerSe.")
     axes = _axis_letters(labels)
     shape_ijk = labels.shape_kji[::-1]
     result = {}
-    for item in content:
-        if "label" not in item or item["label"] not in LEVEL_NAMES:
+    for label, point in points:
+        if label not in LEVEL_NAMES:
             continue
         ijk = np.zeros(3)
-        for letter, value in zip(direction, (item["X"], item["Y"], item["Z"]), strict=True):
+        for letter, value in zip(direction, point, strict=True):
             axis = next(n for n, own in enumerate(axes) if letter in (own, _OPPOSITE[own]))
             ijk[axis] = value if axes[axis] == letter else shape_ijk[axis] - 1 - value
-        result[LEVEL_NAMES[item["label"]]] = labels.ijk_to_ras_points(ijk[None])[0]
+        result[LEVEL_NAMES[label]] = labels.ijk_to_ras_points(ijk[None])[0]
     return result
 
 
@@ -158,4 +162,7 @@ def _crossings(values: FloatArray, rows: FloatArray, seed: int) -> tuple[float, 
 
 def known_grades(path: Path) -> Mapping[str, int]:
     """Grades by level from a file ``{"genant": {"T9": 2, ...}}``."""
-    return {level: int(grade) for level, grade in json.loads(path.read_text(encoding="utf-8"))["genant"].items()}
+    content = parse_json(read_text_file(path))
+    genant = content.get("genant") if isinstance(content, dict) else None
+    grades: Mapping[str, int] = value_from_content(Mapping[str, int], genant, "genant", about("grade", least=0, most=3))
+    return grades

@@ -42,7 +42,6 @@ from VertebralFractureLib.research.evaluation.canal_changes import (
 )
 from VertebralFractureLib.research.evaluation.case_sets import annotated_cases
 from VertebralFractureLib.research.evaluation.compare import compare
-from VertebralFractureLib.research.simulation.operated_spines import OPERATIONS, Operation
 from VertebralFractureLib.result import EVALUABLE
 from VertebralFractureLib.result.words import list_doubts
 from VertebralFractureLib.types import FloatArray, Point
@@ -77,10 +76,6 @@ class CopyKind:
     same_information: bool = True
 
 
-def _operated(operation: Operation) -> Change:
-    return lambda ct, line, rng: ChangedScan(operation(ct, line, rng), np.eye(4))
-
-
 SAME_INFORMATION: Mapping[str, Change] = {
     "as it is": lambda ct, _line, _rng: ChangedScan(ct, np.eye(4)),
     "stored in another order": stored_otherwise,
@@ -102,11 +97,9 @@ LOST_INFORMATION: Mapping[str, Change] = {
     "slices reversed, unsaid": mirrored(2),
     "a tenth of the slices lost to air": blanked(0.1),
 }
-OPERATED: Mapping[str, Change] = {name: _operated(operation) for name, operation in OPERATIONS.items()}
 KINDS: Mapping[str, CopyKind] = {
     **{name: CopyKind(change) for name, change in SAME_INFORMATION.items()},
     **{name: CopyKind(change, same_information=False) for name, change in LOST_INFORMATION.items()},
-    **{name: CopyKind(change, same_information=False) for name, change in OPERATED.items()},
 }
 
 
