@@ -194,9 +194,27 @@ class ContinuityThresholds:
     jump_strength: float = _tuned(
         1.7,
         "difference of two slices over that of the neighboring pairs from which slices may be lost or moved",
-        _SCANS,
-        "0.62 to 1.44 along the slices of 34 scans",
+        _BOTH,
+        "0.62 to 1.44 along the slices of 34 scans, 1.85 or less on 20 phantoms",
         unit="ratio",
+    )
+    jump_in_quarters: float = _tuned(
+        1.4,
+        "what three quarters of the body must reach of it, because an organ begins in one place",
+        _BOTH,
+        "at most 1.40 on 34 scans; 1.31 on the phantom with the highest difference over far slices",
+        unit="ratio",
+    )
+    jump_unlike: float = _tuned(
+        0.4,
+        "difference over that of slices far_mm apart from which it is a jump",
+        _BOTH,
+        "0.44 to 0.75 in the median where 5 mm were cut out of 33 scans; at most 0.36 on the phantoms beyond the other "
+        "two limits",
+        unit="ratio",
+    )
+    jump_strength_alone: float = _tuned(
+        2.2, "difference over the neighboring pairs' from which it is one anyhow", unit="ratio"
     )
     torn_strength: float = _tuned(2.0, "and from which, with the next, two slices are not of one body in one position")
     torn_unlike: float = _tuned(
@@ -287,7 +305,8 @@ class CorticalRefinementThresholds:
         "15 scans of folds 0 and 2: mean distance from 0.388 to 0.290 mm, 0.6 to 0.8 are alike; on the ten others "
         "0.362 to 0.236 (docs/results/canal.md)",
     )
-    farthest_mm: float = _tuned(3.0, "where network and bone differ by more, the position stays")
+    agrees_mm: float = _tuned(2.0, "where network and bone differ by more, the position goes less and less far")
+    farthest_mm: float = _tuned(3.0, "and where they differ by more than this, it stays")
     rays: int = _tuned(48, "directions in which bone is looked for; even")
     nearest_ray_mm: float = _tuned(2.0, "where each ray begins")
     longest_ray_mm: float = _tuned(20.0, "where each ray ends")
@@ -298,6 +317,7 @@ class CorticalRefinementThresholds:
         _SCANS,
         "with cortex_weight, on the 15 scans of folds 0 and 2 (docs/results/canal.md)",
     )
+    enough_paired: float = _tuned(0.45, "and from which fraction on the middle is believed in full")
     rounds: int = _tuned(3, "rounds of casting rays from the new middle")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from VertebralFractureLib.errors import BrokenStack
+from VertebralFractureLib.research.evaluation.stack_changes import SLICE_CHANGES, change_slices
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.volume.continuity import FaultKind, find_plane_faults, find_slice_axis, refuse_broken_stack
 
@@ -159,3 +160,21 @@ def test_air_between_trunk_and_arm_is_no_lost_plane() -> None:
     hu[:, 30:50, 110:128] = ct.hu[:, 30:50, 40:58]
 
     assert find_plane_faults(with_planes(ct, hu)).faults == ()
+
+
+def test_an_organ_that_begins_in_one_slice_is_no_jump() -> None:
+    """Given a large dense organ whose face lies in a slice, in one quarter of the body, then no slices are missing."""
+    ct = a_trunk()
+    hu = ct.hu.copy()
+    hu[36:60, 16:34, 20:40] = 400
+
+    assert find_plane_faults(with_planes(ct, hu)).faults == ()
+
+
+@pytest.mark.parametrize("name", [name for name in SLICE_CHANGES if name != "5 mm cut out"])
+def test_damage_that_is_more_than_two_slices_cut_out_is_found_in_the_trunk(name: str) -> None:
+    ct = a_trunk(planes=100)
+
+    damaged = change_slices(ct, name, np.random.default_rng(3))
+
+    assert damaged.continuity.faults

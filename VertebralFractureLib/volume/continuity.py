@@ -228,11 +228,36 @@ def _find_jumps(ct: CTVolume, axis: int, kept: NDArray[np.intp], *, regular: boo
     if not len(difference):
         return
     usual = rate_differences(difference, area)
-    for at in np.flatnonzero(usual >= tuned.jump_strength):
+    candidates = np.flatnonzero(usual >= tuned.jump_strength)
+    if not len(candidates):
+        return
+    unlike = difference / _measure_far_difference(blocks, ct.spacing_mm[2 - axis])
+    quarters = _rate_third_quarter(blocks)
+    for at in candidates:
         before, after = int(kept[at]), int(kept[at + 1])
-        if after == before + 1 or regular:
-            unlike = difference[at] / _measure_far_difference(blocks, ct.spacing_mm[2 - axis])
-            yield PlaneFault(FaultKind.JUMP, axis, before, after, float(usual[at]), float(unlike))
+        is_wide = quarters[at] >= tuned.jump_in_quarters
+        is_large = unlike[at] >= tuned.jump_unlike or usual[at] >= tuned.jump_strength_alone
+        if is_wide and is_large and (after == before + 1 or regular):
+            yield PlaneFault(FaultKind.JUMP, axis, before, after, float(usual[at]), float(unlike[at]))
+
+
+def _rate_third_quarter(blocks: Float32Array) -> FloatArray:
+    """The ratio of ``rate_differences`` that three of the four quarters of the body reach, for every pair of planes.
+
+    Lost slices show everywhere in the body, while an organ or a bone begins in one place.
+    """
+    tissue = (blocks > CONTINUITY.tissue_from_hu).sum(axis=0)
+    middle = [
+        int(np.average(np.arange(n), weights=tissue.sum(axis=1 - axis) + 1e-6)) for axis, n in enumerate(tissue.shape)
+    ]
+    rows = (slice(None, middle[0]), slice(middle[0], None))
+    columns = (slice(None, middle[1]), slice(middle[1], None))
+    rates = []
+    for quarter in ((row, column) for row in rows for column in columns):
+        part = blocks[:, quarter[0], quarter[1]]
+        rate = rate_differences(*compare_planes(part[:-1], part[1:]))
+        rates.append(np.where(rate > 0.0, rate, np.inf))  # A quarter without tissue has no say.
+    return np.asarray(np.sort(rates, axis=0)[1])
 
 
 def average_planes(ct: CTVolume, axis: int, kept: NDArray[np.intp]) -> Float32Array:

@@ -42,6 +42,13 @@ from VertebralFractureLib.research.evaluation.canal_changes import (
 )
 from VertebralFractureLib.research.evaluation.case_sets import annotated_cases
 from VertebralFractureLib.research.evaluation.compare import compare
+from VertebralFractureLib.research.evaluation.stack_changes import (
+    SLICE_CHANGES,
+    changed_slices,
+    cropped_in_plane,
+    more_air,
+    moved_origin,
+)
 from VertebralFractureLib.result import EVALUABLE
 from VertebralFractureLib.result.words import list_doubts
 from VertebralFractureLib.types import FloatArray, Point
@@ -87,6 +94,10 @@ SAME_INFORMATION: Mapping[str, Change] = {
     "noise of 60 HU": noise(60.0),
     "turned 15° about head-feet": rotated(2, 15.0),
     "turned 15° about right-left": rotated(0, 15.0),
+    "origin moved by 1e-6 mm": moved_origin(1e-6),
+    "origin moved by 0.01 mm": moved_origin(0.01),
+    "up to 20 voxels cropped in plane": cropped_in_plane(20),
+    "one more slice of air": more_air(1),
 }
 LOST_INFORMATION: Mapping[str, Change] = {
     "turned 45° about head-feet, unsaid": rotated(2, 45.0),
@@ -96,6 +107,7 @@ LOST_INFORMATION: Mapping[str, Change] = {
     "front and back mirrored, unsaid": mirrored(1),
     "slices reversed, unsaid": mirrored(2),
     "a tenth of the slices lost to air": blanked(0.1),
+    **{name: changed_slices(name) for name in SLICE_CHANGES},
 }
 KINDS: Mapping[str, CopyKind] = {
     **{name: CopyKind(change) for name, change in SAME_INFORMATION.items()},
