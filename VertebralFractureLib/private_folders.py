@@ -14,6 +14,7 @@ import secrets
 import shutil
 import stat
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -48,6 +49,28 @@ def private_folder(parent: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_text(path: Path) -> bool:
+    """Whether the path can be handed to a library in C++, which ends the program where its bytes are no text."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@contextmanager
+def text_path(path: Path) -> Iterator[str]:
+    """A path of text that leads to the file ``path``, also where the bytes of its name are none (on POSIX)."""
+    if is_text(path):
+        yield str(path)
+        return
+    with private_folder(Path(tempfile.gettempdir())) as folder:
+        ending = "".join(suffix for suffix in path.suffixes[-2:] if is_text(Path(suffix)))
+        link = folder / f"file{ending}"
+        link.symlink_to(path.absolute())
+        yield str(link)
 
 
 def is_private_folder(name: str) -> bool:

@@ -13,14 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from VertebralFractureLib.cli.main import main
 from VertebralFractureLib.cli.progress_display import Bar, JsonLines
 from VertebralFractureLib.cli.table import format_report_table
 from VertebralFractureLib.cli.terminal import HarmlessFormatter, tell, warn, write_lines
-from VertebralFractureLib.export.scene import load_mrb, read_report
+from VertebralFractureLib.export.scene import load_mrb, new_scene, read_report, save_mrb
+from VertebralFractureLib.export.scene.volume_nodes import add_ct_node
 from VertebralFractureLib.result.build_report import build_not_evaluable_report
-from VertebralFractureLib.volume import CTVolume, write_volume
+from VertebralFractureLib.volume import CTVolume, read_volume, write_volume
 
 POSIX_ONLY = pytest.mark.skipif(sys.platform == "win32", reason="devices and signals of POSIX")
 FORGED = "CT\r\nNo fracture suspected; 17 vertebrae scored\x1b[2J\x1b]0;owned\x07"
@@ -183,3 +185,37 @@ def test_want_of_memory_is_said_in_one_sentence(monkeypatch, capsys, error):
 
     assert main(["detect", "x.nii.gz", "--out", "y"]) == 2
     assert "not enough memory" in capsys.readouterr().err
+
+
+@POSIX_ONLY
+@pytest.mark.parametrize("ending", [b".nii.gz", b".nrrd", b".mha", b".mrb"])
+def test_a_volume_whose_name_is_no_text_is_written_and_read(tmp_path, ending):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9" + ending))
+    voxels = np.random.default_rng(0).normal(0.0, 200.0, (60, 60, 60)).astype(np.int16)
+    ct = CTVolume(voxels, np.diag([2.0, 2.0, 2.0, 1.0]))
+
+    if ending == b".mrb":
+        scene = new_scene()
+        add_ct_node(scene, ct)
+        save_mrb(scene, path)
+        assert load_mrb(path).GetFirstNodeByClass("vtkMRMLScalarVolumeNode").GetName() == "CT"
+    else:
+        write_volume(ct, path)
+    assert np.array_equal(read_volume(path).hu, ct.hu)
+    assert [os.fsencode(file) for file in tmp_path.iterdir()] == [os.fsencode(path)]
+
+
+@POSIX_ONLY
+def test_dicom_files_whose_names_are_no_text_are_read(tmp_path):
+    voxels = np.random.default_rng(0).normal(0.0, 200.0, (40, 64, 64)).astype(np.int16)
+    for index, pixels in enumerate(voxels):
+        image = sitk.GetImageFromArray(pixels)
+        image.SetSpacing((3.0, 3.0))
+        tags = {"0008|0060": "CT", "0020|000e": "1.2.3", "0008|0018": f"1.2.3.{index + 1}"}
+        tags |= {"0020|0037": "1\\0\\0\\0\\1\\0", "0020|0032": f"0\\0\\{index * 3.0}"}
+        for tag, value in (tags | {"0028|1052": "0", "0028|1053": "1"}).items():
+            image.SetMetaData(tag, value)
+        sitk.WriteImage(image, str(tmp_path / "plain.dcm"))
+        (tmp_path / "plain.dcm").rename(os.fsdecode(os.fsencode(tmp_path) + b"/schicht-\xfc-%03d.dcm" % index))
+
+    assert np.array_equal(read_volume(tmp_path).hu, voxels)

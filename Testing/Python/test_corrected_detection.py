@@ -113,7 +113,7 @@ def test_the_scene_gives_back_both_answers_and_editing_goes_on_after_save_and_lo
 
 
 def test_nothing_in_any_file_names_the_patient_or_a_folder(a_corrected_folder, tmp_path):
-    secrets = [SECRET_NAME, SECRET_FOLDER, str(tmp_path.parent.name), "vertebral_fracture_", str(Path.home())]
+    secrets = [SECRET_NAME, SECRET_FOLDER, str(tmp_path.parent.name), ".vertebral-fracture-", str(Path.home())]
     secrets += [part for part in a_corrected_folder.parts if len(part) > 3 and part != "out"]
     found = []
     for path in a_corrected_folder.iterdir():

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from VertebralFractureLib.private_folders import private_folder
 from VertebralFractureLib.volume.dicom_elements import (
     Element,
     NoDataSet,
@@ -52,7 +53,7 @@ def mended_copy(path: Path) -> Iterator[Path | None]:
     if content is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="vertebral-fracture-") as folder:
+    with private_folder(Path(tempfile.gettempdir())) as folder:
         copy = Path(folder) / "mended.dcm"
         copy.write_bytes(content)
         yield copy

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from VertebralFractureLib.errors import UnreadableVolume
+from VertebralFractureLib.private_folders import text_path
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.ct_volume import ACQUISITION_FACTS, contrast_of_header
 from VertebralFractureLib.volume.dicom_content import SeriesContent, describe_content, judge_content
@@ -332,8 +333,8 @@ def _headers(path: Path) -> list[tuple[DicomSlice, dict[str, str]]]:
     reader.SetImageIO("GDCMImageIO")
     to_mend = False
     try:
-        with silent_library():
-            reader.SetFileName(str(path))
+        with silent_library(), text_path(path) as readable:
+            reader.SetFileName(readable)
             reader.ReadImageInformation()
     except RuntimeError:
         with mended_copy(path) as copy:

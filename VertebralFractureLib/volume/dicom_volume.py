@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.doubts import Doubt, DoubtKind
 from VertebralFractureLib.errors import UnreadableVolume
+from VertebralFractureLib.private_folders import text_path
 from VertebralFractureLib.thresholds import VOLUME_CHECKS
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.ct_volume import CTVolume
@@ -239,9 +240,9 @@ def _read_image(one: DicomSlice) -> NDArray[np.generic]:
                 f"The DICOM file '{one.path.name}' is stored in a way that cannot be read right (MONOCHROME1 or "
                 "decimal commas, in big-endian or deflated order); export the series again."
             )
-        reader.SetFileName(str(path))
         try:
-            with silent_library():
+            with silent_library(), text_path(path) as readable:
+                reader.SetFileName(readable)
                 image = reader.Execute()
         except RuntimeError as error:
             raise damaged from error

@@ -6,6 +6,8 @@ copied once and never widened.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from VertebralFractureLib.atomic_write import atomic_write
 from VertebralFractureLib.errors import OutputRefused, UnreadableVolume
 from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
+from VertebralFractureLib.private_folders import is_text, private_folder, text_path
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.ct_volume import CTVolume
 
@@ -143,17 +146,27 @@ def write_volume(ct: CTVolume, path: Path) -> None:
     def compare(written: Path) -> None:
         # Some writers say nothing when the disk is full.
         try:
-            again = sitk.ReadImage(str(written))
+            with text_path(written) as readable:
+                again = sitk.ReadImage(readable)
         except RuntimeError as error:
             raise refusal from error
         if not np.array_equal(sitk.GetArrayViewFromImage(again), ct.hu):
             raise refusal
 
-    with atomic_write(path, compare) as partial:
+    if not is_text(path) and path.suffix == ".mhd":
+        raise refusal  # the header names the file of its voxels
+    with atomic_write(path, compare) as partial, private_folder(_text_folder(partial)) as folder:
+        written = folder / (partial.name if is_text(path) else f"volume{''.join(path.suffixes[-2:])}")
         try:
-            sitk.WriteImage(ct_to_sitk(ct), str(partial), useCompression=True)
+            sitk.WriteImage(ct_to_sitk(ct), str(written), useCompression=True)
         except RuntimeError as error:
             raise refusal from error
+        for file in folder.iterdir():
+            shutil.move(file, partial if file == written else partial.with_name(file.name))
+
+
+def _text_folder(path: Path) -> Path:
+    return path.parent if is_text(path) else Path(tempfile.gettempdir())
 
 
 def linear_transform_matrix(file: Path) -> FloatArray | None:
@@ -164,7 +177,8 @@ def linear_transform_matrix(file: Path) -> FloatArray | None:
     import SimpleITK as sitk
 
     try:
-        transform = sitk.ReadTransform(str(file))
+        with text_path(file) as readable:
+            transform = sitk.ReadTransform(readable)
     except (RuntimeError, UnicodeError):  # The latter where the message quotes bytes of the file.
         return None
     if transform.GetDimension() != 3 or not transform.IsLinear():

@@ -42,7 +42,7 @@ def mentions(path, words):
 
 
 def test_each_file_is_written_and_names_neither_patient_nor_folder(widget, export, tmp_path):
-    folders = [SECRET_FOLDER, tmp_path.name, str(Path.home()), "VertebralFracture-", "vertebral_fracture_"]
+    folders = [SECRET_FOLDER, tmp_path.name, str(Path.home()), "VertebralFracture-", ".vertebral-fracture-"]
 
     for name in ("table.csv", "report.json", "page.html", "scene.mrb"):
         path = export(name)

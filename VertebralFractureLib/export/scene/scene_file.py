@@ -32,7 +32,7 @@ from VertebralFractureLib.export.scene.show_report import criteria_of, show_crit
 from VertebralFractureLib.export.scene.slice_views import jump_to_vertebra
 from VertebralFractureLib.export.scene.write_scene import scene_steps
 from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
-from VertebralFractureLib.private_folders import private_folder
+from VertebralFractureLib.private_folders import private_folder, text_path
 from VertebralFractureLib.result import SpineReport
 from VertebralFractureLib.result.deidentification import deidentify_corrected
 from VertebralFractureLib.types import FloatArray
@@ -159,17 +159,19 @@ def import_mrb(scene: Any, application_logic: Any, path: Path) -> None:
     """
     import slicer
 
-    with tempfile.TemporaryDirectory(prefix="vertebral_fracture_") as cache, checked_bundle(path) as checked:
+    with private_folder(Path(tempfile.gettempdir())) as cache, checked_bundle(path) as checked:
         remote = slicer.vtkMRMLRemoteIOLogic()
         remote.SetMRMLScene(scene)
-        remote.GetCacheManager().SetRemoteCacheDirectory(cache)
+        remote.GetCacheManager().SetRemoteCacheDirectory(str(cache))
         manager = slicer.vtkDataIOManagerLogic()
         manager.SetMRMLApplicationLogic(application_logic)
         manager.SetAndObserveDataIOManager(remote.GetDataIOManager())
         remote.AddDataIOToScene()
         working_folder = Path.cwd()
         try:
-            if not scene.ReadFromMRB(str(checked), True):
+            with text_path(checked) as readable:
+                is_read = scene.ReadFromMRB(readable, True)
+            if not is_read:
                 raise UnreadableVolume(f"'{one_line(path.name, NAME_LIMIT)}' is not a scene that can be read.")
         finally:
             # A file that is no bundle leaves the process in the folder that it was unpacked into, which is gone.

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from VertebralFractureLib.atomic_write import atomic_write
 from VertebralFractureLib.canal import detect_canal, load_canal_model
 from VertebralFractureLib.canal.axial_stack import AxialStack, build_axial_stack
 from VertebralFractureLib.canal.detection import CanalDetection
@@ -49,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     axes = figure.subplots(len(cases), _SLICES + 2, squeeze=False)
     for row, (ct, reference, weights) in zip(axes, cases, strict=True):
         _draw_row(row, ct, reference, detect_canal(ct, load_canal_model(weights)))
-    figure.savefig(arguments.out, dpi=90)
+    with atomic_write(arguments.out) as partial:
+        figure.savefig(partial, dpi=90)
     return 0
 
 
