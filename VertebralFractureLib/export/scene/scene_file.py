@@ -32,7 +32,7 @@ from VertebralFractureLib.export.scene.show_report import criteria_of, show_crit
 from VertebralFractureLib.export.scene.slice_views import jump_to_vertebra
 from VertebralFractureLib.export.scene.write_scene import scene_steps
 from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
-from VertebralFractureLib.private_folders import private_folder, text_path
+from VertebralFractureLib.private_folders import private_folder
 from VertebralFractureLib.result import SpineReport
 from VertebralFractureLib.result.deidentification import deidentify_corrected
 from VertebralFractureLib.types import FloatArray
@@ -81,11 +81,8 @@ def save_mrb(scene: Any, path: Path) -> None:
         written = folder / "scene.mrb"
         if not scene.WriteToMRB(str(written)) or not written.is_file():
             raise OutputRefused(f"The scene '{shown}' could not be written; check free space and permissions.")
-        try:
-            again = load_mrb(written)
-        except UnreadableVolume:
-            again = None
-        if again is None or Counter(_contents(scene)) - Counter(_contents(again)):
+        again, logics = _scene_with_logics()
+        if not _read_bundle(again, logics[0], written) or Counter(_contents(scene)) - Counter(_contents(again)):
             raise OutputRefused(f"The scene '{shown}' could not be read again once written; check free space.")
         shutil.move(written, partial)
 
@@ -157,9 +154,18 @@ def import_mrb(scene: Any, application_logic: Any, path: Path) -> None:
     Raises:
         UnreadableVolume: when the file is not a scene, or leads to files outside itself.
     """
+    with checked_bundle(path) as checked:
+        if not _read_bundle(scene, application_logic, checked):
+            raise UnreadableVolume(f"'{one_line(path.name, NAME_LIMIT)}' is not a scene that can be read.")
+    for nodes in find_results(scene):
+        refresh_colors(nodes)
+
+
+def _read_bundle(scene: Any, application_logic: Any, path: Path) -> bool:
+    """Let ``scene`` hold what an ``.mrb`` file holds, which is trusted; whether it could be read."""
     import slicer
 
-    with private_folder(Path(tempfile.gettempdir())) as cache, checked_bundle(path) as checked:
+    with private_folder(Path(tempfile.gettempdir())) as cache:
         remote = slicer.vtkMRMLRemoteIOLogic()
         remote.SetMRMLScene(scene)
         remote.GetCacheManager().SetRemoteCacheDirectory(str(cache))
@@ -169,16 +175,13 @@ def import_mrb(scene: Any, application_logic: Any, path: Path) -> None:
         remote.AddDataIOToScene()
         working_folder = Path.cwd()
         try:
-            with text_path(checked) as readable:
-                is_read = scene.ReadFromMRB(readable, True)
-            if not is_read:
-                raise UnreadableVolume(f"'{one_line(path.name, NAME_LIMIT)}' is not a scene that can be read.")
+            is_read = bool(scene.ReadFromMRB(str(path), True))
         finally:
             # A file that is no bundle leaves the process in the folder that it was unpacked into, which is gone.
             os.chdir(working_folder)
-        remote.RemoveDataIOFromScene()
-    for nodes in find_results(scene):
-        refresh_colors(nodes)
+        if is_read:
+            remote.RemoveDataIOFromScene()
+    return is_read
 
 
 CT_FILE, STRAIGHTENED_FILE = "Data/CT.nrrd", "Data/Straightened.nrrd"
