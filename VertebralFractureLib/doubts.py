@@ -16,7 +16,7 @@ class DoubtKind(Word):
     """What is doubtful; of the whole scan (``Doubt``), or of one vertebra (``Vertebra.doubts``)."""
 
     FILES_LEFT_OUT = "files_left_out"
-    """Damaged DICOM files lay beside those of the scan; they may belong to it."""
+    """DICOM files that are damaged or do not fit lay beside those of the scan; they may belong to it."""
     CORRECTION_OF_OTHER_VOXELS = "correction_of_other_voxels"
     """A correction was made on another file, and nothing proves that it is of the same scan."""
     CURVE_OFF_CANAL = "curve_off_canal"

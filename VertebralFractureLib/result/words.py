@@ -29,7 +29,7 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.OTHER: "another reason",
 }
 DOUBT_WORDS: dict[DoubtKind, str] = {
-    DoubtKind.FILES_LEFT_OUT: "damaged DICOM files beside the scan were left out, and may belong to it",
+    DoubtKind.FILES_LEFT_OUT: "DICOM files that are damaged or do not fit were left out, and may belong to the scan",
     DoubtKind.CORRECTION_OF_OTHER_VOXELS: "the correction was made on another file, perhaps of another scan",
     DoubtKind.CURVE_OFF_CANAL: "the given centerline runs where no spinal canal is seen",
     DoubtKind.EDIT_WITHOUT_VERTEBRA: "edits of the correction mean no vertebra of this scan and were left out",

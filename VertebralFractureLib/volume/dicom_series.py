@@ -26,7 +26,7 @@ from VertebralFractureLib.volume.dicom_content import SeriesContent, describe_co
 from VertebralFractureLib.volume.dicom_elements import NoDataSet, open_content, read_items, read_top_level, text_of
 from VertebralFractureLib.volume.dicom_mending import CT_CLASSES, KNOWN_CLASSES, mended_copy, silent_library
 from VertebralFractureLib.volume.dicom_multiframe import read_frame_tags, why_frames_are_no_stack
-from VertebralFractureLib.volume.file_guard import is_damaged_dicom
+from VertebralFractureLib.volume.file_guard import holds_dicom_image, is_damaged_dicom
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -80,7 +80,7 @@ class DicomSeries:
         part: "", or which part of its series this stack is ("stack 2", "time point 3").
         patient: 0, 1, ... in the order of the folder: the patient by number, never by name.
         lossy: the images were compressed with loss.
-        files_left_out: damaged DICOM files in the same folder, which may belong to this or another series.
+        files_left_out: DICOM files in the same folder that are damaged or do not fit, and may belong to this series.
         uid_count: how many series UIDs its images carry.
     """
 
@@ -145,7 +145,7 @@ def list_dicom_series(folder: Path, *, subfolders: bool = True) -> list[DicomSer
     """
     folder = Path(folder)
     whole, damaged = _leave_out_damaged(_candidates(folder, subfolders))
-    stacks = [replace(stack, files_left_out=damaged) for stack in group_into_series(whole)]
+    stacks = _count_left_out(group_into_series(whole), damaged)
     if damaged and not stacks:
         raise UnreadableVolume(
             f"The DICOM images of the folder '{folder.name}' are damaged or cut off ({damaged} files); "
@@ -179,7 +179,7 @@ def list_dicomdir_series(dicomdir: Path) -> list[DicomSeries]:
     safe = [own for own in parts if all(re.fullmatch(r"[A-Za-z0-9_]{1,16}", part) for part in own)]
     present = [path for own in safe if (path := _as_stored(dicomdir.parent, own)) is not None]
     whole, damaged = _leave_out_damaged(present)
-    stacks = [replace(stack, files_left_out=damaged) for stack in group_into_series(whole)]
+    stacks = _count_left_out(group_into_series(whole), damaged)
     if not stacks:
         raise UnreadableVolume(
             f"The DICOMDIR is only the list of contents of a disc, and none of the {len(named)} files that it names is "
@@ -195,6 +195,27 @@ def _leave_out_damaged(paths: Iterable[Path]) -> tuple[list[Path], int]:
     return whole, len(listed) - len(whole)
 
 
+def _count_left_out(stacks: list[DicomSeries], damaged: int) -> list[DicomSeries]:
+    """The stacks with how many files were left out that may belong to each.
+
+    Besides damaged ones these are the fewer images of its series that differ from its own (direction, size, modality)
+    or do not say where they lie.
+    """
+    found = []
+    for stack in stacks:
+        apart = [
+            other
+            for other in stacks
+            if other is not stack
+            and other.kind in (stack.kind, "unplaced")
+            and (other.uid, other.part) == (stack.uid, stack.part)
+            and other.slice_count < stack.slice_count
+        ]
+        left_out = stack.files_left_out + damaged + sum(len(other.files) for other in apart)
+        found.append(replace(stack, files_left_out=left_out))
+    return found
+
+
 def _as_stored(folder: Path, parts: Sequence[str]) -> Path | None:
     """The file of these components; discs are often copied in lower case."""
     for own in (parts, [part.lower() for part in parts]):
@@ -208,8 +229,11 @@ def group_into_series(paths: Iterable[Path]) -> list[DicomSeries]:
     """The stacks that the images of these files make, in no particular order."""
     groups: dict[tuple[object, ...], list[list[tuple[DicomSlice, dict[str, str]]]]] = defaultdict(list)
     patients: list[dict[str, str]] = []
+    unread = 0
     for path in paths:
-        for one, tags in _headers(path):
+        found = _headers(path)
+        unread += not found and holds_dicom_image(path)
+        for one, tags in found:
             tags["patient"] = str(_number_of_patient(patients, tags))
             content = SeriesContent(tags["content"])
             apart = content if content.is_no_original else None
@@ -221,7 +245,8 @@ def group_into_series(paths: Iterable[Path]) -> list[DicomSeries]:
                     break
             else:
                 alike.append([(one, tags)])
-    return [_series(members) for members in _join_lone_images([own for alike in groups.values() for own in alike])]
+    joined = _join_lone_images([own for alike in groups.values() for own in alike])
+    return [replace(_series(members), files_left_out=unread) for members in joined]
 
 
 def _series(members: list[tuple[DicomSlice, dict[str, str]]]) -> DicomSeries:

@@ -100,6 +100,20 @@ def is_damaged_dicom(path: Path) -> bool:
         return _is_other_length(content, elements, pixels)
 
 
+def holds_dicom_image(path: Path) -> bool:
+    """Whether a marked DICOM file has pixels, which a library that reads nothing of it should have found.
+
+    Raises:
+        UnreadableVolume: when the file is empty.
+        OSError: when it cannot be read.
+    """
+    with open_content(path) as content:
+        try:
+            return content[128:132] == b"DICM" and PIXEL_DATA in read_top_level(content)[0]
+        except NoDataSet:
+            return False
+
+
 def _is_other_length(content: Content, elements: dict[int, Element], pixels: Element) -> bool:
     """Whether the pixels are fewer than the header says, or at least a row or a column more."""
     rows, columns, bits = (_number(content, elements.get(tag)) for tag in (_ROWS, _COLUMNS, _BITS))
