@@ -40,6 +40,10 @@ class NoSpineFound(NotEvaluable):
     """No spinal canal, or too little of it, was found with confidence."""
 
 
+class CanalFilled(NotEvaluable):
+    """Contrast medium fills the spinal canal, in which neither network nor checks know their way."""
+
+
 class CenterlineTooSharp(NotEvaluable):
     """The centerline bends so sharply that the straight spine would be torn."""
 

@@ -14,8 +14,8 @@ from VertebralFractureLib.canal.bony_canal import measure_canal_walls
 from VertebralFractureLib.canal.candidates import read_both_ways
 from VertebralFractureLib.canal.curve import SliceBoxes
 from VertebralFractureLib.canal.network import CHANNELS, CanalNetwork
-from VertebralFractureLib.canal.plausibility import check_anatomy, check_bone_around
-from VertebralFractureLib.errors import ImplausibleGeometry, NoSpineFound
+from VertebralFractureLib.canal.plausibility import check_anatomy, check_bone_around, check_content
+from VertebralFractureLib.errors import CanalFilled, ImplausibleGeometry, NoSpineFound
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceSpine, ReferenceVertebra
 from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom
 from VertebralFractureLib.research.training.canal_cases import (
@@ -238,3 +238,31 @@ def test_contrast_medium_in_the_canal_is_neither_bone_nor_the_measure_of_it(cont
     check_bone_around(stack, boxes_of(36.0), 1.0)
 
     assert np.isnan(measure_canal_walls(myelogram, np.array([80.0]), np.zeros((1, 2)))).all()
+
+
+def a_myelogram(contrast_hu: float, filled_until_mm: float) -> CTVolume:
+    """A canal with a dark cord in it; contrast medium fills the sac from below up to a height."""
+    spine = a_spine_with_bodies(0.0, 1.0)
+    j, i = np.mgrid[-60.0:61.0, -60.0:61.0]
+    ring = ((2.0 * i / 16.0) ** 2 + (2.0 * j / 13.0) ** 2 < 1.0) & ((2.0 * i / 9.0) ** 2 + (2.0 * j / 6.5) ** 2 >= 1.0)
+    hu = spine.hu.copy()
+    hu[: int(filled_until_mm / 4.0), ring] = contrast_hu
+    return CTVolume(hu, spine.ijk_to_ras)
+
+
+@pytest.mark.parametrize("contrast_hu", [350, 600])
+@pytest.mark.parametrize("beside_mm", [0.0, 4.0])
+def test_a_myelogram_is_refused_by_its_name_even_along_a_curve_beside_the_canal(contrast_hu, beside_mm):
+    line = Centerline(np.array([[0.0, beside_mm, 2.0], [0.0, beside_mm, 154.0]]), np.ones(2))
+
+    with pytest.raises(CanalFilled, match="CT myelogram"):
+        check_content(a_myelogram(contrast_hu, 154.0), line)
+
+
+@pytest.mark.parametrize("beside_mm", [0.0, 4.0])
+def test_bone_beside_a_curve_metal_and_a_little_contrast_medium_make_no_myelogram(beside_mm):
+    line = Centerline(np.array([[0.0, beside_mm, 2.0], [0.0, beside_mm, 154.0]]), np.ones(2))
+
+    check_content(a_myelogram(30, 154.0), line)
+    check_content(a_myelogram(3000, 154.0), line)
+    check_content(a_myelogram(600, 30.0), line)

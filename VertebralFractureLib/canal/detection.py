@@ -15,7 +15,7 @@ from VertebralFractureLib.canal.cortical_refinement import refine_to_cortex
 from VertebralFractureLib.canal.curve import SliceBoxes, calibrate_canal_confidence, fit_centerline, fit_slice_boxes
 from VertebralFractureLib.canal.network import CanalModel
 from VertebralFractureLib.canal.path import find_canal_path
-from VertebralFractureLib.canal.plausibility import check_anatomy, check_bone_around
+from VertebralFractureLib.canal.plausibility import check_anatomy, check_bone_around, check_content
 from VertebralFractureLib.canal.vertebral_spacing import check_vertebral_spacing
 from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.progress import StageProgress
@@ -47,6 +47,7 @@ def detect_canal(
 
     Raises:
         NoSpineFound: when the scan is too short, or no canal of ``shortest_spine_mm`` is found with confidence.
+        CanalFilled: when contrast medium fills the canal.
         ImplausibleGeometry: when the vertebrae along the canal show that the spacing in the file cannot be true,
             or that the patient lies on the side and the file does not say so.
         Cancelled: from ``progress``.
@@ -69,6 +70,7 @@ def detect_canal(
     centerline = fit_centerline(stack, candidates, path)
     if centerline is None:
         raise NoSpineFound(_NO_CANAL)
+    check_content(ct, centerline)
     if centerline.length_mm < tuned.shortest_spine_mm:
         raise NoSpineFound(
             f"Only {centerline.length_mm:.0f} mm of a spinal canal were found; "

@@ -12,14 +12,35 @@ from dataclasses import dataclass
 import numpy as np
 
 from VertebralFractureLib.canal.axial_stack import AxialStack
-from VertebralFractureLib.canal.bony_canal import measure_bone_around, measure_canal_walls, measure_content_over_soft_hu
+from VertebralFractureLib.canal.bony_canal import (
+    measure_bone_around,
+    measure_canal_walls,
+    measure_content_over_soft_hu,
+    measure_filled_fraction,
+)
+from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.canal.curve import SliceBoxes
-from VertebralFractureLib.errors import ImplausibleGeometry, NoSpineFound
+from VertebralFractureLib.errors import CanalFilled, ImplausibleGeometry, NoSpineFound
 from VertebralFractureLib.thresholds import CANAL_PLAUSIBILITY
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
 
 ADVICE = "export the series again from its source, with its geometry"
+
+
+def check_content(ct: CTVolume, centerline: Centerline) -> None:
+    """Refuse a CT myelogram by its name: the network was not taught a canal that is as dense as bone.
+
+    Raises:
+        CanalFilled: when contrast medium fills the canal along much of the curve.
+    """
+    tuned = CANAL_PLAUSIBILITY
+    positions = centerline.positions_ras(np.arange(0.0, centerline.length_mm, tuned.content_step_mm))
+    if measure_filled_fraction(ct, positions) >= tuned.most_filled_fraction:
+        raise CanalFilled(
+            "Along much of its length the canal that was found is as dense as contrast medium (a CT myelogram) or "
+            "bone, so that the spine cannot be followed reliably; use a CT without contrast medium in the canal."
+        )
 
 
 def check_bone_around(stack: AxialStack, boxes: SliceBoxes, mean_probability: float) -> None:

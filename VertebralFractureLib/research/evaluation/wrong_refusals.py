@@ -24,7 +24,7 @@ import numpy as np
 
 from VertebralFractureLib.canal import detect_canal, load_canal_model
 from VertebralFractureLib.canal.network import CanalModel
-from VertebralFractureLib.errors import ImplausibleGeometry, NotEvaluable, UnreadableVolume
+from VertebralFractureLib.errors import CanalFilled, ImplausibleGeometry, NotEvaluable, UnreadableVolume
 from VertebralFractureLib.research.datasets import ReferenceSpine, read_annotation
 from VertebralFractureLib.research.datasets.reference_set import ReferenceScan, reference_scans
 from VertebralFractureLib.research.evaluation.canal_changes import scaled
@@ -136,8 +136,11 @@ KINDS: Mapping[str, Copy] = {
 _READ_ONLY, _MOVED = ("sform",), ("child", "very large")
 
 
+OUTCOMES = ("read", "refused by its name", "refused", "accused", "not shown")
+
+
 def judge(name: str, ct: CTVolume, spine: ReferenceSpine, model: CanalModel) -> dict[str, object]:
-    """What becomes of one copy: "read", "refused", or "accused" (the file is said to be wrong)."""
+    """What becomes of one copy: one of ``OUTCOMES``; accused means that the file is said to be wrong."""
     try:
         changed = KINDS[name](ct, spine)
         if changed is None:
@@ -148,6 +151,8 @@ def judge(name: str, ct: CTVolume, spine: ReferenceSpine, model: CanalModel) -> 
         found = detect_canal(changed, model)
     except UnreadableVolume as error:
         return {"outcome": "accused", "told": str(error)}
+    except CanalFilled as error:
+        return {"outcome": "refused by its name", "told": str(error)}
     except NotEvaluable as error:
         return {"outcome": "accused" if isinstance(error, ImplausibleGeometry) else "refused", "told": str(error)}
     line = found.centerline.positions_ras(np.arange(0.0, found.centerline.length_mm, 1.0))
@@ -194,9 +199,9 @@ def main() -> None:
             file.flush()
             held.append(row)
     counts = Counter((row["kind"], row["outcome"]) for row in map(json.loads, held))
-    print("| kind | read | refused | accused | not shown |\n|---|---|---|---|---|")
+    print(f"| kind | {' | '.join(OUTCOMES)} |\n|{'---|' * (1 + len(OUTCOMES))}")
     for kind in KINDS:
-        cells = [counts[kind, outcome] for outcome in ("read", "refused", "accused", "not shown")]
+        cells = [counts[kind, outcome] for outcome in OUTCOMES]
         if any(cells):
             print(f"| {kind} | {' | '.join(map(str, cells))} |")
 
