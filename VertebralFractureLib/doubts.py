@@ -37,6 +37,8 @@ class DoubtKind(Word):
     """The images were compressed with loss."""
     LEVEL_BY_COUNTING = "level_by_counting"
     """No landmark that counts levels is in view: the name is counted from the look of the vertebrae alone."""
+    METAL = "metal"
+    """Metal, cement or dense contrast medium lies in the vertebra or beside it."""
     UNUSUAL_HEIGHT = "unusual_height"
     """The body is far taller or far shorter than its neighbors allow, without the look of a fracture."""
     VERTEBRA_MISSING = "vertebra_missing"

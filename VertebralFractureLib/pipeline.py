@@ -20,7 +20,9 @@ from VertebralFractureLib.canal import Centerline, canal_evidence, detect_canal
 from VertebralFractureLib.canal.reader_curve import CurveFit, compare_with_canal
 from VertebralFractureLib.compute_device import is_of_the_card
 from VertebralFractureLib.cpr import ReformatGrid, StraightenedVolume, straighten
+from VertebralFractureLib.cpr.canal_enclosure import weigh_enclosure
 from VertebralFractureLib.cpr.grid import lay_box
+from VertebralFractureLib.cpr.hu_scale import shift_to_hu_scale
 from VertebralFractureLib.cpr.straighten import straighten_along
 from VertebralFractureLib.doubts import Doubt, DoubtKind
 from VertebralFractureLib.errors import DeviceMissing, NotEvaluable
@@ -183,6 +185,7 @@ class _Run:
         try:
             with watch.stage("read"):
                 refuse_broken_stack(ct)
+            is_given = centerline is not None
             if centerline is None:
                 with watch.stage("canal"):
                     progress = self._progress("canal")
@@ -200,17 +203,23 @@ class _Run:
                     spine = straighten(ct, centerline, progress=self._progress("cpr"), threads=self.options.threads)
                 else:
                     spine = self.straightened(centerline, self._progress("cpr"))
+                seen, off_scale = shift_to_hu_scale(spine)
+                if off_scale is not None:
+                    ct = replace(ct, doubts=(*ct.doubts, off_scale))
+                if not is_given:
+                    centerline = _weighed(centerline, seen)
             with watch.stage("vertebrae"):
                 found = localize_vertebrae(
-                    spine,
+                    seen,
                     models.vertebrae,
                     slice_thickness_mm=max(measure_resolution_mm(ct)),
                     step_along_mm=ct.along_patient_mm(measure_resolution_mm(ct)),
                     faults=locate_faults(ct, spine.frame),
+                    in_view=ct.contains_points,
                     progress=self._progress("vertebrae"),
                 )
             with watch.stage("fracture"):
-                sequence = models.fractures.score_positions(spine, self._progress("fracture"))
+                sequence = models.fractures.score_positions(seen, self._progress("fracture"))
                 vertebrae = score_vertebrae(found, sequence)
                 if fit is not None and fit.is_doubtful:
                     vertebrae = [_doubt_off_canal(vertebra, fit) for vertebra in vertebrae]
@@ -251,6 +260,12 @@ def _doubt_off_canal(vertebra: Vertebra, fit: CurveFit) -> Vertebra:
     if not fit.is_off(*vertebra.extent_mm):
         return vertebra
     return replace(vertebra, doubts=(*vertebra.doubts, DoubtKind.CURVE_OFF_CANAL))
+
+
+def _weighed(centerline: Centerline, spine: StraightenedVolume) -> Centerline:
+    """The curve, less sure where what lies around it on the voxels is no canal."""
+    weight = np.interp(centerline.point_arc_lengths_mm, spine.axis_mm("s"), weigh_enclosure(spine))
+    return replace(centerline, confidence=centerline.confidence * weight)
 
 
 def reader_centerline(points_ras: Sequence[Point] | FloatArray) -> Centerline:

@@ -592,6 +592,59 @@ class ReformattingThresholds:
 
 
 @dataclass(frozen=True)
+class HuScaleThresholds:
+    """Are these Hounsfield units (``cpr/hu_scale.py``)?"""
+
+    soft_from_hu: float = _tuned(
+        -5.0, "soft tissue that is less dense is off the scale", _BOTH, "15 to 65 on 34 scans and 20 phantoms"
+    )
+    soft_to_hu: float = _tuned(90.0, "soft tissue that is denser is off the scale", _BOTH, "as soft_from_hu")
+    usual_soft_hu: float = _tuned(42.0, "where soft tissue off the scale is shifted to", _BOTH, "median of the same")
+    lowest_hu: float = _tuned(-280.0, "densities from here are counted")
+    highest_hu: float = _tuned(300.0, "up to here")
+    bin_hu: float = _tuned(10.0, "steps of the count")
+    nearest_hu: float = _tuned(
+        100.0, "how far above fat muscle lies at least", _LITERATURE, "fat -100, muscle 10 to 60"
+    )
+    farthest_hu: float = _tuned(180.0, "and at most", _LITERATURE, "as nearest_hu, stretched by a quarter")
+    second_peak: float = _tuned(0.35, "as high as this fraction of fat's peak, it is a peak", _SCANS)
+    below_fat: float = _tuned(
+        0.25, "less of the density that lies below fat as fat lies below muscle, against muscle's", _BOTH
+    )
+    least_blocks: float = _tuned(500.0, "fewer blocks of 3 mm tell nothing", unit="blocks")
+
+
+@dataclass(frozen=True)
+class EnclosureThresholds:
+    """Does the curve run in a canal (``cpr/canal_enclosure.py``)?"""
+
+    rays: float = _tuned(32.0, "directions in which bone is looked for", unit="rays")
+    nearest_mm: float = _tuned(3.0, "where each ray begins")
+    farthest_mm: float = _tuned(20.0, "where each ray ends")
+    content_mm: float = _tuned(2.0, "how far around the curve its content is read")
+    bone_above_hu: float = _tuned(110.0, "bone is this much denser than the content")
+    lowest_bone_hu: float = _tuned(150.0, "and at least as dense as this")
+    highest_bone_hu: float = _tuned(700.0, "what is denser is bone beside any content")
+    metal_hu: float = _tuned(1600.0, "what is denser is no bone")
+    air_hu: float = _tuned(-300.0, "a ray that meets air or lung first is open")
+    window_mm: float = _tuned(12.0, "to either side along the curve, over which is averaged")
+    content_from_hu: float = _tuned(-60.0, "content that is less dense is none of a canal")
+    content_to_hu: float = _tuned(130.0, "content that is denser is bone, or contrast medium in a well closed canal")
+    excess_hu: float = _tuned(100.0, "beyond these, where it costs the most")
+    most_excess: float = _tuned(0.1, "the most that it costs, as a fraction of the rays")
+    open_at: float = _tuned(
+        0.5,
+        "fraction of rays that meet bone from which a curve is trusted a little",
+        _BOTH,
+        "of curves moved aside by 12 to 22 mm on 54 scans and phantoms 89 % have less than 0.6, of the annotated "
+        "stretches of 25 scans 0.2 %",
+    )
+    closed_at: float = _tuned(0.7, "and from which it is trusted entirely", _BOTH, "as open_at")
+    least_weight: float = _tuned(0.05, "what remains of the confidence where nothing is a canal")
+    judged_from: float = _tuned(0.5, "a vertebra along a curve of less weight, in its median, is not evaluable")
+
+
+@dataclass(frozen=True)
 class BodySearchThresholds:
     """Where bodies begin and end along the spine (``vertebrae/sequence_search.py``)."""
 
@@ -636,6 +689,9 @@ class LocalizationThresholds:
     """Bodies on the network's maps (``vertebrae/localization.py``, ``vertebrae/assembly.py``)."""
 
     typical_depth_mm: float = _tuned(28.0, "depth of a body that was not traced, for whether it is cut")
+    unseen_margin_mm: float = _tuned(
+        6.0, "how far beyond the endplates the scan must go on where a body is not cut by its end"
+    )
     corner_mm: float = _tuned(8.0, "how far lateral of its plane a body must lie in the field of view")
     shallow: float = _tuned(
         0.6,
@@ -905,6 +961,62 @@ class TrabecularThresholds:
 
 
 @dataclass(frozen=True)
+class ImplantThresholds:
+    """Metal, cement and lost bone (``vertebrae/implants.py``), in a spine volume at 1 mm."""
+
+    metal_hu: float = _tuned(
+        1600.0,
+        "denser than bone",
+        _SCANS,
+        "0 to 1 voxel around 408 of 412 bodies of 34 scans; the rest is contrast medium",
+    )
+    metal_from_mm3: float = _tuned(
+        300.0,
+        "so much of it is said; a rod has 760 beside each vertebra",
+        _SCANS,
+        "said of three vertebrae of one of 34 scans, where contrast medium fills the veins",
+        unit="cubic mm",
+    )
+    hidden_by_mm3: float = _tuned(
+        1000.0,
+        "beside so much of it nothing is judged",
+        _SCANS,
+        "728 by contrast medium; one screw has 1,300",
+        unit="cubic mm",
+    )
+    cement_hu: float = _tuned(1300.0, "denser within a body than sclerosis", _SCANS, "at most 49 voxels in 34 scans")
+    cement_from_mm3: float = _tuned(150.0, "so much of it in a body is cement or metal", _SCANS, unit="cubic mm")
+    dense_hu: float = _tuned(800.0, "as dense as thin cement or sclerosis")
+    denser_by_mm3: float = _tuned(
+        700.0, "so much more of it than in the neighbors is no bone that can be judged", _SCANS, unit="cubic mm"
+    )
+    less_dense_hu: float = _tuned(
+        40.0,
+        "a body is destroyed that is this much less dense than its neighbors",
+        _BOTH,
+        "with least_bone: none of 582 bodies of 54 scans and phantoms, 218 of 225 simulated lytic ones",
+    )
+    least_bone: float = _tuned(0.4, "and holds less than this fraction of their bone", _BOTH, "as less_dense_hu")
+    least_wall: float = _tuned(
+        0.5,
+        "fraction of the neighbors' below which an endplate or wall is lost; of four, two",
+        _BOTH,
+        "as less_dense_hu",
+    )
+    soft_tissue_hu: float = _tuned(45.0, "what is as dense holds no bone", _SCANS, "15 to 65 around the spine")
+    neighbors: int = _tuned(2, "to either side that a body is compared with", unit="vertebrae")
+    untraced_mm: tuple[float, float] = _tuned((8.0, 36.0), "posterior and anterior wall of a body that was not traced")
+    disc_mm: float = _tuned(6.0, "how far beyond the endplates metal is looked for")
+    arch_mm: float = _tuned(50.0, "how far behind the canal's center")
+    lateral_mm: float = _tuned(25.0, "and to either side")
+    cortex_mm: float = _tuned(3.0, "cortex that is no inside")
+    body_mm: float = _tuned(13.0, "half the width in which cement is looked for")
+    core_mm: float = _tuned(8.0, "half the width in which bone is looked for")
+    plate_mm: float = _tuned(2.5, "within which an endplate is looked for")
+    wall_mm: float = _tuned(3.0, "within which a wall is looked for")
+
+
+@dataclass(frozen=True)
 class ScoringThresholds:
     """Probabilities of vertebrae and scan (``fracture/``, ``result/build_report.py``)."""
 
@@ -977,6 +1089,8 @@ VERTEBRAL_SPACING = VertebralSpacingThresholds()
 CANAL_EDITING = CanalEditingThresholds()
 READER_CURVE = ReaderCurveThresholds()
 REFORMATTING = ReformattingThresholds()
+HU_SCALE = HuScaleThresholds()
+ENCLOSURE = EnclosureThresholds()
 BODY_SEARCH = BodySearchThresholds()
 LOCALIZATION = LocalizationThresholds()
 ACCOUNTING = AccountingThresholds()
@@ -988,6 +1102,7 @@ LABELING = LevelThresholds()
 GRADING = GradingThresholds()
 HEIGHT_ERROR = HeightErrorThresholds()
 TRABECULAR = TrabecularThresholds()
+IMPLANTS = ImplantThresholds()
 SCORING = ScoringThresholds()
 CORRECTION = CorrectionThresholds()
 

@@ -85,7 +85,7 @@ NOT_TUNED = {
         "_ROW_MULTIPLE": LAYOUT,
     },
     "vertebrae/body_network.py": dict.fromkeys(("MAPS",), WEIGHTS),
-    "vertebrae/level_assignment.py": {"LEVELS": UNIT, "_NEVER": NUMERICAL},
+    "vertebrae/level_assignment.py": {"LEVELS": UNIT},
     "vertebrae/level_column.py": {"BEYOND": WEIGHTS, "_NEVER": NUMERICAL, "MOST_STEPS": LAYOUT},
     "vertebrae/level_input.py": dict.fromkeys(
         (

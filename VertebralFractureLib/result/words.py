@@ -25,6 +25,9 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.FRACTURED: "fractured or suspected of it",
     Reason.DEGENERATED: "sclerotic or degenerated",
     Reason.NOT_TRACED: "its outline could not be traced",
+    Reason.CURVE_ENDS: "the centerline ends or bends too sharply there",
+    Reason.OFF_CANAL: "the centerline does not run in the canal there",
+    Reason.NO_BONE: "holds far less bone than its neighbors, destroyed or no body",
     Reason.NOT_SEPARATED: "two vertebrae may have been taken for one",
     Reason.OTHER: "another reason",
 }
@@ -41,6 +44,7 @@ DOUBT_WORDS: dict[DoubtKind, str] = {
     DoubtKind.UNEVEN_SLICES: "the distance between the slices changes, and the volume was interpolated",
     DoubtKind.LOSSY_IMAGES: "the images were compressed with loss",
     DoubtKind.LEVEL_BY_COUNTING: "level by counting alone",
+    DoubtKind.METAL: "metal, cement or dense contrast medium in view",
     DoubtKind.UNUSUAL_HEIGHT: "height does not fit its neighbors",
     DoubtKind.VERTEBRA_MISSING: "a vertebra may be missing beside it",
     DoubtKind.SLICES_EMPTY: "slices hold no image",

@@ -5,21 +5,33 @@ A vertebra that cannot be judged stays in the list with a reason; nothing is nor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from VertebralFractureLib.cpr.canal_enclosure import weigh_enclosure
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.doubts import DoubtKind
 from VertebralFractureLib.progress import StageProgress
-from VertebralFractureLib.thresholds import LOCALIZATION, VOLUME_CHECKS
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.thresholds import ENCLOSURE, LOCALIZATION, VOLUME_CHECKS
+from VertebralFractureLib.types import BoolArray, FloatArray
 from VertebralFractureLib.vertebrae.grading import grade_vertebrae, is_graded, measure_heights
+from VertebralFractureLib.vertebrae.implants import (
+    find_destroyed,
+    find_implanted,
+    find_metal_beside,
+    measure_density,
+)
 from VertebralFractureLib.vertebrae.labeling import label_bodies
 from VertebralFractureLib.vertebrae.level_assignment import LevelLabel
-from VertebralFractureLib.vertebrae.localization import LocalizedBody, account_for, localize_bodies_in_their_planes
+from VertebralFractureLib.vertebrae.localization import (
+    LocalizedBody,
+    account_for,
+    lay_corners,
+    localize_bodies_in_their_planes,
+)
 from VertebralFractureLib.vertebrae.lost_slices import SpineFault, drop_contradicting_names, split_at_jumps
 from VertebralFractureLib.vertebrae.oriented_box import oriented_box
 from VertebralFractureLib.vertebrae.trabecular import (
@@ -44,6 +56,7 @@ def localize_vertebrae(
     slice_thickness_mm: float | None = None,
     step_along_mm: float | None = None,
     faults: Sequence[SpineFault] = (),
+    in_view: Callable[[FloatArray], BoolArray] | None = None,
     progress: StageProgress | None = None,
 ) -> list[Vertebra]:
     """Localize, label and measure every vertebra of the spine volume, caudal to cranial; not scored yet.
@@ -57,6 +70,8 @@ def localize_vertebrae(
             the slice thickness, and without that no uncertainty is reported.
         faults: of the scan's slices along the spine volume (``locate_faults``). A body that they touch is not
             evaluable, one that they hide is left out, and names are counted on either side of a jump by itself.
+        in_view: whether RAS mm points ``(n, 3)`` lie in the scan (``CTVolume.contains_points``). A body that is not
+            whole in the spine volume is then called truncated only where the scan itself ends; None: always.
 
     Raises:
         WeightsDamaged: when the weights that ship are missing or damaged.
@@ -75,7 +90,14 @@ def localize_vertebrae(
     labels = _label_runs(spine, [_extent(body) for body in bodies], models, runs)
     report(0.9)
     account = account_for(bodies)
-    odd = [_OddBody(*facts) for facts in zip(account.beside_hole, account.too_tall, account.too_low, strict=True)]
+    densities = [measure_density(spine, body) for body in bodies]
+    facts = (
+        *(account.beside_hole, account.too_tall, account.too_low),
+        *(find_metal_beside(densities), find_implanted(densities), find_destroyed(densities)),
+        _find_off_canal(spine, bodies),
+        [in_view is not None and not body.complete and _is_in_view(spine, body, in_view) for body in bodies],
+    )
+    odd = [_OddBody(*(bool(fact) for fact in own)) for own in zip(*facts, strict=True)]
     at = [index for index, label in enumerate(labels) if label.level != "S1"]
     kept = [(bodies[index], labels[index]) for index in at]
     cores = [measure_trabecular_region(spine, body) for body, _ in kept]
@@ -98,18 +120,41 @@ def localize_vertebrae(
     return found
 
 
+def _find_off_canal(spine: StraightenedVolume, bodies: Sequence[LocalizedBody]) -> list[bool]:
+    """Whether the curve behind each body runs in no canal, in the median over its height."""
+    s, weight = spine.axis_mm("s"), weigh_enclosure(spine)
+    rows = [(s >= body.span.s_inferior_mm) & (s <= body.span.s_superior_mm) for body in bodies]
+    return [bool(own.any() and np.median(weight[own]) < ENCLOSURE.judged_from) for own in rows]
+
+
+def _is_in_view(spine: StraightenedVolume, body: LocalizedBody, in_view: Callable[[FloatArray], BoolArray]) -> bool:
+    """Whether the scan shows the whole body, with a margin beyond the endplates that were not seen."""
+    corners = lay_corners(body.plane, body.span, body.middle_mm, body.shape, LOCALIZATION.unseen_margin_mm)
+    return bool(np.all(in_view(spine.frame.straight_to_ras(corners))))
+
+
 @dataclass(frozen=True)
 class _OddBody:
-    """What does not add up about one body (``accounting``)."""
+    """What does not add up about one body (``accounting``, ``implants``)."""
 
     beside_hole: bool
     too_tall: bool
     too_low: bool
+    metal_beside: bool
+    implanted: bool
+    destroyed: bool
+    off_canal: bool
+    curve_ends: bool
+    """It is not whole in the spine volume, though the scan shows all of it."""
 
     @property
     def doubts(self) -> tuple[DoubtKind, ...]:
-        missing = (DoubtKind.VERTEBRA_MISSING,) if self.beside_hole else ()
-        return missing + ((DoubtKind.UNUSUAL_HEIGHT,) if self.too_tall or self.too_low else ())
+        kinds = {
+            DoubtKind.VERTEBRA_MISSING: self.beside_hole,
+            DoubtKind.UNUSUAL_HEIGHT: self.too_tall or self.too_low,
+            DoubtKind.METAL: self.metal_beside,
+        }
+        return tuple(kind for kind, is_so in kinds.items() if is_so)
 
 
 def _extent(body: LocalizedBody) -> tuple[float, float]:
@@ -155,15 +200,19 @@ def _vertebra(
         landmarks = tuple(_point(point) for point in spine.frame.straight_to_ras(points))
     reason = None
     if not body.complete:
-        reason = Reason.TRUNCATED
+        reason = Reason.CURVE_ENDS if odd.curve_ends else Reason.TRUNCATED
     elif not is_graded(label.level):
         reason = Reason.LEVEL_NOT_SCORED
     elif odd.too_tall:
         reason = Reason.NOT_SEPARATED
+    elif odd.off_canal:
+        reason = Reason.OFF_CANAL
+    elif core.holds_metal or odd.implanted:
+        reason = Reason.METAL_OR_CEMENT
+    elif odd.destroyed:
+        reason = Reason.NO_BONE
     elif span.confidence < LOCALIZATION.lowest_confidence:
         reason = Reason.LOW_CONFIDENCE
-    elif core.holds_metal:
-        reason = Reason.METAL_OR_CEMENT
     return Vertebra(
         label=label.level or f"V{rank}",
         level=label.level,

@@ -183,15 +183,27 @@ def _inside_at(in_view: BoolArray, middle: FloatArray) -> BoolArray:
 
 def _is_whole(spine: StraightenedVolume, plane: MidPlane, span: Span, middle: float, shape: BodyShape | None) -> bool:
     """Whether all corners of the body, a little inside its walls, lie in the field of view."""
+    points = lay_corners(plane, span, middle, shape)
+    inside, within = sample_nearest(spine.inside, spine.straight_to_ijk_points(points))
+    return bool(np.all(within & inside))
+
+
+def lay_corners(
+    plane: MidPlane, span: Span, middle: float, shape: BodyShape | None, beyond_mm: float = 0.0
+) -> FloatArray:
+    """Straight (r, a, s) ``(n, 3)`` of the body's corners and landmarks, ``corner_mm`` to both sides of its plane.
+
+    Args:
+        middle: a of its middle, for a body without a shape.
+        beyond_mm: how far outside its endplates.
+    """
     tuned = LOCALIZATION
     a_post = shape.a_posterior if shape else middle - 0.5 * tuned.typical_depth_mm
     a_ant = shape.a_anterior if shape else middle + 0.5 * tuned.typical_depth_mm
-    corners = [(a_ant - 1.0, span.s_superior_mm), (a_post + 1.0, span.s_superior_mm)]
-    corners += [(a_ant - 1.0, span.s_inferior_mm), (a_post + 1.0, span.s_inferior_mm)]
+    top, bottom = span.s_superior_mm + beyond_mm, span.s_inferior_mm - beyond_mm
+    corners = [(a_ant - 1.0, top), (a_post + 1.0, top), (a_ant - 1.0, bottom), (a_post + 1.0, bottom)]
     if shape is not None:
         corners += [(float(a), float(s)) for a, s in shape.landmarks]
     a, s = np.array(corners).T
     lateral = tuned.corner_mm * np.array([-1.0, 0.0, 1.0])
-    points = plane.straight(lateral[:, None], a[None], s[None]).reshape(-1, 3)
-    inside, within = sample_nearest(spine.inside, spine.straight_to_ijk_points(points))
-    return bool(np.all(within & inside))
+    return plane.straight(lateral[:, None], a[None], s[None]).reshape(-1, 3)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from VertebralFractureLib.cpr.hu_scale import shift_to_hu_scale
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.thresholds import BODY_SEARCH, ENDPLATES
 from VertebralFractureLib.types import FloatArray
@@ -35,6 +36,7 @@ def measure_bodies(
 ) -> list[MeasuredBody]:
     """The bodies whose endplates lie near ``extents_mm``, arc lengths on the ``straightened`` volume."""
     # The column's mid-sagittal plane follows from the vertebrae that the network finds by itself.
+    spine, _ = shift_to_hu_scale(spine)
     found = localize_bodies_in_their_planes(spine, model)
     maps = compute_body_maps(spine, model, found[0].plane if found else None)
     s = maps.s_from_mm + np.arange(maps.probability.shape[1], dtype=np.float64)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.doubts import Doubt
 from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from VertebralFractureLib.volume.continuity import Continuity
@@ -99,6 +99,11 @@ class CTVolume:
         from VertebralFractureLib.volume.continuity import find_plane_faults
 
         return find_plane_faults(self)
+
+    def contains_points(self, points_ras: FloatArray) -> BoolArray:
+        """Whether each RAS mm point ``(n, 3)`` lies within the outer faces of the volume, ``(n,)``."""
+        ijk = self.ras_to_ijk_points(points_ras)
+        return np.asarray(np.all((ijk >= -0.5) & (ijk <= np.array(self.hu.shape[::-1]) - 0.5), axis=1))
 
     def ijk_to_ras_points(self, points_ijk: FloatArray) -> FloatArray:
         """Map ``(n, 3)`` index points ``(i, j, k)`` to RAS mm."""

@@ -49,6 +49,7 @@ from VertebralFractureLib.research.evaluation.stack_changes import (
     more_air,
     moved_origin,
 )
+from VertebralFractureLib.research.simulation.operated_spines import OPERATIONS, Operation
 from VertebralFractureLib.result import EVALUABLE
 from VertebralFractureLib.result.words import list_doubts
 from VertebralFractureLib.types import FloatArray, Point
@@ -83,6 +84,10 @@ class CopyKind:
     same_information: bool = True
 
 
+def _operated(operation: Operation) -> Change:
+    return lambda ct, line, rng: ChangedScan(operation(ct, line, rng), np.eye(4))
+
+
 SAME_INFORMATION: Mapping[str, Change] = {
     "as it is": lambda ct, _line, _rng: ChangedScan(ct, np.eye(4)),
     "stored in another order": stored_otherwise,
@@ -109,9 +114,11 @@ LOST_INFORMATION: Mapping[str, Change] = {
     "a tenth of the slices lost to air": blanked(0.1),
     **{name: changed_slices(name) for name in SLICE_CHANGES},
 }
+OPERATED: Mapping[str, Change] = {name: _operated(operation) for name, operation in OPERATIONS.items()}
 KINDS: Mapping[str, CopyKind] = {
     **{name: CopyKind(change) for name, change in SAME_INFORMATION.items()},
     **{name: CopyKind(change, same_information=False) for name, change in LOST_INFORMATION.items()},
+    **{name: CopyKind(change, same_information=False) for name, change in OPERATED.items()},
 }
 
 

@@ -3,8 +3,8 @@
     python -m VertebralFractureLib.research.evaluation.evaluate_column_checks --data DATA --cache CACHE --out FILE
 
 On the reference boxes of every scan: each body in turn is lost, each two neighbors are taken for one, each body is
-found in half. On the straightened scans: each body's bone is replaced by soft tissue, and the curve is moved aside. What is
-said of the untouched scans is a false alarm. No network runs.
+found in half. On the straightened scans: each body's bone is replaced by soft tissue, and the curve is moved aside.
+What is said of the untouched scans is a false alarm. No network runs.
 """
 
 from __future__ import annotations
