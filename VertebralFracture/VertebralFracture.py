@@ -35,6 +35,7 @@ from VertebralFracturePanel.detect.torch_installer import TorchMissing
 from VertebralFracturePanel.detect.volume_export import UnusableVolume
 from VertebralFracturePanel.logic import VertebralFractureLogic
 from VertebralFracturePanel.read.results_view import ResultsView
+from VertebralFracturePanel.read.side_by_side import registerLayout
 
 CLOCK_MS = 500
 """Between two updates of the time left while nothing else comes in."""
@@ -58,18 +59,21 @@ class VertebralFracture(ScriptedLoadableModule):
             "Sequence to Sequence Model for Vertebral Compression Fractures Identification in CT. MICCAI 2020."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", registerLayout)
 
 
 class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The panel: an input, one button, the progress, and the result as the scene's nodes hold it."""
 
     def __init__(self, parent: Any = None, logic: VertebralFractureLogic | None = None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic = logic
         self.run: DetectionRun | None = None
         self.progress = ProgressEstimate()
         self.message = ""
+        self.isImporting = False
+        # Last: without a parent, Slicer's base class calls setup() at once.
+        ScriptedLoadableModuleWidget.__init__(self, parent)
 
     def setup(self) -> None:
         ScriptedLoadableModuleWidget.setup(self)
@@ -90,7 +94,9 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneChanged)
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
+        self.addObserver(scene, scene.EndBatchProcessEvent, self.onBatchEnded)
         self.addObserver(scene, scene.NodeRemovedEvent, self.onNodeRemoved)
         self.addObserver(scene, scene.NodeAddedEvent, self.onNodeAdded)
         self.restoreFromScene()
@@ -131,6 +137,8 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.updatePanel()
 
     def onInputChanged(self, volumeNode: Any) -> None:
+        if self.isImporting:
+            return  # The selector chooses by itself what comes first; the scene says what was chosen when it is there.
         if not slicer.mrmlScene.IsClosing():
             if volumeNode is not self.logic.parameters.inputVolume:
                 self.logic.parameters.inputVolume = volumeNode
@@ -179,10 +187,20 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.run.cancel()
         self.view.forgetScene()
 
+    def onSceneStartImport(self, _caller: Any, _event: str) -> None:
+        self.isImporting = True
+
+    def onBatchEnded(self, _caller: Any, _event: str) -> None:
+        """What was left alone while the batch was on, is shown now: a scene is loaded within one."""
+        self.scheduleUpdate()
+
     def onSceneChanged(self, _caller: Any, _event: str) -> None:
         for nodes in find_results(slicer.mrmlScene):
             refresh_colors(nodes)
         self.message = ""
+        self.isImporting = False
+        if self.logic.parameters.inputVolume is None:
+            self.onInputChanged(self.ui.inputSelector.currentNode())
         self.restoreFromScene()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)

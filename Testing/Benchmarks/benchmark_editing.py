@@ -55,7 +55,7 @@ def main() -> None:
     slicer.util.updateVolumeFromArray(volume, ct.hu)
     volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(ct.ijk_to_ras))
     nodes = write_scene(report_from_json(report_to_json(detection.report)), None, detection.spine, scene, volume)
-    widget = VertebralFractureWidget(None)
+    widget = VertebralFractureWidget(slicer_stand_ins.module_parent())
     widget.setup()
     cpu_seconds = _watch_the_worker()
     section, curve = widget.view.centerlineSection, nodes.centerline

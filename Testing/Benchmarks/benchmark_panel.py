@@ -86,7 +86,7 @@ def main() -> None:
     if arguments.warp:
         _warp(scene, node)
     logic = VertebralFractureLogic(NothingToInstall(), lambda: JsonProcess(sys.executable))
-    widget = VertebralFractureWidget(None, logic)
+    widget = VertebralFractureWidget(slicer_stand_ins.module_parent(), logic)
     widget.setup()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

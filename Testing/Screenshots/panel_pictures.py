@@ -31,7 +31,7 @@ def open_panel(scene: Any) -> Any:
     slicer.mrmlScene = scene
     from VertebralFracture import VertebralFractureWidget
 
-    widget = VertebralFractureWidget(None)
+    widget = VertebralFractureWidget(slicer_stand_ins.module_parent())
     widget.setup()
     widget.enter()
     widget.parent.setFixedWidth(WIDTH)

@@ -210,7 +210,7 @@ def logic():
 def widget(scene, logic):  # noqa: ARG001  the widget finds the scene where Slicer keeps it
     from VertebralFracture import VertebralFractureWidget
 
-    widget = VertebralFractureWidget(None, logic)
+    widget = VertebralFractureWidget(slicer_stand_ins.module_parent(), logic)
     widget.setup()
     yield widget
     widget.cleanup()
@@ -228,7 +228,7 @@ def a_phantom_node(scene, a_phantom):
 def the_real_widget(scene):  # noqa: ARG001  the widget finds the scene where Slicer keeps it
     from VertebralFracture import VertebralFractureWidget
 
-    widget = VertebralFractureWidget(None)
+    widget = VertebralFractureWidget(slicer_stand_ins.module_parent())
     widget.setup()
     yield widget
     widget.cleanup()

@@ -28,10 +28,21 @@ class ScriptedLoadableModule:
         self.parent = parent
 
 
+def module_parent():
+    """The widget with a layout that Slicer gives a module to be shown in."""
+    parent = QtWidgets.QWidget()
+    parent.setLayout(QtWidgets.QVBoxLayout())
+    return parent
+
+
 class ScriptedLoadableModuleWidget:
     def __init__(self, parent=None):
-        self.parent = parent or QtWidgets.QWidget()
-        self.layout = self.parent.layout() or QtWidgets.QVBoxLayout(self.parent)
+        """As Slicer's: without a parent it makes one, and sets itself up at once."""
+        self.parent = parent or module_parent()
+        self.layout = self.parent.layout()
+        if parent is None:
+            self.setup()
+            self.parent.show()
 
     def setup(self):
         pass
@@ -40,7 +51,7 @@ class ScriptedLoadableModuleWidget:
         """As Slicer's: the old panel is cleaned up, the file is loaded again, and a new panel takes its place."""
         self.cleanup()
         fresh = importlib.reload(sys.modules[type(self).__module__])
-        widget = getattr(fresh, type(self).__name__)(None)
+        widget = getattr(fresh, type(self).__name__)(module_parent())
         widget.setup()
         return widget
 

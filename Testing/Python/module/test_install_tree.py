@@ -42,7 +42,7 @@ from VertebralFractureLib.export.scene import new_scene, read_report
     volumes.SetMRMLScene(scene)
     ct = volumes.AddArchetypeVolume(str(volume), "Phantom", 0)
     TorchInstaller().ensureTorch()
-    widget = VertebralFractureWidget(None)
+    widget = VertebralFractureWidget(slicer_stand_ins.module_parent())
     widget.setup()
     nodes = widget.logic.detectFractures(ct)
     report = read_report(scene, nodes)

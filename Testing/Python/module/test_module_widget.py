@@ -3,6 +3,7 @@
 import time
 
 import pytest
+import slicer_stand_ins
 from panel_helpers import cells, until
 from PySide6.QtWidgets import QApplication
 
@@ -139,7 +140,7 @@ def test_a_second_run_shows_the_newest_result(widget, scene):
 def test_a_new_panel_shows_what_the_scene_holds(scene, a_ct, logic, a_report):
     logic.detectFractures(a_ct)
 
-    widget = module.VertebralFractureWidget(None, logic)
+    widget = module.VertebralFractureWidget(slicer_stand_ins.module_parent(), logic)
     widget.setup()
 
     assert widget.ui.impressionLabel.text == write_impression(a_report)
@@ -179,7 +180,8 @@ class DeclinedInstallation(TorchInstaller):
 
 @pytest.mark.usefixtures("a_ct")
 def test_without_pytorch_nothing_starts(scene):
-    widget = module.VertebralFractureWidget(None, module.VertebralFractureLogic(torchInstaller=DeclinedInstallation()))
+    logic = module.VertebralFractureLogic(torchInstaller=DeclinedInstallation())
+    widget = module.VertebralFractureWidget(slicer_stand_ins.module_parent(), logic)
     widget.setup()
 
     widget.ui.detectButton.click()

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 import slicer
+import slicer_stand_ins
 from centerline_breaks import BREAKS, GOOD_ENOUGH_MM, canal_at, deviation_mm, error_mm
 from curve_helpers import edit, grab, release, settled
 from panel_helpers import until
@@ -37,7 +38,7 @@ def the_result(scene, a_phantom, a_detection):
 
 @pytest.fixture
 def the_widget(the_result):  # noqa: ARG001
-    widget = module.VertebralFractureWidget(None)
+    widget = module.VertebralFractureWidget(slicer_stand_ins.module_parent())
     widget.setup()
     yield widget
     widget.cleanup()

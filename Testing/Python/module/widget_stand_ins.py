@@ -160,7 +160,10 @@ class qMRMLWidget(PythonQtNames, QtWidgets.QWidget):
 
 
 class qMRMLNodeComboBox(PythonQtNames, QtWidgets.QComboBox):
-    """Chooses a volume by itself when it has none, as Slicer's does where "none" is not allowed."""
+    """Chooses a volume by itself when it has none, as Slicer's does where "none" is not allowed.
+
+    While a scene is imported its model waits; within EndImportEvent, before a later observer, it chooses the first.
+    """
 
     currentNodeChanged = QtCore.Signal(object)
 
@@ -174,6 +177,7 @@ class qMRMLNodeComboBox(PythonQtNames, QtWidgets.QComboBox):
         self._scene = scene
         scene.AddObserver(scene.NodeAddedEvent, self._chooseFirst)
         scene.AddObserver(scene.NodeRemovedEvent, self._chooseFirst)
+        scene.AddObserver(scene.EndImportEvent, self._chooseFirst)
         self._chooseFirst()
 
     def currentNode(self):
@@ -196,6 +200,8 @@ class qMRMLNodeComboBox(PythonQtNames, QtWidgets.QComboBox):
             self.setCurrentIndex(self._nodes().index(self._node))
 
     def _chooseFirst(self, *_event):
+        if self._scene.IsImporting():
+            return
         if self._node is None or not self._scene.IsNodePresent(self._node):
             self.setCurrentNode(next(iter(self._nodes()), None))
 

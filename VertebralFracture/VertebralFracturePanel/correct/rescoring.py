@@ -167,7 +167,7 @@ class Rescoring:
 
     def _drop(self, answer: dict[str, Any]) -> None:
         if "report" in answer:
-            self._background.submit(removeFolder, Path(answer["report"]).parent)
+            removeFolder(Path(answer["report"]).parent)
 
     def _show(self, result: ShownResult, scored: Scored, spine: StraightenedVolume | None = None) -> None:
         """``spine``: what was straightened just now, from which the next drag goes on without sampling it."""

@@ -141,7 +141,7 @@ class DetectionRun:
             return (yield from self._show(writing))
         finally:
             if "report" in self._answer:
-                self._background.submit(removeFolder, Path(self._answer["report"]).parent)
+                removeFolder(Path(self._answer["report"]).parent)
 
     def _show(self, writing: Generator[float, None, SceneNodes]) -> Steps:
         try:

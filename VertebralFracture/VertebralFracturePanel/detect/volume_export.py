@@ -9,7 +9,7 @@ volume has no matrix; nothing is added to the scene for that.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -144,18 +144,20 @@ def exportSteps(
     """
     bytesPerSlice = export.shape[1] * export.shape[2] * export.dtype.itemsize
     step = max(export.slabBytes // bytesPerSlice, 1)
-    file = path.open("wb")
+    file, writing = path.open("wb"), Future[int]()
+    writing.set_result(0)
     try:
         file.write(nrrd_header(export.shape, export.dtype, export.ijkToRas))
         for first in range(0, export.shape[0], step):
             slab = export.slab(first, min(first + step, export.shape[0]))
             yield 0
-            yield from finished(background.submit(file.write, slab))
+            writing = background.submit(file.write, slab)
+            yield from finished(writing)
             progressed(first / export.shape[0])
     finally:
-        # In the thread, behind a write that may still be going on.
-        closing = background.submit(file.close)
-    yield from finished(closing)
+        # Not in the thread, which gets no turn while Slicer idles; a slab that is being written takes a moment.
+        wait([writing])
+        file.close()
 
 
 def _ijkToParent(volumeNode: Any) -> np.ndarray:

@@ -159,7 +159,7 @@ class ResultExport:
                 raise ExportFailed(self._answer.get("error") or self._process.explanation)
         finally:
             self._process.stop()
-            self._background.submit(removeFolder, folder)
+            removeFolder(folder)
 
     def _askForPage(self, folder: Path) -> Generator[int, None, dict[str, Any]]:
         shown = self._shown()

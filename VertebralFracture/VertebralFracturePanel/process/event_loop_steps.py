@@ -7,7 +7,6 @@ objects; in Slicer they only run while the main thread releases Python, which ``
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Generator
 from concurrent.futures import Future, wait
 from pathlib import Path
@@ -17,6 +16,8 @@ import qt
 
 _RELEASED_S = 0.015
 _PAUSE_MS = 5
+_REMOVALS, _REMOVAL_MS = 20, 100
+"""Windows keeps the files of a process locked for a moment after it ended."""
 
 
 class EventLoopSteps:
@@ -77,10 +78,14 @@ def finished(future: Future[Any]) -> Generator[int, None, Any]:
 
 
 def removeFolder(folder: Path) -> None:
-    """Remove a folder, waiting up to 2 s for the process that used it; to be called in a thread."""
-    # Windows keeps the files of a process locked for a moment after it ended.
-    for _attempt in range(20):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.1)
+    """Remove a folder now, or from the event loop within 2 s where a process that just ended still holds its files.
+
+    Never in a thread: while Slicer idles no thread gets to run, and what a patient's CT was written into would stay.
+    """
+    _tryToRemove(folder, _REMOVALS)
+
+
+def _tryToRemove(folder: Path, attempts: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if attempts > 1 and folder.exists():
+        qt.QTimer.singleShot(_REMOVAL_MS, lambda: _tryToRemove(folder, attempts - 1))

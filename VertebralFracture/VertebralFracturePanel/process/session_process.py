@@ -227,7 +227,7 @@ class SessionProcess:
         except OSError as error:
             self._fail(f"A file could not be written or read: {error.strerror or error}.")
         finally:
-            self._background.submit(removeFolder, folder)
+            removeFolder(folder)
 
     def _retire(self) -> None:
         """The process is told to end, and nothing that it says counts any more."""
@@ -335,7 +335,7 @@ class SessionProcess:
     def _removeFolder(self, number: int) -> None:
         folder = self._folders.pop(number, None)
         if folder is not None:
-            self._background.submit(removeFolder, folder)
+            removeFolder(folder)
 
     def _releaseEnded(self) -> None:
         for process in [process for process in self._leaving if process.isOver]:

@@ -46,10 +46,13 @@ class SideBySide:
         if layout is None or nodes.straightened is None:
             return
         if not self.isEntered:
-            self._formerLayout = layout.GetViewArrangement()
-            if not layout.IsLayoutDescription(LAYOUT_ID):
-                layout.AddLayoutDescription(LAYOUT_ID, _DESCRIPTION)
+            current = layout.GetViewArrangement()
+            # Ours is never the one to go back to: a scene that was saved with it leaves it behind.
+            self._formerLayout = layout.SlicerLayoutConventionalView if current == LAYOUT_ID else current
+            _describeLayout(layout)
             layout.SetViewArrangement(LAYOUT_ID)
+            # A Slicer without this extension does not know the layout, and would open the saved scene without a view.
+            layout.SetSaveWithScene(False)
         self._nodes = nodes
         for name, volume in (
             ("Red", nodes.input_volume),
@@ -71,8 +74,7 @@ class SideBySide:
             return
         scene = slicer.mrmlScene
         layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
-        if layout is not None and layout.GetViewArrangement() == LAYOUT_ID:
-            layout.SetViewArrangement(self._formerLayout)
+        self._leaveLayout(layout)
         for name, volumeId in self._formerVolumes.items():
             composite = _composite(scene, name)
             composite.SetBackgroundVolumeID(volumeId if volumeId and scene.GetNodeByID(volumeId) else None)
@@ -83,10 +85,18 @@ class SideBySide:
         self.forget()
 
     def forget(self) -> None:
-        """The scene is going: there is nothing to bring back."""
+        """The scene is going: its layout comes back, and nothing else is there to bring back."""
+        self._leaveLayout(slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode"))
         self._nodes = None
         self._formerLayout = None
         self._formerVolumes = {}
+
+    def _leaveLayout(self, layout: slicer.vtkMRMLLayoutNode | None) -> None:
+        if layout is None or not self.isEntered:
+            return
+        layout.SetSaveWithScene(True)
+        if layout.GetViewArrangement() == LAYOUT_ID:
+            layout.SetViewArrangement(self._formerLayout)
 
     def _showPointsPerView(self, scene: slicer.vtkMRMLScene) -> None:
         """Points in straightened coordinates in the straightened view alone, those of the patient in all others."""
@@ -114,6 +124,18 @@ class SideBySide:
         nodes = self._nodes
         markups = [*nodes.points.values(), nodes.centerline, nodes.landmarks]
         return [node for node in markups if node is not None and node.GetDisplayNode() is not None]
+
+
+def registerLayout() -> None:
+    """Let the scene's layout node know the layout, so that a scene that was saved with it opens with its views."""
+    layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    if layout is not None:
+        _describeLayout(layout)
+
+
+def _describeLayout(layout: slicer.vtkMRMLLayoutNode) -> None:
+    if not layout.IsLayoutDescription(LAYOUT_ID):
+        layout.AddLayoutDescription(LAYOUT_ID, _DESCRIPTION)
 
 
 def _view(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLSliceNode | None:

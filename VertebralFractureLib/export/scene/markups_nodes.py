@@ -70,7 +70,7 @@ def fill_centerline_node(node: Any, report: SpineReport, colors: Any) -> None:
     """Let the node hold exactly the report's curve, with confidence and probability per point; its display stays."""
     points = report.centerline.points_ras
     was_modifying = node.StartModify()
-    if control_points(node) != points:
+    if defined_points(node) != points:
         node.RemoveAllControlPoints()
         for index, point in enumerate(points):
             node.AddControlPoint(vtk.vtkVector3d(*point), f"{index + 1}")
@@ -117,7 +117,8 @@ def fill_group_node(node: Any, group: VertebraGroup, vertebrae: Sequence[Vertebr
     points = range(node.GetNumberOfControlPoints())
     places = control_points(node)
     held = [(node.GetNthControlPointLabel(n), node.GetNthControlPointDescription(n), places[n]) for n in points]
-    if held == wanted:
+    # A position that the user cleared is still told; only its status says that it is gone.
+    if held == wanted and defined_points(node) == places:
         return
     was_modifying = node.StartModify()
     node.SetFixedNumberOfControlPoints(False)
@@ -201,7 +202,7 @@ def control_points(node: Any) -> tuple[Point, ...]:
 
 
 def defined_points(node: Any) -> tuple[Point, ...]:
-    """``control_points`` without the one that Slicer shows under the mouse before it is clicked."""
+    """``control_points`` without those that have no position: under the mouse before the click, or cleared by it."""
     points = control_points(node)
     defined = (node.GetNthControlPointPositionStatus(place) == node.PositionDefined for place in range(len(points)))
     return tuple(point for point, is_defined in zip(points, defined, strict=True) if is_defined)
