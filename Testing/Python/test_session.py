@@ -137,7 +137,16 @@ def test_a_curve_is_drawn_from_a_handful_of_points(session, a_detection):
 
 
 @pytest.mark.parametrize(
-    "request_", [{"command": "fly"}, {"command": "rescore"}, {"command": "draw", "points_ras": []}]
+    "request_",
+    [
+        {"command": "fly"},
+        {"command": "rescore"},
+        {"command": "draw", "points_ras": []},
+        {"command": "rescore", "centerline_ras": [[0, 0, 0], [0, 0, 1e9]], "output": "none"},
+        {"command": "rescore", "centerline_ras": [[0, 0, float("nan")], [0, 0, 9]], "output": "none"},
+        {"command": "rescore", "centerline_ras": [[0, 0, 0.1 * n] for n in range(9_000)], "output": "none"},
+        {"command": "measure", "centerline_ras": [[0, 0, 0], [0, 0, 99]], "extents_mm": [[60, 40]]},
+    ],
 )
 def test_a_wrong_request_is_answered_in_a_sentence(session, request_):
     answer = session.ask(**request_)
@@ -310,3 +319,32 @@ def test_rescoring_again_and_again_gives_what_the_first_time_gave(a_phantom):
     assert again.vertebrae == first.vertebrae
     assert again.sequence == first.sequence
     assert "cord" not in first.software.weights_sha256
+
+
+RUBBISH = [
+    "[" * 100_000,
+    "{",
+    '"text"',
+    '{"id": [1], "command": "status"}',
+    '{"id": 7, "command": 9}',
+    "NaN",
+    "\x00" * 50,
+]
+
+
+def test_rubbish_is_answered_and_the_session_goes_on_and_still_ends_with_its_parent(project_folder_once):
+    """Given lines that are no requests, deep ones and one of 9 MB, when each is answered, then closing the input ends."""
+    client = start(project_folder_once)
+    for line in [*RUBBISH, "9" * 9_000_000]:
+        client.process.stdin.write(line + "\n")
+    client.process.stdin.flush()
+
+    answers = [json.loads(client.process.stdout.readline()) for _ in range(len(RUBBISH) + 1)]
+    assert {answer["exit_code"] for answer in answers} == {2}
+    assert all(answer["error"].startswith("The request could not be answered: ") for answer in answers)
+    assert "32 levels deep" in answers[0]["error"]
+    assert "longer than 8 MB" in answers[-1]["error"]
+    assert client.ask(command="fly")["exit_code"] == 2
+    client.process.stdin.close()
+    assert client.process.wait(timeout=20) == 130
+    client.process.stdout.close()

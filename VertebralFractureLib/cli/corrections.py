@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,11 +22,9 @@ from VertebralFractureLib.result.made_for import MadeFor, judge_origin, refuse_l
 from VertebralFractureLib.result.report import MOST_POINTS, MOST_VERTEBRAE, SpineReport
 from VertebralFractureLib.result.report_json import correction_with_scan_from_json
 from VertebralFractureLib.types import Point
-from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
 from VertebralFractureLib.vertebrae.vertebra import about_point
 
 _SHIFTS = {"+1": 1, "-1": -1}
-_LABEL = re.compile("[A-Z][0-9]{1,3}")
 _CURVES = ("Curve", "Fiducial", "Line")
 """Markups whose control points, in their order of height, are a curve; a closed curve, a plane or an angle is none."""
 
@@ -157,22 +154,14 @@ def _check_levels(levels: Sequence[str]) -> None:
     """Refuse what no scan can make right, before anything is read.
 
     Raises:
-        UnusableCorrection: for a word of another form, a level that there is not, one vertebra twice, too many words.
+        UnusableCorrection: for one vertebra twice, and for more words than a spine has vertebrae.
     """
     seen: dict[str, str] = {}
     if len(levels) > MOST_VERTEBRAE:
         raise UnusableCorrection(f"--levels names {len(levels)} vertebrae; at most {MOST_VERTEBRAE} are allowed.")
     for name in levels:
-        if name in _SHIFTS:
-            continue
-        old, equals, new = name.partition("=")
-        if not equals or _LABEL.fullmatch(old) is None:
-            raise UnusableCorrection(f"--levels {show_value(name)}: say OLD=NEW, for example L1=T12, or +1 or -1.")
-        if new not in CRANIAL_TO_CAUDAL:
-            raise UnusableCorrection(
-                f"--levels {name}: '{new}' is no level; use C1 to C7, T1 to T13, L1 to L6 or S1 after the equals sign."
-            )
-        if old in seen:
+        old, _, new = name.partition("=")
+        if new and old in seen:
             raise UnusableCorrection(f"--levels names {old} twice, as {seen[old]} and as {new}; say it once.")
         seen[old] = new
 
