@@ -7,6 +7,7 @@ its mistake, and the session goes on.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -20,6 +21,8 @@ LONGEST_LINE_BYTES = 8_000_000
 """A curve of ``MOST_POINTS`` points has 0.3 MB."""
 _PIECE_BYTES = 65_536
 _REFUSAL = "refusal"
+_WHERE_IDS_STAND = 1_000
+"""Bytes of a line that cannot be read in which its id is looked for."""
 
 Request = dict[str, Any]
 
@@ -93,8 +96,16 @@ def read_request(line: bytes) -> Request:
         if not isinstance(identifier, int | str | None):
             raise RefusedContent(f"'id' holds {show_value(identifier)}; allowed is a number, a text or null")
     except RefusedContent as error:
-        return {_REFUSAL: str(error)}
+        return {_REFUSAL: str(error), "id": _find_identifier(line)}
     return content
+
+
+def _find_identifier(line: bytes) -> int | str | None:
+    """What stands for the ``id`` at the beginning of a line that cannot be read, for the caller who waits for it."""
+    found = re.search(rb'"id"\s*:\s*(?:([0-9]{1,15})|"([A-Za-z0-9_.-]{1,64})")', line[:_WHERE_IDS_STAND])
+    if found is None:
+        return None
+    return int(found[1]) if found[1] is not None else found[2].decode("ascii")
 
 
 def check_request(request: Request) -> Request:

@@ -333,7 +333,7 @@ RUBBISH = [
 
 
 def test_rubbish_is_answered_and_the_session_goes_on_and_still_ends_with_its_parent(project_folder_once):
-    """Given lines that are no requests, deep ones and one of 9 MB, when each is answered, then closing the input ends."""
+    """Given lines that are no requests, deep ones and one of 9 MB, then each is answered and a closed input ends it."""
     client = start(project_folder_once)
     for line in [*RUBBISH, "9" * 9_000_000]:
         client.process.stdin.write(line + "\n")
