@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from VertebralFractureLib.export.picture_canvas import Canvas, measure_text_width, shorten_text, wrap_text
 from VertebralFractureLib.plain_text import no_formula, one_line
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
@@ -58,3 +59,12 @@ def test_no_cell_begins_like_a_formula_where_a_spreadsheet_cuts_differently(sepa
 @pytest.mark.parametrize("number", ["-5", "-0.25", "+3", "-20 %", "-12,5", "a loss of -20 %; +1 mm"])
 def test_signed_numbers_stay_numbers(number: str) -> None:
     assert no_formula(number) == number
+
+
+def test_a_text_of_any_length_is_drawn_in_no_more_memory_than_the_picture_needs() -> None:
+    """A name of 10,000 letters took minutes to shorten, and a reason of as many a mask of gigabytes."""
+    canvas = Canvas(200, 60, (0.0, 0.0, 0.0))
+
+    assert canvas.text("A" * 1_000_000, 5, 30, 20, (1.0, 1.0, 1.0), bold=True) < 200 * 20
+    assert measure_text_width(shorten_text("A" * 1_000_000, 20, 150), 20) <= 150
+    assert all(measure_text_width(line, 20) <= 150 for line in wrap_text("A" * 100_000 + " b", 20, 150))
