@@ -840,6 +840,9 @@ class LateralWallThresholds:
     highest_hu: float = _tuned(350.0, "denser counts as this")
 
 
+_LEVELS_PAGE = "on held-out patients, their changed copies and stretches (docs/results/levels.md)"
+
+
 @dataclass(frozen=True)
 class LevelThresholds:
     """The vertebrae's levels (``vertebrae/level_*.py``, ``vertebrae/relabeling.py``)."""
@@ -863,14 +866,28 @@ class LevelThresholds:
         0.3, "a T13 looks like a T12, an L6 like an L5 or an S1, but rarely exactly so", unit="log odds"
     )
     ribless_penalty: float = _tuned(3.0, "a T13 that looks like an L1 is an L1 to most readers", unit="log odds")
-    landmark_margin_mm: float = _tuned(
-        15.0, "what must be seen beyond a first or last rib, or of the sacrum, to be a landmark"
+    region_weight: float = _tuned(0.5, "what the look of one vertebra counts for its region", _SCANS, _LEVELS_PAGE)
+    region_floor: float = _tuned(
+        0.03, "a region is never less probable than this for one vertebra", _SCANS, _LEVELS_PAGE
     )
-    ceiling_without_landmark: float = _tuned(
-        0.83,
-        "the most that a label may claim where no landmark is seen",
+    beyond_weight: float = _tuned(0.5, "what a cell beyond the outermost body counts, against one that holds a body")
+    beyond_seen: float = _tuned(0.6, "fraction of such a cell that must lie in the field of view")
+    landmark_log_odds: float = _tuned(
+        0.7,
+        "from here on a vertebra looks more like its own region than like the next one",
         _SCANS,
-        "475 of 573 reported labels in 112 stretches without a landmark were right (docs/results/levels.md)",
+        _LEVELS_PAGE,
+        unit="log odds",
+    )
+    axis_probability: float = _tuned(0.5, "from here on a C2 is recognized by itself")
+    trust_two_landmarks: float = _tuned(
+        0.995, "how often a column is counted right in which two landmarks confirm each other", _SCANS, _LEVELS_PAGE
+    )
+    trust_one_landmark: float = _tuned(
+        0.94, "how often a column is counted right from one landmark", _SCANS, _LEVELS_PAGE
+    )
+    trust_none: float = _tuned(
+        0.83, "how often a column is counted right where no landmark is seen", _SCANS, _LEVELS_PAGE
     )
     disc_mm: float = _tuned(5.0, "height of a disc, where levels are counted into a gap")
     shortest_end: float = _tuned(

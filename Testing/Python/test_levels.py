@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from VertebralFractureLib.thresholds import moved_threshold
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.level_assignment import (
     LevelLabel,
+    LevelOpinion,
     Steps,
     drop_uncertain_levels,
     find_likeliest_levels,
 )
-from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
+from VertebralFractureLib.vertebrae.level_column import BEYOND
+from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES, REGIONS
 
 UNIFORM = np.full(len(LEVEL_CLASSES), -np.log(len(LEVEL_CLASSES)))
 
 
+def an_opinion(log_probability: FloatArray, regions: Sequence[Mapping[str, float]] = ()) -> LevelOpinion:
+    """What the network says of each body; of the regions nothing, or the probabilities of every cell of the column."""
+    found = np.arange(len(log_probability)) + BEYOND
+    cells = len(log_probability) + 2 * BEYOND
+    share = np.full((cells, len(REGIONS)), 1.0 / len(REGIONS))
+    for cell, known in enumerate(regions):
+        rest = (1.0 - sum(known.values())) / max(len(REGIONS) - len(known), 1)
+        share[cell] = [known.get(region, rest) for region in REGIONS]
+    return LevelOpinion(log_probability, np.log(share), np.ones(cells), found)
+
+
 def name_levels(log_probability: FloatArray, steps: Steps) -> list[LevelLabel]:
     """As the program names a column in which an anchor is seen."""
-    return drop_uncertain_levels(find_likeliest_levels(log_probability, steps))
+    return drop_uncertain_levels(find_likeliest_levels(an_opinion(log_probability), steps))
 
 
 def thinks(level: str, share: float) -> FloatArray:
@@ -76,7 +93,7 @@ def test_a_gap_that_may_hold_one_vertebra_or_none_leaves_the_names_beyond_it_in_
     evidence = np.stack([thinks("L3", sure), thinks("L2", sure), UNIFORM, UNIFORM])
     certain, doubtful = np.log([1.0 - 2e-6, 1e-6, 1e-6]), np.log([0.6, 0.4, 1e-6])
 
-    names = find_likeliest_levels(evidence, np.stack([certain, doubtful, certain]))
+    names = find_likeliest_levels(an_opinion(evidence), np.stack([certain, doubtful, certain]))
 
     assert [name.level for name in names] == ["L3", "L2", "L1", "T12"]
     assert all(name.probability > 0.7 for name in names[:2])
@@ -162,3 +179,50 @@ def test_an_empty_column_has_no_names() -> None:
 def test_steps_that_do_not_belong_to_the_column_are_refused() -> None:
     with pytest.raises(ValueError, match="3 vertebrae have 2 steps"):
         name_levels(np.stack([UNIFORM] * 3), [1])
+
+
+RIBS, LUMBAR, SACRUM = {"ribs": 0.97}, {"lumbar": 0.97}, {"sacrum": 0.97}
+
+
+def test_where_ribs_end_is_enough_to_label_a_column() -> None:
+    regions = [LUMBAR] * 5 + [RIBS] * 5
+
+    names = find_likeliest_levels(an_opinion(np.stack([UNIFORM] * 6), regions), [1] * 5)
+
+    assert [name.level for name in names] == ["L3", "L2", "L1", "T12", "T11", "T10"]
+    assert all(name.probability > 0.5 for name in names)
+
+
+def test_a_sacrum_beyond_the_lowest_body_labels_it_although_it_was_not_found() -> None:
+    unknown: Mapping[str, float] = {}
+    below, none_below = [SACRUM, SACRUM], [unknown, unknown]
+
+    with_sacrum = find_likeliest_levels(an_opinion(np.stack([UNIFORM] * 3), [*below, *[LUMBAR] * 3]), [1, 1])
+    without = find_likeliest_levels(an_opinion(np.stack([UNIFORM] * 3), [*none_below, *[LUMBAR] * 3]), [1, 1])
+
+    assert [name.level for name in with_sacrum] == ["L5", "L4", "L3"]
+    assert with_sacrum[0].probability > without[0].probability + 0.1
+
+
+def test_what_lies_beyond_the_field_of_view_counts_nothing() -> None:
+    opinion = an_opinion(np.stack([UNIFORM] * 3), [SACRUM, SACRUM, LUMBAR, LUMBAR, LUMBAR])
+    unseen = replace(opinion, seen=np.array([0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]))
+    nothing = an_opinion(np.stack([UNIFORM] * 3), [{}, {}, LUMBAR, LUMBAR, LUMBAR])
+
+    first, second = find_likeliest_levels(unseen, [1, 1]), find_likeliest_levels(nothing, [1, 1])
+
+    assert [name.level for name in first] == [name.level for name in second]
+    assert [name.probability for name in first] == pytest.approx([name.probability for name in second])
+
+
+def test_thirteen_vertebrae_that_bear_ribs_over_a_sacrum_give_a_t13() -> None:
+    count = 5 + 13
+    sure = 1.0 - 1e-9
+    opinions = [UNIFORM] * count
+    opinions[-1] = thinks("T1", sure)
+    regions = [{"sacrum": 0.999}] * 2 + [{"lumbar": 0.999}] * 5 + [{"ribs": 0.999}] * 13 + [{"neck": 0.999}] * 2
+
+    with moved_threshold("LABELING.region_floor", 1e-4):
+        names = find_likeliest_levels(an_opinion(np.stack(opinions), regions), [1] * (count - 1))
+
+    assert [name.level for name in names][4:8] == ["L1", "T13", "T12", "T11"]

@@ -110,19 +110,22 @@ def test_a_readers_box_supervises_edges_at_mid_depth_only() -> None:
 
 def test_level_batches_put_every_name_on_its_cell() -> None:
     from VertebralFractureLib.research.training.level_batches import UNKNOWN, LevelBatches
-    from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
+    from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES, REGIONS, region_of_level
 
     case = a_block_spine(is_phantom=True)
     batches = LevelBatches([case], batch_size=6)
 
     for seed in range(4):
-        picture, _, classes = batches(seed)
+        picture, _, classes, regions = batches(seed)
         assert picture.shape[2] == 6 * classes.shape[1]
-        for sample, names in zip(picture, classes, strict=True):
+        for sample, names, own in zip(picture, classes, regions, strict=True):
             known = names != UNKNOWN
             numbers = names[known]
             assert torch.equal(numbers, numbers[0] - torch.arange(len(numbers))), "caudal to cranial, one by one"
             assert {LEVEL_CLASSES[int(number)] for number in numbers} <= set(LEVELS)
+            told = known & (own != UNKNOWN)
+            looks = [REGIONS[int(number)] for number in own[told]]
+            assert looks == [region_of_level(LEVEL_CLASSES[int(number)]) for number in names[told]]
             bone = sample[1].reshape(len(names), 6, 28, 32)[known][1:-1].amax(dim=(2, 3))
             assert bool((bone[:, 2:4] > 1.0).all()), "the middle of every cell that is not cut lies in its body"
 

@@ -198,8 +198,12 @@ def _labels(canvas: Canvas, panel: SagittalPanel, report: SpineReport, outlines:
         if vertebra.doubts:
             canvas.text("?", _LABEL_LEFT + 20 + name, y, 19, _NOTICE, bold=True)
         size = 18 if vertebra.status == Status.SCORED else 16
-        words = shorten_text(_words(vertebra), size, _LABEL_RIGHT - _LABEL_LEFT - 70, bold=suspected)
+        words = shorten_text(_words(vertebra), size, _LABEL_RIGHT - _LABEL_LEFT - 110, bold=suspected)
         canvas.text(words, _LABEL_LEFT + 70, y, size, _TEXT if suspected else color, bold=suspected)
+        if vertebra.level is not None:
+            canvas.text(f"{vertebra.level_probability:.2f}", _LABEL_RIGHT, y, 14, _QUIET, anchor="right")
+    if any(vertebra.level is not None for vertebra in report.vertebrae):
+        canvas.text("of the level", _LABEL_RIGHT, panel.box.top - 22, 14, _QUIET, anchor="right")
 
 
 def _words(vertebra: Vertebra) -> str:

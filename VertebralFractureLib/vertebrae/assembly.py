@@ -87,7 +87,7 @@ def localize_vertebrae(
     report(0.7)
     bodies = [body for body in bodies if not any(fault.hides(_extent(body)) for fault in faults)]
     runs = split_at_jumps([body.span.middle_mm for body in bodies], faults)
-    labels = _label_runs(spine, [_extent(body) for body in bodies], models, runs)
+    labels, is_counted_only = _label_runs(spine, [_extent(body) for body in bodies], models, runs)
     report(0.9)
     account = account_for(bodies)
     densities = [measure_density(spine, body) for body in bodies]
@@ -96,6 +96,7 @@ def localize_vertebrae(
         *(find_metal_beside(densities), find_implanted(densities), find_destroyed(densities)),
         _find_off_canal(spine, bodies),
         [in_view is not None and not body.complete and _is_in_view(spine, body, in_view) for body in bodies],
+        [counted and label.level is not None for counted, label in zip(is_counted_only, labels, strict=True)],
     )
     odd = [_OddBody(*(bool(fact) for fact in own)) for own in zip(*facts, strict=True)]
     at = [index for index, label in enumerate(labels) if label.level != "S1"]
@@ -135,7 +136,7 @@ def _is_in_view(spine: StraightenedVolume, body: LocalizedBody, in_view: Callabl
 
 @dataclass(frozen=True)
 class _OddBody:
-    """What does not add up about one body (``accounting``, ``implants``)."""
+    """What is odd about one body (``accounting``, ``implants``), and whether its level was counted alone."""
 
     beside_hole: bool
     too_tall: bool
@@ -146,10 +147,12 @@ class _OddBody:
     off_canal: bool
     curve_ends: bool
     """It is not whole in the spine volume, though the scan shows all of it."""
+    level_by_counting: bool
 
     @property
     def doubts(self) -> tuple[DoubtKind, ...]:
         kinds = {
+            DoubtKind.LEVEL_BY_COUNTING: self.level_by_counting,
             DoubtKind.VERTEBRA_MISSING: self.beside_hole,
             DoubtKind.UNUSUAL_HEIGHT: self.too_tall or self.too_low,
             DoubtKind.METAL: self.metal_beside,
@@ -163,20 +166,24 @@ def _extent(body: LocalizedBody) -> tuple[float, float]:
 
 def _label_runs(
     spine: StraightenedVolume, extents_mm: list[tuple[float, float]], models: VertebraModels, runs: Sequence[slice]
-) -> list[LevelLabel]:
-    """Label the bodies of each run by themselves, and drop names that contradict each other."""
+) -> tuple[list[LevelLabel], list[bool]]:
+    """Label the bodies of each run by themselves, and drop names that contradict each other.
+
+    Returns:
+        The label of each body, and whether it was counted without a landmark.
+    """
     if len(runs) < 2:
-        return label_bodies(spine, extents_mm, models.levels)
+        whole = label_bodies(spine, extents_mm, models.levels)
+        return whole.labels, [whole.is_counted_only] * len(extents_mm)
     s = spine.axis_mm("s")
     # What lies between two runs belongs to neither: a landmark of one is none of the other.
     ends = [float(s[0]), *(0.5 * (extents_mm[run.start - 1][1] + extents_mm[run.start][0]) for run in runs[1:])]
     limits = zip(ends, [*ends[1:], float(s[-1])], strict=True)
-    return drop_contradicting_names(
-        [
-            label_bodies(spine, extents_mm[run], models.levels, seen_mm)
-            for run, seen_mm in zip(runs, limits, strict=True)
-        ]
-    )
+    columns = [
+        label_bodies(spine, extents_mm[run], models.levels, seen_mm) for run, seen_mm in zip(runs, limits, strict=True)
+    ]
+    counted = [column.is_counted_only for column in columns for _ in column.labels]
+    return drop_contradicting_names([column.labels for column in columns]), counted
 
 
 def _withhold_faulty(vertebra: Vertebra, faults: Sequence[SpineFault], *, several_runs: bool) -> Vertebra:

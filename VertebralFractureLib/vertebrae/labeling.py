@@ -6,17 +6,25 @@ Imports torch inside its functions only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
-from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.vertebrae.level_assignment import LevelLabel, drop_uncertain_levels, find_likeliest_levels
-from VertebralFractureLib.vertebrae.level_column import lay_column, weigh_steps
+from VertebralFractureLib.vertebrae.level_assignment import (
+    LevelLabel,
+    LevelOpinion,
+    Steps,
+    drop_uncertain_levels,
+    find_likeliest_levels,
+)
+from VertebralFractureLib.vertebrae.level_column import Column, lay_column, weigh_steps
 from VertebralFractureLib.vertebrae.level_input import (
     LEVEL_CLASSES,
+    REGIONS,
+    ROWS_PER_CELL,
     build_fine_volume,
     compute_relative_spacing,
     list_coarse_indices,
@@ -24,10 +32,25 @@ from VertebralFractureLib.vertebrae.level_input import (
     normalize_channels,
     sample_column,
 )
+from VertebralFractureLib.vertebrae.level_landmark import Landmark, find_landmarks, keep_doubt_of_scan
 
 if TYPE_CHECKING:
+    import torch
+
     from VertebralFractureLib.vertebrae.level_network import LevelModel
-from VertebralFractureLib.vertebrae.level_landmark import limit_without_landmark
+
+
+@dataclass(frozen=True)
+class LabeledColumn:
+    """A label for each body, caudal to cranial, and the landmarks that they were counted from."""
+
+    labels: list[LevelLabel]
+    landmarks: frozenset[Landmark]
+
+    @property
+    def is_counted_only(self) -> bool:
+        """No landmark was seen: the levels follow from the look and size of the vertebrae alone."""
+        return not self.landmarks
 
 
 def label_bodies(
@@ -35,40 +58,65 @@ def label_bodies(
     extents_mm: Sequence[tuple[float, float]],
     model: LevelModel,
     seen_mm: tuple[float, float] | None = None,
-) -> list[LevelLabel]:
+) -> LabeledColumn:
     """Label each body, given the arc lengths of its lower and upper endplate, caudal to cranial.
 
     A hole in the column counts the levels that fit into it; where that is not certain, neither are the labels beyond
     it, and none is surer than what is seen allows.
 
     Args:
-        seen_mm: the stretch in which landmarks count; None: all of the volume.
+        seen_mm: the stretch that the bodies are judged in; None: all of the volume.
     """
-    opinion = compute_level_log_probability(spine, extents_mm, model)
-    labels = find_likeliest_levels(opinion, weigh_steps(extents_mm))
+    shown = spine if seen_mm is None else _cut(spine, seen_mm)
+    return label_column(compute_level_opinion(shown, extents_mm, model), weigh_steps(extents_mm))
+
+
+def _cut(spine: StraightenedVolume, seen_mm: tuple[float, float]) -> StraightenedVolume:
+    """The rows of the volume that lie in a stretch."""
     s = spine.axis_mm("s")
-    seen_mm = seen_mm or (float(s[0]), float(s[-1]))
-    return drop_uncertain_levels(limit_without_landmark(labels, extents_mm, seen_mm))
+    first, last = np.searchsorted(s, seen_mm[0]), np.searchsorted(s, seen_mm[1], side="right")
+    rows = slice(int(first), int(last))
+    origin = (*spine.origin_mm[:2], float(s[first]))
+    return replace(spine, hu=spine.hu[rows], inside=spine.inside[rows], origin_mm=origin)
 
 
-def compute_level_log_probability(
+def label_column(opinion: LevelOpinion, steps: Steps) -> LabeledColumn:
+    """Label each body from the network's opinion; no label is surer than the landmarks that are seen allow."""
+    labels = find_likeliest_levels(opinion, steps)
+    landmarks = find_landmarks(opinion, labels) if labels else frozenset()
+    return LabeledColumn(drop_uncertain_levels(keep_doubt_of_scan(opinion, labels, landmarks)), landmarks)
+
+
+def compute_level_opinion(
     spine: StraightenedVolume, extents_mm: Sequence[tuple[float, float]], model: LevelModel
-) -> FloatArray:
-    """Log-probability of every level class for every body, ``(n, 25)``, each body by itself.
+) -> LevelOpinion:
+    """What the network says of every body, and of the cells between and beyond them."""
+    if not extents_mm:
+        nothing = np.zeros((0, len(REGIONS)))
+        return LevelOpinion(np.zeros((0, len(LEVEL_CLASSES))), nothing, nothing[:, 0], np.zeros(0, dtype=np.intp))
+    column = lay_column(extents_mm)
+    return judge_column(draw_column(spine, column), column, model)
 
-    The network sees the column and its mirror image: left and right carry no level.
-    """
+
+def draw_column(spine: StraightenedVolume, column: Column) -> torch.Tensor:
+    """The picture of the column that the network sees, ``(3, cells * 6, 28, 32)``."""
+    rows = list_fine_rows(column, spine.origin_mm[2])
+    return normalize_channels(sample_column(build_fine_volume(spine), rows, *list_coarse_indices()))
+
+
+def judge_column(picture: torch.Tensor, column: Column, model: LevelModel) -> LevelOpinion:
+    """Run the network on the column's picture ``(3, cells * 6, 28, 32)`` and its mirror image: sides carry no level."""
     import torch
 
-    if not extents_mm:
-        return np.zeros((0, len(LEVEL_CLASSES)))
-    column = lay_column(extents_mm)
-    picture = normalize_channels(
-        sample_column(build_fine_volume(spine), list_fine_rows(column, spine.origin_mm[2]), *list_coarse_indices())
-    )
     spacing = to_tensor(compute_relative_spacing(column.spacing_mm))
     with torch.inference_mode():
         both = torch.stack([picture, picture.flip(-1)]).to(model.device)
-        logits = model.network(both, torch.stack([spacing, spacing]).to(model.device))
-    log_p = to_array(torch.log_softmax(logits.double().mean(dim=0), dim=0).T)
-    return np.asarray(log_p[column.found])
+        logits = model.network(both, torch.stack([spacing, spacing]).to(model.device)).double().mean(dim=0)
+    levels, regions = logits[: len(LEVEL_CLASSES)], logits[len(LEVEL_CLASSES) :]
+    seen = to_array(picture[2]).reshape(len(column.spacing_mm), ROWS_PER_CELL, -1).max(axis=2).mean(axis=1)
+    return LevelOpinion(
+        to_array(torch.log_softmax(levels, dim=0).T)[column.found],
+        to_array(torch.log_softmax(regions, dim=0).T),
+        seen,
+        column.found,
+    )

@@ -1,8 +1,9 @@
 """Assign levels to a column of vertebrae: the most probable consistent run of labels, each with its posterior.
 
 The network looks at every vertebra, the anatomy says that levels follow one another; forward-backward over that chain
-gives posteriors, so that one clear landmark labels the whole column and no landmark labels nothing. T13, L6 (also the
-label of a lumbarized S1), eleven ribs and a sacralized L5 are allowed at a price.
+gives posteriors, so that one clear landmark labels the whole column and no landmark labels nothing. What a vertebra
+looks like by itself (neck, ribs, lumbar, sacrum) tells most where regions meet, also in the cells beyond the found
+bodies. T13, L6 (also the label of a lumbarized S1), eleven ribs and a sacralized L5 are allowed at a price.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 
 from VertebralFractureLib.thresholds import LABELING
 from VertebralFractureLib.types import FloatArray, IntArray
-from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
+from VertebralFractureLib.vertebrae.level_column import BEYOND
+from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES, REGIONS, region_of_level
 
 LEVELS: tuple[str, ...] = (
     *[f"C{n}" for n in range(1, 8)],
@@ -30,6 +32,8 @@ STATES: tuple[str, ...] = (*LEVELS, _SACRALIZED, _LAST_FREE)
 """The states of the chain: the levels, and the two that have another look where L5 belongs to the sacrum."""
 LEVEL_OF_STATE: tuple[str, ...] = (*LEVELS, "L5", "L4")
 
+
+_REGION_OF_STATE: tuple[str, ...] = (*map(region_of_level, LEVELS), "sacrum", "lumbar")
 
 Steps = Sequence[int] | FloatArray
 """``(n - 1)`` how many levels up the next vertebra is: 1, or more where the search left a hole. Where that is not
@@ -52,24 +56,66 @@ def drop_uncertain_levels(labels: Sequence[LevelLabel]) -> list[LevelLabel]:
     ]
 
 
+@dataclass(frozen=True)
+class LevelOpinion:
+    """What the network says about a column of vertebrae, each vertebra by itself.
+
+    Attributes:
+        levels: ``(n, 25)`` log-probability of ``LEVEL_CLASSES`` at each found body, caudal to cranial.
+        regions: ``(cells, 4)`` log-probability of ``REGIONS`` at each cell of the column, those in holes and beyond the
+            found bodies included.
+        seen: ``(cells,)`` fraction of each cell that lies in the field of view.
+        found: ``(n,)`` the cell of each body.
+    """
+
+    levels: FloatArray
+    regions: FloatArray
+    seen: FloatArray
+    found: IntArray
+
+
 def find_likeliest_levels(
-    log_probability: FloatArray, steps: Steps, evidence_weight: float | None = None
+    opinion: LevelOpinion, steps: Steps, evidence_weight: float | None = None
 ) -> list[LevelLabel]:
     """Label vertebrae ordered caudal to cranial; a level is always given, however small its probability.
 
     Args:
-        log_probability: ``(n, 25)`` log of the network's probability of ``LEVEL_CLASSES`` at each vertebra.
+        opinion: of the network.
         steps: how many levels up each next vertebra is, or what is known of it.
-        evidence_weight: what the opinion about one vertebra counts in the sum over all of them; None is the tuned one.
+        evidence_weight: what the opinion about one vertebra's level counts in the sum over all of them; None is the
+            tuned one.
 
     Raises:
-        ValueError: when the first two do not belong together.
+        ValueError: when opinion and steps do not belong together.
     """
-    count = len(log_probability)
+    count = len(opinion.levels)
     if len(steps) != max(count - 1, 0):
         raise ValueError(f"{count} vertebrae have {max(count - 1, 0)} steps between them, not {len(steps)}.")
+    if not count:
+        return []
     weight = LABELING.evidence_weight if evidence_weight is None else evidence_weight
-    return decode_levels(_state_evidence(log_probability * weight), steps) if count else []
+    return decode_levels(_state_evidence(opinion.levels * weight) + _region_evidence(opinion), steps)
+
+
+def _region_evidence(opinion: LevelOpinion) -> FloatArray:
+    """``(n, 29)``: how well each body's own region fits each state, and that of the cells beyond the outermost ones."""
+    tuned = LABELING
+    log_p = tuned.region_weight * np.maximum(opinion.regions, np.log(tuned.region_floor))
+    evidence = log_p[opinion.found][:, [REGIONS.index(region) for region in _REGION_OF_STATE]]
+    for end, upward in ((0, -1), (-1, 1)):
+        for away in range(1, BEYOND + 1):
+            cell = int(opinion.found[end]) + upward * away
+            if 0 <= cell < len(log_p) and opinion.seen[cell] >= tuned.beyond_seen:
+                evidence[end] += tuned.beyond_weight * log_p[cell, _regions_at(upward * away)]
+    return evidence
+
+
+def _regions_at(offset: int) -> list[int]:
+    """For every state, the region ``offset`` levels up in a spine without a further variant."""
+    regular = [name for name in LEVELS if name not in ("T13", "L6")]
+    stand_in = {"T13": "T12", "L6": "L5", _SACRALIZED: "S1", _LAST_FREE: "L5"}
+    at = [regular.index(stand_in.get(state, state)) - offset for state in STATES]
+    return [REGIONS.index(region_of_level(regular[min(max(place, 0), len(regular) - 1)])) for place in at]
 
 
 def decode_levels(evidence: FloatArray, steps: Steps) -> list[LevelLabel]:

@@ -37,6 +37,13 @@ LEVEL_CLASSES: tuple[str, ...] = (
     "S1",
 )
 """The network's classes, cranial to caudal; supernumerary vertebrae are the assignment's business."""
+REGIONS: tuple[str, ...] = ("neck", "ribs", "lumbar", "sacrum")
+"""What a vertebra looks like by itself. A T13 bears ribs and an L6 does not, which no class above could say."""
+
+
+def region_of_level(level: str) -> str:
+    """The region of any level, supernumerary ones included."""
+    return {"C": "neck", "T": "ribs", "L": "lumbar", "S": "sacrum"}[level[0]]
 
 
 def build_fine_volume(spine: StraightenedVolume) -> torch.Tensor:
@@ -87,8 +94,11 @@ def sample_column(
     ``tilt`` is the slope of the slices, rows over a.
     """
     s = rows[:, None] + tilt * (a[None] - a.mean())
-    index = np.stack(np.broadcast_arrays(r[None, None, :], a[None, :, None], s[:, :, None]), axis=-1)
-    values = sample_tensor(fine[None].float(), index[None])[0]
+    # Only the rows that are asked for become float32: training asks for a few of a whole spine.
+    first = int(np.clip(np.floor(s.min()) - 1, 0, fine.shape[1] - 1))
+    last = int(np.clip(np.ceil(s.max()) + 2, first + 1, fine.shape[1]))
+    index = np.stack(np.broadcast_arrays(r[None, None, :], a[None, :, None], s[:, :, None] - first), axis=-1)
+    values = sample_tensor(fine[None, :, first:last].float(), index[None])[0]
     within = to_tensor(((s > -0.5) & (s < fine.shape[1] - 0.5)).astype(np.float32))[:, :, None]
     values[2] *= within
     return values

@@ -1,7 +1,8 @@
-"""From six coarse slices of every vertebra to the log-odds of its level.
+"""From six coarse slices of every vertebra to the log-odds of its level, and of the region that it looks like.
 
-Each slice is squeezed by convolutions, the six slices of a vertebra become one vector, and convolutions from vertebra
-to vertebra count up and down the column. Imports torch: import this module inside functions only.
+Each slice is squeezed by convolutions and the six slices of a vertebra become one vector. From that vector alone the
+region is judged (neck, ribs, lumbar, sacrum): evidence that no neighbor shares. Convolutions from vertebra to vertebra
+then count up and down the column for the level. Imports torch: import this module inside functions only.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from VertebralFractureLib.vertebrae.level_input import CHANNELS, LEVEL_CLASSES, ROWS_PER_CELL
+from VertebralFractureLib.vertebrae.level_input import CHANNELS, LEVEL_CLASSES, REGIONS, ROWS_PER_CELL
 from VertebralFractureLib.weights import Weights, build_network
 
 
@@ -36,7 +37,10 @@ class _Residual(nn.Module):
 
 
 class LevelNetwork(nn.Module):
-    """``(n, 3, cells * 6, 28, 32)`` and ``(n, cells)`` relative spacing to logits ``(n, 25, cells)``."""
+    """``(n, 3, cells * 6, 28, 32)`` and ``(n, cells)`` relative spacing to logits ``(n, 25 + 4, cells)``.
+
+    The first 25 are of ``LEVEL_CLASSES``, the last four of ``REGIONS``.
+    """
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
@@ -45,13 +49,16 @@ class LevelNetwork(nn.Module):
         self.size = nn.Conv1d(1, width, 1)
         self.along = nn.Sequential(*[_Residual(width, dilation) for dilation in (1, 2, 4, 8, 1)])
         self.head = nn.Conv1d(width, len(LEVEL_CLASSES), 1)
+        self.region = nn.Sequential(
+            nn.Conv1d(width, width // 2, 1), nn.SiLU(), nn.Dropout(0.1), nn.Conv1d(width // 2, len(REGIONS), 1)
+        )
 
     def forward(self, x: torch.Tensor, spacing: torch.Tensor) -> torch.Tensor:
         features = self.sections(x)
         count, width, rows = features.shape[:3]
         cells = features.reshape(count, width, rows // ROWS_PER_CELL, ROWS_PER_CELL, -1)
-        flat = cells.permute(0, 1, 3, 4, 2).flatten(1, 3)
-        return torch.as_tensor(self.head(self.along(self.reduce(flat) + self.size(spacing[:, None]))))
+        own = self.reduce(cells.permute(0, 1, 3, 4, 2).flatten(1, 3))
+        return torch.cat([self.head(self.along(own + self.size(spacing[:, None]))), self.region(own)], dim=1)
 
 
 @dataclass(frozen=True)

@@ -70,10 +70,10 @@ def _change_together(spine: StraightenedVolume, seed: int) -> StraightenedVolume
 
 
 def _changed(
-    scale: float = 1.0, offset: float = 0.0, noise_sd: float = 0.0, slice_mm: float | None = None
+    scale: float = 1.0, offset: float = 0.0, noise_sd: float = 0.0, slice_mm: float | None = None, phase_mm: float = 0.0
 ) -> Callable[[StraightenedVolume, int], StraightenedVolume]:
     def change(spine: StraightenedVolume, seed: int) -> StraightenedVolume:
-        thick = spine if slice_mm is None else thicken_slices(spine, slice_mm, 0.4 * slice_mm)
+        thick = spine if slice_mm is None else thicken_slices(spine, slice_mm, phase_mm)
         return change_hu(thick, scale, offset, noise_sd, seed)
 
     return change
@@ -81,8 +81,8 @@ def _changed(
 
 CHANGES: Mapping[str, Callable[[StraightenedVolume, int], StraightenedVolume]] = {
     "as it is": _changed(),
-    "3 mm slices": _changed(slice_mm=3.0),
-    "5 mm slices": _changed(slice_mm=5.0),
+    "3 mm slices": _changed(slice_mm=3.0, phase_mm=1.0),
+    "5 mm slices": _changed(slice_mm=5.0, phase_mm=2.0),
     "HU - 50": _changed(offset=-50.0),
     "HU + 50": _changed(offset=50.0),
     "HU + 100": _changed(offset=100.0),

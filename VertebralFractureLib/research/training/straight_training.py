@@ -50,12 +50,13 @@ def train_on_cases(
     loss: LossFunction,
     learning_rate: float,
     weight_decay: float = TrainingOptions.weight_decay,
+    more_phantoms: Sequence[StraightCase] = (),
 ) -> StraightRun:
-    """Train the model on the cases that ``arguments`` allow, for ``--steps``."""
+    """Train the model on the cases that ``arguments`` allow and on ``more_phantoms``, for ``--steps``."""
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     cases = load_or_build_cases(arguments.cache, arguments.data, range(arguments.phantoms))
-    chosen = training_cases(cases, arguments.fold)
+    chosen = [*training_cases(cases, arguments.fold), *more_phantoms]
     model = make_model()
     options = TrainingOptions(
         steps=arguments.steps,
