@@ -56,6 +56,10 @@ class BrokenStack(NotEvaluable):
     """The slices of the volume do not belong together, so that no vertebra on it can be counted or measured."""
 
 
+class PositionUnclear(NotEvaluable):
+    """The anatomy does not show how the patient lies, or not as the file says."""
+
+
 class WeightsDamaged(VertebralFractureError):
     """A weights file is missing or does not have the SHA-256 that its manifest promises."""
 

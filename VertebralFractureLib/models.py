@@ -14,12 +14,15 @@ from VertebralFractureLib.compute_device import usable_device
 from VertebralFractureLib.errors import WeightsDamaged
 from VertebralFractureLib.fracture.members import PREFIX, choose_members
 from VertebralFractureLib.options import CUDA, DetectionOptions
+from VertebralFractureLib.orientation import ORIENTATION_WEIGHTS, UPRIGHT_WEIGHTS
 from VertebralFractureLib.vertebrae.models import BODY_WEIGHTS, LEVEL_WEIGHTS, VertebraModels
 from VertebralFractureLib.weights import Weights, WeightsFolder, weights_folder
 
 if TYPE_CHECKING:
     from VertebralFractureLib.canal.network import CanalModel
     from VertebralFractureLib.fracture.scoring import FractureEnsemble
+    from VertebralFractureLib.orientation.network import OrientationModel
+    from VertebralFractureLib.orientation.upright_network import UprightModel
 
 Network = TypeVar("Network")
 
@@ -80,6 +83,8 @@ class Models:
             *(PREFIX + name for name in self.members),
             BODY_WEIGHTS,
             LEVEL_WEIGHTS,
+            ORIENTATION_WEIGHTS,
+            UPRIGHT_WEIGHTS,
         ]
         return {name: self.weights.load(name).sha256 for name in names}
 
@@ -88,6 +93,18 @@ class Models:
         from VertebralFractureLib.canal.network import CanalModel
 
         return self._network(CANAL, CanalModel.from_weights)
+
+    @property
+    def orientation(self) -> OrientationModel:
+        from VertebralFractureLib.orientation.network import OrientationModel
+
+        return self._network(ORIENTATION_WEIGHTS, OrientationModel.from_weights)
+
+    @property
+    def upright(self) -> UprightModel:
+        from VertebralFractureLib.orientation.upright_network import UprightModel
+
+        return self._network(UPRIGHT_WEIGHTS, UprightModel.from_weights)
 
     @property
     def vertebrae(self) -> VertebraModels:

@@ -29,6 +29,14 @@ from VertebralFractureLib.errors import DeviceMissing, NotEvaluable
 from VertebralFractureLib.fracture import FractureSequence, score_vertebrae
 from VertebralFractureLib.models import Models
 from VertebralFractureLib.options import AUTOMATIC, CPU, DetectionOptions
+from VertebralFractureLib.orientation.patient_axes import (
+    PlacedCenterline,
+    check_front,
+    find_centerline_in_patient,
+    reverse_head,
+)
+from VertebralFractureLib.orientation.rotations import axes_of_curve, rotate_volume
+from VertebralFractureLib.orientation.upright import is_head_down, list_position_doubts, measure_head_up
 from VertebralFractureLib.progress import STAGES, CancelToken, ProgressListener, StageProgress
 from VertebralFractureLib.result import SpineReport
 from VertebralFractureLib.result.build_report import build_not_evaluable_report, build_report
@@ -182,38 +190,44 @@ class _Run:
         sha256 = models.sha256(with_canal=centerline is None)
         spine: StraightenedVolume | None = None
         sequence: FractureSequence | None = None
+        position: tuple[Doubt, ...] = ()
         try:
             with watch.stage("read"):
                 refuse_broken_stack(ct)
             is_given = centerline is not None
-            if centerline is None:
-                with watch.stage("canal"):
-                    progress = self._progress("canal")
-                    if self.find_canal is None:
-                        evidence = canal_evidence(ct, models.canal, progress=progress)
-                        centerline = detect_canal(ct, models.canal, evidence=evidence).centerline
-                    else:
-                        centerline = self.find_canal(models, progress)
-            else:
-                with watch.stage("canal"):
-                    evidence = evidence or canal_evidence(ct, models.canal, progress=self._progress("canal"))
-                    fit = compare_with_canal(ct, evidence, centerline)
-            with watch.stage("cpr"):
-                if self.straightened is None:
-                    spine = straighten(ct, centerline, progress=self._progress("cpr"), threads=self.options.threads)
+            with watch.stage("canal"):
+                if centerline is None:
+                    placed, evidence = self._find_centerline(models)
                 else:
-                    spine = self.straightened(centerline, self._progress("cpr"))
+                    axes = axes_of_curve(centerline.points_ras)
+                    along = ct if np.array_equal(axes, np.eye(3)) else rotate_volume(ct, axes)
+                    evidence = evidence or canal_evidence(along, models.canal, progress=self._progress("canal"))
+                    fit = compare_with_canal(
+                        along, evidence, Centerline(centerline.points_ras @ axes.T, centerline.confidence)
+                    )
+                    placed = check_front(ct, centerline, models.orientation)
+                centerline = placed.centerline
+            with watch.stage("cpr"):
+                spine = self._straighten(centerline)
                 seen, off_scale = shift_to_hu_scale(spine)
-                if off_scale is not None:
-                    ct = replace(ct, doubts=(*ct.doubts, off_scale))
-                if not is_given:
-                    centerline = _weighed(centerline, seen)
+            with watch.stage("vertebrae"):
+                odds = measure_head_up(seen, models.vertebrae.body, models.upright)
+            if is_head_down(odds):
+                centerline = reverse_head(centerline)
+                with watch.stage("cpr"):
+                    spine = self._straighten(centerline)
+                    seen, off_scale = shift_to_hu_scale(spine)
+            position = list_position_doubts(centerline, placed.is_front_seen, odds)
+            if off_scale is not None:
+                ct = replace(ct, doubts=(*ct.doubts, off_scale))
+            if not is_given:
+                centerline = _weighed(centerline, seen)
             with watch.stage("vertebrae"):
                 found = localize_vertebrae(
                     seen,
                     models.vertebrae,
                     slice_thickness_mm=max(measure_resolution_mm(ct)),
-                    step_along_mm=ct.along_patient_mm(measure_resolution_mm(ct)),
+                    step_along_mm=ct.along_patient_mm(measure_resolution_mm(ct), centerline.patient_axes[2]),
                     faults=locate_faults(ct, spine.frame),
                     in_view=ct.contains_points,
                     progress=self._progress("vertebrae"),
@@ -235,12 +249,31 @@ class _Run:
             report = replace(report, doubts=(*report.doubts, off))
         report = replace(
             report,
-            doubts=(*report.doubts, *list_plane_doubts(ct)),
+            doubts=(*report.doubts, *position, *list_plane_doubts(ct)),
             software=replace(report.software, device=models.device),
             timings_s=dict(watch.seconds),
             peak_memory_mb=peak_memory_mb(),
         )
         return Detection(report, ct, centerline, spine, sequence, evidence)
+
+    def _find_centerline(self, models: Models) -> tuple[PlacedCenterline, CanalEvidence | None]:
+        """The canal's centerline with the patient's axes, and what the network sees of the canal as the file lies."""
+        progress, seen = self._progress("canal"), None
+
+        def find(ct: CTVolume) -> Centerline:
+            nonlocal seen
+            if self.find_canal is not None and ct is self.ct:
+                return self.find_canal(models, progress)
+            evidence = canal_evidence(ct, models.canal, progress=progress)
+            seen = evidence if ct is self.ct else seen
+            return detect_canal(ct, models.canal, evidence=evidence).centerline
+
+        return find_centerline_in_patient(self.ct, find, models.orientation), seen
+
+    def _straighten(self, centerline: Centerline) -> StraightenedVolume:
+        if self.straightened is not None:
+            return self.straightened(centerline, self._progress("cpr"))
+        return straighten(self.ct, centerline, progress=self._progress("cpr"), threads=self.options.threads)
 
     def _as_shown(self, spine: StraightenedVolume, centerline: Centerline) -> StraightenedVolume:
         """The spine volume at the spacing that was asked for, along the frame that is laid already."""

@@ -77,7 +77,7 @@ class VolumeSession:
         self.ct = replace(ct, source={**ct.source, VOXELS_SHA256: voxels_sha256(ct)})
         self.models = models
         self.canal_runs = 0
-        self._canals: dict[tuple[Path, str], _Canal] = {}
+        self._canals: dict[tuple[Path, str, int], _Canal] = {}
         self._reformatters: dict[int | None, IncrementalReformatter] = {}
         self._own_threads: int | None = None
 
@@ -115,10 +115,12 @@ class VolumeSession:
             ValueError: when the points are no curve.
             Cancelled: when ``token`` was set.
         """
+        from VertebralFractureLib.orientation.rotations import axes_of_curve
         from VertebralFractureLib.pipeline import reader_centerline
 
         options, line = options or DetectionOptions(), reader_centerline(points_ras)
-        return self._detect(options, listener, token, centerline=line, evidence=self._evidence(options))
+        evidence = self._evidence(options, axes_of_curve(line.points_ras))
+        return self._detect(options, listener, token, centerline=line, evidence=evidence)
 
     def repair(
         self,
@@ -128,19 +130,29 @@ class VolumeSession:
         options: DetectionOptions | None = None,
     ) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
         """The curve after a drag and its control points, RAS mm; see ``canal.repair_centerline``."""
-        from VertebralFractureLib.canal import repair_centerline
+        import numpy as np
 
-        repaired = repair_centerline(self._evidence(options), points_ras, dragged_ras, anchors_ras)
-        return _as_points(repaired.points_ras), _as_points(repaired.anchors_ras)
+        from VertebralFractureLib.canal import repair_centerline
+        from VertebralFractureLib.orientation.rotations import axes_of_curve
+
+        axes = axes_of_curve(points_ras)
+        anchors = None if anchors_ras is None else np.asarray(anchors_ras) @ axes.T
+        points, dragged = np.asarray(points_ras) @ axes.T, np.asarray(dragged_ras) @ axes.T
+        repaired = repair_centerline(self._evidence(options, axes), points, dragged, anchors)
+        return _as_points(repaired.points_ras @ axes), _as_points(repaired.anchors_ras @ axes)
 
     def draw(
         self, points_ras: FloatArray, options: DetectionOptions | None = None
     ) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
         """The curve through a handful of points and its control points, RAS mm; see ``canal.draw_centerline``."""
-        from VertebralFractureLib.canal import draw_centerline
+        import numpy as np
 
-        drawn = draw_centerline(self._evidence(options), points_ras)
-        return _as_points(drawn.points_ras), _as_points(drawn.anchors_ras)
+        from VertebralFractureLib.canal import draw_centerline
+        from VertebralFractureLib.orientation.rotations import axes_of_curve
+
+        axes = axes_of_curve(points_ras)
+        drawn = draw_centerline(self._evidence(options, axes), np.asarray(points_ras) @ axes.T)
+        return _as_points(drawn.points_ras @ axes), _as_points(drawn.anchors_ras @ axes)
 
     def measure(
         self,
@@ -153,12 +165,15 @@ class VolumeSession:
         Args:
             points_ras: the centerline that ``extents_mm`` (arc lengths of lower and upper endplates) belong to.
         """
+        from VertebralFractureLib.orientation.patient_axes import check_front
         from VertebralFractureLib.pipeline import reader_centerline
         from VertebralFractureLib.vertebrae.measuring import measure_bodies
 
         options = options or DetectionOptions()
-        spine = self._straightened(options, reader_centerline(points_ras), StageProgress("cpr"))
-        return measure_bodies(spine, extents_mm, self._models_for(options).vertebrae.body)
+        models = self._models_for(options)
+        line = check_front(self.ct, reader_centerline(points_ras), models.orientation).centerline
+        spine = self._straightened(options, line, StageProgress("cpr"))
+        return measure_bodies(spine, extents_mm, models.vertebrae.body)
 
     def prepare(self, options: DetectionOptions | None = None) -> None:
         """Look for the canal now, so that the first drag does not wait for it."""
@@ -224,8 +239,10 @@ class VolumeSession:
         progress(1.0)
         return replace(spine, hu=spine.hu.copy(), inside=spine.inside.copy())
 
-    def _evidence(self, options: DetectionOptions | None) -> CanalEvidence:
-        return self._canal(self._models_for(options or DetectionOptions()), StageProgress("canal")).evidence
+    def _evidence(self, options: DetectionOptions | None, axes: FloatArray | None = None) -> CanalEvidence:
+        """What the network sees of the canal, along ``axes`` (``rotations.axes_of_curve``); None: those of the file."""
+        models = self._models_for(options or DetectionOptions())
+        return self._canal(models, StageProgress("canal"), axes).evidence
 
     def _models_for(self, options: DetectionOptions) -> Models:
         from VertebralFractureLib.models import Models
@@ -233,17 +250,21 @@ class VolumeSession:
         self.models = Models.load(options, before=self.models)
         return self.models
 
-    def _canal(self, models: Models, progress: StageProgress) -> _Canal:
+    def _canal(self, models: Models, progress: StageProgress, axes: FloatArray | None = None) -> _Canal:
         """The canal as a detection sees it, whatever a correction has the network read later."""
         from VertebralFractureLib.canal import canal_evidence, detect_canal
+        from VertebralFractureLib.orientation.rotations import rotate_volume
 
-        key = (models.weights.path, models.device)
+        # A spine along another axis than S (the file is wrong) is looked at along its own.
+        along = 2 if axes is None else int(axes[2].argmax())
+        key = (models.weights.path, models.device, along)
         if key not in self._canals:
-            evidence = canal_evidence(self.ct, models.canal, progress=progress)
+            ct = self.ct if axes is None or along == 2 else rotate_volume(self.ct, axes)
+            evidence = canal_evidence(ct, models.canal, progress=progress)
             self.canal_runs += 1
             centerline = refusal = None
             try:
-                centerline = detect_canal(self.ct, models.canal, evidence=evidence).centerline
+                centerline = detect_canal(ct, models.canal, evidence=evidence).centerline
             except NotEvaluable as error:
                 refusal = error
             self._canals = {key: _Canal(evidence, centerline, refusal)}

@@ -559,6 +559,27 @@ class ReaderCurveThresholds:
 
 
 @dataclass(frozen=True)
+class OrientationThresholds:
+    """``orientation``: whether the patient lies where the file says."""
+
+    canal_cell_weight: float = _tuned(
+        8.0, "what a cell with a canal weighed in the training, which its odds are divided by"
+    )
+    least_cell_probability: float = _tuned(0.3, "a cell of the orientation network counts as one with a canal")
+    near_mm: float = _tuned(18.0, "how far from the canal a cell may lie to count")
+    around_mm: float = _tuned(66.0, "how much around the canal the orientation network sees")
+    least_cells: float = _tuned(4.0, "from how many cells with a canal the front counts as seen")
+    cells_per_mm: float = _tuned(
+        0.04, "below how many such cells per mm of canal the front is sought between quarter turns too", unit="1/mm"
+    )
+    clearer: float = _tuned(3.0, "by what factor the front has to be clearer than any other side")
+    beside_deg: float = _tuned(65.0, "a position nearer than this to the one that was found does not count against it")
+    largest_twist_deg: float = _tuned(20.0, "a patient rolled by less about the body's axis lies as the file says")
+    largest_lean_deg: float = _tuned(40.0, "a canal that leans by less is sought along the file's axis")
+    least_upright: float = _tuned(1.0, "from which mean log-odds of all vertebrae head and feet count as seen")
+
+
+@dataclass(frozen=True)
 class ReformattingThresholds:
     """The straightened volume (``cpr/``)."""
 
@@ -1105,6 +1126,7 @@ CANAL_PLAUSIBILITY = CanalPlausibilityThresholds()
 VERTEBRAL_SPACING = VertebralSpacingThresholds()
 CANAL_EDITING = CanalEditingThresholds()
 READER_CURVE = ReaderCurveThresholds()
+ORIENTATION = OrientationThresholds()
 REFORMATTING = ReformattingThresholds()
 HU_SCALE = HuScaleThresholds()
 ENCLOSURE = EnclosureThresholds()

@@ -13,6 +13,7 @@ MODEL_FREE = (
     "cpr",
     "fracture",
     "vertebrae",
+    "orientation",
     "result",
     "models",
     "pipeline",
@@ -25,7 +26,7 @@ HEAVY = {"torch", "slicer", "qt", "vtk", "matplotlib", "scipy", "sklearn", f"{PA
 SHARED = {"doubts", "errors", "options", "progress", "thresholds", "torch_arrays", "types", "weights"}
 SHARED |= {"atomic_write", "plain_text", "private_folders", "__init__"}
 SHARED |= {"checked_json", "checked_record"}
-STEPS = ("volume", "canal", "cpr", "vertebrae", "fracture", "result")
+STEPS = ("volume", "canal", "cpr", "vertebrae", "orientation", "fracture", "result")
 MAY_IMPORT = {
     "types": set(),
     "doubts": {"types"},

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "VertebralFractureLib"
 PICTURE = ROOT / "docs" / "images" / "pipeline.svg"
-STEPS = ("volume", "canal", "cpr", "vertebrae", "fracture", "result", "export")
+STEPS = ("volume", "canal", "cpr", "vertebrae", "orientation", "fracture", "result", "export")
 _BOX_WIDTH, _BOX_HEIGHT, _GAP = 2.15, 1.95, 0.55
 
 

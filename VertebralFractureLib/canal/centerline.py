@@ -40,17 +40,21 @@ def solve_natural_spline(knots: FloatArray, values: FloatArray) -> FloatArray:
     return second
 
 
-def order_points(points_ras: FloatArray) -> FloatArray:
-    """The points caudal to cranial, whatever their order was; of two at one height the later one stays."""
+def order_points(points_ras: FloatArray, up_ras: FloatArray | None = None) -> FloatArray:
+    """The points caudal to cranial, whatever their order was; of two at one height the later one stays.
+
+    Args:
+        up_ras: ``(3,)`` the way to the head; None: the file's S.
+    """
     if len(points_ras) == 0:
         return points_ras
     latest_first = points_ras[::-1]
-    order = np.argsort(latest_first[:, 2], kind="stable")
-    kept: list[FloatArray] = []
-    for point in latest_first[order]:
-        if not kept or point[2] - kept[-1][2] >= 0.5:
-            kept.append(point)
-    return np.array(kept)
+    heights = latest_first[:, 2] if up_ras is None else latest_first @ up_ras
+    kept: list[int] = []
+    for at in np.argsort(heights, kind="stable"):
+        if not kept or heights[at] - heights[kept[-1]] >= 0.5:
+            kept.append(int(at))
+    return np.asarray(latest_first[kept])
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class Centerline:
         points_ras: ``(n, 3)`` RAS mm, caudal to cranial, n >= 2, no two neighbors equal.
         confidence: ``(n,)`` from 0 to 1.
         gaps_mm: stretches ``(from, to)`` of arc length without direct evidence, bridged by the path's smoothness.
+        patient_axes: ``(3, 3)`` rows: the patient's right, front and head as directions of the file's RAS axes. They
+            are the axes themselves where the patient lies as the file says.
 
     Raises:
         ValueError: when the points are fewer than two, not finite, or repeat.
@@ -69,6 +75,7 @@ class Centerline:
     points_ras: FloatArray
     confidence: FloatArray
     gaps_mm: tuple[tuple[float, float], ...] = field(default=())
+    patient_axes: FloatArray = field(default_factory=lambda: np.eye(3))
 
     def __post_init__(self) -> None:
         points = np.ascontiguousarray(self.points_ras, dtype=np.float64)
@@ -127,6 +134,14 @@ class Centerline:
         last = (ends[3] - ends[2]) / np.linalg.norm(ends[3] - ends[2])
         points = points + np.minimum(s, 0.0)[:, None] * first + np.maximum(s - arc[-1], 0.0)[:, None] * last
         return np.asarray(points)
+
+    def in_patient(self) -> Centerline:
+        """The same curve along the patient's own right, front and head, which are its axes then."""
+        return Centerline(self.points_ras @ self.patient_axes.T, self.confidence, self.gaps_mm)
+
+    def in_file(self, patient_axes: FloatArray) -> Centerline:
+        """A curve along the patient's own axes as one along the axes of a file; undoes ``in_patient``."""
+        return Centerline(self.points_ras @ patient_axes, self.confidence, self.gaps_mm, patient_axes)
 
     def confidence_at(self, arc_length_mm: FloatArray) -> FloatArray:
         """Confidence ``(m,)`` at the arc lengths ``(m,)``, linear between the points."""

@@ -29,7 +29,7 @@ _COMMANDS = {
 }
 _RESEARCH_COMMANDS = {
     "import-dataset": "turn a VerSe tree, or CTs with a table of grades, into annotated scans",
-    "train": "train a model: canal, vertebrae, levels, fracture, or the fracture ensemble",
+    "train": "train a model: canal, orientation, upright, vertebrae, levels, fracture, or the fracture ensemble",
     "evaluate": "measure the program on scans with known truth",
 }
 _WITHOUT_NETWORKS = ("phantom",)
@@ -38,7 +38,10 @@ _ADDRESS_SPACE_BYTES = 2 * 2**30
 _RESEARCH = "VertebralFractureLib.research"
 _RESEARCH_LIBRARIES = {"sklearn", "scipy", "matplotlib"}
 _TRAINABLE = {
-    **{name: f"{_RESEARCH}.training.train_{name}" for name in ("canal", "vertebrae", "levels", "fracture")},
+    **{
+        name: f"{_RESEARCH}.training.train_{name}"
+        for name in ("canal", "orientation", "upright", "vertebrae", "levels", "fracture")
+    },
     "ensemble": f"{_RESEARCH}.release.train_ensemble",
 }
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

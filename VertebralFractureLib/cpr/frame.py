@@ -86,6 +86,13 @@ class ReformatFrame:
         anterior = cosine * self.anterior_ras - sine * self.right_ras
         return ReformatFrame(self.kind, self.s_mm, self.origin_ras, right, anterior)
 
+    def in_file(self, patient_axes: FloatArray) -> ReformatFrame:
+        """A frame along the patient's own axes as one along those of a file; see ``Centerline.patient_axes``."""
+        origin, right, anterior = (
+            vectors @ patient_axes for vectors in (self.origin_ras, self.right_ras, self.anterior_ras)
+        )
+        return ReformatFrame(self.kind, self.s_mm, origin, right, anterior)
+
     def ras_to_straight(self, points_ras: FloatArray) -> FloatArray:
         """Map ``(m, 3)`` RAS mm points to straightened coordinates (r, a, s).
 
@@ -161,7 +168,7 @@ def lay_frame(centerline: Centerline, kind: str = STRAIGHTENED, arc_length_offse
         ValueError: for an unknown kind.
     """
     if kind == VIRTUAL_SAGITTAL:
-        return _virtual_sagittal_frame(centerline)
+        return _virtual_sagittal_frame(centerline.in_patient()).in_file(centerline.patient_axes)
     if kind != STRAIGHTENED:
         raise ValueError(f"Unknown representation '{kind}'; use '{STRAIGHTENED}' or '{VIRTUAL_SAGITTAL}'.")
     s = list_stations(centerline.length_mm)
@@ -206,7 +213,8 @@ def lay_frame_at(centerline: Centerline, arc_length_mm: FloatArray, s_mm: FloatA
     origin = centerline.positions_ras(arc_length_mm)
     tangent = np.gradient(smooth_along(origin, REFORMATTING.tangent_smoothing_mm / _STEP_MM), axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
-    right = np.array([1.0, 0.0, 0.0]) - tangent[:, :1] * tangent
+    patient_right = centerline.patient_axes[0]
+    right = patient_right - (tangent @ patient_right)[:, None] * tangent
     length = np.linalg.norm(right, axis=1, keepdims=True)
     if length.min() < REFORMATTING.least_rise:
         raise NoSpineFound("The centerline runs sideways; check the patient orientation in the volume's header.")

@@ -127,10 +127,8 @@ def lay_box(centerline: Centerline, frame: ReformatFrame, grid: ReformatGrid) ->
     """
     anterior = grid.anterior_mm
     if frame.kind == VIRTUAL_SAGITTAL:
-        path = (
-            centerline.positions_ras(np.arange(0.0, centerline.length_mm, 2.0, dtype=np.float64))[:, 1]
-            - frame.origin_ras[0, 1]
-        )
+        points = centerline.positions_ras(np.arange(0.0, centerline.length_mm, 2.0, dtype=np.float64))
+        path = (points - frame.origin_ras[0]) @ centerline.patient_axes[1]
         anterior = (anterior[0] + float(path.min()), anterior[1] + float(path.max()))
     first, last = frame.range_mm
     ranges = (grid.right_mm, anterior, (first - grid.margin_mm, last + grid.margin_mm))

@@ -102,9 +102,7 @@ def write_page(volume: Path, report: Path, notes: Sequence[str], target: Path, t
         ValueError: when the report is none.
         OSError: when a file cannot be read or written.
     """
-    import numpy as np
 
-    from VertebralFractureLib.canal import Centerline
     from VertebralFractureLib.cpr import straighten
     from VertebralFractureLib.export.page import report_to_html
     from VertebralFractureLib.export.picture import draw_overview
@@ -116,8 +114,7 @@ def write_page(volume: Path, report: Path, notes: Sequence[str], target: Path, t
     tell(0.2)
     spine = None
     if shown.status == "evaluable":
-        line = shown.centerline
-        spine = straighten(ct, Centerline(np.array(line.points_ras), np.array(line.confidence)))
+        spine = straighten(ct, shown.centerline.curve())
     tell(0.5)
     overview = draw_overview(shown, ct, spine)
     tell(0.8)

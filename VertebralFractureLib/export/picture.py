@@ -76,7 +76,7 @@ def _header(canvas: Canvas, report: SpineReport) -> None:
 
 
 def _evaluable(canvas: Canvas, report: SpineReport, ct: CTVolume, spine: StraightenedVolume) -> None:
-    line = Centerline(np.array(report.centerline.points_ras), np.array(report.centerline.confidence))
+    line = report.centerline.curve()
     outlines = _outlines_ras(report.vertebrae, spine.frame)
     low, high = spine.frame.range_mm
     straight = fit_panel(spine.frame, _STRAIGHT_ANTERIOR_MM, (low - _MARGIN_MM, high + _MARGIN_MM), _ROOM_STRAIGHT)

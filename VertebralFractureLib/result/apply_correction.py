@@ -96,8 +96,10 @@ def apply_correction(report: SpineReport, correction: Correction) -> SpineReport
     if correction.is_empty:
         return report
     line = report.centerline
-    if correction.centerline_ras is not None and line.points_ras != correction.centerline_ras:
-        line = ReportedCenterline(correction.centerline_ras, (1.0,) * len(correction.centerline_ras))
+    drawn = correction.centerline_ras
+    # Of a patient who does not lie as the file says, the reader's curve may run from head to feet.
+    if drawn is not None and line.points_ras not in (drawn, drawn[::-1]):
+        line = ReportedCenterline(drawn, (1.0,) * len(drawn), line.patient_axes_ras)
     if report.status != EVALUABLE:
         return replace(report, centerline=line)
     vertebrae = _remove(report.vertebrae, correction.removed_ras)
@@ -178,9 +180,8 @@ def _added_vertebra(added: AddedVertebra, line: ReportedCenterline) -> Vertebra:
 
 def arc_length_at(line: ReportedCenterline, at_ras: Point) -> float:
     """Arc length of the point of the centerline nearest to ``at_ras``, mm."""
-    from VertebralFractureLib.canal import Centerline
 
-    curve = Centerline(np.array(line.points_ras), np.array(line.confidence))
+    curve = line.curve()
     s = np.arange(0.0, curve.length_mm, 0.5, dtype=np.float64)
     return float(s[np.linalg.norm(curve.positions_ras(s) - np.array(at_ras), axis=1).argmin()])
 

@@ -105,4 +105,5 @@ def _identity(ct: CTVolume) -> InputIdentity:
 
 def _reported_centerline(centerline: Centerline) -> ReportedCenterline:
     points = tuple((float(r), float(a), float(s)) for r, a, s in centerline.points_ras)
-    return ReportedCenterline(points, tuple(centerline.confidence.tolist()))
+    right, front, head = ((float(r), float(a), float(s)) for r, a, s in centerline.patient_axes)
+    return ReportedCenterline(points, tuple(centerline.confidence.tolist()), (right, front, head))

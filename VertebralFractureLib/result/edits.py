@@ -24,7 +24,7 @@ from VertebralFractureLib.result.correction import (
 from VertebralFractureLib.result.lookup import vertebra_at
 from VertebralFractureLib.result.report import SpineReport, is_suspected
 from VertebralFractureLib.thresholds import CORRECTION
-from VertebralFractureLib.types import Point
+from VertebralFractureLib.types import FloatArray, Point
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL, LEVEL_NUMBERS
 from VertebralFractureLib.vertebrae.vertebra import LANDMARK_COUNT, Assessment, ReaderAssessment, Vertebra
 
@@ -294,13 +294,22 @@ def curve_step(before: Sequence[Point], control_points: Sequence[Point], after: 
     gone = _missing(before, after)
     if not placed and not gone:
         return None
-    points = tuple(_rounded(point) for point in order_points(np.array(after, dtype=np.float64).reshape(-1, 3)))
+    ordered = order_points(np.array(after, dtype=np.float64).reshape(-1, 3), _head_of(before))
+    points = tuple(_rounded(point) for point in ordered)
     if len(points) < 2:
         raise ValueError("A centerline needs at least two points; place another one along the canal first.")
     kept = tuple(point for point in control_points if point not in gone)
     if len(placed) == 1 and len(gone) <= 1:
         return CurveStep(points, kept, _rounded(placed[0]))
     return CurveStep(points, kept, None)
+
+
+def _head_of(points: Sequence[Point]) -> FloatArray:
+    """The axis of the file, with its sign, nearest to the way of a curve; not S where the patient lies otherwise."""
+    if len(points) < 2:
+        return np.array([0.0, 0.0, 1.0])
+    way = np.subtract(points[-1], points[0])
+    return np.asarray(np.where(np.arange(3) == np.abs(way).argmax(), np.sign(way), 0.0))
 
 
 def _missing(points: Sequence[Point], others: Sequence[Point]) -> list[Point]:

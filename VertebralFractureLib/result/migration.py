@@ -14,7 +14,7 @@ from typing import Any
 
 from VertebralFractureLib.checked_json import show_value
 from VertebralFractureLib.errors import RefusedContent
-from VertebralFractureLib.result.report import REVISION, SCHEMA
+from VertebralFractureLib.result.report import AXES_OF_FILE, REVISION, SCHEMA
 from VertebralFractureLib.vertebrae.vertebra import Reason, Source, Status
 
 SCHEMA_1 = "vertebral-fracture-report/1"
@@ -126,7 +126,8 @@ def _without_doubts(content: Mapping[str, Any]) -> dict[str, Any]:
     for item in vertebrae:
         if item["model"] is not None:
             item["model"] = {**item["model"], "doubts": []}
-    return {**content, "doubts": [], "vertebrae": vertebrae}
+    line = {"patient_axes_ras": AXES_OF_FILE, **content["centerline"]}
+    return {**content, "doubts": [], "vertebrae": vertebrae, "centerline": line}
 
 
 def _last_of_schema_1(content: dict[str, Any], revision: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from VertebralFractureLib.doubts import Doubt
 from VertebralFractureLib.types import Point, Word, about
@@ -21,6 +22,9 @@ from VertebralFractureLib.vertebrae.vertebra import (
     about_level,
     about_point,
 )
+
+if TYPE_CHECKING:
+    from VertebralFractureLib.canal import Centerline
 
 SCHEMA = "vertebral-fracture-report/2"
 REVISION = 6
@@ -39,6 +43,7 @@ class ScanStatus(Word):
     NOT_EVALUABLE = "not_evaluable"
 
 
+AXES_OF_FILE: tuple[Point, Point, Point] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 EVALUABLE, NOT_EVALUABLE = ScanStatus.EVALUABLE, ScanStatus.NOT_EVALUABLE
 
 
@@ -106,7 +111,7 @@ class ScanResult:
 
 @dataclass(frozen=True)
 class ReportedCenterline:
-    """The canal's centerline, caudal to cranial, RAS mm."""
+    """The canal's centerline, caudal to cranial, RAS mm of the file."""
 
     points_ras: tuple[Point, ...] = field(metadata=about_point("caudal to cranial, RAS mm", up_to=MOST_POINTS))
     confidence: tuple[float, ...] = field(
@@ -114,6 +119,26 @@ class ReportedCenterline:
             "per point: probability that the true center lies within 3 mm", least=0, most=1, up_to=MOST_POINTS
         )
     )
+    patient_axes_ras: tuple[Point, Point, Point] = field(
+        default=AXES_OF_FILE,
+        metadata=about(
+            "the patient's right, front and head as directions of the file; other than its axes where the anatomy "
+            "shows that the patient does not lie as the file says"
+        ),
+    )
+
+    def curve(self) -> Centerline:
+        """The curve that was reported.
+
+        Raises:
+            ValueError: when the points are fewer than two.
+        """
+        import numpy as np
+
+        from VertebralFractureLib.canal import Centerline
+
+        points, confidence, axes = (np.array(one) for one in (self.points_ras, self.confidence, self.patient_axes_ras))
+        return Centerline(points, confidence, patient_axes=axes)
 
 
 @dataclass(frozen=True)

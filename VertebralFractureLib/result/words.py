@@ -43,6 +43,11 @@ DOUBT_WORDS: dict[DoubtKind, str] = {
     "or a map",
     DoubtKind.UNEVEN_SLICES: "the distance between the slices changes, and the volume was interpolated",
     DoubtKind.LOSSY_IMAGES: "the images were compressed with loss",
+    DoubtKind.PATIENT_ROTATED: (
+        "the patient does not lie as the file says, and was judged in the position that the anatomy shows; right and "
+        "left cannot be told from the spine: correct the orientation of the series before a side is named"
+    ),
+    DoubtKind.POSITION_UNCONFIRMED: "the anatomy hardly shows how the patient lies; the file was believed",
     DoubtKind.LEVEL_BY_COUNTING: "level by counting alone",
     DoubtKind.METAL: "metal, cement or dense contrast medium in view",
     DoubtKind.UNUSUAL_HEIGHT: "height does not fit its neighbors",

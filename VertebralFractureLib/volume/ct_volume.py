@@ -85,13 +85,18 @@ class CTVolume:
 
     @property
     def resolution_along_patient_mm(self) -> float:
-        """``resolution_mm`` along the patient's superior axis, however the volume is stored."""
+        """``resolution_mm`` along the file's superior axis, however the volume is stored."""
         return self.along_patient_mm(self.resolution_mm)
 
-    def along_patient_mm(self, voxel_mm: tuple[float, float, float]) -> float:
-        """How far a voxel of this size along i, j and k reaches along the patient's superior axis."""
+    def along_patient_mm(self, voxel_mm: tuple[float, float, float], head_ras: FloatArray | None = None) -> float:
+        """How far a voxel of this size along i, j and k reaches along the patient's superior axis.
+
+        Args:
+            head_ras: ``(3,)`` that axis as a unit vector of the file; None: the file's S.
+        """
         voxel = self.ijk_to_ras[:3, :3] * (np.array(voxel_mm) / np.array(self.spacing_mm))
-        return float(1.0 / np.abs(np.linalg.inv(voxel)[:, 2]).max())
+        head = np.array([0.0, 0.0, 1.0]) if head_ras is None else head_ras
+        return float(1.0 / np.abs(np.linalg.inv(voxel) @ head).max())
 
     @cached_property
     def continuity(self) -> Continuity:

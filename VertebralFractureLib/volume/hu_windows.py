@@ -53,6 +53,9 @@ class HuWindow:
 
 CANAL_NETWORK = HuWindow(low=-300.0, high=900.0, center=100.0, scale=300.0)
 """Bone and soft tissue stretched; air and metal cut off."""
+ORIENTATION_NETWORK_BONE = HuWindow(low=-200.0, high=800.0, center=100.0, scale=300.0)
+ORIENTATION_NETWORK_WIDE = HuWindow(low=-1000.0, high=300.0, center=-350.0, scale=500.0)
+"""The two channels of the orientation network: bone against soft tissue, and lung, fat, table and air."""
 VERTEBRA_NETWORKS = HuWindow(low=-260.0, high=1000.0, center=100.0, scale=300.0)
 """Bodies and levels: -1.2 is fat and air, 3 is cortex and metal."""
 FRACTURE_NETWORKS = HuWindow(low=-150.0, high=850.0, center=150.0, scale=250.0)

@@ -134,7 +134,8 @@ class CenterlineSection:
         nodes = result.nodes
         self.rescoring.remember(result)
         self.editedCurve.start(nodes)
-        self.live.start(nodes, result.shown.centerline.points_ras)
+        line = result.shown.centerline
+        self.live.start(nodes, line.points_ras, line.patient_axes_ras)
         self._say("")
         self._ask("prepare", lambda _answer: self._showState())
         self._showState()

@@ -24,6 +24,7 @@ from VertebralFractureLib.export.scene.volume_nodes import (
     show_picture,
     show_rows,
 )
+from VertebralFractureLib.result.report import AXES_OF_FILE
 from VertebralFractureLib.types import Point
 from VertebralFractureLib.volume import CTVolume
 from VertebralFracturePanel.detect.volume_export import UnusableVolume, VolumeExport, exportOf
@@ -55,6 +56,7 @@ class LiveStraightening:
         self._ct: CTVolume | None = None
         self._live: IncrementalReformatter | None = None
         self._settledOn: tuple[Point, ...] = ()
+        self._axes = AXES_OF_FILE
         self._request: _Request | None = None
         self._background: ThreadPoolExecutor | None = None
         self._steps = EventLoopSteps()
@@ -64,8 +66,14 @@ class LiveStraightening:
         """Whether the next movement is followed at once."""
         return self._live is not None and not self._steps.isRunning
 
-    def start(self, nodes: SceneNodes, points: Sequence[Point]) -> None:
-        """Get ready to follow the curve ``points`` of ``nodes``; without a straightened volume there is nothing to."""
+    def start(
+        self, nodes: SceneNodes, points: Sequence[Point], patientAxes: tuple[Point, Point, Point] = AXES_OF_FILE
+    ) -> None:
+        """Get ready to follow the curve ``points`` of ``nodes``; without a straightened volume there is nothing to.
+
+        Args:
+            patientAxes: the patient's right, front and head along the axes of the file.
+        """
         self.stop()
         if nodes.straightened is None or nodes.transform is None or nodes.input_volume is None:
             return
@@ -73,7 +81,7 @@ class LiveStraightening:
             export = exportOf(nodes.input_volume)
         except UnusableVolume:
             return
-        self._nodes = nodes
+        self._nodes, self._axes = nodes, patientAxes
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="VertebralFracture")
         self._request = _Request(_PREPARE, tuple(points))
         self._steps.start(self._begin(export))
@@ -131,8 +139,12 @@ class LiveStraightening:
             try:
                 if self._live is None:
                     grid = grid_of(straightened)
-                    self._live = yield from finished(self._background.submit(_started, self._ct, request.points, grid))
-                done = yield from finished(self._background.submit(_followed, self._live, request))
+                    self._live = yield from finished(
+                        self._background.submit(_started, self._ct, self._line(request.points), grid)
+                    )
+                done = yield from finished(
+                    self._background.submit(_followed, self._live, request, self._line(request.points))
+                )
             except (VertebralFractureError, ValueError):
                 continue  # a curve that cannot be straightened; the next one may be
             if request.kind != _MOVE:
@@ -140,6 +152,9 @@ class LiveStraightening:
             isLatest = self._request is None or (request.kind == _MOVE and self._request.kind == _MOVE)
             if isLatest and straightened.GetScene() is not None:
                 self._show(request, *done)
+
+    def _line(self, points: tuple[Point, ...]) -> Centerline:
+        return Centerline(np.array(points), np.ones(len(points)), patient_axes=np.array(self._axes))
 
     def _show(self, request: _Request, update: IncrementalUpdate | None, picture: StraightPicture | None) -> None:
         if request.kind == _MOVE:
@@ -157,15 +172,14 @@ class LiveStraightening:
             show_picture(self._nodes, picture, _BETWEEN)
 
 
-def _started(ct: CTVolume, points: tuple[Point, ...], grid: ReformatGrid) -> IncrementalReformatter:
-    return IncrementalReformatter(ct, _line(points), grid=grid)
+def _started(ct: CTVolume, line: Centerline, grid: ReformatGrid) -> IncrementalReformatter:
+    return IncrementalReformatter(ct, line, grid=grid)
 
 
 def _followed(
-    live: IncrementalReformatter, request: _Request
+    live: IncrementalReformatter, request: _Request, line: Centerline
 ) -> tuple[IncrementalUpdate | None, StraightPicture | None]:
     """In the thread. After a movement the whole picture only where planes were added or taken away."""
-    line = _line(request.points)
     if request.kind == _MOVE:
         update = live.move(line, _DRAG_TOLERANCE_VOXELS)
         return update, None if update.same_shape else picture_of(update.spine)
@@ -175,7 +189,3 @@ def _followed(
             return None, None
     update = live.commit(line)
     return update, picture_of(update.spine) if request.kind == _SETTLE else None
-
-
-def _line(points: tuple[Point, ...]) -> Centerline:
-    return Centerline(np.array(points), np.ones(len(points)))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import vtk
 
-from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import ReformatFrame
 from VertebralFractureLib.export.palette import VertebraGroup, group_of
 from VertebralFractureLib.export.scene.display_nodes import NOT_JUDGED
@@ -94,7 +93,7 @@ def fill_centerline_node(node: Any, report: SpineReport, colors: Any) -> None:
 def _arc_lengths(line: ReportedCenterline) -> np.ndarray | None:
     """Arc length of each point, mm; None where the points make no curve."""
     try:
-        return Centerline(np.array(line.points_ras), np.array(line.confidence)).point_arc_lengths_mm
+        return np.asarray(line.curve().point_arc_lengths_mm)
     except ValueError:
         return None
 

@@ -22,7 +22,6 @@ import numpy as np
 from vtk.util.numpy_support import vtk_to_numpy
 
 from VertebralFractureLib.atomic_write import atomic_write
-from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
 from VertebralFractureLib.errors import NotEvaluable, OutputRefused, UnreadableVolume
 from VertebralFractureLib.export.scene.checked_bundle import checked_bundle
@@ -244,7 +243,7 @@ def _placeholder(report: SpineReport) -> StraightenedVolume | None:
     """One voxel with the frame of the report's centerline; None where no frame can be laid along it."""
     line = report.centerline
     try:
-        frame = lay_frame(Centerline(np.array(line.points_ras), np.array(line.confidence)))
+        frame = lay_frame(line.curve())
     except NotEvaluable:
         return None
     voxel = np.zeros((1, 1, 1))
