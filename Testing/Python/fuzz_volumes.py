@@ -29,7 +29,7 @@ from VertebralFractureLib.doubts import DoubtKind
 from VertebralFractureLib.errors import UnreadableVolume, WeightsDamaged
 from VertebralFractureLib.volume import read_volume, separate_reader
 from VertebralFractureLib.volume.ct_volume import CTVolume
-from VertebralFractureLib.volume.dicom_elements import NoDataSet, read_top_level, value_of
+from VertebralFractureLib.volume.dicom_elements import NoDataSet, read_top_level, text_of, value_of
 from VertebralFractureLib.volume.image_file import read_image_header
 from VertebralFractureLib.volume.image_header import Encoding
 from VertebralFractureLib.volume.plausibility import AIR_HU
@@ -142,28 +142,26 @@ def why_dicom_unexplained(ct: CTVolume, place: Path) -> str:
 
 
 def holds(file: Path, plane: np.ndarray) -> bool:
-    """Whether the uncompressed pixels of a file are this plane, with any slope and intercept; JPEG is believed."""
+    """Whether the uncompressed pixels of a file are this plane, by its own slope and intercept; JPEG is believed."""
     content = file.read_bytes()
     try:
         elements, _ = read_top_level(content)
-    except NoDataSet:
+        slope, intercept = (float(text_of(content, elements, tag) or "nan") for tag in (0x00281053, 0x00281052))
+    except ValueError:
         return True
     pixels = elements.get(0x7FE00010)
     if pixels is None:
         return False
-    if pixels.undefined_length or pixels.end - pixels.start < plane.size:
+    if pixels.undefined_length:
         return True
     for kind in ("<i2", "<u2", ">i2", ">u2", "i1", "u1"):
         size = plane.size * np.dtype(kind).itemsize
         if pixels.end - pixels.start < size:
             continue
         raw = np.frombuffer(content[pixels.start : pixels.start + size], kind).astype(np.float64)
-        bits = int.from_bytes(value_of(content, elements.get(0x00280101))[:2], "little") or 16
-        for stored in (raw, raw % (1 << min(bits, 16)), raw + (1 << 15)):
-            if np.unique(stored).size < 2:
-                return True
-            line = np.polyfit(stored, plane.ravel().astype(np.float64), 1)
-            if np.max(np.abs(np.polyval(line, stored) - plane.ravel())) < 2.0:
+        for scale, offset in ((slope, intercept), (1.0, 0.0), (1.0, intercept)):
+            values = np.clip(raw * scale + offset, AIR_HU, 32767)
+            if np.all(np.abs(values - plane.ravel()) <= 1e-3 * np.abs(values) + 1.0):
                 return True
     return False
 

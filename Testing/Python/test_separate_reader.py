@@ -128,6 +128,35 @@ def test_a_process_that_ends_without_an_answer_becomes_one_sentence(
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    "program",
+    ["import os; os.kill(os.getpid(), 9)", "raise MemoryError", "raise OSError(12, 'Cannot allocate memory')"],
+)
+def test_a_process_without_memory_is_not_called_a_damaged_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    (tmp_path / "ct").mkdir()
+    write_dicom(tmp_path / "ct", a_ct())
+    monkeypatch.setattr(separate_reader, "find_python", lambda: a_python(tmp_path, program))
+
+    with pytest.raises(UnreadableVolume, match="more memory than"):
+        read_volume(tmp_path / "ct")
+
+
+def test_packages_that_are_found_by_the_environment_are_found_there_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As under Slicer's launcher, which names the folders of its packages so
+    monkeypatch.setenv("PYTHONPATH", "somewhere")
+    program = (
+        "import os, sys; kept = os.environ['PYTHONPATH'].endswith('somewhere'); sys.stderr.write('Timeout (' * kept)"
+    )
+    monkeypatch.setattr(separate_reader, "find_python", lambda: a_python(tmp_path, program))
+
+    with pytest.raises(UnreadableVolume, match="longer to read"):
+        list_dicom_apart(tmp_path)
+
+
 def test_a_defect_of_the_program_is_not_called_a_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(separate_reader, "find_python", lambda: a_python(tmp_path, "import no_such_module"))
 

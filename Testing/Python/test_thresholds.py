@@ -142,7 +142,7 @@ NOT_TUNED = {
     },
     "volume/scene_file.py": dict.fromkeys(("_LARGEST_SCENE_BYTES", "_LARGEST_TRANSFORM_BYTES", "_LONGEST_CHAIN"), UNIT),
     "volume/separate_reader.py": dict.fromkeys(
-        ("_LONGEST_ANSWER_BYTES", "_LAST_WORDS_BYTES", "_WRITE_LIMIT_S"), LAYOUT
+        ("_LONGEST_ANSWER_BYTES", "_LAST_WORDS_BYTES", "_WRITE_LIMIT_S", "_GRACE_S", "_KILLED"), LAYOUT
     ),
     "volume/stored_file.py": dict.fromkeys(("_LONGEST_NAME", "_MOST_MEMBERS"), UNIT),
 }

@@ -237,7 +237,8 @@ def group_into_series(paths: Iterable[Path]) -> list[DicomSeries]:
             tags["patient"] = str(_number_of_patient(patients, tags))
             content = SeriesContent(tags["content"])
             apart = content if content.is_no_original else None
-            key = (tags["uid"], tags["patient"], tags["modality"], tags["kind"], tags["part"], one.size_ij, apart)
+            kind = (tags["modality"], tags["kind"], tags["part"], _contradicting_bits(tags))
+            key = (tags["uid"], tags["patient"], *kind, one.size_ij, apart)
             alike = groups[key]
             for members in alike:
                 if np.allclose(members[0][0].axes_lps, one.axes_lps, rtol=0.0, atol=0.01, equal_nan=True):
@@ -247,6 +248,16 @@ def group_into_series(paths: Iterable[Path]) -> list[DicomSeries]:
                 alike.append([(one, tags)])
     joined = _join_lone_images([own for alike in groups.values() for own in alike])
     return [replace(_series(members), files_left_out=unread) for members in joined]
+
+
+def _contradicting_bits(tags: Mapping[str, str]) -> str:
+    """Bits stored and highest bit where one is not that of the other; "" where all is well.
+
+    A whole series may be so, of an old kind that is read right; a slice that is so alone would be read as noise.
+    """
+    stored, high = tags["bits_stored"], tags["high_bit"]
+    fits = stored.isdigit() and high.isdigit() and int(stored) == int(high) + 1
+    return "" if fits else f"{stored} {high}"
 
 
 def _series(members: list[tuple[DicomSlice, dict[str, str]]]) -> DicomSeries:
@@ -335,6 +346,8 @@ _TAGS = {
     "samples": "0028|0002",
     "photometric": "0028|0004",
     "frames": "0028|0008",
+    "bits_stored": "0028|0101",
+    "high_bit": "0028|0102",
     "intercept": "0028|1052",
     "slope": "0028|1053",
     "rescale_type": "0028|1054",

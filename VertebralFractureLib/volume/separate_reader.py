@@ -38,8 +38,12 @@ from VertebralFractureLib.volume.sitk_bridge import linear_transform_matrix
 _LONGEST_ANSWER_BYTES = 1 << 26
 _LAST_WORDS_BYTES = 4000
 _WRITE_LIMIT_S = 600.0
+_GRACE_S = 2.0
 _LIBRARY = Path(__file__).resolve().parents[2]
 _VOXEL_TYPES = ("int16", "float32")
+_KILLED = 9
+"""The signal by which Linux ends a process when memory runs out."""
+_SHORT_OF_MEMORY = ("MemoryError", "annot allocate memory", "failed to map segment", "std::bad_alloc")
 
 Answer = tuple[dict[str, Any], NDArray[np.generic] | None]
 
@@ -108,8 +112,20 @@ def _ask(task: str, **arguments: str | None) -> Answer:
                 return said, None
             return said, _read_voxels(process.stdout, said)
         except EOFError:
-            process.kill()
-            raise _explain(process.wait(), log) from None
+            # Its input is closed, so a process that goes on without an answer ends now; what it said is known by then.
+            with suppress(OSError):
+                process.stdin.close()
+            raise _explain(_wait(process), log) from None
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """The exit code of a process that should have ended; 1 where it had to be ended."""
+    try:
+        return process.wait(_GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return 1
 
 
 def _read_said(stream: IO[bytes]) -> dict[str, Any]:
@@ -159,6 +175,8 @@ def _explain(code: int, log: BinaryIO) -> Exception:
     log.seek(0, os.SEEK_END)
     log.seek(max(0, log.tell() - _LAST_WORDS_BYTES))
     words = log.read().decode("utf-8", "replace")
+    if code == -_KILLED or any(word in words for word in _SHORT_OF_MEMORY):
+        return MemoryError()
     if "Timeout (" in words:
         how = "it takes longer to read than any whole file"
     elif "Traceback (most recent call last)" in words:
@@ -177,7 +195,9 @@ def _started(python: str) -> Iterator[tuple[subprocess.Popen[bytes], BinaryIO]]:
     It is found in the folder of this package, never in the one that the user stands in, and does not get the
     terminal's signals, which are for its parent.
     """
-    environment = {**os.environ, "PYTHONPATH": str(_LIBRARY), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    # Slicer's own Python finds its packages by this variable.
+    found_at = os.pathsep.join([str(_LIBRARY), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": found_at, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     environment.pop("PYTHONSAFEPATH", None)
     apart: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
