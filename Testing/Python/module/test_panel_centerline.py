@@ -300,3 +300,15 @@ def test_a_script_hears_why_there_are_no_scores(logic, a_spine_result, tmp_path)
 
     with pytest.raises(RunFailed, match="the last words"):
         logic.scoreAgain(a_spine_result)
+
+
+def test_while_the_curve_is_edited_its_line_is_thinner_than_its_handles(widget, a_spine_result):
+    display = a_spine_result.centerline.GetDisplayNode()
+    assert display.GetCurveLineSizeMode() == display.UseLineDiameter
+
+    widget.ui.editCenterlineButton.checked = True
+    assert display.GetCurveLineSizeMode() == display.UseLineThickness
+    assert display.GetLineThickness() < 0.5
+
+    widget.ui.editCenterlineButton.checked = False
+    assert display.GetCurveLineSizeMode() == display.UseLineDiameter

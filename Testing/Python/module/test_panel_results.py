@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QApplication
 from VertebralFractureLib.export.scene import find_results, read_report, save_mrb
 from VertebralFractureLib.result.words import write_impression
 from VertebralFractureLib.vertebrae.vertebra import Reason
-from VertebralFracturePanel.read.results_table import hoverText
+from VertebralFracturePanel.read.results_table import COLUMNS, hoverText
 from VertebralFracturePanel.read.side_by_side import LAYOUT_ID, STRAIGHT_VIEW
 
 
@@ -308,3 +308,32 @@ def test_a_parameter_node_with_nonsense_gives_the_defaults(widget):
     parameters = widget.logic.parameters
     assert (parameters.threshold, parameters.rule, parameters.secondRun) == (None, "level_norms", "add")
     assert (parameters.threads, parameters.chosenVertebra) == (None, None)
+
+
+@pytest.mark.parametrize("points", [9, 12])
+def test_no_line_of_a_cell_is_wider_than_its_column(widget, a_successful_worker, a_ct, points):  # noqa: ARG001
+    table = widget.ui.vertebraTable
+    font = table.font()
+    font.setPointSize(points)
+    table.setFont(font)
+    table.resize(640, 300)
+    detect(widget)
+
+    metrics = table.fontMetrics()
+    for row in cells(table):
+        for column, words in enumerate(row):
+            if table.isColumnHidden(column):
+                continue
+            longest = max(metrics.horizontalAdvance(line) for line in words.splitlines())
+            finding = column == COLUMNS.index("Finding")
+            assert finding or longest <= table.columnWidth(column), words
+
+
+def test_the_readers_column_is_there_once_a_reader_has_said_something(widget, a_successful_worker, a_ct):  # noqa: ARG001
+    detect(widget)
+    reader = COLUMNS.index("Reader")
+    assert widget.ui.vertebraTable.isColumnHidden(reader)
+
+    judge(widget, "T12", "no fracture")
+
+    assert not widget.ui.vertebraTable.isColumnHidden(reader)

@@ -26,6 +26,8 @@ from VertebralFracturePanel.process.signal import Signal
 from VertebralFracturePanel.read.side_by_side import STRAIGHT_VIEW
 
 _HANDLE_SCALE = 1.6
+_LINE_PER_HANDLE = 0.25
+"""Thickness of the line over the size of a handle, on the screen."""
 _SAME_POINT_MM = 1e-4
 
 
@@ -45,7 +47,7 @@ class EditedCurve(VTKObservationMixin):
         self._straight: Any = None
         self._straightPoints: tuple[Point, ...] = ()
         self._patientPoints: tuple[Point, ...] = ()
-        self._formerScale = 1.0
+        self._formerScale, self._formerLine = 1.0, 0
         self._isDragging = False
         self._isStraightenedDrag = False
         self._isWriting = False
@@ -73,8 +75,11 @@ class EditedCurve(VTKObservationMixin):
         self._curve.SetLocked(False)
         display = self._curve.GetDisplayNode()
         if display is not None:
-            self._formerScale = display.GetGlyphScale()
+            self._formerScale, self._formerLine = display.GetGlyphScale(), display.GetCurveLineSizeMode()
             display.SetGlyphScale(_HANDLE_SCALE)
+            # A tube in mm hides the handles, and takes their clicks, where a 3D view is zoomed in.
+            display.SetCurveLineSizeMode(display.UseLineThickness)
+            display.SetLineThickness(_LINE_PER_HANDLE)
         self._observe(self._curve)
         self.refresh()
 
@@ -88,6 +93,7 @@ class EditedCurve(VTKObservationMixin):
             curve.SetLocked(True)
             if curve.GetDisplayNode() is not None:
                 curve.GetDisplayNode().SetGlyphScale(self._formerScale)
+                curve.GetDisplayNode().SetCurveLineSizeMode(self._formerLine)
         if straight is not None:
             remove_edit_node(straight)
         self._nodes = None

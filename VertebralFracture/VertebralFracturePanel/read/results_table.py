@@ -21,8 +21,10 @@ _ASSESSMENT_WORDS = {
     Assessment.NOT_EVALUABLE: "cannot\njudge",
 }
 _GRADE_WORDS = ("none", "mild", "moderate", "severe")
-_WIDTHS = (36, 40, 78, 62, 0, 56)
-"""Pixels at the usual font; the finding takes what is left."""
+_WIDEST = ("T12", "0.00", "not evaluable", "loss 100%", None, "fracture")
+"""The longest line of each column, which never breaks; the finding takes what is left."""
+_CELL_MARGIN = 14
+"""Pixels that Qt's styles leave beside the words of a cell, both sides together."""
 _HEADER_TIPS = (
     "Level, or position from the lowest vertebra where it cannot be known.",
     "Probability of a fracture, 0 to 1.",
@@ -91,12 +93,19 @@ def setUpTable(table: qt.QTableWidget) -> None:
     header.setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
     header.setMinimumSectionSize(30)
     header.setHighlightSections(False)
-    for column, (width, tip) in enumerate(zip(_WIDTHS, _HEADER_TIPS, strict=True)):
+    for column, tip in enumerate(_HEADER_TIPS):
         table.horizontalHeaderItem(column).setToolTip(tip)
-        if width:
-            table.setColumnWidth(column, width)
-        else:
-            header.setSectionResizeMode(column, qt.QHeaderView.Stretch)
+    header.setSectionResizeMode(_WIDEST.index(None), qt.QHeaderView.Stretch)
+    _fitColumns(table)
+
+
+def _fitColumns(table: qt.QTableWidget) -> None:
+    """Columns as wide as their longest line in the font of now, which the user can change while Slicer runs."""
+    metrics = table.fontMetrics()
+    for column, (widest, header) in enumerate(zip(_WIDEST, HEADERS, strict=True)):
+        if widest is not None:
+            width = max(metrics.horizontalAdvance(words) for words in (widest, header))
+            table.setColumnWidth(column, width + _CELL_MARGIN)
 
 
 def rowOf(report: SpineReport, index: int) -> int:
@@ -108,6 +117,9 @@ def showReport(table: qt.QTableWidget, report: SpineReport | None) -> None:
     """Fill ``table``, which was set up, with ``report``, or empty it."""
     vertebrae = [] if report is None else list(reversed(report.vertebrae))
     table.setRowCount(len(vertebrae))
+    _fitColumns(table)
+    # Room for the finding, as long as no reader has said anything.
+    table.setColumnHidden(COLUMNS.index("Reader"), all(_readerWords(vertebra) == NONE for vertebra in vertebrae))
     for row, vertebra in enumerate(vertebrae):
         threshold = report.scan.decision_threshold
         tip = hoverText(vertebra, threshold)
