@@ -34,21 +34,39 @@ def places_off_by(shift_mm: tuple[float, float]) -> np.ndarray:
 @pytest.mark.parametrize("shift_mm", [(0.0, 0.0), (2.0, 0.0), (0.0, -2.5), (-1.5, 2.0)])
 @pytest.mark.parametrize("offset_hu", [0.0, 200.0])
 def test_the_middle_of_a_closed_ring_is_found_from_any_place_near_it(shift_mm, offset_hu):
-    middle = find_cortical_boundary_center(a_canal(offset_hu=offset_hu), HEIGHTS_MM, places_off_by(shift_mm))
+    middle, _ = find_cortical_boundary_center(a_canal(offset_hu=offset_hu), HEIGHTS_MM, places_off_by(shift_mm))
 
     assert np.abs(middle - MIDDLE_MM).max() < 0.3
 
 
 def test_the_middle_is_found_where_the_ring_is_open_on_both_sides_as_at_a_foramen():
-    middle = find_cortical_boundary_center(a_canal(open_beyond_deg=55.0), HEIGHTS_MM, places_off_by((0.5, 2.0)))
+    middle, _ = find_cortical_boundary_center(a_canal(open_beyond_deg=55.0), HEIGHTS_MM, places_off_by((0.5, 2.0)))
 
     assert np.abs(middle - MIDDLE_MM).max() < 0.5
 
 
 def test_there_is_no_middle_where_no_bone_is():
-    assert np.isnan(
-        find_cortical_boundary_center(a_canal(open_beyond_deg=0.0), HEIGHTS_MM, places_off_by((0.0, 0.0)))
-    ).all()
+    _, certainty = find_cortical_boundary_center(a_canal(open_beyond_deg=0.0), HEIGHTS_MM, places_off_by((0.0, 0.0)))
+
+    assert (certainty == 0.0).all()
+
+
+def test_the_last_digit_of_the_geometry_moves_no_place_that_lies_between_two_slices():
+    """Given slices of which every other shows no arch, and places halfway between them, then a shift of 1e-6 mm in the
+    header moves them as little, although the nearest slice is another one.
+    """
+    ct = a_canal()
+    hu = ct.hu.copy()
+    hu[::2] = a_canal(open_beyond_deg=55.0).hu[::2]
+    hu[::2, 60:, :60] = 500
+    moved = []
+    for shift_mm in (-1e-6, 1e-6):
+        matrix = ct.ijk_to_ras.copy()
+        matrix[2, 3] += 2.0 + shift_mm
+        found, path = candidates_at(places_off_by((0.0, 1.0)))
+        moved.append(refine_to_cortex(CTVolume(hu, matrix), found, path).position_mm)
+
+    assert np.abs(moved[1] - moved[0])[1:-1].max() < 1e-4
 
 
 def candidates_at(positions_mm: np.ndarray) -> tuple[CanalCandidates, CanalPath]:

@@ -11,7 +11,7 @@ import numpy as np
 from VertebralFractureLib.thresholds import BONY_CANAL
 from VertebralFractureLib.types import BoolArray, FloatArray
 from VertebralFractureLib.volume import CTVolume
-from VertebralFractureLib.volume.sampling import sample_hu_near
+from VertebralFractureLib.volume.sampling import sample_hu_between, sample_hu_near
 
 _SIDES = ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0))
 """Lowest R, highest R, lowest A, highest A: the order of every box."""
@@ -139,7 +139,7 @@ def find_bone_threshold_hu(ct: CTVolume, centers_ras: FloatArray) -> FloatArray:
     """
     tuned = BONY_CANAL
     around = (-tuned.content_mm, 0.0, tuned.content_mm)
-    content = sample_hu_near(ct, centers_ras[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
+    content = sample_hu_between(ct, centers_ras[:, None] + np.array([[x, y, 0.0] for x in around for y in around]))
     threshold = np.full(len(centers_ras), np.inf)
     seen = np.isfinite(content).any(axis=1)
     inside = np.nanmedian(content[seen], axis=1)

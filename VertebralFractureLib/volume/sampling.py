@@ -9,7 +9,7 @@ voxels in any storage order without a copy and needs no table of coordinates, wh
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,17 @@ def sample_hu_near(ct: CTVolume, points_ras: FloatArray) -> FloatArray:
     return np.where(within, values.astype(np.float64), np.nan)
 
 
-def sample_linear(array: NDArray[np.floating], index: FloatArray) -> FloatArray:
+def sample_hu_between(ct: CTVolume, points_ras: FloatArray) -> FloatArray:
+    """HU at RAS points ``(..., 3)``, linear between voxels; NaN outside the volume.
+
+    Where a point lies halfway between two slices, the nearest voxel would change with the last digit of the geometry.
+    """
+    index = ct.ras_to_ijk_points(points_ras)
+    within = np.all((index >= -0.5) & (index <= np.array(ct.shape_kji[::-1]) - 0.5), axis=-1)
+    return np.where(within, sample_linear(ct.hu, index), np.nan)
+
+
+def sample_linear(array: NDArray[Any], index: FloatArray) -> FloatArray:
     """Interpolate linearly between the voxels around ``index`` ``(..., d)`` of an array of d axes.
 
     The last axis of ``index`` runs against the axes of the array, so that it is (i, j) or (i, j, k). Beyond the outer
