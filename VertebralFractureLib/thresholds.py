@@ -1018,7 +1018,7 @@ class ImplantThresholds:
     )
     hidden_by_mm3: float = _tuned(
         1000.0,
-        "beside so much of it nothing is judged",
+        "with so much of it in front of the canal's center nothing is judged",
         _SCANS,
         "728 by contrast medium; one screw has 1,300",
         unit="cubic mm",

@@ -23,6 +23,7 @@ class BodyDensity:
 
     Attributes:
         metal_mm3: denser than bone can be, in the body, its arch, and the discs beside it.
+        hiding_mm3: the same without what lies behind the canal, as rods do.
         cement_mm3: within the body, as dense as cement and denser than sclerosis.
         dense_mm3: within the body, as dense as thin cement, sclerosis, or the bone of a hyperostosis.
         core_hu: mean in the middle half of depth and height; NaN where the body was not traced.
@@ -30,6 +31,7 @@ class BodyDensity:
     """
 
     metal_mm3: float
+    hiding_mm3: float
     cement_mm3: float
     dense_mm3: float
     core_hu: float
@@ -59,9 +61,13 @@ def measure_density(spine: StraightenedVolume, body: LocalizedBody) -> BodyDensi
         (s >= low - disc) & (s <= high + disc), (a >= -tuned.arch_mm) & (a <= front + inset), tuned.lateral_mm
     )
     within = part((s >= low + inset) & (s <= high - inset), (a >= back + inset) & (a <= front - inset), tuned.body_mm)
-    metal, cement, dense = (
+    ahead = around[:, a[(a >= -tuned.arch_mm) & (a <= front + inset)] >= 0.0]
+    metal, hiding, cement, dense = (
         float(np.count_nonzero(values > hu))
-        for values, hu in ((around, tuned.metal_hu), (within, tuned.cement_hu), (within, tuned.dense_hu))
+        for values, hu in (
+            *((around, tuned.metal_hu), (ahead, tuned.metal_hu)),
+            *((within, tuned.cement_hu), (within, tuned.dense_hu)),
+        )
     )
     core, shell = np.nan, np.full(4, np.nan)
     if shape is not None:
@@ -73,7 +79,7 @@ def measure_density(spine: StraightenedVolume, body: LocalizedBody) -> BodyDensi
         for index, wall in enumerate((back, front), start=2):
             plate = part(near_s <= 0.6 * half_s, np.abs(a - wall) <= tuned.wall_mm, tuned.core_mm)
             shell[index] = _median_of_densest(plate, 1)
-    return BodyDensity(metal, cement, dense, core, shell)
+    return BodyDensity(metal, hiding, cement, dense, core, shell)
 
 
 def _mean(values: FloatArray) -> float:
@@ -96,11 +102,11 @@ def find_metal_beside(densities: Sequence[BodyDensity]) -> list[bool]:
 
 
 def find_implanted(densities: Sequence[BodyDensity]) -> list[bool]:
-    """Whether each body holds so much metal or cement, or has so much beside it, that it cannot be judged."""
+    """Whether each body holds so much metal or cement, or has so much beside or before it, that it is not judged."""
     tuned = IMPLANTS
     dense = np.array([one.dense_mm3 for one in densities])
     return [
-        one.metal_mm3 >= tuned.hidden_by_mm3
+        one.hiding_mm3 >= tuned.hidden_by_mm3
         or one.cement_mm3 >= tuned.cement_from_mm3
         or one.dense_mm3 - _of_neighbors(dense, index) >= tuned.denser_by_mm3
         for index, one in enumerate(densities)
