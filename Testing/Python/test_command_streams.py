@@ -219,3 +219,56 @@ def test_dicom_files_whose_names_are_no_text_are_read(tmp_path):
         (tmp_path / "plain.dcm").rename(os.fsdecode(os.fsencode(tmp_path) + b"/schicht-\xfc-%03d.dcm" % index))
 
     assert np.array_equal(read_volume(tmp_path).hu, voxels)
+
+
+@POSIX_ONLY
+@pytest.mark.parametrize("name", ["spine.nii", "spine.nii.gz", "spine.nrrd", "spine.mha"])
+def test_a_volume_that_does_not_fit_on_the_disk_is_refused_in_silence(tmp_path, name):
+    """A limit on the size of a file stands for a full disk; NIfTI's writer says no error there."""
+    program = (
+        "import resource, signal, sys; from pathlib import Path; import numpy as np\n"
+        "from VertebralFractureLib.errors import OutputRefused\n"
+        "from VertebralFractureLib.volume import CTVolume, write_volume\n"
+        "noise = np.random.default_rng(0).normal(0, 200, (60, 60, 60)).astype(np.int16)\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try: write_volume(CTVolume(noise, np.eye(4)), Path(sys.argv[1]))\n"
+        "except OutputRefused as refusal: print(refusal)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / name)], capture_output=True, text=True, check=False
+    )
+
+    assert "free space" in done.stdout
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@POSIX_ONLY
+def test_a_scene_of_any_name_is_saved_in_a_folder_of_any_name(tmp_path):
+    ct = CTVolume(np.zeros((4, 5, 6), np.int16), np.eye(4), 'Thorax & Abdomen <1>\x01 "x"')
+    scene = new_scene()
+    add_ct_node(scene, ct)
+    folders = [
+        "st*r",
+        "q?",
+        "ü 頭",
+        "p%20",
+        "h#",
+        "a;b",
+        "{1}",
+        "new\nline",
+        "x" * 255,
+        "back\\slash",
+        "q'\"",
+        "caf\udce9",
+    ]
+
+    for folder in folders:
+        path = tmp_path / folder / "scene.mrb"
+        path.parent.mkdir()
+        save_mrb(scene, path)
+
+        name = load_mrb(path).GetFirstNodeByClass("vtkMRMLScalarVolumeNode").GetName()
+        assert name == 'Thorax + Abdomen <1>? "x"', ascii(folder)
+        assert len(list(path.parent.iterdir())) == 1, ascii(folder)

@@ -99,7 +99,7 @@ def _even(value: bytes, padding: bytes) -> bytes:
 
 @contextmanager
 def silent_library() -> Iterator[None]:
-    """Keep what GDCM's decoders write to standard error from the user: a line for every 12-bit JPEG image."""
+    """Keep what libraries write to standard error from the user, such as a line for every 12-bit JPEG image."""
     with _QUIET:
         try:
             kept = os.dup(2)

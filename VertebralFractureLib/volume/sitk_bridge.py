@@ -21,6 +21,7 @@ from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
 from VertebralFractureLib.private_folders import is_text, private_folder, text_path
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.ct_volume import CTVolume
+from VertebralFractureLib.volume.dicom_mending import silent_library
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -146,7 +147,7 @@ def write_volume(ct: CTVolume, path: Path) -> None:
     def compare(written: Path) -> None:
         # Some writers say nothing when the disk is full.
         try:
-            with text_path(written) as readable:
+            with text_path(written) as readable, silent_library():
                 again = sitk.ReadImage(readable)
         except RuntimeError as error:
             raise refusal from error
@@ -158,7 +159,8 @@ def write_volume(ct: CTVolume, path: Path) -> None:
     with atomic_write(path, compare) as partial, private_folder(_text_folder(partial)) as folder:
         written = folder / (partial.name if is_text(path) else f"volume{''.join(path.suffixes[-2:])}")
         try:
-            sitk.WriteImage(ct_to_sitk(ct), str(written), useCompression=True)
+            with silent_library():
+                sitk.WriteImage(ct_to_sitk(ct), str(written), useCompression=True)
         except RuntimeError as error:
             raise refusal from error
         for file in folder.iterdir():
