@@ -310,7 +310,7 @@ def test_slices_whose_distance_changes_are_interpolated_and_count_as_thick_as_th
     assert largest_error_hu(read) <= 1
     assert read.slice_thickness_mm == 6.0
     assert [describe_doubt(doubt) for doubt in read.doubts] == [
-        "the distance between the slices changes, and the volume was interpolated (3 mm at least, 6 mm at most)"
+        "the distance between the slices changes, and the volume was interpolated (3.0 to 6.0 mm)"
     ]
     assert "interpolated_slices" not in read.source
 

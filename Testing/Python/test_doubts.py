@@ -14,7 +14,7 @@ from VertebralFractureLib.export.page import report_to_html
 from VertebralFractureLib.export.picture import draw_overview
 from VertebralFractureLib.export.table import report_to_csv
 from VertebralFractureLib.result import report_from_json, report_to_json
-from VertebralFractureLib.result.words import DOUBT_WORDS, write_impression
+from VertebralFractureLib.result.words import DOUBT_WORDS, describe_doubt, write_impression
 from VertebralFractureLib.volume import CTVolume
 
 
@@ -24,7 +24,7 @@ def a_doubted_report():
     report = a_column()
     lowest, *others = report.vertebrae
     doubted = replace(lowest, doubts=(DoubtKind.UNUSUAL_HEIGHT,))
-    scale = Doubt(DoubtKind.HU_SCALE, {"offset_hu": 150.0})
+    scale = Doubt(DoubtKind.HU_SCALE, {"hu_of_soft_tissue": 150.0})
     return replace(report, vertebrae=(doubted, *others), doubts=(scale,))
 
 
@@ -36,7 +36,8 @@ def test_the_impression_ends_with_the_doubts_and_whom_they_concern(a_doubted_rep
     said = write_impression(a_doubted_report)
 
     assert said.endswith(
-        f"In doubt: {DOUBT_WORDS[DoubtKind.HU_SCALE]} (150 offset hu); L4: {DOUBT_WORDS[DoubtKind.UNUSUAL_HEIGHT]}"
+        f"In doubt: {DOUBT_WORDS[DoubtKind.HU_SCALE]} (soft tissue at 150 HU); "
+        f"L4: {DOUBT_WORDS[DoubtKind.UNUSUAL_HEIGHT]}"
     )
 
 
@@ -87,3 +88,11 @@ def test_page_and_picture_show_doubts_and_look_as_before_without(a_doubted_repor
     assert "In doubt" not in report_to_html(certain, ct, None, b"")
     refused = replace(a_doubted_report, status="not_evaluable", reason="none was found")
     assert draw_overview(refused, ct, None) != draw_overview(replace(refused, doubts=(), vertebrae=()), ct, None)
+
+
+def test_what_was_measured_is_said_with_its_place_and_unit_or_by_its_own_name():
+    gap = Doubt(DoubtKind.SLICES_EMPTY, {"slice_before": 45.0, "slices": 3.0})
+    unknown = Doubt(DoubtKind.SLICES_EMPTY, {"slices": 3.0})
+
+    assert describe_doubt(gap) == "slices hold no image (3 after slice 45)"
+    assert describe_doubt(unknown) == "slices hold no image (3 slices)"

@@ -60,6 +60,17 @@ DOUBT_WORDS: dict[DoubtKind, str] = {
     DoubtKind.LEVEL_ACROSS_JUMP: "level counted on one side of slices that may be missing",
 }
 """What follows a row; a scan's sentence is made of these words and of what was measured (``describe_doubt``)."""
+_MEASURED_WORDS: dict[DoubtKind, str] = {
+    DoubtKind.CURVE_OFF_CANAL: "{mm:g} of {mm_in_all:g} mm",
+    DoubtKind.HU_SCALE: "soft tissue at {hu_of_soft_tissue:.0f} HU",
+    DoubtKind.PATIENT_ROTATED: "turned by {degrees:.0f} degrees",
+    DoubtKind.SLICES_EMPTY: "{slices:g} after slice {slice_before:g}",
+    DoubtKind.SLICES_REPEATED: "{slices:g} after slice {slice_before:g}",
+    DoubtKind.SLICES_JUMP: "after slice {slice_before:g}, {times_the_usual_difference:g} times the usual difference",
+    DoubtKind.SLICES_DOUBLED: "{times:g} times",
+    DoubtKind.UNEVEN_SLICES: "{mm_at_least:.1f} to {mm_at_most:.1f} mm",
+}
+"""What was measured, where its name and unit alone ("12 slices") say too little."""
 ASSESSMENT_WORDS: dict[Assessment, str] = {
     Assessment.CONFIRMED: "confirmed",
     Assessment.REJECTED: "rejected",
@@ -104,7 +115,10 @@ def describe_doubts(vertebra: Vertebra) -> str:
 
 def describe_doubt(doubt: Doubt) -> str:
     """A doubt about the scan as a sentence's part, with what was measured: "... (12 slices)"."""
-    measured = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in doubt.values.items())
+    try:
+        measured = _MEASURED_WORDS[doubt.kind].format(**doubt.values)
+    except KeyError:
+        measured = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in doubt.values.items())
     return DOUBT_WORDS[doubt.kind] + (f" ({measured})" if measured else "")
 
 

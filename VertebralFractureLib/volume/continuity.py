@@ -109,7 +109,7 @@ def list_plane_doubts(ct: CTVolume) -> tuple[Doubt, ...]:
         kind, measured = _DOUBTS[fault.kind], {"slices": float(fault.planes)}
         if fault.kind == FaultKind.JUMP:
             measured = {"times_the_usual_difference": round(fault.strength, 1)}
-        doubts.append(Doubt(kind, {"is_the_slice_before": float(fault.before + 1), **measured}))
+        doubts.append(Doubt(kind, {"slice_before": float(fault.before + 1), **measured}))
     factor = max(ct.continuity.repeats_per_plane)
     if factor > 1.0:
         doubts.append(Doubt(DoubtKind.SLICES_DOUBLED, {"times": round(factor, 1)}))

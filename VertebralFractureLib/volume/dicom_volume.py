@@ -57,7 +57,7 @@ def _doubts(stack: DicomSeries, slices: list[DicomSlice], grid: _Grid) -> tuple[
         doubts.append(Doubt(DoubtKind.NO_ORIGINAL_SERIES))
     if grid.widest_mm is not None:
         gaps = np.linalg.norm(np.diff([one.position_lps for one in slices], axis=0), axis=1)
-        doubts.append(Doubt(DoubtKind.UNEVEN_SLICES, {"mm at least": float(gaps.min()), "mm at most": grid.widest_mm}))
+        doubts.append(Doubt(DoubtKind.UNEVEN_SLICES, {"mm_at_least": float(gaps.min()), "mm_at_most": grid.widest_mm}))
     if stack.lossy:
         doubts.append(Doubt(DoubtKind.LOSSY_IMAGES))
     if stack.files_left_out:
