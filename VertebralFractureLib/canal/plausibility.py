@@ -38,8 +38,9 @@ def check_content(ct: CTVolume, centerline: Centerline) -> None:
     positions = centerline.positions_ras(np.arange(0.0, centerline.length_mm, tuned.content_step_mm))
     if measure_filled_fraction(ct, positions) >= tuned.most_filled_fraction:
         raise CanalFilled(
-            "Along much of its length the canal that was found is as dense as contrast medium (a CT myelogram) or "
-            "bone, so that the spine cannot be followed reliably; use a CT without contrast medium in the canal."
+            "Along much of its length the canal that was found is as dense as bone or contrast medium, as in a CT "
+            "myelogram or with a wrong voxel spacing, so that the spine cannot be followed reliably; use a CT without "
+            "contrast medium in the canal, and with its true spacing."
         )
 
 
