@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from VertebralFractureLib.vertebrae.accounting import account_for_bodies
-from VertebralFractureLib.vertebrae.level_assignment import find_likeliest_levels
+from VertebralFractureLib.vertebrae.level_assignment import STATES, decode_levels
 from VertebralFractureLib.vertebrae.level_column import count_steps, weigh_steps
-from VertebralFractureLib.vertebrae.level_input import LEVEL_CLASSES
 from VertebralFractureLib.vertebrae.sequence_search import Profiles, search_spans
 
 Extent = tuple[float, float]
@@ -114,11 +113,11 @@ def test_names_beyond_a_gap_of_one_and_a_half_vertebrae_are_not_certain() -> Non
     """
     column = a_column(8)
     column[4:] = [(low + 13.0, high + 13.0) for low, high in column[4:]]
-    seen = np.zeros((8, len(LEVEL_CLASSES)))
+    seen = np.zeros((8, len(STATES)))
     for i, level in enumerate(("L4", "L3", "L2", "L1")):
-        seen[i, LEVEL_CLASSES.index(level)] = 60.0
+        seen[i, STATES.index(level)] = 60.0
 
-    labels = find_likeliest_levels(seen, weigh_steps(column))
+    labels = decode_levels(seen, weigh_steps(column))
 
     assert [label.level for label in labels[:4]] == ["L4", "L3", "L2", "L1"]
     assert min(label.probability for label in labels[:4]) > 0.95
