@@ -147,7 +147,7 @@ def _see_in_turns(
     points = None
     if centerline is not None:
         points = centerline.positions_ras(np.arange(0.0, centerline.length_mm, VOXEL_MM))
-    hu, near = _crop(build_axial_stack(ct, VOXEL_MM, VOXEL_MM), points)
+    hu, near = crop_to_points(build_axial_stack(ct, VOXEL_MM, VOXEL_MM), points)
     cells = []
     for turn in turns:
         if np.allclose(turn, np.rint(turn)):
@@ -155,7 +155,9 @@ def _see_in_turns(
             cells.append(count_spine_cells(rotate_array(hu, turn), kept, model))
         else:
             rotated = build_axial_stack(rotate_volume(ct, turn), VOXEL_MM, VOXEL_MM)
-            cells.append(count_spine_cells(*_crop(rotated, None if points is None else points @ turn.T), model))
+            cells.append(
+                count_spine_cells(*crop_to_points(rotated, None if points is None else points @ turn.T), model)
+            )
     return cells
 
 
@@ -220,7 +222,7 @@ def _degrees(one: FloatArray, other: FloatArray) -> float:
     return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
 
 
-def _crop(stack: AxialStack, points_ras: FloatArray | None) -> tuple[Float32Array, Float32Array | None]:
+def crop_to_points(stack: AxialStack, points_ras: FloatArray | None) -> tuple[Float32Array, Float32Array | None]:
     """The part of the stack around points ``(n, 3)``, and where it is near to one: 1 or 0, both float32 ``[k, j, i]``.
 
     Without points, the whole stack, and None.

@@ -1,87 +1,85 @@
-"""How the patient lies, asked of every scan under all 48 wrong axis orders and several wrong angles.
+"""How clearly every scan shows how its patient lies, by what the two networks see in every position.
 
     python -m VertebralFractureLib.research.evaluation.evaluate_orientation --data DATA \
         --folds-folder Testing/FoldWeights --out orientation.jsonl [--extra FOLDER ...] [--scans ...] [--table]
 
 Every scan is judged by the weights of its fold, which never saw its patient; scans without a fold (``--extra`` too) by
-those of fold 0. A wrong affine multiplies the file's axes; what is found is compared with the file's own directions,
-which a reader saw. Of the 48 orders, 24 are rotations and 24 mirror images, and each of the latter looks as one of the
-former: for both the front and the head are known, and right is what makes the axes right-handed. The canal is given
-where it runs along the wrong file's S, as the search finds it there, and sought in all positions otherwise; what the
-search for the canal then finds is not asked again. Heads and feet are asked of the reader's straightened spine.
+those of fold 0. A wrong affine that exchanges or flips axes shows the network one of the same 48 arrays in another
+order, 24 rotated and 24 mirrored. So the arrays are counted once per scan, and every wrong affine is decided by them:
+around the canal in eight positions that keep its axis (turned about it, upside down, mirrored), and in the whole volume
+in the twelve that are sought where no canal was found.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import replace
-from itertools import permutations, product
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from VertebralFractureLib.canal import Centerline, detect_centerline
+from VertebralFractureLib.canal import detect_centerline
+from VertebralFractureLib.canal.axial_stack import build_axial_stack
 from VertebralFractureLib.cpr import straighten
-from VertebralFractureLib.errors import NotEvaluable, PositionUnclear
 from VertebralFractureLib.models import Models
 from VertebralFractureLib.options import DetectionOptions
-from VertebralFractureLib.orientation.patient_axes import find_axes, find_axes_along, reverse_head
-from VertebralFractureLib.orientation.rotations import rotate_volume
-from VertebralFractureLib.orientation.upright import is_head_down, measure_head_up
+from VertebralFractureLib.orientation.estimation import count_spine_cells
+from VertebralFractureLib.orientation.network import VOXEL_MM
+from VertebralFractureLib.orientation.patient_axes import crop_to_points
+from VertebralFractureLib.orientation.rotations import list_axis_rotations, rotate_array
+from VertebralFractureLib.orientation.upright import measure_head_up
 from VertebralFractureLib.research.datasets.reference_set import fold_of_scan
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume, read_volume
 
-ANGLES_DEG = (15.0, 30.0, 45.0, 60.0, 90.0)
-_NEAR_DEG = 25.0
+
+def list_positions_along() -> list[FloatArray]:
+    """Every way to permute and flip the two axes across the canal, and to flip the one along it: 16, half mirrored."""
+    flips = [np.diag(signs) for signs in product((1.0, -1.0), repeat=3)]
+    return [flip @ order for order in (np.eye(3), np.eye(3)[[1, 0, 2]]) for flip in flips]
 
 
-def list_wrong_axes() -> Iterator[tuple[str, FloatArray]]:
-    """All 48 orders and signs of the axes, by name; then angles about the body's axis and about the lateral axis."""
-    for order in permutations(range(3)):
-        for signs in product((1.0, -1.0), repeat=3):
-            name = " ".join(("+" if sign > 0 else "-") + "RAS"[axis] for axis, sign in zip(order, signs, strict=True))
-            yield name, np.eye(3)[list(order)] * np.array(signs)[:, None]
-    for axis, about in ((2, "body axis"), (0, "lateral axis")):
-        for degrees in ANGLES_DEG:
-            cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-            i, j = (axis + 1) % 3, (axis + 2) % 3
-            turn = np.eye(3)
-            turn[i, i] = turn[j, j] = cosine
-            turn[i, j], turn[j, i] = -sine, sine
-            yield f"{degrees:g} degrees about the {about}", turn
+def judge_scan(scan: str, ct: CTVolume, models: Models) -> dict[str, Any]:
+    """One row: cells with a canal, by the front that a position means, and the vertebrae's odds of head up."""
+    line = detect_centerline(ct, models.canal)
+    stack = build_axial_stack(ct, VOXEL_MM, VOXEL_MM)
+    hu, near = crop_to_points(stack, line.positions_ras(np.arange(0.0, line.length_mm, VOXEL_MM)))
+    assert near is not None
+    along = [
+        (rotation, count_spine_cells(rotate_array(hu, rotation), rotate_array(near, rotation), models.orientation))
+        for rotation in list_positions_along()
+    ]
+    whole = np.asarray(stack.hu, dtype=np.float32)
+    everywhere = [
+        (rotation, count_spine_cells(rotate_array(whole, rotation), None, models.orientation))
+        for rotation in list_axis_rotations()
+        if rotation[2].sum() > 0.0
+    ]
+    odds = measure_head_up(straighten(ct, line, threads=1), models.vertebrae.body, models.upright)
+    true_along = [count for rotation, count in along if rotation[1, 1] == 1.0]
+    true_everywhere = [count for rotation, count in everywhere if rotation[1, 1] == 1.0 and rotation[2, 2] == 1.0]
+    return {
+        "scan": scan,
+        "least_true_along": round(min(true_along), 1),
+        "most_other_along": round(max(count for rotation, count in along if rotation[1, 1] != 1.0), 1),
+        "true_everywhere": round(true_everywhere[0], 1),
+        "most_other_everywhere": round(max(c for r, c in everywhere if not (r[1, 1] == 1.0 and r[2, 2] == 1.0)), 1),
+        "head_up": np.round(odds, 2).tolist(),
+    }
 
 
-def judge_position(ct: CTVolume, centerline: Centerline, is_head_seen: bool, wrong: FloatArray, models: Models) -> str:
-    """What is found under a wrong affine: "as filed", "corrected", "unclear", "not seen", or "wrong".
-
-    Args:
-        centerline: the scan's own, in the true directions.
-        is_head_seen: what the straightened spine says of head and feet is the same under every affine.
-    """
-    filed = rotate_volume(ct, wrong)
-    way = wrong @ (centerline.points_ras[-1] - centerline.points_ras[0])
-    try:
-        if np.abs(way).argmax() == 2:
-            points = centerline.points_ras @ wrong.T
-            curve = Centerline(points if way[2] > 0.0 else points[::-1], centerline.confidence)
-            axes = find_axes_along(filed, curve, models.orientation)
-        else:
-            axes = find_axes(filed, models.orientation)
-    except PositionUnclear:
-        return "unclear"
-    if axes is None:
-        return "not seen"
-    if axes[2] @ way < 0.0 and is_head_seen:
-        axes = reverse_head(replace(centerline, patient_axes=axes)).patient_axes
-    front, head = axes[1] @ wrong, axes[2] @ wrong
-    if front[1] < np.cos(np.radians(_NEAR_DEG)) or head[2] < np.cos(np.radians(45.0)):
-        return "wrong"
-    return "as filed" if np.allclose(axes, np.eye(3)) else "corrected"
+def orientation_table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Markdown: a row for every scan."""
+    heads = ("scan", "front, along the canal", "other sides", "front, everywhere", "other positions", "head up, mean")
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for row in rows:
+        mean = f"{np.mean(row['head_up']):.1f}" if row["head_up"] else "none"
+        cells = [row[key] for key in list(row)[1:5]]
+        lines.append(f"| {row['scan']} | {' | '.join(map(str, cells))} | {mean} |")
+    return lines
 
 
 def main() -> None:
@@ -102,42 +100,12 @@ def main() -> None:
             if scan in done or (arguments.scans is not None and scan not in arguments.scans):
                 continue
             fold = (fold_of_scan(scan) if folder == arguments.data else None) or 0
-            weights = arguments.folds_folder / f"fold{fold}"
-            models = loaded.setdefault(fold, Models.load(DetectionOptions(weights_folder=weights, threads=1)))
-            row = judge_scan(scan, read_volume(path), models)
+            options = DetectionOptions(weights_folder=arguments.folds_folder / f"fold{fold}", threads=1)
+            row = judge_scan(scan, read_volume(path), loaded.setdefault(fold, Models.load(options)))
             with arguments.out.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
     rows = [json.loads(line) for line in arguments.out.read_text(encoding="utf-8").splitlines()]
-    print("\n".join(position_table(rows)))
-
-
-def judge_scan(scan: str, ct: CTVolume, models: Models) -> dict[str, Any]:
-    """One row: the outcome of every wrong affine by its name, and the log-odds of head up."""
-    try:
-        centerline = detect_centerline(ct, models.canal)
-    except NotEvaluable as error:
-        return {"scan": scan, "refused": str(error), "outcomes": {}, "head_up": []}
-    odds = measure_head_up(straighten(ct, centerline, threads=1), models.vertebrae.body, models.upright)
-    try:
-        is_head_seen = not is_head_down(odds) and float(odds.mean()) >= 1.0
-    except PositionUnclear:
-        is_head_seen = False
-    outcomes = {name: judge_position(ct, centerline, is_head_seen, wrong, models) for name, wrong in list_wrong_axes()}
-    return {"scan": scan, "outcomes": outcomes, "head_up": np.round(odds, 2).tolist()}
-
-
-def position_table(rows: list[dict[str, Any]]) -> list[str]:
-    """Markdown: outcomes counted over the scans, the 48 orders together and each angle by itself."""
-    counted: dict[str, Counter[str]] = {}
-    for row in rows:
-        for name, outcome in row["outcomes"].items():
-            group = "true" if name == "+R +A +S" else "another axis order" if "degrees" not in name else name
-            counted.setdefault(group, Counter())[outcome] += 1
-    heads = ("as filed", "corrected", "unclear", "not seen", "wrong")
-    lines = [f"| affine | copies | {' | '.join(heads)} |", "|" + "---|" * (len(heads) + 2)]
-    for group, counts in counted.items():
-        lines.append(f"| {group} | {counts.total()} | {' | '.join(str(counts[head]) for head in heads)} |")
-    return lines
+    print("\n".join(orientation_table(rows)))
 
 
 if __name__ == "__main__":
