@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from VertebralFractureLib.canal import Centerline, canal_evidence, detect_canal
+from VertebralFractureLib.canal import Centerline, canal_evidence, detect_canal, refuse_short_scan
 from VertebralFractureLib.canal.reader_curve import CurveFit, compare_with_canal
 from VertebralFractureLib.compute_device import is_of_the_card
 from VertebralFractureLib.cpr import ReformatGrid, StraightenedVolume, straighten

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from typing import Any
@@ -61,12 +62,12 @@ def _mutate(value: Any, chance: random.Random) -> Any:
         parent, key = node, chance.choice(list(node)) if isinstance(node, dict) else chance.randrange(len(node))
         node = parent[key]
     if parent is None:
-        return chance.choice(ODD_VALUES)
+        return copy.deepcopy(chance.choice(ODD_VALUES))
     kind = chance.randrange(8)
     if kind == 0:
         del parent[key]
     elif kind == 1 and isinstance(parent, list):
-        parent.insert(key, node)
+        parent.insert(key, copy.deepcopy(node))
     elif kind == 2 and isinstance(parent, list) and len(parent) > 1:
         other = chance.randrange(len(parent))
         parent[key], parent[other] = parent[other], parent[key]
@@ -75,7 +76,7 @@ def _mutate(value: Any, chance: random.Random) -> Any:
     elif kind in (4, 5) and isinstance(node, int | float) and not isinstance(node, bool):
         parent[key] = chance.choice((-node, node * 1000, node + 1, node + 1e-7, node * 1.5, float(node), str(node)))
     else:
-        parent[key] = chance.choice(ODD_VALUES)
+        parent[key] = copy.deepcopy(chance.choice(ODD_VALUES))
     return value
 
 

@@ -1,13 +1,17 @@
 """The published JSON Schema accepts what the program writes, and notices what it would not write."""
 
+import itertools
 import json
 import re
-from dataclasses import fields
+import typing
+from dataclasses import fields, is_dataclass
 
 import pytest
 from correction_samples import a_column
 
 from VertebralFractureLib.result import CorrectedReport, Correction, corrected_to_json, edits, report_to_json
+from VertebralFractureLib.result.made_for import MadeFor
+from VertebralFractureLib.result.report import SpineReport
 from VertebralFractureLib.result.report_schema import build_schema
 from VertebralFractureLib.vertebrae.columns import VERTEBRA_COLUMNS
 from VertebralFractureLib.vertebrae.vertebra import Assessment, ReaderAssessment, Reason, Status, Vertebra
@@ -137,3 +141,28 @@ def test_every_field_of_a_vertebra_is_in_the_table_or_has_no_column():
         *("landmarks_ras", "member_probability"),
     }
     assert {"height_anterior_mm", "center_s_mm", "upper_endplate_mm", "box_size_s", "reader_grade"} <= set(names)
+
+
+def limits_missing(record, at=""):
+    """Fields whose numbers have no range, or whose lists and texts have no length."""
+    for one in fields(record):
+        hint, name = typing.get_type_hints(record)[one.name], f"{at}{record.__name__}.{one.name}"
+        leaves, is_open = list(leaves_of(hint)), "..." in str(hint) or "Ellipsis" in str(hint)
+        if {int, float} & set(leaves) and not {"least", "most"} <= set(one.metadata):
+            yield f"{name}: no range"
+        if is_open and not {"count", "up_to"} & set(one.metadata) and "Mapping" not in str(hint):
+            yield f"{name}: no number of items"
+        yield from (
+            words for leaf in leaves if is_dataclass(leaf) and leaf is not record for words in limits_missing(leaf)
+        )
+
+
+def leaves_of(hint):
+    """The types that a type is made of."""
+    parts = [part for part in typing.get_args(hint) if part not in (Ellipsis, type(None))]
+    return itertools.chain.from_iterable(leaves_of(part) for part in parts) if parts else [hint]
+
+
+@pytest.mark.parametrize("record", [SpineReport, Correction, MadeFor])
+def test_every_number_that_comes_in_has_a_range_and_every_list_a_length(record):
+    assert sorted(set(limits_missing(record))) == []

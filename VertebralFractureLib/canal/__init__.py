@@ -28,6 +28,7 @@ __all__ = [
     "detect_centerline",
     "draw_centerline",
     "load_canal_model",
+    "refuse_short_scan",
     "repair_centerline",
 ]
 
@@ -59,6 +60,13 @@ def detect_canal(
     from VertebralFractureLib.canal import detection
 
     return detection.detect_canal(ct, model or load_canal_model(), evidence=evidence, progress=progress)
+
+
+def refuse_short_scan(ct: CTVolume) -> None:
+    """Refuse a scan that is too short for a spine; see ``canal.detection.refuse_short_scan``."""
+    from VertebralFractureLib.canal import detection
+
+    detection.refuse_short_scan(ct)
 
 
 def detect_centerline(

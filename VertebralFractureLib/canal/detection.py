@@ -33,6 +33,20 @@ class CanalDetection:
     boxes: SliceBoxes
 
 
+def refuse_short_scan(ct: CTVolume) -> None:
+    """Refuse a scan that is too short for a spine, before a network looks at it.
+
+    Raises:
+        NoSpineFound: when it covers less than ``shortest_spine_mm`` from bottom to top.
+    """
+    low, high = compute_bounds_ras(ct.shape_kji, ct.ijk_to_ras)
+    height, least = float(high[2] - low[2]), CANAL_PLAUSIBILITY.shortest_spine_mm
+    if height < least:
+        raise NoSpineFound(
+            f"The scan covers only {height:.0f} mm from bottom to top; at least {least:.0f} mm are needed."
+        )
+
+
 def detect_canal(
     ct: CTVolume,
     model: CanalModel,
@@ -53,13 +67,7 @@ def detect_canal(
         Cancelled: from ``progress``.
     """
     tuned = CANAL_PLAUSIBILITY
-    low, high = compute_bounds_ras(ct.shape_kji, ct.ijk_to_ras)
-    height = float(high[2] - low[2])
-    if height < tuned.shortest_spine_mm:
-        raise NoSpineFound(
-            f"The scan covers only {height:.0f} mm from bottom to top; "
-            f"at least {tuned.shortest_spine_mm:.0f} mm are needed."
-        )
+    refuse_short_scan(ct)
     if evidence is None:
         evidence = canal_evidence(ct, model, progress=progress)
     stack, candidates = evidence.stack, evidence.candidates

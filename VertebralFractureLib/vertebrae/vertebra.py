@@ -155,7 +155,7 @@ class Vertebra:
     status: Status = field(default=Status.NOT_EVALUABLE, metadata=about("whether it was judged"))
     reason: Reason | None = field(default=None, metadata=about("why it was not judged"))
     doubts: tuple[DoubtKind, ...] = field(
-        default=(), metadata=about("what makes its name, its measures or its score less certain than they look")
+        default=(), metadata=about("what makes its name, measures or score less certain than they look", up_to=60)
     )
     fracture_probability: float | None = field(
         default=None, metadata=about("calibrated probability of a fracture; null unless scored", least=0, most=1)
