@@ -65,8 +65,12 @@ def _curve_from_json(text: str) -> tuple[Point, ...]:
     content = parse_json(text)
     if isinstance(content, dict) and "markups" in content:
         points = _markups_points(content["markups"])
-    elif isinstance(content, dict) and "centerline" in content:
+    elif isinstance(content, dict) and "schema" in content:
         points = report_from_json(text).centerline.points_ras
+    elif isinstance(content, dict) and isinstance(content.get("centerline"), dict):
+        # A reference annotation, which holds the curve as a report does.
+        limits = about_point("the canal", up_to=MOST_POINTS)
+        points = value_from_content(tuple[Point, ...], content["centerline"].get("points_ras"), "points_ras", limits)
     else:
         raise RefusedContent("it holds no centerline; use a curve that Slicer saved (.mrk.json), or a report.json")
     caudal_to_cranial = tuple(sorted(set(points), key=lambda point: point[2]))
