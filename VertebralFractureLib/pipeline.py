@@ -201,7 +201,8 @@ class _Run:
                 else:
                     axes = axes_of_curve(centerline.points_ras)
                     along = ct if np.array_equal(axes, np.eye(3)) else rotate_volume(ct, axes)
-                    evidence = evidence or canal_evidence(along, models.canal, progress=self._progress("canal"))
+                    if evidence is None or along is not ct:
+                        evidence = canal_evidence(along, models.canal, progress=self._progress("canal"))
                     fit = compare_with_canal(
                         along, evidence, Centerline(centerline.points_ras @ axes.T, centerline.confidence)
                     )
@@ -264,6 +265,7 @@ class _Run:
             nonlocal seen
             if self.find_canal is not None and ct is self.ct:
                 return self.find_canal(models, progress)
+            refuse_short_scan(ct)
             evidence = canal_evidence(ct, models.canal, progress=progress)
             seen = evidence if ct is self.ct else seen
             return detect_canal(ct, models.canal, evidence=evidence).centerline

@@ -214,7 +214,7 @@ def test_levels_that_do_not_fit_the_number_of_vertebrae_are_refused() -> None:
         ({"coordinateUnits": "cm"}, "'coordinateUnits' holds 'cm'"),
         ({"type": "ClosedCurve"}, "0 curves among 1 markups"),
         ({"controlPoints": [{"position": [0, 0]}] * 2}, "it holds a list of 2; allowed is a list of 3"),
-        ({"controlPoints": [{"position": [9.0 * n, 0, 0]} for n in range(3)]}, "does not rise"),
+        ({"controlPoints": [{"position": [0, 0, 9.0]}] * 3}, "holds 1 points; a curve has at least two"),
     ],
 )
 def test_a_curve_that_is_none_is_refused_with_the_field_that_is_wrong(

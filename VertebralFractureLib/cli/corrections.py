@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from VertebralFractureLib.canal.reader_curve import refuse_foreign_curve
 from VertebralFractureLib.checked_json import parse_json, read_text_file, show_value
 from VertebralFractureLib.checked_record import value_from_content
@@ -14,6 +16,7 @@ from VertebralFractureLib.doubts import Doubt
 from VertebralFractureLib.errors import RefusedContent, UnusableCorrection
 from VertebralFractureLib.models import Models
 from VertebralFractureLib.options import DetectionOptions
+from VertebralFractureLib.orientation.rotations import axes_of_curve
 from VertebralFractureLib.pipeline import Detection, detect, reader_centerline
 from VertebralFractureLib.progress import CancelToken, ProgressListener
 from VertebralFractureLib.result import EVALUABLE, CorrectedReport, Correction, edits, report_from_json
@@ -64,7 +67,7 @@ def read_curve(path: Path) -> tuple[Point, ...]:
 def _curve_from_json(text: str) -> tuple[Point, ...]:
     content = parse_json(text)
     if isinstance(content, dict) and "markups" in content:
-        points = _markups_points(content["markups"])
+        points = _order(_markups_points(content["markups"]))
     elif isinstance(content, dict) and "schema" in content:
         points = report_from_json(text).centerline.points_ras
     elif isinstance(content, dict) and isinstance(content.get("centerline"), dict):
@@ -73,9 +76,15 @@ def _curve_from_json(text: str) -> tuple[Point, ...]:
         points = value_from_content(tuple[Point, ...], content["centerline"].get("points_ras"), "points_ras", limits)
     else:
         raise RefusedContent("it holds no centerline; use a curve that Slicer saved (.mrk.json), or a report.json")
-    caudal_to_cranial = tuple(sorted(set(points), key=lambda point: point[2]))
-    check_curve_points(caudal_to_cranial, "the curve")
-    return caudal_to_cranial
+    check_curve_points(points, "the curve")
+    return points
+
+
+def _order(points: Sequence[Point]) -> tuple[Point, ...]:
+    """Points without repeats, caudal to cranial; in the order of the file where the curve does not run along S."""
+    once = list(dict.fromkeys(points))
+    reach = [max(p[axis] for p in once) - min(p[axis] for p in once) for axis in range(3)] if once else [0.0]
+    return tuple(sorted(once, key=lambda point: point[2]) if reach[-1] == max(reach) else once)
 
 
 def with_corrections(
@@ -105,7 +114,8 @@ def with_corrections(
     doubts = () if correction.is_empty else judge_origin(made_for, correction, corrected)
     if correction.centerline_ras is not None:
         line = reader_centerline(correction.centerline_ras)
-        if detection.evidence is not None:
+        lies_along = np.array_equal(axes_of_curve(line.points_ras), np.eye(3))
+        if detection.evidence is not None and lies_along:
             refuse_foreign_curve(detection.ct, detection.evidence, line, curve_name)
         detection = detect(
             detection.ct,

@@ -95,7 +95,7 @@ def check_correction(correction: Correction) -> None:
 
 
 def check_curve_points(points_ras: Sequence[Point], name: str) -> None:
-    """Check that points are a curve: at least two, none repeated, of a length that a body can have, caudal to cranial.
+    """Check that points are a curve: at least two, none repeated, of a length that a body can have.
 
     Raises:
         RefusedContent: ``name`` is what the sentence calls it.
@@ -107,8 +107,6 @@ def check_curve_points(points_ras: Sequence[Point], name: str) -> None:
         raise RefusedContent(f"{name} repeats its point {steps.index(min(steps)) + 1}; a curve goes on from each")
     if sum(steps) > LONGEST_CURVE_MM:
         raise RefusedContent(f"{name} is {sum(steps):g} mm long; at most {LONGEST_CURVE_MM:g} mm are allowed")
-    if points_ras[-1][2] <= points_ras[0][2]:
-        raise RefusedContent(f"{name} does not rise; its points are caudal to cranial, with rising S")
 
 
 def _check_sequence(sequence: ReportedSequence) -> None:
