@@ -123,7 +123,9 @@ class ReportedCenterline:
         default=AXES_OF_FILE,
         metadata=about(
             "the patient's right, front and head as directions of the file; other than its axes where the anatomy "
-            "shows that the patient does not lie as the file says"
+            "shows that the patient does not lie as the file says",
+            least=-1,
+            most=1,
         ),
     )
 
