@@ -441,6 +441,12 @@ class CanalPlausibilityThresholds:
     shallowest_canal_mm: float = _tuned(
         8.5, "or less deep than this", _SCANS, "13 to 18.6 mm on the scans and their necks, 8.9 mm in single slices"
     )
+    smallest_disc: float = _tuned(
+        0.75,
+        "narrower vertebrae shrink the disc in which contrast medium is looked for down to this fraction",
+        _SCANS,
+        "at 1 bone filled the disc on one of 25 scans that were scaled by 0.6",
+    )
     content_step_mm: float = _tuned(5.0, "distance of the positions at which the canal's content is looked at")
     most_filled_fraction: float = _tuned(
         0.3,

@@ -256,13 +256,13 @@ def test_a_myelogram_is_refused_by_its_name_even_along_a_curve_beside_the_canal(
     line = Centerline(np.array([[0.0, beside_mm, 2.0], [0.0, beside_mm, 154.0]]), np.ones(2))
 
     with pytest.raises(CanalFilled, match="CT myelogram"):
-        check_content(a_myelogram(contrast_hu, 154.0), line)
+        check_content(a_myelogram(contrast_hu, 154.0), line, boxes_of(36.0))
 
 
 @pytest.mark.parametrize("beside_mm", [0.0, 4.0])
 def test_bone_beside_a_curve_metal_and_a_little_contrast_medium_make_no_myelogram(beside_mm):
     line = Centerline(np.array([[0.0, beside_mm, 2.0], [0.0, beside_mm, 154.0]]), np.ones(2))
 
-    check_content(a_myelogram(30, 154.0), line)
-    check_content(a_myelogram(3000, 154.0), line)
-    check_content(a_myelogram(600, 30.0), line)
+    check_content(a_myelogram(30, 154.0), line, boxes_of(36.0))
+    check_content(a_myelogram(3000, 154.0), line, boxes_of(36.0))
+    check_content(a_myelogram(600, 30.0), line, boxes_of(36.0))

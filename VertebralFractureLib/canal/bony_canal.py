@@ -108,11 +108,12 @@ def _measure_content_and_around_hu(ct: CTVolume, centers: FloatArray) -> tuple[F
     return content, np.where(around > tuned.soft_from_hu, around, np.nan)
 
 
-def measure_filled_fraction(ct: CTVolume, centers_ras: FloatArray) -> float:
+def measure_filled_fraction(ct: CTVolume, centers_ras: FloatArray, size: float = 1.0) -> float:
     """The fraction of the centers ``(n, 3)`` around which much is as dense as contrast medium in the canal.
 
     Of a disc in the axial plane that a canal contains, cord and fluid are as dense as the soft parts around; contrast
-    medium fills the fluid, and bone reaches into the disc only where the center is off. Metal is denser still.
+    medium fills the fluid, and bone reaches into the disc only where the center is off. Metal is denser still. The
+    disc is that of an adult's ``size``.
     """
     tuned = BONY_CANAL
     if not len(centers_ras):
@@ -121,7 +122,7 @@ def measure_filled_fraction(ct: CTVolume, centers_ras: FloatArray) -> float:
     soft = np.array([_median(own) for own in around])
     steps = np.arange(-tuned.disc_mm, tuned.disc_mm + 0.1, 1.0)
     disc = np.array([[x, y, 0.0] for x in steps for y in steps if np.hypot(x, y) <= tuned.disc_mm])
-    hu = sample_hu_near(ct, centers_ras[:, None] + disc)
+    hu = sample_hu_near(ct, centers_ras[:, None] + size * disc)
     filled = (hu > soft[:, None] + tuned.filled_above_soft_hu) & (hu < tuned.metal_from_hu)
     return float(np.mean(filled.mean(axis=1) > tuned.least_filled))
 

@@ -78,7 +78,8 @@ def detect_canal(
     centerline = fit_centerline(stack, candidates, path)
     if centerline is None:
         raise NoSpineFound(_NO_CANAL)
-    check_content(ct, centerline)
+    boxes = fit_slice_boxes(candidates, path, centerline)
+    check_content(ct, centerline, boxes)
     if centerline.length_mm < tuned.shortest_spine_mm:
         raise NoSpineFound(
             f"Only {centerline.length_mm:.0f} mm of a spinal canal were found; "
@@ -87,7 +88,6 @@ def detect_canal(
     mean_probability = float(centerline.confidence.mean())
     if mean_probability < tuned.lowest_mean_probability:
         raise NoSpineFound("No spinal canal was found with confidence; check that this is a CT that shows the spine.")
-    boxes = fit_slice_boxes(candidates, path, centerline)
     check_bone_around(stack, boxes, mean_probability)
     check_anatomy(ct, boxes)
     check_vertebral_spacing(ct, centerline, boxes)

@@ -28,7 +28,7 @@ from VertebralFractureLib.volume import CTVolume
 ADVICE = "export the series again from its source, with its geometry"
 
 
-def check_content(ct: CTVolume, centerline: Centerline) -> None:
+def check_content(ct: CTVolume, centerline: Centerline, boxes: SliceBoxes) -> None:
     """Refuse a CT myelogram by its name: the network was not taught a canal that is as dense as bone.
 
     Raises:
@@ -36,7 +36,9 @@ def check_content(ct: CTVolume, centerline: Centerline) -> None:
     """
     tuned = CANAL_PLAUSIBILITY
     positions = centerline.positions_ras(np.arange(0.0, centerline.length_mm, tuned.content_step_mm))
-    if measure_filled_fraction(ct, positions) >= tuned.most_filled_fraction:
+    # A child's canal is nearly as wide as an adult's, so that the disc shrinks less than the vertebrae.
+    size = float(np.clip(measure_vertebra_width_mm(boxes) / tuned.adult_vertebra_mm, tuned.smallest_disc, 1.0))
+    if measure_filled_fraction(ct, positions, size) >= tuned.most_filled_fraction:
         raise CanalFilled(
             "Along much of its length the canal that was found is as dense as bone or contrast medium, as in a CT "
             "myelogram or with a wrong voxel spacing, so that the spine cannot be followed reliably; use a CT without "
