@@ -18,7 +18,7 @@ from VertebralFractureLib.vertebrae.grading import grade_from_loss
 from VertebralFractureLib.vertebrae.norms import find_level_norm
 
 LIBRARY = Path(__file__).parents[2] / "VertebralFractureLib"
-FOLDERS = ("volume", "canal", "cpr", "vertebrae", "fracture", "result")
+FOLDERS = ("volume", "canal", "cpr", "orientation", "vertebrae", "fracture", "result")
 
 LAYOUT = "size of an array, batch or chunk"
 WEIGHTS = "belongs to the weights: architecture, grid or HU window of the training"
@@ -52,6 +52,17 @@ NOT_TUNED = {
         ),
         "_CHUNK": LAYOUT,
     },
+    "cpr/grid.py": dict.fromkeys(
+        (
+            "SPACING_LIMITS_MM",
+            "EXTENT_LIMIT_MM",
+            "ROTATION_LIMIT_DEG",
+            "OFFSET_LIMIT_MM",
+            "VOXEL_LIMIT",
+            "_TOO_MANY_VOXELS",
+        ),
+        BORDER,
+    ),
     "cpr/incremental.py": {
         **dict.fromkeys(("_TOLERANCE_VOXELS", "_LIMIT_TOLERANCE_MM"), NUMERICAL),
         "_SPARE_PLANES": LAYOUT,
@@ -68,6 +79,9 @@ NOT_TUNED = {
     },
     "fracture/pooling.py": {"_BOUND": NUMERICAL},
     "fracture/scoring.py": {"_PATCHES_PER_CHUNK": LAYOUT},
+    "orientation/network.py": dict.fromkeys(("VOXEL_MM", "CELL_VOXELS", "MULTIPLE", "OUTPUTS"), WEIGHTS),
+    "orientation/patient_axes.py": {"_FRONT_OF_FILE": UNIT},
+    "orientation/upright_network.py": {"_WIDTH": WEIGHTS},
     "result/apply_correction.py": {"_SAME_PROBABILITY": NUMERICAL},
     "result/bone_density.py": {"_TO_120_KV": TABLE, "_HIGHEST_KV": BORDER},
     "result/consistency.py": {
@@ -79,6 +93,7 @@ NOT_TUNED = {
     "result/report.py": {
         "REVISION": UNIT,
         **dict.fromkeys(("MOST_POINTS", "MOST_VERTEBRAE", "_MOST_SECONDS", "_MOST_MEMORY_MB"), BORDER),
+        "AXES_OF_FILE": UNIT,
     },
     "vertebrae/body_input.py": {
         **dict.fromkeys(("SLAB_CENTERS_MM", "SLAB_OFFSETS_MM", "ANTERIOR_FROM_MM", "COLUMNS", "CHANNELS"), WEIGHTS),
@@ -120,6 +135,7 @@ NOT_TUNED = {
     "volume/dicom_series.py": dict.fromkeys(("_LONGEST_VALUE", "_LEAST_LONE_IMAGES"), UNIT),
     "volume/hu_windows.py": {
         **dict.fromkeys(("CANAL_NETWORK", "VERTEBRA_NETWORKS", "FRACTURE_NETWORKS"), WEIGHTS),
+        **dict.fromkeys(("ORIENTATION_NETWORK_BONE", "ORIENTATION_NETWORK_WIDE"), WEIGHTS),
         **dict.fromkeys(("BONE_DISPLAY", "OVERVIEW_DISPLAY"), LAYOUT),
     },
     "volume/image_header.py": {
@@ -280,7 +296,7 @@ def test_the_benchmark_judges_a_scan_anew_with_what_it_remembers(benchmark_sensi
 
         firm = benchmark_sensitivity.one_move(scan, before, numbers["VOLUME_CHECKS.min_width_mm"], 0.2)
         shaken = benchmark_sensitivity.one_move(scan, before, numbers["ENDPLATES.anterior_inset_mm"], 0.2)
-        refused = benchmark_sensitivity.one_move(scan, before, numbers["CANAL_PLAUSIBILITY.lowest_aspect"], 1.0)
+        refused = benchmark_sensitivity.one_move(scan, before, numbers["SCORING.minimum_scored"], 5.0)
 
     assert (firm["changed"], firm["heights_mm"], firm["curve_mm"]) == ({}, 0.0, 0.0)
     assert 0.0 < shaken["heights_mm"] < 2.0
