@@ -136,7 +136,7 @@ class VolumeSession:
         from VertebralFractureLib.orientation.rotations import axes_of_curve
 
         axes = axes_of_curve(points_ras)
-        anchors = None if anchors_ras is None else np.asarray(anchors_ras) @ axes.T
+        anchors = None if anchors_ras is None else np.asarray(anchors_ras, dtype=np.float64).reshape(-1, 3) @ axes.T
         points, dragged = np.asarray(points_ras) @ axes.T, np.asarray(dragged_ras) @ axes.T
         repaired = repair_centerline(self._evidence(options, axes), points, dragged, anchors)
         return _as_points(repaired.points_ras @ axes), _as_points(repaired.anchors_ras @ axes)

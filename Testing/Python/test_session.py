@@ -78,7 +78,7 @@ def a_corrected_curve(session, a_detection):
     """One point in the lower third dragged by 6 mm, and what the network makes of it."""
     points = a_detection.centerline.points_ras
     r, a, s = points[len(points) // 3]
-    answer = session.ask(command="repair", points_ras=points, dragged_ras=(r + 6.0, a, s))
+    answer = session.ask(command="repair", points_ras=points, dragged_ras=(r + 6.0, a, s), anchors_ras=[])
     assert answer["anchors_ras"][0] == pytest.approx([r + 6.0, a, s], abs=1e-6)
     assert answer["anchors_ras"][0] in answer["points_ras"]
     return answer["points_ras"]
