@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from test_correction import random_edit
 
+from VertebralFractureLib.doubts import DoubtKind
 from VertebralFractureLib.result import (
     CorrectedReport,
     Correction,
@@ -82,7 +83,7 @@ def test_no_correction_changes_the_detected_report_or_what_the_model_said_of_a_v
 
 
 @given(seed=SEEDS, count=st.integers(1, 12))
-def test_a_corrected_column_stays_in_order_and_gives_each_name_once(seed: int, count: int) -> None:
+def test_a_corrected_column_stays_in_order_and_gives_each_name_once_or_says_so(seed: int, count: int) -> None:
     correction = corrected_by_chance(seed, count)
     # Two names of a reader that leave no room for the vertebrae between them share it.
     assume(len(correction.levels) < 2)
@@ -92,5 +93,6 @@ def test_a_corrected_column_stays_in_order_and_gives_each_name_once(seed: int, c
     middles = [0.5 * sum(vertebra.extent_mm) for vertebra in shown.vertebrae]
     names = [vertebra.level for vertebra in shown.vertebrae if vertebra.level is not None]
     assert middles == sorted(middles)
-    assert len(names) == len(set(names))
+    contradicts = DoubtKind.LEVELS_CONTRADICT in [doubt.kind for doubt in shown.doubts]
+    assert contradicts or len(names) == len(set(names))
     assert sorted(shown.scan.fractured_levels) == sorted(vertebra.label for vertebra in shown.suspected)

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from VertebralFractureLib import models
 from VertebralFractureLib.canal import canal_evidence
+from VertebralFractureLib.canal.network import CanalModel
 from VertebralFractureLib.cli.main import main
 from VertebralFractureLib.cli.progress_display import JsonLines
 from VertebralFractureLib.cpr import grid as cpr_grid
@@ -28,14 +30,13 @@ from VertebralFractureLib.progress import CancelToken
 from VertebralFractureLib.session import Session, VolumeSession
 from VertebralFractureLib.torch_arrays import to_array
 from VertebralFractureLib.vertebrae import labeling, localization
-from VertebralFractureLib.vertebrae.body_network import BodyModel
 
 BAD_CHOICES = [
     (["--device", "tpu"], {"device": "tpu"}, "no device 'tpu'; use one of automatic, cpu, cuda"),
     (["--members", "best"], {"members": ["best"]}, "no fracture network 'best'; use all, single, or some of 25d-"),
-    (["--spacing", "0.1"], {"spacing_mm": 0.1}, "cannot have 0.1 mm; use 0.5 to 2"),
-    (["--spacing", "nan"], {"spacing_mm": "fine"}, "mm; use 0.5 to 2"),
-    (["--threads", "0"], {"threads": 0}, "threads cannot be 0; use 1 or more"),
+    (["--spacing", "0.1"], {"spacing_mm": 0.1}, r"0\.1.*0\.5 to 2"),
+    (["--spacing", "nan"], {"spacing_mm": "fine"}, r"use .*0\.5 to 2"),
+    (["--threads", "0"], {"threads": 0}, "threads cannot be '?0'?; use .*1 to 256"),
     (["--device", "cuda"], {"device": "cuda"}, "PyTorch sees no NVIDIA card"),
 ]
 
@@ -53,7 +54,7 @@ def test_the_command_refuses_what_cannot_be_before_it_reads_anything(arguments, 
     code = main(["detect", str(missing), "--out", str(tmp_path / "out"), "--progress", "none", *arguments])
 
     assert code == 2
-    assert words in capsys.readouterr().err
+    assert re.search(words, capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
 
 
@@ -70,7 +71,7 @@ def test_the_session_refuses_it_too(_arguments, request_, words, a_phantom_file,
         session.answer(request, CancelToken(), JsonLines(written))
 
     last = json.loads(written.getvalue().splitlines()[-1])
-    assert words in last["error"]
+    assert re.search(words, last["error"])
     assert last["exit_code"] == 2
     assert not (tmp_path / "out").exists()
 
@@ -173,7 +174,7 @@ def fail_on_the_card(monkeypatch, words):
         raise NotEvaluable("enough seen")
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(BodyModel, "from_weights", put_on)
+    monkeypatch.setattr(CanalModel, "from_weights", put_on)
     return asked
 
 
@@ -224,11 +225,11 @@ def test_every_network_reads_its_input_on_the_device_it_was_put_on(a_phantom, mo
 
     elsewhere.fractures.score_positions(spine)
     localization.compute_body_maps(spine, elsewhere.vertebrae.body)
-    labeling.compute_level_log_probability(spine, [(20.0, 40.0), (44.0, 66.0)], elsewhere.vertebrae.levels)
+    labeling.compute_level_opinion(spine, [(20.0, 40.0), (44.0, 66.0)], elsewhere.vertebrae.levels)
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
         canal_evidence(a_phantom.ct, elsewhere.canal)
 
-    assert len(answers) == len(choose_members(["all"])) + 2
+    assert len(answers) == len(choose_members(["all"])) + 3
 
 
 def test_a_correction_is_scored_with_the_same_choices(a_phantom):
