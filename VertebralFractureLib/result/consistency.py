@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from VertebralFractureLib.checked_json import show_value
 from VertebralFractureLib.checked_record import name_row
 from VertebralFractureLib.errors import RefusedContent
-from VertebralFractureLib.result.correction import Correction
+from VertebralFractureLib.result.correction import Correction, find_misplaced_landmarks
 from VertebralFractureLib.result.report import EVALUABLE, ReportedCenterline, ReportedSequence, ScanResult, SpineReport
 from VertebralFractureLib.types import Point
 from VertebralFractureLib.vertebrae.grading import grade_from_loss, spinal_deformity_index
@@ -36,8 +36,6 @@ _SEEN_ROUNDED = 1e-4
 _SAME_HU = 0.1
 _BEYOND_MM = 200.0
 """No endplate lies farther beyond the end of the curve: bodies are sought along it, and 50 mm beyond."""
-_NEAR_MM = 150.0
-"""No landmark lies farther from the point that means its vertebra."""
 
 
 def check_report(report: SpineReport, *, is_corrected: bool = False) -> None:
@@ -81,14 +79,9 @@ def check_correction(correction: Correction) -> None:
         raise RefusedContent("'anchors_ras' holds points of a curve, and there is no 'centerline_ras'")
     for index, dragged in enumerate(correction.landmarks):
         row = f"'landmarks', row {index + 1}"
-        if any(math.dist(point, dragged.at_ras) > _NEAR_MM for point in dragged.landmarks_ras):
-            raise RefusedContent(f"{row}: a landmark lies more than {_NEAR_MM:g} mm from its vertebra")
-        for above, below in zip(dragged.landmarks_ras[:3], dragged.landmarks_ras[3:], strict=True):
-            if not 0.0 < math.dist(above, below) <= TALLEST_MM:
-                raise RefusedContent(
-                    f"{row}: they give a height of {math.dist(above, below):g} mm; allowed is more than 0 and at most "
-                    f"{TALLEST_MM:g}"
-                )
+        wrong = find_misplaced_landmarks(dragged.at_ras, dragged.landmarks_ras)
+        if wrong is not None:
+            raise RefusedContent(f"{row}: {wrong}")
     for index, given in enumerate(correction.assessments):
         for words in _reader_contradictions(given.reader):
             raise RefusedContent(f"'assessments', row {index + 1}: {words}")

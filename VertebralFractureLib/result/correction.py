@@ -6,6 +6,8 @@ a new run of the model, which may find more or fewer vertebrae.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from VertebralFractureLib.result.report import MOST_POINTS, MOST_VERTEBRAE
@@ -20,6 +22,8 @@ from VertebralFractureLib.vertebrae.vertebra import (
 
 MOST_EDITS = 2 * MOST_VERTEBRAE
 """Of one kind: edits of vertebrae that were removed again stay in a correction."""
+_NEAR_MM = 150.0
+"""No landmark lies farther from the point that means its vertebra."""
 _AT = about_point("a point in the vertebra, RAS mm")
 
 
@@ -47,6 +51,20 @@ class DraggedLandmarks:
     landmarks_ras: tuple[Point, ...] = field(
         metadata=about_point("three of the upper endplate, three of the lower one, RAS mm", count=LANDMARK_COUNT)
     )
+
+
+def find_misplaced_landmarks(at_ras: Point, landmarks_ras: Sequence[Point]) -> str | None:
+    """What no vertebra has, in words: a landmark far from its vertebra, or a height of 0 or above any body's.
+
+    Asked when a landmark is set as well as when a file is read, so that what can be saved can be opened again.
+    """
+    if any(math.dist(point, at_ras) > _NEAR_MM for point in landmarks_ras):
+        return f"a landmark lies more than {_NEAR_MM:g} mm from its vertebra"
+    for above, below in zip(landmarks_ras[:3], landmarks_ras[3:], strict=True):
+        height = math.dist(above, below)
+        if not 0.0 < height <= TALLEST_MM:
+            return f"they give a height of {height:g} mm; allowed is more than 0 and at most {TALLEST_MM:g}"
+    return None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from VertebralFractureLib.result.correction import (
     Correction,
     DraggedLandmarks,
     GivenAssessment,
+    find_misplaced_landmarks,
 )
 from VertebralFractureLib.result.lookup import vertebra_at
 from VertebralFractureLib.result.report import SpineReport, is_suspected
@@ -158,11 +159,14 @@ def set_landmarks(correction: Correction, shown: SpineReport, index: int, landma
     """Set all six landmarks: anterior, middle, posterior of the upper endplate, then of the lower one, RAS mm.
 
     Raises:
-        ValueError: when they are not six.
+        ValueError: when they are not six, or no vertebra could have them.
     """
     if len(landmarks_ras) != LANDMARK_COUNT:
         raise ValueError(f"A vertebra has six landmarks; {len(landmarks_ras)} were given.")
     at = shown.vertebrae[index].center_ras
+    wrong = find_misplaced_landmarks(at, landmarks_ras)
+    if wrong is not None:
+        raise ValueError(f"The landmarks of {shown.vertebrae[index].label} stay where they were: {wrong}.")
     kept = tuple(d for d in correction.landmarks if vertebra_at(shown.vertebrae, d.at_ras) != index)
     return replace(correction, landmarks=(*kept, DraggedLandmarks(at, tuple(landmarks_ras))))
 

@@ -7,7 +7,7 @@ from panel_helpers import cells, content, detect, until
 from PySide6.QtWidgets import QApplication
 
 from VertebralFractureLib.export.scene import find_results
-from VertebralFractureLib.export.scene.markups_nodes import EDITING_ATTRIBUTE
+from VertebralFractureLib.export.scene.markups_nodes import EDITING_ATTRIBUTE, control_points
 from VertebralFractureLib.export.scene.report_node import read_correction
 from VertebralFractureLib.export.scene.volume_nodes import straight_places
 from VertebralFractureLib.result import edits
@@ -204,3 +204,20 @@ def test_height_points_follow_the_chosen_vertebra_and_are_not_saved(widget, scen
     assert points.GetHideFromEditors()
     widget.exit()
     assert points_in_hand(scene) is None
+
+
+def test_a_height_point_that_is_dragged_out_of_the_body_goes_back_and_the_reason_is_said(
+    widget, scene, a_measured_result
+):
+    choose(widget, "T12")
+    widget.ui.landmarksButton.click()
+    node = points_in_hand(scene)
+    before = control_points(node)
+
+    release = drag(node, 0, (1.0, 34.0, 900.0))
+    release()
+
+    assert control_points(node) == before
+    assert "more than 150 mm from its vertebra" in widget.ui.correctLabel.text
+    kept = read_correction(scene, a_measured_result).correction.landmarks
+    assert kept[0].landmarks_ras == BODY

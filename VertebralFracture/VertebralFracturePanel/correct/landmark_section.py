@@ -133,11 +133,15 @@ class LandmarkSection(VTKObservationMixin):
         if len(points) != LANDMARK_COUNT or points == self._shown.vertebrae[self._index].landmarks_ras:
             return
         if self._isDragging:
-            seen = self._result.preview(edits.set_landmarks, self._index, points)
+            try:
+                seen = self._result.preview(edits.set_landmarks, self._index, points)
+            except ValueError as error:
+                self._say(str(error))
+                return
             self._say(_words(seen.vertebrae[self._index]))
             self.previewed.emit(seen)
-        else:
-            self._edit(edits.set_landmarks, self._index, points)
+        elif not self._edit(edits.set_landmarks, self._index, points):
+            self._showPoints()  # What cannot be kept goes back to where it was.
 
     def _onPlaced(self, points: tuple[Any, ...]) -> None:
         if len(points) < LANDMARK_COUNT:
@@ -145,7 +149,8 @@ class LandmarkSection(VTKObservationMixin):
             self._say(f"Click the {LANDMARK_NAMES[len(points)]} height point of {label}.")
         else:
             self._placing.stop()
-            self._edit(edits.set_landmarks, self._index, points[:LANDMARK_COUNT])
+            if not self._edit(edits.set_landmarks, self._index, points[:LANDMARK_COUNT]):
+                self._showPoints()
 
     def _onPlacingEnded(self) -> None:
         if self._points is None:
