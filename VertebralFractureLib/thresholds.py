@@ -98,6 +98,7 @@ def moved_threshold(name: str, value: float | tuple[float, ...]) -> Iterator[Non
 
 _SCANS, _PHANTOMS, _BOTH = ChosenOn.DEVELOPMENT_SCANS, ChosenOn.PHANTOMS, ChosenOn.SCANS_AND_PHANTOMS
 _LITERATURE, _READINGS = ChosenOn.LITERATURE, ChosenOn.PUBLIC_READINGS
+_JUDGED = "judgment; tried afterwards on 34 scans and not moved (docs/results/unusual_input.md)"
 _LOOKED_AT = "settled while looking at the 25 scans, together and not one by one (docs/results.md)"
 
 
@@ -551,15 +552,19 @@ class CanalEditingThresholds:
 class ReaderCurveThresholds:
     """Whether a given curve is the canal of this scan (``canal/reader_curve.py``)."""
 
-    near_mm: float = _tuned(8.0, "a canal is seen at the curve when the network sees one as near as this", _SCANS)
-    seen_from: float = _tuned(0.3, "probability from which the network sees a canal", _SCANS)
-    clear_from: float = _tuned(0.8, "and from which it sees one clearly", _SCANS)
+    near_mm: float = _tuned(
+        8.0, "a canal is seen at the curve when the network sees one as near as this", source=_JUDGED
+    )
+    seen_from: float = _tuned(0.3, "probability from which the network sees a canal", source=_JUDGED)
+    clear_from: float = _tuned(0.8, "and from which it sees one clearly", source=_JUDGED)
     beside_mm: float = _tuned(10.0, "a canal farther away than this is another place", source="half a canal's width")
     least_inside: float = _tuned(0.5, "less of the curve inside the scan is refused")
-    least_on_canal: float = _tuned(0.3, "less of the curve on a canal can be refused", _SCANS)
-    fits_from: float = _tuned(0.7, "so much of the mirror image on a canal says that the axes were exchanged", _SCANS)
+    least_on_canal: float = _tuned(0.3, "less of the curve on a canal can be refused", source=_JUDGED)
+    fits_from: float = _tuned(
+        0.7, "so much of the mirror image on a canal says that axes were exchanged", source=_JUDGED
+    )
     clearly_beside_from: float = _tuned(
-        0.5, "so much of the curve beside a clearly seen canal is that of another scan", _SCANS
+        0.5, "so much of the curve beside a clearly seen canal is that of another scan", source=_JUDGED
     )
     doubtful_mm: float = _tuned(25.0, "so much of the curve off any canal is said", source="one vertebra and its disc")
 
@@ -1107,10 +1112,13 @@ class CorrectionThresholds:
         4.0,
         "centers as near as this are those of the same vertebra in the same scan",
         _SCANS,
-        "of 34 shared scans, no two have half of their vertebrae as near as this (docs/results/unusual_input.md)",
+        "set while looking at all pairs of the 34 scans, field included; no two share half of their vertebrae "
+        "(docs/results/unusual_input.md)",
     )
     same_scan_fraction: float = _tuned(
-        0.6, "so much of the vertebrae in the same place says that a correction is of this scan", _SCANS
+        0.6,
+        "so much of the vertebrae in the same place says that a correction is of this scan",
+        source=_JUDGED,
     )
     levels_moved: int = _tuned(
         3,
