@@ -36,10 +36,11 @@ class _Residual(nn.Module):
         return torch.as_tensor(x + self.body(x))
 
 
-class LevelNetwork(nn.Module):
-    """``(n, 3, cells * 6, 28, 32)`` and ``(n, cells)`` relative spacing to logits ``(n, 25 + 4, cells)``.
+class ColumnNetwork(nn.Module):
+    """What every network of a column shares: features of each cell by itself, and then along the column.
 
-    The first 25 are of ``LEVEL_CLASSES``, the last four of ``REGIONS``.
+    Subclasses add their heads after it. The input is the picture ``(n, 3, cells * 6, 28, 32)`` and the relative spacing
+    ``(n, cells)``.
     """
 
     def __init__(self, width: int = 64) -> None:
@@ -48,17 +49,35 @@ class LevelNetwork(nn.Module):
         self.reduce = nn.Sequential(nn.Dropout(0.2), nn.Conv1d(32 * 4 * 4 * ROWS_PER_CELL, width, 1), nn.SiLU())
         self.size = nn.Conv1d(1, width, 1)
         self.along = nn.Sequential(*[_Residual(width, dilation) for dilation in (1, 2, 4, 8, 1)])
+
+    def read_cells(self, x: torch.Tensor) -> torch.Tensor:
+        """Features ``(n, width, cells)`` of each cell by itself."""
+        features = self.sections(x)
+        count, width, rows = features.shape[:3]
+        cells = features.reshape(count, width, rows // ROWS_PER_CELL, ROWS_PER_CELL, -1)
+        return torch.as_tensor(self.reduce(cells.permute(0, 1, 3, 4, 2).flatten(1, 3)))
+
+    def join_cells(self, own: torch.Tensor, spacing: torch.Tensor) -> torch.Tensor:
+        """Features ``(n, width, cells)`` of each cell in its column, from those of ``read_cells``."""
+        return torch.as_tensor(self.along(own + self.size(spacing[:, None])))
+
+
+class LevelNetwork(ColumnNetwork):
+    """Picture and relative spacing of a column to logits ``(n, 25 + 4, cells)``.
+
+    The first 25 are of ``LEVEL_CLASSES``, the last four of ``REGIONS``.
+    """
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__(width)
         self.head = nn.Conv1d(width, len(LEVEL_CLASSES), 1)
         self.region = nn.Sequential(
             nn.Conv1d(width, width // 2, 1), nn.SiLU(), nn.Dropout(0.1), nn.Conv1d(width // 2, len(REGIONS), 1)
         )
 
     def forward(self, x: torch.Tensor, spacing: torch.Tensor) -> torch.Tensor:
-        features = self.sections(x)
-        count, width, rows = features.shape[:3]
-        cells = features.reshape(count, width, rows // ROWS_PER_CELL, ROWS_PER_CELL, -1)
-        own = self.reduce(cells.permute(0, 1, 3, 4, 2).flatten(1, 3))
-        return torch.cat([self.head(self.along(own + self.size(spacing[:, None]))), self.region(own)], dim=1)
+        own = self.read_cells(x)
+        return torch.cat([self.head(self.join_cells(own, spacing)), self.region(own)], dim=1)
 
 
 @dataclass(frozen=True)
