@@ -42,6 +42,7 @@ from VertebralFractureLib.result import SpineReport
 from VertebralFractureLib.result.build_report import build_not_evaluable_report, build_report
 from VertebralFractureLib.types import FloatArray, Point
 from VertebralFractureLib.vertebrae import localize_vertebrae
+from VertebralFractureLib.vertebrae.localization import LocalizedBody, localize_bodies_in_canal_plane
 from VertebralFractureLib.vertebrae.lost_slices import locate_faults
 from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra
 from VertebralFractureLib.volume import CTVolume, read_volume, with_acquisition
@@ -212,8 +213,10 @@ class _Run:
                 spine = self._straighten(centerline)
                 seen, off_scale = shift_to_hu_scale(spine)
             with watch.stage("vertebrae"):
-                odds = measure_head_up(seen, models.vertebrae.body, models.upright)
+                first: list[LocalizedBody] | None = localize_bodies_in_canal_plane(seen, models.vertebrae.body)
+                odds = measure_head_up(seen, first or (), models.upright)
             if is_head_down(odds):
+                first = None
                 centerline = reverse_head(centerline)
                 with watch.stage("cpr"):
                     spine = self._straighten(centerline)
@@ -231,6 +234,7 @@ class _Run:
                     step_along_mm=ct.along_patient_mm(measure_resolution_mm(ct), centerline.patient_axes[2]),
                     faults=locate_faults(ct, spine.frame),
                     in_view=ct.contains_points,
+                    first=first,
                     progress=self._progress("vertebrae"),
                 )
             with watch.stage("fracture"):

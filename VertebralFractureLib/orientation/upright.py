@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,18 +14,16 @@ from VertebralFractureLib.errors import PositionUnclear
 from VertebralFractureLib.orientation.rotations import measure_angle_deg
 from VertebralFractureLib.thresholds import ORIENTATION
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.vertebrae.localization import compute_body_maps, localize_bodies
+from VertebralFractureLib.vertebrae.localization import LocalizedBody
 
 if TYPE_CHECKING:
     from VertebralFractureLib.orientation.upright_network import UprightModel
-    from VertebralFractureLib.vertebrae.body_network import BodyModel
 
 
-def measure_head_up(spine: StraightenedVolume, body: BodyModel, upright: UprightModel) -> FloatArray:
-    """Log-odds ``(n,)`` of every body that can be made out that the head end of the spine volume is up."""
+def measure_head_up(spine: StraightenedVolume, bodies: Sequence[LocalizedBody], upright: UprightModel) -> FloatArray:
+    """Log-odds ``(n,)`` of every one of the bodies, caudal to cranial, that the head end of the spine volume is up."""
     from VertebralFractureLib.orientation.estimation import measure_upright
 
-    bodies = localize_bodies(spine, compute_body_maps(spine, body))
     extents = [(one.span.s_inferior_mm, one.span.s_superior_mm) for one in bodies]
     return np.asarray(measure_upright(spine, extents, upright))
 

@@ -57,6 +57,7 @@ def localize_vertebrae(
     step_along_mm: float | None = None,
     faults: Sequence[SpineFault] = (),
     in_view: Callable[[FloatArray], BoolArray] | None = None,
+    first: Sequence[LocalizedBody] | None = None,
     progress: StageProgress | None = None,
 ) -> list[Vertebra]:
     """Localize, label and measure every vertebra of the spine volume, caudal to cranial; not scored yet.
@@ -72,6 +73,7 @@ def localize_vertebrae(
             evaluable, one that they hide is left out, and names are counted on either side of a jump by itself.
         in_view: whether RAS mm points ``(n, 3)`` lie in the scan (``CTVolume.contains_points``). A body that is not
             whole in the spine volume is then called truncated only where the scan itself ends; None: always.
+        first: as for ``localize_bodies_in_their_planes``.
 
     Raises:
         WeightsDamaged: when the weights that ship are missing or damaged.
@@ -83,7 +85,7 @@ def localize_vertebrae(
         models = VertebraModels.load()
     report = progress or StageProgress("vertebrae")
     report(0.0)
-    bodies = localize_bodies_in_their_planes(spine, models.body, lambda fraction: report(0.7 * fraction))
+    bodies = localize_bodies_in_their_planes(spine, models.body, lambda fraction: report(0.7 * fraction), first=first)
     report(0.7)
     bodies = [body for body in bodies if not any(fault.hides(_extent(body)) for fault in faults)]
     runs = split_at_jumps([body.span.middle_mm for body in bodies], faults)

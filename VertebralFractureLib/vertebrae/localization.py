@@ -76,12 +76,25 @@ def compute_body_maps(spine: StraightenedVolume, model: BodyModel, plane: MidPla
     return BodyMaps(probability, picture.s_from_mm, model.edge_outward_mm, plane or MidPlane.of_canal())
 
 
+def localize_bodies_in_canal_plane(spine: StraightenedVolume, model: BodyModel) -> list[LocalizedBody]:
+    """The bodies, caudal to cranial, on the sagittal plane of the canal."""
+    return localize_bodies(spine, compute_body_maps(spine, model))
+
+
 def localize_bodies_in_their_planes(
-    spine: StraightenedVolume, model: BodyModel, report: Callable[[float], None] | None = None
+    spine: StraightenedVolume,
+    model: BodyModel,
+    report: Callable[[float], None] | None = None,
+    *,
+    first: Sequence[LocalizedBody] | None = None,
 ) -> list[LocalizedBody]:
-    """The bodies, caudal to cranial, each on its own mid-sagittal plane: found on the canal's first, then again."""
+    """The bodies, caudal to cranial, each on its own mid-sagittal plane: found on the canal's first, then again.
+
+    Args:
+        first: of ``localize_bodies_in_canal_plane`` for this spine volume and model, where they are known already.
+    """
     report = report or (lambda _: None)
-    first = localize_bodies(spine, compute_body_maps(spine, model))
+    first = localize_bodies_in_canal_plane(spine, model) if first is None else first
     report(0.4)
     known = [(b.span.s_inferior_mm, b.span.s_superior_mm, b.shape.a_anterior) for b in first if b.shape is not None]
     plane = find_mid_plane(spine, known)

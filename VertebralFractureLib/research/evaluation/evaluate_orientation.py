@@ -33,6 +33,7 @@ from VertebralFractureLib.orientation.rotations import list_axis_rotations, rota
 from VertebralFractureLib.orientation.upright import measure_head_up
 from VertebralFractureLib.research.datasets.reference_set import fold_of_scan
 from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.vertebrae.localization import localize_bodies_in_canal_plane
 from VertebralFractureLib.volume import CTVolume, read_volume
 
 
@@ -58,7 +59,8 @@ def judge_scan(scan: str, ct: CTVolume, models: Models) -> dict[str, Any]:
         for rotation in list_axis_rotations()
         if rotation[2].sum() > 0.0
     ]
-    odds = measure_head_up(straighten(ct, line, threads=1), models.vertebrae.body, models.upright)
+    spine = straighten(ct, line, threads=1)
+    odds = measure_head_up(spine, localize_bodies_in_canal_plane(spine, models.vertebrae.body), models.upright)
     true_along = [count for rotation, count in along if rotation[1, 1] == 1.0]
     true_everywhere = [count for rotation, count in everywhere if rotation[1, 1] == 1.0 and rotation[2, 2] == 1.0]
     return {
