@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -128,6 +128,31 @@ def checked_whole_number(name: str, what: str, word: str) -> int:
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
         raise damaged_file(name, f"its {what} is not a whole number")
     return int(word)
+
+
+def required_field(fields: Mapping[str, str], name: str, key: str) -> str:
+    """What the header says of ``key``.
+
+    Raises:
+        UnreadableVolume: when it says nothing.
+    """
+    if not fields.get(key):
+        raise damaged_file(name, f"its header has no field '{key}'")
+    return fields[key]
+
+
+def read_sizes(fields: Mapping[str, str], name: str, dimension: str, sizes: str) -> tuple[int, ...]:
+    """The voxels along each axis, the fastest first, by the header's names of the two fields that say it.
+
+    Raises:
+        UnreadableVolume: when one is missing, holds no whole numbers, or they contradict each other.
+    """
+    axes = checked_whole_number(name, dimension, required_field(fields, name, dimension))
+    words = required_field(fields, name, sizes).split()[: 2 * _MOST_AXES + 1]
+    found = tuple(checked_whole_number(name, sizes, word) for word in words)
+    if len(found) != axes:
+        raise damaged_file(name, f"it has {axes} axes and {len(found)} sizes")
+    return found
 
 
 def checked_spacing(name: str, spacing: FloatArray) -> FloatArray:

@@ -18,6 +18,8 @@ from VertebralFractureLib.volume.image_header import (
     checked_spacing,
     checked_whole_number,
     damaged_file,
+    read_sizes,
+    required_field,
 )
 from VertebralFractureLib.volume.nrrd_file import MOST_PARTS, named_parts
 from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS
@@ -61,13 +63,10 @@ def read_metaimage_header(file: StoredFile) -> ImageHeader:
     name = file.name
     with file.open() as reader:
         fields, listed, ends_at = _read_fields(reader, name)
-    dimension = checked_whole_number(name, "NDims", _field(fields, name, "NDims"))
-    sizes = [checked_whole_number(name, "DimSize", word) for word in _field(fields, name, "DimSize").split()[:17]]
-    if len(sizes) != dimension:
-        raise damaged_file(name, f"it has {dimension} axes and {len(sizes)} sizes")
+    sizes = read_sizes(fields, name, "NDims", "DimSize")
     channels = checked_whole_number(name, "ElementNumberOfChannels", fields.get("ElementNumberOfChannels", "1"))
     size = checked_size(name, sizes, channels)
-    kind = _TYPES.get(_field(fields, name, "ElementType"))
+    kind = _TYPES.get(required_field(fields, name, "ElementType"))
     if kind is None:
         raise damaged_file(name, "its type of voxels is not known")
     order = ">" if _is_true(fields, name, "BinaryDataByteOrderMSB", False) else "<"
@@ -81,7 +80,7 @@ def read_metaimage_header(file: StoredFile) -> ImageHeader:
             for key, default in (("ElementToIntensityFunctionSlope", "1"), ("ElementToIntensityFunctionOffset", "0"))
         ),
     )
-    data = _field(fields, name, "ElementDataFile")
+    data = required_field(fields, name, "ElementDataFile")
     skipped = checked_whole_number(name, "HeaderSize", fields.get("HeaderSize", "0"))
     if data.upper() == "LOCAL":
         if skipped:
@@ -94,7 +93,7 @@ def read_metaimage_header(file: StoredFile) -> ImageHeader:
         file,
         size,
         np.dtype(order + kind),
-        LPS_TO_RAS @ _to_lps(fields, name, dimension),
+        LPS_TO_RAS @ _to_lps(fields, name, len(sizes)),
         parts,
         None if skipped == -1 else skipped,
         encoding,
@@ -123,12 +122,6 @@ def _read_fields(reader: BinaryIO, name: str) -> tuple[dict[str, str], list[str]
     if not fields["ElementDataFile"].upper().startswith("LIST"):
         return fields, [], read
     return fields, reader.read(_HEADER_BYTES).decode("utf-8", "surrogateescape").split("\n"), read
-
-
-def _field(fields: dict[str, str], name: str, key: str) -> str:
-    if not fields.get(key):
-        raise damaged_file(name, f"its header has no field '{key}'")
-    return fields[key]
 
 
 def _is_true(fields: dict[str, str], name: str, key: str, default: bool) -> bool:

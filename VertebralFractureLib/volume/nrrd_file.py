@@ -18,6 +18,8 @@ from VertebralFractureLib.volume.image_header import (
     checked_spacing,
     checked_whole_number,
     damaged_file,
+    read_sizes,
+    required_field,
 )
 from VertebralFractureLib.volume.sitk_bridge import LPS_TO_RAS, require_scalar_volume
 from VertebralFractureLib.volume.stored_file import StoredFile
@@ -73,14 +75,11 @@ def read_nrrd_header(file: StoredFile) -> ImageHeader:
     name = file.name
     with file.open() as reader:
         fields, listed, ends_at = _read_fields(reader, name)
-    dimension = checked_whole_number(name, "dimension", _field(fields, name, "dimension"))
-    sizes = tuple(checked_whole_number(name, "sizes", word) for word in _field(fields, name, "sizes").split()[:17])
-    if len(sizes) != dimension:
-        raise damaged_file(name, f"it has {dimension} axes and {len(sizes)} sizes")
-    axes = _Axes(sizes, _kinds(fields, name, dimension), _directions(fields, name, dimension))
+    sizes = read_sizes(fields, name, "dimension", "sizes")
+    axes = _Axes(sizes, _kinds(fields, name, len(sizes)), _directions(fields, name, len(sizes)))
     size, matrix = _grid(fields, name, axes)
     voxel_type = _voxel_type(fields, name)
-    encoding = _ENCODINGS.get(_field(fields, name, "encoding").lower())
+    encoding = _ENCODINGS.get(required_field(fields, name, "encoding").lower())
     if encoding is None:
         raise UnreadableVolume(
             f"'{name}' is written in an encoding ({fields['encoding'][:20]}) that is not read; save it as raw or gzip."
@@ -130,12 +129,6 @@ def _read_fields(reader: BinaryIO, name: str) -> tuple[dict[str, str], list[str]
             fields[key] = value.strip()
 
 
-def _field(fields: dict[str, str], name: str, key: str) -> str:
-    if not fields.get(key):
-        raise damaged_file(name, f"its header has no field '{key}'")
-    return fields[key]
-
-
 def _kinds(fields: dict[str, str], name: str, dimension: int) -> tuple[str, ...]:
     kinds = tuple(fields["kinds"].lower().split()) if "kinds" in fields else ("???",) * dimension
     if len(kinds) != dimension:
@@ -148,7 +141,7 @@ def _directions(fields: dict[str, str], name: str, dimension: int) -> tuple[Floa
     if "space directions" not in fields:
         if "space" in fields or "space dimension" in fields:
             raise damaged_file(name, "its header has no field 'space directions'")
-        spacings = _field(fields, name, "spacings").split()
+        spacings = required_field(fields, name, "spacings").split()
         if len(spacings) != dimension:
             raise damaged_file(name, f"it has {dimension} axes and {len(spacings)} spacings")
         in_space = [index for index, word in enumerate(spacings) if word.lower() != "nan"][:3]
@@ -203,7 +196,7 @@ def _mm_per_unit(fields: dict[str, str], name: str) -> float:
 
 
 def _voxel_type(fields: dict[str, str], name: str) -> np.dtype[np.generic]:
-    word = " ".join(_field(fields, name, "type").lower().split())
+    word = " ".join(required_field(fields, name, "type").lower().split())
     if word not in _TYPES:
         raise damaged_file(name, "its type of voxels is not known")
     endian = fields.get("endian", "").lower()
@@ -217,7 +210,7 @@ def _parts(file: StoredFile, fields: dict[str, str], listed: list[str]) -> tuple
     """The files of the voxels: this one, the one that it names, a list, or a pattern with numbers."""
     if "data file" not in fields:
         return (file,)
-    words = _field(fields, file.name, "data file").split()
+    words = required_field(fields, file.name, "data file").split()
     if words[0] == "LIST":
         names = listed
     elif len(words) in (4, 5) and re.fullmatch(r"[^%]*%0?\d{0,2}d[^%]*", words[0]):
