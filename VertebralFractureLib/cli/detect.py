@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from VertebralFractureLib.cli.exit_codes import BAD_INPUT, DONE, NOT_EVALUABLE_CODE
-from VertebralFractureLib.cli.option_types import number, path_to_read, path_to_write, whole_number, words
+from VertebralFractureLib.cli.option_types import add_run_arguments, number, path_to_read, path_to_write, words
 from VertebralFractureLib.cli.output_folder import RESULT_FILES, refuse_foreign_folder, write_folder_atomically
 from VertebralFractureLib.cli.progress_display import progress_listener
 from VertebralFractureLib.cli.stop_signals import cancel_on_stop_signals
@@ -16,7 +16,7 @@ from VertebralFractureLib.cli.table import format_report_table
 from VertebralFractureLib.cli.terminal import tell, warn, write_text
 from VertebralFractureLib.errors import OptionRefused, OutputRefused
 from VertebralFractureLib.export.table import COMMA, TABLE_STYLES
-from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, COARSEST_MM, FINEST_MM, MOST_THREADS, DetectionOptions
+from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, COARSEST_MM, FINEST_MM, DetectionOptions
 from VertebralFractureLib.plain_text import one_line
 from VertebralFractureLib.progress import CancelToken, StageProgress
 from VertebralFractureLib.vertebrae.levels import LEVEL_NUMBERS
@@ -64,16 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=COMMA.name,
         help="vertebrae.csv for spreadsheets that expect commas and 0.5 (default), or semicolons and 0,5",
     )
-    parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
-    parser.add_argument(
-        "--weights", type=path_to_read("--weights"), default=None, help="folder of other weights, for example your own"
-    )
-    parser.add_argument(
-        "--threads",
-        type=whole_number("--threads", 1, MOST_THREADS),
-        default=None,
-        help="CPU threads (default: torch's choice)",
-    )
+    add_run_arguments(parser, "torch's choice")
     parser.add_argument(
         "--device",
         default=AUTOMATIC,

@@ -1,10 +1,11 @@
 """What an option of the console command may be: each check says in one sentence what is wrong, before anything is read.
 
-Every function gives an argparse ``type``: it takes the word of the command line, and raises ``OptionRefused``.
+The functions give an argparse ``type``: it takes the word of the command line, and raises ``OptionRefused``.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 import os
 import stat
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from VertebralFractureLib.errors import OptionRefused, OutputRefused
+from VertebralFractureLib.options import MOST_THREADS
 from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
 
 VOLUME_ENDINGS = (".nrrd", ".nii.gz", ".nii", ".mha", ".mhd")
@@ -148,3 +150,21 @@ CHECKS: Mapping[object, Callable[[str], Callable[[str], Any]]] = {
     Path: any_path,
 }
 """For options that name only Python's own type."""
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, usual_threads: str) -> None:
+    """Progress, weights and threads, for each command that looks for the canal.
+
+    Args:
+        usual_threads: what stands for no ``--threads``, in words.
+    """
+    parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
+    parser.add_argument(
+        "--weights", type=path_to_read("--weights"), default=None, help="folder of other weights, for example your own"
+    )
+    parser.add_argument(
+        "--threads",
+        type=whole_number("--threads", 1, MOST_THREADS),
+        default=None,
+        help=f"CPU threads (default: {usual_threads})",
+    )

@@ -14,11 +14,11 @@ from typing import Any
 from VertebralFractureLib.cli.exit_codes import DONE
 from VertebralFractureLib.cli.option_types import (
     VOLUME_ENDINGS,
+    add_run_arguments,
     number,
     path_to_read,
     path_to_write,
     refuse_output,
-    whole_number,
     words,
 )
 from VertebralFractureLib.cli.progress_display import progress_listener
@@ -33,7 +33,6 @@ from VertebralFractureLib.cpr.grid import (
     SPACING_LIMITS_MM,
 )
 from VertebralFractureLib.errors import OptionRefused, OutputRefused
-from VertebralFractureLib.options import MOST_THREADS
 from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
 from VertebralFractureLib.progress import CancelToken, StageProgress
 
@@ -60,16 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--kind", choices=(STRAIGHTENED, VIRTUAL_SAGITTAL), default=STRAIGHTENED)
     add_grid_arguments(parser)
-    parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
-    parser.add_argument(
-        "--weights", type=path_to_read("--weights"), default=None, help="folder of other weights, for example your own"
-    )
-    parser.add_argument(
-        "--threads",
-        type=whole_number("--threads", 1, MOST_THREADS),
-        default=None,
-        help="CPU threads (default: up to four)",
-    )
+    add_run_arguments(parser, "up to four")
 
 
 def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
