@@ -106,6 +106,13 @@ def a_python(folder: Path, program: str) -> str:
     return str(path)
 
 
+def be_read_by(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CT in DICOM, and a program in place of the process that reads it."""
+    (tmp_path / "ct").mkdir()
+    write_dicom(tmp_path / "ct", a_ct())
+    monkeypatch.setattr(separate_reader, "find_python", lambda: a_python(tmp_path, program))
+
+
 @pytest.mark.parametrize(
     "program",
     [
@@ -119,9 +126,7 @@ def a_python(folder: Path, program: str) -> str:
 def test_a_process_that_ends_without_an_answer_becomes_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
-    (tmp_path / "ct").mkdir()
-    write_dicom(tmp_path / "ct", a_ct())
-    monkeypatch.setattr(separate_reader, "find_python", lambda: a_python(tmp_path, program))
+    be_read_by(program, tmp_path, monkeypatch)
 
     with pytest.raises(UnreadableVolume, match="damaged in such a way") as refusal:
         read_volume(tmp_path / "ct")
@@ -135,9 +140,7 @@ def test_a_process_that_ends_without_an_answer_becomes_one_sentence(
 def test_a_process_without_memory_is_not_called_a_damaged_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
-    (tmp_path / "ct").mkdir()
-    write_dicom(tmp_path / "ct", a_ct())
-    monkeypatch.setattr(separate_reader, "find_python", lambda: a_python(tmp_path, program))
+    be_read_by(program, tmp_path, monkeypatch)
 
     with pytest.raises(UnreadableVolume, match="more memory than"):
         read_volume(tmp_path / "ct")
