@@ -22,10 +22,7 @@ from VertebralFractureLib.vertebrae.level_input import (
     FINE_MM,
     build_fine_volume,
     compute_relative_spacing,
-    list_coarse_indices,
-    list_fine_rows,
-    normalize_channels,
-    sample_column,
+    draw_fine_column,
 )
 
 
@@ -66,18 +63,23 @@ def measure_upright(
     if not extents_mm:
         return np.zeros(0)
     fine, s_from = build_fine_volume(spine), spine.origin_mm[2]
-    ends = 2.0 * s_from + (FINE_MM - 1.0) + FINE_MM * (fine.shape[1] - 1)
-    reversed_extents = [(ends - high, ends - low) for low, high in reversed(extents_mm)]
     seen = _log_odds(fine, s_from, extents_mm, model)
-    against = _log_odds(fine.flip(1), s_from, reversed_extents, model)[::-1]
+    turned, extents = reverse_column(fine, s_from, np.array(extents_mm))
+    against = _log_odds(turned, s_from, [(float(low), float(high)) for low, high in extents], model)[::-1]
     return np.asarray(0.5 * (seen - against))
+
+
+def reverse_column(fine: torch.Tensor, s_from_mm: float, extents_mm: FloatArray) -> tuple[torch.Tensor, FloatArray]:
+    """The fine volume ``(3, rows, ...)`` and the extents ``(n, 2)`` of its bodies, mm, with head and feet exchanged."""
+    ends = 2.0 * s_from_mm + (FINE_MM - 1.0) + FINE_MM * (fine.shape[1] - 1)
+    return fine.flip(1), ends - extents_mm[::-1, ::-1]
 
 
 def _log_odds(
     fine: torch.Tensor, s_from_mm: float, extents_mm: Sequence[tuple[float, float]], model: UprightModel
 ) -> FloatArray:
     column = lay_column(extents_mm)
-    picture = normalize_channels(sample_column(fine, list_fine_rows(column, s_from_mm), *list_coarse_indices()))
+    picture = draw_fine_column(fine, s_from_mm, column)
     spacing = to_tensor(compute_relative_spacing(column.spacing_mm))
     with torch.inference_mode():
         both = torch.stack([picture, picture.flip(-1)]).to(model.device)

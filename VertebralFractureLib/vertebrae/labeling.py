@@ -27,10 +27,7 @@ from VertebralFractureLib.vertebrae.level_input import (
     ROWS_PER_CELL,
     build_fine_volume,
     compute_relative_spacing,
-    list_coarse_indices,
-    list_fine_rows,
-    normalize_channels,
-    sample_column,
+    draw_fine_column,
 )
 from VertebralFractureLib.vertebrae.level_landmark import Landmark, find_landmarks, keep_doubt_of_scan
 
@@ -100,8 +97,7 @@ def compute_level_opinion(
 
 def draw_column(spine: StraightenedVolume, column: Column) -> torch.Tensor:
     """The picture of the column that the network sees, ``(3, cells * 6, 28, 32)``."""
-    rows = list_fine_rows(column, spine.origin_mm[2])
-    return normalize_channels(sample_column(build_fine_volume(spine), rows, *list_coarse_indices()))
+    return draw_fine_column(build_fine_volume(spine), spine.origin_mm[2], column)
 
 
 def judge_column(picture: torch.Tensor, column: Column, model: LevelModel) -> LevelOpinion:

@@ -115,3 +115,13 @@ def normalize_channels(values: torch.Tensor) -> torch.Tensor:
 def compute_relative_spacing(spacing_mm: FloatArray) -> Float32Array:
     """Logarithm of the cells' lengths over a typical one."""
     return np.asarray(np.log(spacing_mm / TYPICAL_SPACING_MM), dtype=np.float32)
+
+
+def draw_fine_column(fine: torch.Tensor, s_from_mm: float, column: Column) -> torch.Tensor:
+    """The picture of the column that the networks see, ``(3, cells * 6, 28, 32)``.
+
+    Args:
+        fine: of ``build_fine_volume``; ``s_from_mm`` is where its spine volume begins.
+    """
+    rows = list_fine_rows(column, s_from_mm)
+    return normalize_channels(sample_column(fine, rows, *list_coarse_indices()))

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from VertebralFractureLib.orientation.estimation import reverse_column
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.training.level_batches import named_column
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.level_column import lay_column
 from VertebralFractureLib.vertebrae.level_input import (
-    FINE_MM,
     ROWS_PER_CELL,
     build_fine_volume,
     compute_relative_spacing,
@@ -39,8 +39,8 @@ class _Column:
     extents_mm: FloatArray
 
     def reversed(self) -> _Column:
-        ends = 2.0 * self.s_from_mm + (FINE_MM - 1.0) + FINE_MM * (self.fine.shape[1] - 1)
-        return _Column(self.fine.flip(1), self.s_from_mm, ends - self.extents_mm[::-1, ::-1])
+        fine, extents = reverse_column(self.fine, self.s_from_mm, self.extents_mm)
+        return _Column(fine, self.s_from_mm, extents)
 
 
 class UprightBatches:
