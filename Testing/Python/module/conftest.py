@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import slicer
 import slicer_stand_ins
+import vtk
 from panel_helpers import LINE, SECRET_FOLDER, SECRET_NAME, SECRET_UID, detect, until
 from report_samples import a_reported_vertebra
 
@@ -91,6 +92,17 @@ def nothing_raised_where_qt_and_vtk_swallow_it(monkeypatch):
     monkeypatch.setattr(sys, "excepthook", lambda kind, error, _trace: raised.append(f"{kind.__name__}: {error}"))
     yield
     assert raised == []
+
+
+@pytest.fixture(autouse=True)
+def vtk_says_no_error():
+    """What VTK complains of goes to Slicer's error log, and a user sees a red cross; here it fails the test."""
+    window = vtk.vtkStringOutputWindow()
+    former = vtk.vtkOutputWindow.GetInstance()
+    vtk.vtkOutputWindow.SetInstance(window)
+    yield window
+    vtk.vtkOutputWindow.SetInstance(former)
+    assert "ERROR:" not in (window.GetOutput() or ""), window.GetOutput()
 
 
 @pytest.fixture

@@ -189,7 +189,9 @@ def test_a_removed_result_leaves_no_trace_and_comes_back_whole(scene, a_ct, a_re
 def test_writing_that_is_given_up_after_any_step_leaves_no_trace(scene, a_ct, a_report, a_spine):
     write_scene(a_report, None, a_spine, scene, input_node=a_ct)
     before = content(scene)
-    steps = len(list(scene_steps(a_report, None, a_spine, new_scene(), a_ct)))
+    other = new_scene()
+    other_ct = other.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
+    steps = len(list(scene_steps(a_report, None, a_spine, other, other_ct)))
 
     for count in range(1, steps + 1):
         writing = scene_steps(a_report, None, a_spine, scene, a_ct)

@@ -19,6 +19,7 @@ from VertebralFractureLib.export.scene.markups_nodes import (
     defined_points,
     move_points,
     remove_edit_node,
+    spare_measured_values,
 )
 from VertebralFractureLib.export.scene.volume_nodes import patient_place, straight_places
 from VertebralFractureLib.types import Point
@@ -29,6 +30,8 @@ _HANDLE_SCALE = 1.6
 _LINE_PER_HANDLE = 0.25
 """Thickness of the line over the size of a handle, on the screen."""
 _SAME_POINT_MM = 1e-4
+_SPARE_VALUES = 16
+"""Points that can be inserted between two turns of Slicer's event loop."""
 
 
 class EditedCurve(VTKObservationMixin):
@@ -91,6 +94,7 @@ class EditedCurve(VTKObservationMixin):
         straight, self._straight = self._straight, None
         if curve is not None and curve.GetScene() is not None:
             curve.SetLocked(True)
+            spare_measured_values(curve, 0)
             if curve.GetDisplayNode() is not None:
                 curve.GetDisplayNode().SetGlyphScale(self._formerScale)
                 curve.GetDisplayNode().SetCurveLineSizeMode(self._formerLine)
@@ -103,6 +107,7 @@ class EditedCurve(VTKObservationMixin):
         """After curve, transform or views changed: move the handles in straightened coordinates to its points."""
         if self._curve is None or self._isDragging:
             return
+        spare_measured_values(self._curve, _SPARE_VALUES)
         if self._nodes.transform is None or self._nodes.transform.GetScene() is None:
             return
         scene = slicer.mrmlScene

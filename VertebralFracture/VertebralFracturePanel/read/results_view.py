@@ -58,6 +58,7 @@ class ResultsView:
         self.readerVertebrae.added.connect(self._onVertebraAdded)
         self.correctSection.divided.connect(lambda: self.readerVertebrae.measure(self.result))
         self.vertebraWalk.chosen.connect(self._onVertebraChosen)
+        self.vertebraWalk.damaged.connect(self._onPointsDamaged)
 
     def show(self, results: list[SceneNodes]) -> None:
         """Show the one of ``results`` (newest first) that the user chose, else the newest."""
@@ -89,7 +90,7 @@ class ResultsView:
         self.leaveModule()
         self.centerlineSection.cleanup()
         self.exportSection.cleanup()
-        self.vertebraWalk.removeObservers()
+        self.vertebraWalk.leave()
 
     def _showResult(self, nodes: SceneNodes | None) -> None:
         result = shown = None
@@ -194,6 +195,12 @@ class ResultsView:
         self._logic.parameters.chosenVertebra = vertebra_at(self.report.vertebrae, point)
         self.show(self._logic.results(self.nodes.input_volume))
         self.readerVertebrae.measure(self.result)
+
+    def _onPointsDamaged(self) -> None:
+        """What the user deleted comes back, and the chosen one among it stands out again."""
+        if self.result is not None:
+            self.result.showAgain()
+            self.vertebraWalk.show(self.nodes, self.report, self._logic.parameters.chosenVertebra)
 
     def _onSideBySide(self, isWanted: bool) -> None:
         if not isWanted:

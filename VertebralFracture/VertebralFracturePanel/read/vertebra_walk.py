@@ -8,7 +8,9 @@ import qt
 import slicer
 from slicer.util import VTKObservationMixin
 
+from VertebralFractureLib.export.palette import GROUPS
 from VertebralFractureLib.export.scene import SceneNodes
+from VertebralFractureLib.export.scene.markups_nodes import holds_group
 from VertebralFractureLib.export.scene.slice_views import highlight_vertebra, jump_to_vertebra, vertebra_at
 from VertebralFractureLib.result import SpineReport, is_suspected
 from VertebralFracturePanel.process.signal import Signal
@@ -18,12 +20,20 @@ UP, DOWN = -1, 1
 
 
 class VertebraWalk(VTKObservationMixin):
-    """Signal: ``chosen(index)``, caudal first, None for none."""
+    """Signals: ``chosen(index)``, caudal first, None for none; ``damaged()`` when points of vertebrae were taken away.
+
+    A vertebra's point is not the user's to delete. Slicer's own lock of their number answers each such key with an
+    error message, so that the points are free while they are watched here, and what is deleted comes back.
+    """
 
     def __init__(self, ui: Any) -> None:
         VTKObservationMixin.__init__(self)
         self.chosen = Signal()
+        self.damaged = Signal()
         self._ui = ui
+        self._damageTimer = qt.QTimer()
+        self._damageTimer.setSingleShot(True)
+        self._damageTimer.timeout.connect(self._onDamaged)
         self._nodes: SceneNodes | None = None
         self._report: SpineReport | None = None
         self._index: int | None = None
@@ -40,16 +50,28 @@ class VertebraWalk(VTKObservationMixin):
 
     def show(self, nodes: SceneNodes | None, report: SpineReport | None, index: int | None) -> None:
         """Follow another result or another state of it; ``index`` stays chosen, and no view moves."""
-        self.removeObservers()
+        self.leave()
         self._nodes, self._report = nodes, report
         self._index = index if report is not None and index is not None and index < len(report.vertebrae) else None
         for node in nodes.points.values() if nodes is not None else ():
             display = node.GetDisplayNode()
             if display is not None:
                 self.addObserver(display, display.JumpToPointEvent, self._onPointClicked)
+            self.addObserver(node, node.PointRemovedEvent, self._onPointsChanged)
+            self.addObserver(node, node.PointPositionUndefinedEvent, self._onPointsChanged)
+            node.SetFixedNumberOfControlPoints(False)
+        if nodes is not None:
+            self._damageTimer.start(0)  # They may have been deleted where nobody watched them.
         hasSuspected = report is not None and bool(report.suspected)
         self._ui.previousButton.enabled = self._ui.nextButton.enabled = hasSuspected
         self._showChosen()
+
+    def leave(self) -> None:
+        """Watch the points no longer."""
+        self.removeObservers()
+        self._damageTimer.stop()
+        for node in self._nodes.points.values() if self._nodes is not None else ():
+            node.SetFixedNumberOfControlPoints(True)
 
     def choose(self, index: int) -> None:
         """Choose vertebra ``index`` and lead the views to it."""
@@ -79,6 +101,16 @@ class VertebraWalk(VTKObservationMixin):
         if self._nodes is not None:
             center = None if self._index is None else self._report.vertebrae[self._index].center_ras
             highlight_vertebra(self._nodes, center)
+
+    def _onPointsChanged(self, _node: slicer.vtkMRMLMarkupsNode, _event: str) -> None:
+        """Never from within an event of the node, which may still be at work."""
+        self._damageTimer.start(0)
+
+    def _onDamaged(self) -> None:
+        points = {} if self._nodes is None else self._nodes.points
+        vertebrae = () if self._report is None else self._report.vertebrae
+        if not all(holds_group(points[group.key], group, vertebrae) for group in GROUPS if group.key in points):
+            self.damaged.emit()
 
     def _onCellClicked(self, row: int, _column: int) -> None:
         if self._report is not None:

@@ -105,28 +105,39 @@ def add_group_node(scene: Any, group: VertebraGroup, vertebrae: Sequence[Vertebr
     """
     node = _add_points_node(scene, name, group.color)
     node.GetDisplayNode().SetSelectedColor(*_CHOSEN_COLOR)
+    node.SetFixedNumberOfControlPoints(True)
     fill_group_node(node, group, vertebrae)
     return node
 
 
 def fill_group_node(node: Any, group: VertebraGroup, vertebrae: Sequence[Vertebra]) -> None:
     """Let the node hold exactly the group's members; does nothing where it already does."""
-    members = [vertebra for vertebra in vertebrae if group_of(vertebra) is group]
-    wanted = [(point_label(vertebra), describe(vertebra), vertebra.center_ras) for vertebra in members]
+    if holds_group(node, group, vertebrae):
+        return
+    was_modifying = node.StartModify()
+    was_fixed = node.GetFixedNumberOfControlPoints()
+    node.SetFixedNumberOfControlPoints(False)
+    node.RemoveAllControlPoints()
+    for label, description, center in _group_points(group, vertebrae):
+        _add_point(node, center, label, description)
+    node.SetFixedNumberOfControlPoints(was_fixed)
+    node.SetLocked(False)
+    node.EndModify(was_modifying)
+
+
+def holds_group(node: Any, group: VertebraGroup, vertebrae: Sequence[Vertebra]) -> bool:
+    """Whether the node holds exactly the group's members, each with its position."""
     points = range(node.GetNumberOfControlPoints())
     places = control_points(node)
     held = [(node.GetNthControlPointLabel(n), node.GetNthControlPointDescription(n), places[n]) for n in points]
     # A position that the user cleared is still told; only its status says that it is gone.
-    if held == wanted and defined_points(node) == places:
-        return
-    was_modifying = node.StartModify()
-    node.SetFixedNumberOfControlPoints(False)
-    node.RemoveAllControlPoints()
-    for label, description, center in wanted:
-        _add_point(node, center, label, description)
-    node.SetFixedNumberOfControlPoints(True)
-    node.SetLocked(False)
-    node.EndModify(was_modifying)
+    return held == _group_points(group, vertebrae) and defined_points(node) == places
+
+
+def _group_points(group: VertebraGroup, vertebrae: Sequence[Vertebra]) -> list[tuple[str, str, Point]]:
+    """Label, description and position of each member."""
+    members = [vertebra for vertebra in vertebrae if group_of(vertebra) is group]
+    return [(point_label(vertebra), describe(vertebra), vertebra.center_ras) for vertebra in members]
 
 
 def add_straight_points_node(
@@ -254,6 +265,20 @@ def _measure(curve: Any, name: str, values: Sequence[float]) -> None:
     measurement.SetControlPointValues(array)
     measurement.SetEnabled(True)
     curve.AddMeasurement(measurement)
+
+
+def spare_measured_values(curve: Any, spare: int) -> None:
+    """Let each measurement of the curve hold ``spare`` more values than there are points, or just as many for 0.
+
+    Slicer inserts a point without a value for it, and complains of each measurement that has fewer values than points.
+    """
+    count = curve.GetNumberOfControlPoints() + spare
+    for place in range(curve.GetNumberOfMeasurements()):
+        values = curve.GetNthMeasurement(place).GetControlPointValues()
+        if values is None or values.GetNumberOfValues() in (0, count):
+            continue
+        held = [values.GetValue(index) for index in range(min(values.GetNumberOfValues(), count))]
+        _measure(curve, curve.GetNthMeasurement(place).GetName(), held + held[-1:] * (count - len(held)))
 
 
 EDITING_ATTRIBUTE = ATTRIBUTE_PREFIX + "editing"
