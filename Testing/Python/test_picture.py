@@ -12,6 +12,7 @@ from report_samples import a_reported_vertebra
 
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import VIRTUAL_SAGITTAL, StraightenedVolume, lay_frame, straighten
+from VertebralFractureLib.doubts import Doubt, DoubtKind
 from VertebralFractureLib.export.palette import (
     EXCLUDED,
     GRADE_GROUPS,
@@ -154,6 +155,28 @@ def test_a_long_name_never_runs_into_the_notice(a_report, a_ct_with_a_bright_bal
     notice = np.nonzero((np.abs(pictures[0][50:66] - (250, 194, 89)) < 40).all(axis=2).any(axis=0))[0]
     assert changed.size > 100
     assert changed.max() < notice.min() - 10
+
+
+def test_doubts_that_need_more_than_a_line_are_all_written(a_report, a_ct_with_a_bright_ball, a_spine) -> None:
+    """Given a report with one doubt and one with six, when both are drawn, then the second picture is taller by the
+    lines that they take, each with its letters, and what lies below is the same.
+    """
+    kinds = (DoubtKind.PATIENT_ROTATED, DoubtKind.HU_SCALE, DoubtKind.UNEVEN_SLICES, DoubtKind.LOSSY_IMAGES)
+    values = {"degrees": 180.0, "hu_of_soft_tissue": 120.0, "mm_at_least": 1.0, "mm_at_most": 3.0}
+    one, many = (
+        dataclasses.replace(a_report, doubts=tuple(Doubt(kind, values) for kind in some))
+        for some in (kinds[3:], (*kinds, DoubtKind.NO_ORIGINAL_SERIES, DoubtKind.CORRECTION_OF_OTHER_VOXELS))
+    )
+
+    short, tall = (_pixels(draw_overview(report, a_ct_with_a_bright_ball, a_spine)) for report in (one, many))
+
+    grown = len(tall) - HEIGHT
+    is_notice = (np.abs(tall[110 : 140 + grown] - (250, 194, 89)) < 40).all(axis=2).any(axis=1)
+    lines = int((np.diff(is_notice.astype(int)) == 1).sum())
+    assert len(short) == HEIGHT
+    assert grown > 0
+    assert lines == 1 + grown // 25
+    assert np.array_equal(tall[140 + grown :], short[140:])
 
 
 def test_a_canal_that_does_not_rise_is_still_drawn(a_report, a_ct_with_a_bright_ball, a_spine) -> None:

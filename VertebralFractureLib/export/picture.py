@@ -42,16 +42,22 @@ _MARGIN_MM = 10.0
 _USUAL_DEPTH_MM = 28.0
 _LABEL_GAP = 25.0
 _REASON_LINES = 24
+_BELOW_FIRST_DOUBT, _DOUBT_LINE = 134, 25
+"""Pixels: the row below the first line of doubts, and from one line to the next."""
 
 
 def draw_overview(report: SpineReport, ct: CTVolume, spine: StraightenedVolume | None) -> bytes:
-    """Draw the picture, a PNG of 1600 x 1400 pixels; ``spine`` is None when none was made."""
+    """Draw the picture, a PNG of 1600 x 1400 pixels, taller where the doubts need more than a line.
+
+    ``spine`` is None when none was made.
+    """
     canvas = Canvas(WIDTH, HEIGHT, _BACKGROUND)
     _header(canvas, report)
     if report.status == EVALUABLE and spine is not None:
         _evaluable(canvas, report, ct, spine)
     else:
         _not_evaluable(canvas, report, ct)
+    _doubts(canvas, report)
     return canvas.png()
 
 
@@ -69,10 +75,19 @@ def _header(canvas: Canvas, report: SpineReport) -> None:
     if report.scan.fracture_probability is not None:
         score = f"scan score {report.scan.fracture_probability:.2f}, spinal deformity index {report.scan.sdi}"
         canvas.text(score, WIDTH - 40, 93, 20, _QUIET, anchor="right")
-    doubts = list_doubts(report)
-    if doubts:
-        canvas.text(shorten_text(f"In doubt: {'; '.join(doubts)}", 18, WIDTH - 80), 40, 121, 18, _NOTICE)
     canvas.line([(40, 138), (WIDTH - 40, 138)], _FAINT, 1.0)
+
+
+def _doubts(canvas: Canvas, report: SpineReport) -> None:
+    """Everything that is doubtful, in as many lines as it takes; the picture grows for all but the first."""
+    doubts = list_doubts(report)
+    if not doubts:
+        return
+    lines = wrap_text(f"In doubt: {'; '.join(doubts)}", 18, WIDTH - 80)
+    if len(lines) > 1:
+        canvas.insert_rows(_BELOW_FIRST_DOUBT, _DOUBT_LINE * (len(lines) - 1), _BACKGROUND)
+    for row, line in enumerate(lines):
+        canvas.text(line, 40, 121 + _DOUBT_LINE * row, 18, _NOTICE)
 
 
 def _evaluable(canvas: Canvas, report: SpineReport, ct: CTVolume, spine: StraightenedVolume) -> None:

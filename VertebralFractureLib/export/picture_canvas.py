@@ -151,6 +151,16 @@ class Canvas:
         self._letters(text, start, size, color, _bold_stroke(size, bold))
         return length
 
+    def insert_rows(self, y: int, count: int, color: Color) -> None:
+        """Make the picture taller by ``count`` rows of one color above row ``y``; what lies below moves down."""
+        from PIL import Image
+
+        width, height = self.picture.size
+        taller = Image.new("RGB", (width, height + count), _bytes(color))
+        taller.paste(self.picture.crop((0, 0, width, y)), (0, 0))
+        taller.paste(self.picture.crop((0, y, width, height)), (0, y + count))
+        self.picture = taller
+
     def png(self) -> bytes:
         """Encode the picture."""
         written = io.BytesIO()
