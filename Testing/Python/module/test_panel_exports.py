@@ -16,6 +16,7 @@ from panel_helpers import SECRET_FOLDER, SECRET_NAME, SECRET_UID, content, not_e
 from VertebralFractureLib.export.scene import find_results, load_mrb, read_report, write_scene
 from VertebralFractureLib.export.scene.report_node import read_correction
 from VertebralFractureLib.result import report_from_json
+from VertebralFracturePanel.export import export_section
 from VertebralFracturePanel.export.result_export import ExportFailed
 
 SECRETS = (SECRET_NAME, "Doe^Jane", "Doe%5eJane", "Doe%5EJane", "19450101", SECRET_UID, SECRET_FOLDER)
@@ -251,6 +252,26 @@ def test_the_report_as_json_is_the_models_and_the_table_as_it_is_read(export, wi
     assert [v.grade for v in report.vertebrae] == [v.grade for v in read_report(scene, a_named_result).vertebrae]
     assert report.input.name == "CT"
     assert table.count("wedge") == 2
+
+
+@pytest.mark.parametrize(
+    ("region", "separator", "heights"),
+    [("de_DE", ";", ";18,0;20,0;26,0;"), ("en_US", ",", ",18.0,20.0,26.0,")],
+)
+def test_a_table_is_written_as_the_spreadsheets_of_this_computer_read_it(
+    export, widget, monkeypatch, region, separator, heights
+):
+    """Given a computer whose region writes 0,5 or 0.5, when the table is exported, then cells and decimals are written
+    so, and the panel says where that is unusual.
+    """
+    locale = export_section.qt.QLocale(region)
+    monkeypatch.setattr(export_section.qt.QLocale, "system", staticmethod(lambda: locale))
+
+    table = export("table.csv").read_text(encoding="utf-8")
+
+    assert f"\nT12{separator}" in table
+    assert heights in table
+    assert ("with semicolons and decimal commas" in widget.ui.exportLabel.text) == (separator == ";")
 
 
 @pytest.mark.parametrize("name", ["missing/table.csv", "missing/page.html", "missing/scene.mrb"])

@@ -14,12 +14,18 @@ import slicer
 
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.result_folder import RemovedResult, remove_result, restore_result
+from VertebralFractureLib.export.table import COMMA, SEMICOLON, TableStyle
 from VertebralFractureLib.result import SpineReport
-from VertebralFracturePanel.export.result_export import ExportFailed, ResultExport, Steps
+from VertebralFracturePanel.export.result_export import TABLE, ExportFailed, ResultExport, Steps
 from VertebralFracturePanel.export.view_pictures import View, openViews, writePicture
 from VertebralFracturePanel.process.event_loop_steps import EventLoopSteps
 
 _CANCELLED = "The export was cancelled; no file was changed."
+
+
+def tableStyleOf(locale: Any) -> TableStyle:
+    """How a computer's spreadsheets read a table, by how its region (a ``QLocale``) writes decimals."""
+    return SEMICOLON if SEMICOLON.decimal in str(locale.toString(0.5)) else COMMA
 
 
 class ExportSection:
@@ -91,14 +97,19 @@ class ExportSection:
         if not path.suffix:
             path = path.with_suffix(Path(name).suffix)
         self._releaseEnded()
+        style = tableStyleOf(qt.QLocale.system())
         try:
-            export = ResultExport(self._nodes, path, identifiers=bool(self._ui.identifiersCheckBox.checked))
+            export = ResultExport(
+                self._nodes, path, identifiers=bool(self._ui.identifiersCheckBox.checked), tableStyle=style
+            )
         except ExportFailed as error:
             self._say(str(error))
             return
         self._exports.append(export)
         export.progressed.connect(functools.partial(self._showProgress, export))
-        self._run(export.steps(), f"Written: {path.name}")
+        isOfRegion = style is SEMICOLON and path.suffix.lower() == TABLE
+        form = ", with semicolons and decimal commas, as this computer's region writes them" if isOfRegion else ""
+        self._run(export.steps(), f"Written: {path.name}{form}")
 
     def _showProgress(self, export: ResultExport, fraction: float) -> None:
         # A process that is being ended may still have said something.

@@ -22,7 +22,7 @@ from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.report_node import read_correction
 from VertebralFractureLib.export.scene.scene_file import CT_FILE, STRAIGHTENED_FILE, bundle_steps
 from VertebralFractureLib.export.scene.show_report import read_shown_report
-from VertebralFractureLib.export.table import write_table
+from VertebralFractureLib.export.table import COMMA, TableStyle, write_table
 from VertebralFractureLib.private_folders import make_private_folder, sweep_leftovers
 from VertebralFractureLib.result import CorrectedReport, SpineReport, agreement, corrected_to_json, report_to_json
 from VertebralFractureLib.result.deidentification import deidentify_corrected, deidentify_report
@@ -57,12 +57,14 @@ class ResultExport:
         path: Path,
         *,
         identifiers: bool = False,
+        tableStyle: TableStyle = COMMA,
         createProcess: Callable[[], JsonProcess] = JsonProcess,
     ) -> None:
         """
         Args:
             path: its ending, one of ``KINDS``, says what is written.
             identifiers: name the volume as the scene does, and its series.
+            tableStyle: how a table is written.
 
         Raises:
             ExportFailed: when the ending is another one.
@@ -74,6 +76,7 @@ class ResultExport:
             raise ExportFailed(f"'{path.name}' must end in {', '.join(KINDS[:-1])} or {KINDS[-1]}.")
         self._nodes = nodes
         self._identifiers = identifiers
+        self._tableStyle = tableStyle
         self._process = createProcess()
         self._process.messageReceived.connect(self._onMessage)
         self._process.ended.connect(self._onEnded)
@@ -137,7 +140,7 @@ class ResultExport:
 
     def _writeText(self) -> None:
         if self._kind == TABLE:
-            write_table(self._shown(), self.path)
+            write_table(self._shown(), self.path, self._tableStyle)
         else:
             write_file(self.path, corrected_to_json(self._corrected()))
 
