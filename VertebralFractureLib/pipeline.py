@@ -307,6 +307,33 @@ def _weighed(centerline: Centerline, spine: StraightenedVolume) -> Centerline:
     return replace(centerline, confidence=centerline.confidence * weight)
 
 
+def find_patient_centerline(
+    ct: CTVolume,
+    models: Models,
+    *,
+    threads: int | None = None,
+    progress: StageProgress | None = None,
+) -> tuple[Centerline, tuple[Doubt, ...]]:
+    """The canal's centerline from feet to head with the patient's axes, as ``detect`` places it, and what is doubtful.
+
+    Args:
+        threads: CPU threads of the reformation that the vertebrae are seen in.
+
+    Raises:
+        NotEvaluable: when there is no canal, or front and head cannot be told.
+        Cancelled: from ``progress``.
+    """
+
+    def find(volume: CTVolume) -> Centerline:
+        return detect_canal(volume, models.canal, progress=progress).centerline
+
+    placed = find_centerline_in_patient(ct, find, models.orientation)
+    seen, _ = shift_to_hu_scale(straighten(ct, placed.centerline, threads=threads))
+    odds = measure_head_up(seen, localize_bodies_in_canal_plane(seen, models.vertebrae.body), models.upright)
+    centerline = reverse_head(placed.centerline) if is_head_down(odds) else placed.centerline
+    return centerline, list_position_doubts(centerline, placed.is_front_seen, odds)
+
+
 def reader_centerline(points_ras: Sequence[Point] | FloatArray) -> Centerline:
     """The centerline through a reader's points, which count as certain.
 

@@ -1,6 +1,7 @@
 """``straighten``: a CT along its spine in one file, with every choice of the grid reachable from the command line."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from VertebralFractureLib.cpr import CUBIC, VIRTUAL_SAGITTAL, ReformatGrid, stra
 from VertebralFractureLib.export.scene import load_mrb
 from VertebralFractureLib.pipeline import reader_centerline
 from VertebralFractureLib.research.datasets import reference_to_json
-from VertebralFractureLib.volume import read_volume
+from VertebralFractureLib.volume import read_volume, write_volume
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,28 @@ def test_without_a_curve_the_canal_is_found_first(a_phantom_file, tmp_path, caps
     assert code == 0
     assert np.mean(hu > -200) > 0.3
     assert "inside the scan" in capsys.readouterr().out
+
+
+def test_a_patient_who_lies_otherwise_is_straightened_from_feet_to_head_and_it_is_said(
+    a_phantom, a_phantom_file, tmp_path, capsys
+):
+    """Given a file that exchanges head and feet, when it is straightened without a curve, then the volume is that of
+    the true file, and standard error says that the patient does not lie as the file says.
+    """
+    turned = tmp_path / "turned.nii.gz"
+    write_volume(replace(a_phantom.ct, ijk_to_ras=np.diag([1.0, -1.0, -1.0, 1.0]) @ a_phantom.ct.ijk_to_ras), turned)
+    grid = ("--spacing", 2, "--margin", 0, "--threads", 1)
+
+    codes = [the_command(a_phantom_file, tmp_path / "true.nrrd", *grid)]
+    said_of_true = capsys.readouterr().err
+    codes.append(the_command(turned, tmp_path / "found.nrrd", *grid))
+
+    true, found = (sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / name))) for name in ("true.nrrd", "found.nrrd"))
+    rows = min(len(true), len(found))
+    assert codes == [0, 0]
+    assert "In doubt" not in said_of_true
+    assert "In doubt: the patient does not lie as the file says" in capsys.readouterr().err
+    assert np.corrcoef(true[:rows].ravel(), found[:rows].ravel())[0, 1] > 0.9
 
 
 def test_a_scene_holds_the_way_back_to_the_patient(a_phantom, a_phantom_file, a_curve_file, tmp_path):

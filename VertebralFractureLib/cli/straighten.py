@@ -1,7 +1,8 @@
 """``vertebral-fracture straighten INPUT --out FILE``: the CT along its spine, as a volume or a scene.
 
 No network looks at the result, so every choice of ``ReformatGrid`` is free here; without ``--centerline`` the canal is
-detected first. A scene also holds the transform that leads back to the patient.
+detected first, with the patient's front and head, whatever the file says of them. A scene also holds the transform that
+leads back to the patient.
 """
 
 from __future__ import annotations
@@ -118,10 +119,12 @@ def grid_of(arguments: argparse.Namespace) -> ReformatGrid:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from VertebralFractureLib.canal import detect_centerline, load_canal_model
     from VertebralFractureLib.canal.reader_curve import refuse_curve_outside
     from VertebralFractureLib.cli.corrections import read_curve
-    from VertebralFractureLib.pipeline import reader_centerline
+    from VertebralFractureLib.models import Models
+    from VertebralFractureLib.options import DetectionOptions
+    from VertebralFractureLib.pipeline import find_patient_centerline, reader_centerline
+    from VertebralFractureLib.result.words import describe_doubt
     from VertebralFractureLib.volume import read_volume
 
     grid = grid_of(arguments)
@@ -136,7 +139,9 @@ def run(arguments: argparse.Namespace) -> int:
         reading(1.0)
         if curve is None:
             progress = StageProgress("canal", listener, token)
-            centerline = detect_centerline(ct, load_canal_model(arguments.weights), progress=progress)
+            models = Models.load(DetectionOptions(weights_folder=arguments.weights, threads=arguments.threads))
+            centerline, doubts = find_patient_centerline(ct, models, threads=arguments.threads, progress=progress)
+            warn(*(f"In doubt: {describe_doubt(doubt)}." for doubt in doubts))
         else:
             centerline = reader_centerline(curve)
             refuse_curve_outside(ct, centerline, arguments.centerline.name)
