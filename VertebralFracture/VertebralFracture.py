@@ -27,12 +27,17 @@ if not (Path(__file__).resolve().parent / "VertebralFractureLib").is_dir():
 
 from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.export.scene import find_results, read_report, refresh_colors
+from VertebralFractureLib.result import EVALUABLE
 from VertebralFracturePanel.detect import detection_run
+from VertebralFracturePanel.detect.detection_batch import DetectionBatch, volumesWithoutResult
 from VertebralFracturePanel.detect.detection_run import DetectionRun, RunFailed  # noqa: F401  (scripts catch it here)
+from VertebralFracturePanel.detect.first_use import FirstUse
+from VertebralFracturePanel.detect.next_step import NextStep, Step, batchStep, curveStep, drawStep, loadStep, torchStep
 from VertebralFracturePanel.detect.progress_estimate import ProgressEstimate
 from VertebralFracturePanel.detect.sample_data import registerSampleData
 from VertebralFracturePanel.detect.torch_installer import TorchMissing
 from VertebralFracturePanel.detect.volume_export import UnusableVolume
+from VertebralFracturePanel.keyboard_access import openExportByKey, passNamesOn
 from VertebralFracturePanel.logic import VertebralFractureLogic
 from VertebralFracturePanel.read.results_view import ResultsView
 from VertebralFracturePanel.read.side_by_side import registerLayout
@@ -69,8 +74,11 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         VTKObservationMixin.__init__(self)
         self.logic = logic
         self.run: DetectionRun | None = None
+        self.batch: DetectionBatch | None = None
+        self.missing: TorchMissing | None = None
         self.progress = ProgressEstimate()
         self.message = ""
+        self.volumeOfBefore: Any = None
         self.isImporting = False
         # Last: without a parent, Slicer's base class calls setup() at once.
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -84,6 +92,11 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.logic = self.logic or VertebralFractureLogic()
         self.ui.disclaimerLabel.text = RESEARCH_USE_ONLY
         self.view = ResultsView(self.ui, self.logic)
+        for composite in (self.ui.inputSelector, self.ui.thresholdSlider, self.ui.opacitySlider):
+            passNamesOn(composite)
+        self.exportShortcut = openExportByKey(panel, self.ui)
+        self.nextStep = NextStep(self.ui)
+        self.firstUse = FirstUse(self.ui, self.ui.inputSelector.setCurrentNode)
         self.updateTimer = qt.QTimer()
         self.updateTimer.setSingleShot(True)
         self.updateTimer.timeout.connect(self.updatePanel)
@@ -107,8 +120,8 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.view.advancedSection.changed.connect(lambda: self.view.advancedSection.keepChoices(self.logic.parameters))
 
     def cleanup(self) -> None:
-        if self.run is not None:
-            self.run.cancel()
+        self.cancel()
+        self.firstUse.cleanup()
         self.updateTimer.stop()
         self.clock.stop()
         self.view.cleanup()
@@ -143,24 +156,70 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             if volumeNode is not self.logic.parameters.inputVolume:
                 self.logic.parameters.inputVolume = volumeNode
                 self.logic.parameters.chosenVertebra = None
-            self.message = ""
+            self.message, self.missing = "", None
         self.updatePanel()
 
     def onDetectButton(self, _checked: bool = False) -> None:
-        if self.run is not None:
-            self.run.cancel()
+        if self.run is not None or self.batch is not None:
+            self.cancel()
             return
+        self.missing = None
         try:
-            run = self.logic.startDetection(self.ui.inputSelector.currentNode(), self.logic.parameters.options)
-        except (UnusableVolume, TorchMissing) as error:
+            self.startRun(self.ui.inputSelector.currentNode())
+        except UnusableVolume as error:
             self.showMessage(str(error))
             return
+        except TorchMissing as error:
+            self.missing = error
+            self.showMessage(str(error))
+            return
+        self.showMessage("")
+
+    def startRun(self, volumeNode: Any) -> DetectionRun:
+        """Start a detection of ``volumeNode`` and follow it.
+
+        Raises:
+            UnusableVolume, TorchMissing: as ``startDetection``.
+        """
+        run = self.logic.startDetection(volumeNode, self.logic.parameters.options)
         self.run = run
         self.progress = ProgressEstimate()
         run.progressed.connect(self.onProgress)
         run.ended.connect(self.onRunEnded)
         self.clock.start()
+        return run
+
+    def cancel(self) -> None:
+        """Give up what runs; results that are there stay."""
+        if self.batch is not None:
+            self.batch.cancel()
+        if self.run is not None:
+            self.run.cancel()
+
+    def detectAll(self) -> None:
+        """Detect in every CT of the scene that has no result yet, one after the other."""
+        volumes = volumesWithoutResult(slicer.mrmlScene)
+        if self.run is not None or self.batch is not None or not volumes:
+            return
+        self.volumeOfBefore = self.ui.inputSelector.currentNode()
+        self.progress = ProgressEstimate()
+        self.batch = DetectionBatch(volumes, self.logic.session, self.startRun)
+        self.batch.advanced.connect(self.ui.inputSelector.setCurrentNode)
+        self.batch.ended.connect(self.onBatchOfDetectionsEnded)
+        self.batch.start()
         self.showMessage("")
+
+    def onBatchOfDetectionsEnded(self) -> None:
+        """Back to the CT that the user had chosen, with one line about each."""
+        batch, self.batch = self.batch, None
+        if self.run is not None:
+            self.run.cancel()
+        self.missing = batch.missing
+        before = self.volumeOfBefore
+        if before is not None and before.GetScene() is not None and not slicer.mrmlScene.IsClosing():
+            self.ui.inputSelector.setCurrentNode(before)
+        self.missing = batch.missing
+        self.showMessage(batch.summary)
 
     def onProgress(self, stage: str, fraction: float) -> None:
         self.progress.update(stage, fraction)
@@ -168,8 +227,18 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def showProgress(self) -> None:
         if self.run is not None:
-            self.ui.stageLabel.text = self.progress.words
-            self.ui.progressBar.value = round(100 * self.progress.share)
+            self.ui.stageLabel.text = self.progressWords
+            self.ui.progressBar.value = round(100 * self.progressShare)
+
+    @property
+    def progressWords(self) -> str:
+        words = self.progress.words
+        return words if self.batch is None else f"CT {self.batch.number} of {self.batch.count}. {words}"
+
+    @property
+    def progressShare(self) -> float:
+        share = self.progress.share
+        return share if self.batch is None else (self.batch.number - 1 + share) / self.batch.count
 
     def onRunEnded(self) -> None:
         run, self.run = self.run, None
@@ -181,10 +250,12 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         elif run.state == detection_run.FAILED:
             logging.error(run.error)
         self.showMessage("Cancelled." if run.state == detection_run.CANCELLED else run.error)
+        if run.state == detection_run.DONE and self.ui.detectButton.hasFocus() and self.batch is None:
+            # By the keyboard one goes on where the eye does.
+            self.ui.vertebraTable.setFocus()
 
     def onSceneStartClose(self, _caller: Any, _event: str) -> None:
-        if self.run is not None:
-            self.run.cancel()
+        self.cancel()
         self.view.forgetScene()
 
     def onSceneStartImport(self, _caller: Any, _event: str) -> None:
@@ -197,7 +268,7 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def onSceneChanged(self, _caller: Any, _event: str) -> None:
         for nodes in find_results(slicer.mrmlScene):
             refresh_colors(nodes)
-        self.message = ""
+        self.message, self.missing = "", None
         self.isImporting = False
         if self.logic.parameters.inputVolume is None:
             self.onInputChanged(self.ui.inputSelector.currentNode())
@@ -208,12 +279,13 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         if self.run is not None and node is self.run.volumeNode:
             self.run.cancel()
         shown = self.view.nodes
-        if shown is not None and (node is shown.input_volume or node in shown.own):
+        isShown = shown is not None and (node is shown.input_volume or node in shown.own)
+        if isShown or (node.IsA("vtkMRMLScalarVolumeNode") and not slicer.mrmlScene.IsClosing()):
             self.scheduleUpdate()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAdded(self, _caller: Any, _event: str, node: Any) -> None:
-        if node.IsA("vtkMRMLTableNode") and self.run is None:
+        if (node.IsA("vtkMRMLTableNode") or node.IsA("vtkMRMLScalarVolumeNode")) and self.run is None:
             self.scheduleUpdate()
 
     def scheduleUpdate(self) -> None:
@@ -228,16 +300,33 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         """Show the state: always derived from the run and from the scene's nodes, never from the panel itself."""
         if slicer.mrmlScene.IsBatchProcessing():
             return
-        running = self.run is not None
+        running = self.run is not None or self.batch is not None
         volumeNode = self.ui.inputSelector.currentNode()
-        self.ui.detectButton.text = "Cancel" if running else "Detect fractures"
+        self.ui.detectButton.text = "&Cancel" if running else "&Detect fractures"
         self.ui.detectButton.enabled = running or volumeNode is not None
         self.ui.inputSelector.enabled = not running
         self.ui.progressBar.visible = running
-        self.ui.progressBar.value = round(100 * self.progress.share) if running else 0
-        self.ui.stageLabel.text = self.progress.words if running else self.message
+        self.ui.progressBar.value = round(100 * self.progressShare) if running else 0
+        self.ui.stageLabel.text = self.progressWords if running else self.message
         self.ui.stageLabel.visible = bool(self.ui.stageLabel.text)
         self.view.show(self.logic.results(volumeNode))
+        self.ui.impressionLabel.visible = volumeNode is not None
+        self.nextStep.show(None if running else self.stepAhead(volumeNode))
+
+    def stepAhead(self, volumeNode: Any) -> Step | None:
+        """What leads on where there is nothing to read yet."""
+        if self.missing is not None:
+            return torchStep(self.missing.remedy, self.onDetectButton)
+        if volumeNode is None:
+            return loadStep()
+        report = self.view.report
+        if report is None:
+            waiting = len(volumesWithoutResult(slicer.mrmlScene))
+            return batchStep(waiting, self.detectAll) if waiting > 1 else None
+        if report.status == EVALUABLE:
+            return None
+        section = self.view.centerlineSection
+        return curveStep(section.startEditing) if report.centerline.points_ras else drawStep(section.startDrawing)
 
 
 class VertebralFractureTest(ScriptedLoadableModuleTest):

@@ -95,6 +95,17 @@ def nothing_raised_where_qt_and_vtk_swallow_it(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def settings_of_nobody(tmp_path):
+    """Slicer's settings, empty, in a folder of the test."""
+    import qt
+
+    qt.QSettings.setDefaultFormat(qt.QSettings.IniFormat)
+    qt.QSettings.setPath(qt.QSettings.IniFormat, qt.QSettings.UserScope, str(tmp_path / "settings"))
+    qt.QCoreApplication.setOrganizationName("Nobody")
+    qt.QCoreApplication.setApplicationName("Slicer")
+
+
+@pytest.fixture(autouse=True)
 def vtk_says_no_error():
     """What VTK complains of goes to Slicer's error log, and a user sees a red cross; here it fails the test."""
     window = vtk.vtkStringOutputWindow()

@@ -27,7 +27,7 @@ def test_nothing_can_be_detected_without_a_volume(widget, add_volume):
 @pytest.mark.usefixtures("a_successful_worker", "a_ct")
 def test_the_result_is_shown_in_words_and_colors(widget):
     widget.ui.detectButton.click()
-    assert widget.ui.detectButton.text == "Cancel"
+    assert widget.ui.detectButton.text == "&Cancel"
     until(lambda: widget.run is None)
 
     assert widget.ui.impressionLabel.text == "1 fracture suspected, T12; 2 vertebrae scored, 1 not evaluable"
@@ -38,7 +38,7 @@ def test_the_result_is_shown_in_words_and_colors(widget):
     ]
     colors = {widget.ui.vertebraTable.item(row, COLUMNS.index("Grade")).background().color().name() for row in range(3)}
     assert len(colors) == 3
-    assert widget.ui.detectButton.text == "Detect fractures"
+    assert widget.ui.detectButton.text == "&Detect fractures"
     assert not widget.ui.progressBar.visible
 
 
@@ -78,7 +78,7 @@ def test_cancel_ends_the_worker_at_once(widget, scene, a_worker):
     assert widget.run is None
     assert time.monotonic() - started < 20.0
     assert widget.ui.stageLabel.text == "Cancelled."
-    assert widget.ui.detectButton.text == "Detect fractures"
+    assert widget.ui.detectButton.text == "&Detect fractures"
     assert find_results(scene) == ()
 
 

@@ -22,7 +22,13 @@ class PythonQtNames:
 
     name = property(lambda self: self.objectName())
     enabled = _property("isEnabled", "setEnabled")
+    accessibleName = property(lambda self: QtWidgets.QWidget.accessibleName(self))
+    toolTip = property(lambda self: QtWidgets.QWidget.toolTip(self))
     visible = property(lambda self: not self.isHidden(), lambda self, value: self.setVisible(value))
+
+
+class QFrame(PythonQtNames, QtWidgets.QFrame):
+    pass
 
 
 class QLabel(PythonQtNames, QtWidgets.QLabel):
@@ -88,6 +94,9 @@ class ctkCollapsibleButton(PythonQtNames, QtWidgets.QWidget):
         self._fold()
 
     def event(self, event):
+        if event.type() == QtCore.QEvent.Polish:
+            # CTK's is a button itself; here the title is what has the focus.
+            self._title.setAccessibleDescription(QtWidgets.QWidget.accessibleDescription(self))
         if event.type() in (QtCore.QEvent.Polish, QtCore.QEvent.LayoutRequest, QtCore.QEvent.Resize):
             self._fold()
         return super().event(event)
@@ -234,6 +243,7 @@ def connect(self, signature, listener):
 
 
 WIDGETS = (
+    QFrame,
     QLabel,
     QLineEdit,
     QPushButton,

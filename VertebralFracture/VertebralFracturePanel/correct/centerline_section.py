@@ -103,6 +103,16 @@ class CenterlineSection:
         self._settle()
         self._showState()
 
+    def startDrawing(self) -> None:
+        """Unfold the section, and wait for points along the canal."""
+        self._ui.centerlineSection.collapsed = False
+        self._setChecked(self._ui.drawCenterlineButton, True)
+
+    def startEditing(self) -> None:
+        """Unfold the section, and unlock the curve."""
+        self._ui.centerlineSection.collapsed = False
+        self._setChecked(self._ui.editCenterlineButton, True)
+
     def leave(self) -> None:
         """The user looks elsewhere: the curve is locked again; scores that are under way still come."""
         self._leaveEditing()

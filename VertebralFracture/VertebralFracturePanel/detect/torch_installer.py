@@ -12,6 +12,7 @@ import re
 import subprocess
 import urllib.request
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,8 +21,20 @@ READY, MISSING, BROKEN, TOO_OLD = "ready", "missing", "broken", "too old"
 _AGAIN = "Open the module PyTorch Utils, uninstall PyTorch, restart Slicer, and press Detect fractures again."
 
 
+class Remedy(Enum):
+    """Where a user goes on when PyTorch cannot be used."""
+
+    EXTENSIONS_MANAGER = "Open the Extensions Manager"
+    PYTORCH_UTILS = "Open PyTorch Utils"
+    TRY_AGAIN = "Try again"
+
+
 class TorchMissing(Exception):
-    """PyTorch cannot be used; the message says why and what to do."""
+    """PyTorch cannot be used; the message says why and what to do, ``remedy`` where that is done."""
+
+    def __init__(self, message: str, remedy: Remedy = Remedy.TRY_AGAIN) -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -46,12 +59,13 @@ class TorchInstaller:
         if torch.state == READY:
             return
         if torch.state != MISSING:
-            raise TorchMissing(_problem(torch))
+            raise TorchMissing(_problem(torch), Remedy.PYTORCH_UTILS)
         try:
             import PyTorchUtils
         except ImportError as error:
             raise TorchMissing(
-                "This needs the PyTorch extension: install it in the Extensions Manager and restart Slicer."
+                "This needs the PyTorch extension: install it in the Extensions Manager and restart Slicer.",
+                Remedy.EXTENSIONS_MANAGER,
             ) from error
         requirement = ">=" + ".".join(map(str, MINIMUM_TORCH))
         try:
@@ -64,7 +78,7 @@ class TorchInstaller:
             raise TorchMissing("Without PyTorch nothing can be detected; it was not installed.")
         torch = installedTorch()
         if torch.state != READY:
-            raise TorchMissing(_problem(torch))
+            raise TorchMissing(_problem(torch), Remedy.PYTORCH_UTILS)
 
 
 def installedTorch() -> InstalledTorch:

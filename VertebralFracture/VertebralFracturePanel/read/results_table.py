@@ -126,6 +126,7 @@ def showReport(table: qt.QTableWidget, report: SpineReport | None) -> None:
         for column, words in enumerate(tableRow(vertebra, threshold)):
             item = qt.QTableWidgetItem(words)
             item.setToolTip(tip)
+            item.setData(qt.Qt.AccessibleDescriptionRole, tip)
             item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
             table.setItem(row, column, item)
         _color(table.item(row, COLUMNS.index("Grade")), group_of(vertebra).color)

@@ -41,11 +41,16 @@ class VertebraWalk(VTKObservationMixin):
         ui.previousButton.connect("clicked(bool)", lambda _checked=False: self.walk(UP))
         ui.nextButton.connect("clicked(bool)", lambda _checked=False: self.walk(DOWN))
         self._shortcuts = []
-        for key, direction in ((qt.Qt.Key_Up, UP), (qt.Qt.Key_Down, DOWN)):
+        for keys, act, direction in (
+            ("Up", self.walk, UP),
+            ("Down", self.walk, DOWN),
+            ("Ctrl+Up", self.step, UP),
+            ("Ctrl+Down", self.step, DOWN),
+        ):
             # Before the table's own use of these keys, and only while the table has the focus.
-            shortcut = qt.QShortcut(qt.QKeySequence(key), ui.vertebraTable)
+            shortcut = qt.QShortcut(qt.QKeySequence(keys), ui.vertebraTable)
             shortcut.setContext(qt.Qt.WidgetShortcut)
-            shortcut.activated.connect(lambda direction=direction: self.walk(direction))
+            shortcut.activated.connect(lambda act=act, direction=direction: act(direction))
             self._shortcuts.append(shortcut)
 
     def show(self, nodes: SceneNodes | None, report: SpineReport | None, index: int | None) -> None:
@@ -86,7 +91,16 @@ class VertebraWalk(VTKObservationMixin):
             return
         vertebrae, threshold = self._report.vertebrae, self._report.scan.decision_threshold
         stops = [n for n, v in enumerate(vertebrae) if is_suspected(v, threshold)] or list(range(len(vertebrae)))
-        # Down the table is caudal, toward lower indices.
+        self._goOn(direction, stops)
+
+    def step(self, direction: int) -> None:
+        """To the next vertebra above or below, suspected or not."""
+        if self._report is not None:
+            self._goOn(direction, list(range(len(self._report.vertebrae))))
+
+    def _goOn(self, direction: int, stops: list[int]) -> None:
+        """Down the table is caudal, toward lower indices."""
+        vertebrae = self._report.vertebrae
         at = self._index if self._index is not None else (len(vertebrae) if direction == DOWN else -1)
         ahead = [n for n in stops if (n < at if direction == DOWN else n > at)]
         if ahead:
