@@ -1067,6 +1067,75 @@ class ImplantThresholds:
 
 
 @dataclass(frozen=True)
+class BoneChangeThresholds:
+    """Bone that differs from that of the neighbors (``vertebrae/bone_map.py``, ``vertebrae/bone_change.py``)."""
+
+    inset_mm: float = _tuned(2.5, "what lies nearer to an endplate or wall is cortex and no inside")
+    least_inside_mm: float = _tuned(4.0, "a body with less between those is not compared")
+    half_width: float = _tuned(0.4, "half the width that is compared, as a fraction of the depth")
+    neighbors: int = _tuned(3, "to either side that a body is compared with", unit="vertebrae")
+    band_cells: int = _tuned(3, "of ten from endplate to endplate are the band under one of them", unit="cells")
+    edge_cells: int = _tuned(1, "of ten from wall to wall in which no focus is looked for", unit="cells")
+    front_cells: int = _tuned(
+        2,
+        "the same in front",
+        _SCANS,
+        "osteophytes of three scans reach into it; without it they pass for foci",
+        unit="cells",
+    )
+    dense_anywhere_hu: float = _tuned(
+        400.0,
+        "a body of this density is dense, whatever its neighbors are",
+        _BOTH,
+        "the densest of 580 sound bodies of 25 scans, 2 unlabeled ones and 32 phantoms has 297",
+    )
+    body_hu: float = _tuned(
+        70.0,
+        "a body that differs from its neighbors by this is dense or lucent as a whole",
+        _BOTH,
+        "sound bodies differ by -37 to 37 in 98 of 100 (-63 at the shoulders)",
+    )
+    body: float = _tuned(0.4, "or by this fraction of their density, if that is more", _BOTH, "as body_hu")
+    both_bands_hu: float = _tuned(
+        90.0,
+        "bands under both endplates are this much denser than the middle",
+        _BOTH,
+        "98 in one of 264 sound bodies under one endplate, never under both",
+    )
+    both_bands: float = _tuned(0.5, "or by this fraction of the body's density, if that is more")
+    band_hu: float = _tuned(
+        70.0,
+        "a band under one endplate is this much denser than in the neighbors",
+        _BOTH,
+        "52 and less in 97 of 100 sound bodies; what exceeds it in the scans is dense to the eye",
+    )
+    band_noise: float = _tuned(1.2, "or by this many times the texture, if that is more", _SCANS, "as band_hu")
+    focus_hu: float = _tuned(
+        150.0, "a focus is this much denser than the same place in the neighbors", _BOTH, "as focus_mm3"
+    )
+    focus_noise: float = _tuned(3.0, "or by this many times the texture, if that is more", _BOTH, "as focus_mm3")
+    focus_mm3: float = _tuned(
+        200.0,
+        "so much of it is said",
+        _BOTH,
+        "260 and more in the six bodies with a dense focus to the eye, 178 and less in all others",
+        unit="cubic mm",
+    )
+    lucent_hu: float = _tuned(
+        75.0, "a hole is this much less dense than the same place in the neighbors", _BOTH, "as lucent_mm3"
+    )
+    lucent_mm3: float = _tuned(
+        400.0, "so much of it is said", _BOTH, "314 and less in 264 bodies of 27 scans", unit="cubic mm"
+    )
+    kept_loss: float = _tuned(
+        0.15,
+        "loss, with its standard deviation, up to which a height was kept",
+        _LITERATURE,
+        "Genant grade 1 begins at 0.20",
+    )
+
+
+@dataclass(frozen=True)
 class ScoringThresholds:
     """Probabilities of vertebrae and scan (``fracture/``, ``result/build_report.py``)."""
 
@@ -1157,6 +1226,7 @@ GRADING = GradingThresholds()
 HEIGHT_ERROR = HeightErrorThresholds()
 TRABECULAR = TrabecularThresholds()
 IMPLANTS = ImplantThresholds()
+BONE_CHANGE = BoneChangeThresholds()
 SCORING = ScoringThresholds()
 CORRECTION = CorrectionThresholds()
 

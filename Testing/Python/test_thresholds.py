@@ -95,6 +95,7 @@ NOT_TUNED = {
         **dict.fromkeys(("MOST_POINTS", "MOST_VERTEBRAE", "_MOST_SECONDS", "_MOST_MEMORY_MB"), BORDER),
         "AXES_OF_FILE": UNIT,
     },
+    "vertebrae/bone_map.py": dict.fromkeys(("CELLS", "_POINTS"), NUMERICAL),
     "vertebrae/body_input.py": {
         **dict.fromkeys(("SLAB_CENTERS_MM", "SLAB_OFFSETS_MM", "ANTERIOR_FROM_MM", "COLUMNS", "CHANNELS"), WEIGHTS),
         "_ROW_MULTIPLE": LAYOUT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.plain_text import one_line
 from VertebralFractureLib.result import SpineReport, is_suspected
-from VertebralFractureLib.result.words import describe_call, list_doubts, write_finding
+from VertebralFractureLib.result.words import describe_call, list_densities, list_doubts, write_finding
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
 _HEADER = ("level", "of the level", "probability", "+/-", "grade", "shape", "Ha/Hm/Hp mm", "loss", "status")
@@ -13,7 +13,8 @@ _HEADER = ("level", "of the level", "probability", "+/-", "grade", "shape", "Ha/
 
 def format_report_table(report: SpineReport) -> str:
     """The report as plain text lines."""
-    lines = [write_finding(report), *(f"In doubt: {line}" for line in list_doubts(report))]
+    doubts = [f"In doubt: {line}" for line in list_doubts(report)]
+    lines = [write_finding(report), *list_densities(report), *doubts]
     if report.vertebrae:
         threshold = report.scan.decision_threshold
         rows = [_row(vertebra, threshold) for vertebra in reversed(report.vertebrae)]

@@ -15,7 +15,13 @@ from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.export.page_pictures import draw_probability_plot, draw_vertebra
 from VertebralFractureLib.result.deidentification import VOXELS_SHA256
 from VertebralFractureLib.result.report import EVALUABLE, BoneDensity, SpineReport, is_suspected
-from VertebralFractureLib.result.words import ASSESSMENT_WORDS, describe_call, list_doubts, write_finding
+from VertebralFractureLib.result.words import (
+    ASSESSMENT_WORDS,
+    describe_call,
+    list_densities,
+    list_doubts,
+    write_finding,
+)
 from VertebralFractureLib.vertebrae.vertebra import Source, Vertebra
 from VertebralFractureLib.volume import CTVolume
 
@@ -90,6 +96,7 @@ def report_to_html(
         f"<title>Vertebral fractures: {escape(report.input.name)}</title><style>{_STYLE}</style></head><body>",
         f'<h1>{escape(report.input.name)}</h1><p class="disclaimer">{escape(RESEARCH_USE_ONLY)}</p>',
         f'<p class="impression">{escape(write_finding(report))}</p>',
+        *(f"<p>{escape(line)}.</p>" for line in list_densities(report)),
         _doubts(report),
         f'<p class="quiet">{escape(_scores(report))}</p>' if evaluable else "",
         *(f"<p>{escape(note)}</p>" for note in notes),

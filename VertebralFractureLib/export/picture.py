@@ -20,7 +20,13 @@ from VertebralFractureLib.export.picture_canvas import Canvas, Color, shorten_te
 from VertebralFractureLib.export.picture_panel import Box, SagittalPanel, fit_panel, middle_frame
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.result.report import EVALUABLE, SpineReport, is_suspected
-from VertebralFractureLib.result.words import describe_status, list_doubts, write_finding
+from VertebralFractureLib.result.words import (
+    describe_density,
+    describe_status,
+    list_densities,
+    list_doubts,
+    write_finding,
+)
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra
 from VertebralFractureLib.volume import CTVolume
@@ -42,12 +48,12 @@ _MARGIN_MM = 10.0
 _USUAL_DEPTH_MM = 28.0
 _LABEL_GAP = 25.0
 _REASON_LINES = 24
-_BELOW_FIRST_DOUBT, _DOUBT_LINE = 134, 25
-"""Pixels: the row below the first line of doubts, and from one line to the next."""
+_BELOW_FIRST_LINE, _LINE_STEP = 134, 25
+"""Pixels: the row below the first line under the impression, and from one line to the next."""
 
 
 def draw_overview(report: SpineReport, ct: CTVolume, spine: StraightenedVolume | None) -> bytes:
-    """Draw the picture, a PNG of 1600 x 1400 pixels, taller where the doubts need more than a line.
+    """Draw the picture, a PNG of 1600 x 1400 pixels, taller where findings and doubts need more than a line.
 
     ``spine`` is None when none was made.
     """
@@ -57,7 +63,7 @@ def draw_overview(report: SpineReport, ct: CTVolume, spine: StraightenedVolume |
         _evaluable(canvas, report, ct, spine)
     else:
         _not_evaluable(canvas, report, ct)
-    _doubts(canvas, report)
+    _below_impression(canvas, report)
     return canvas.png()
 
 
@@ -78,16 +84,18 @@ def _header(canvas: Canvas, report: SpineReport) -> None:
     canvas.line([(40, 138), (WIDTH - 40, 138)], _FAINT, 1.0)
 
 
-def _doubts(canvas: Canvas, report: SpineReport) -> None:
-    """Everything that is doubtful, in as many lines as it takes; the picture grows for all but the first."""
-    doubts = list_doubts(report)
-    if not doubts:
-        return
-    lines = wrap_text(f"In doubt: {'; '.join(doubts)}", 18, WIDTH - 80)
+def _below_impression(canvas: Canvas, report: SpineReport) -> None:
+    """Whose bone differs, and all that is doubtful, in as many lines as it takes; beyond one the picture grows."""
+    densities, doubts = list_densities(report), list_doubts(report)
+    said = [
+        *([f"{'. '.join(densities)}."] if densities else []),
+        *([f"In doubt: {'; '.join(doubts)}"] if doubts else []),
+    ]
+    lines = [line for words in said for line in wrap_text(words, 18, WIDTH - 80)]
     if len(lines) > 1:
-        canvas.insert_rows(_BELOW_FIRST_DOUBT, _DOUBT_LINE * (len(lines) - 1), _BACKGROUND)
+        canvas.insert_rows(_BELOW_FIRST_LINE, _LINE_STEP * (len(lines) - 1), _BACKGROUND)
     for row, line in enumerate(lines):
-        canvas.text(line, 40, 121 + _DOUBT_LINE * row, 18, _NOTICE)
+        canvas.text(line, 40, 121 + _LINE_STEP * row, 18, _NOTICE)
 
 
 def _evaluable(canvas: Canvas, report: SpineReport, ct: CTVolume, spine: StraightenedVolume) -> None:
@@ -226,7 +234,8 @@ def _words(vertebra: Vertebra) -> str:
         return describe_status(vertebra)
     words = f"{vertebra.fracture_probability:.2f}  "
     words += "grade not measured" if vertebra.grade is None else f"grade {vertebra.grade}"
-    return words + ("*" if vertebra.borderline else "") + (f" {vertebra.shape}" if vertebra.shape else "")
+    words += ("*" if vertebra.borderline else "") + (f" {vertebra.shape}" if vertebra.shape else "")
+    return words + (f", {vertebra.density_finding}".replace("_", " ") if describe_density(vertebra) else "")
 
 
 def _strip(canvas: Canvas, panel: SagittalPanel, report: SpineReport) -> None:

@@ -4,7 +4,7 @@ Schema 1, revision 1: the first. 2: ``correction``, and per vertebra ``origin``,
 3: the device. 4: ``scan.bone_density``, and per vertebra ``height_sd_mm``, ``height_loss_sd``, ``trabecular_reason``,
 ``box``. Schema 2, revision 5: the field's standard words, states as enums, one record for the model's own answer, and
 the networks' own probabilities, which older files do not hold and which stay unknown. 6: ``doubts``, which an older
-version did not look for.
+version did not look for. 7: per vertebra ``density_finding``, which an older version did not look for either.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ CORRECTION_SCHEMA = "vertebral-fracture-correction/2"
 _CORRECTION_SCHEMA_1 = "vertebral-fracture-correction/1"
 _EMPTY_READER = {"grade": None, "comment": "", "verdict": None, "fracture": None, "who": None, "when": None}
 _UNKNOWN_BEFORE_4 = dict.fromkeys(("height_sd_mm", "height_loss_sd", "trabecular_reason", "box"))
+_UNKNOWN_BEFORE_7 = {"density_finding": None}
 _STAGES = {"cord": "canal", "spine": "cpr"}
 _STATUSES = {"excluded_by_user": Status.EXCLUDED_BY_READER.value}
 _NOT_INSIDE = "not wholly inside the scan"
@@ -53,6 +54,8 @@ def migrated(content: dict[str, Any]) -> dict[str, Any]:
         content = _from_schema_1(_last_of_schema_1(content, revision))
     if revision < 6:
         content = _without_doubts(content)
+    if revision < 7:
+        content = _with_each_vertebra(content, _UNKNOWN_BEFORE_7)
     return {**content, "schema": SCHEMA, "revision": REVISION}
 
 
@@ -122,12 +125,17 @@ def migrate_vertebra(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_doubts(content: Mapping[str, Any]) -> dict[str, Any]:
     """The content, of the report and of every vertebra in it, with a list of doubts that is empty."""
-    vertebrae = [{**item, "doubts": []} for item in content["vertebrae"]]
+    line = {"patient_axes_ras": AXES_OF_FILE, **content["centerline"]}
+    return {**_with_each_vertebra(content, {"doubts": []}), "doubts": [], "centerline": line}
+
+
+def _with_each_vertebra(content: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
+    """The content with ``added`` in every vertebra, and in the model's own where there is one."""
+    vertebrae = [{**item, **added} for item in content["vertebrae"]]
     for item in vertebrae:
         if item["model"] is not None:
-            item["model"] = {**item["model"], "doubts": []}
-    line = {"patient_axes_ras": AXES_OF_FILE, **content["centerline"]}
-    return {**content, "doubts": [], "vertebrae": vertebrae, "centerline": line}
+            item["model"] = {**item["model"], **added}
+    return {**content, "vertebrae": vertebrae}
 
 
 def _last_of_schema_1(content: dict[str, Any], revision: int) -> dict[str, Any]:

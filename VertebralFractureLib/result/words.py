@@ -5,9 +5,13 @@ No code decides anything by these words, and no file is read by them (``result.m
 
 from __future__ import annotations
 
+import numpy as np
+
 from VertebralFractureLib.doubts import Doubt, DoubtKind
+from VertebralFractureLib.fracture.pooling import pool_ensemble
 from VertebralFractureLib.result.report import NOT_EVALUABLE, SpineReport, is_suspected
-from VertebralFractureLib.vertebrae.vertebra import Assessment, Reason, Status, Vertebra
+from VertebralFractureLib.vertebrae.bone_change import keeps_height, shows_density
+from VertebralFractureLib.vertebrae.vertebra import Assessment, DensityFinding, Reason, Status, Vertebra
 
 STATUS_WORDS: dict[Status, str] = {
     Status.SCORED: "scored",
@@ -71,6 +75,14 @@ _MEASURED_WORDS: dict[DoubtKind, str] = {
     DoubtKind.UNEVEN_SLICES: "{mm_at_least:.1f} to {mm_at_most:.1f} mm",
 }
 """What was measured, where its name and unit alone ("12 slices") say too little."""
+DENSITY_WORDS: dict[DensityFinding, str] = {
+    DensityFinding.DENSE_BODY: "denser than its neighbors",
+    DensityFinding.DENSE_FOCUS: "a focus denser than in its neighbors",
+    DensityFinding.DENSE_BAND: "a dense band under one endplate",
+    DensityFinding.DENSE_BANDS: "dense bands under both endplates",
+    DensityFinding.LUCENT_BODY: "less dense than its neighbors",
+    DensityFinding.LUCENT_FOCUS: "a hole in its bone",
+}
 ASSESSMENT_WORDS: dict[Assessment, str] = {
     Assessment.CONFIRMED: "confirmed",
     Assessment.REJECTED: "rejected",
@@ -102,10 +114,40 @@ def describe_status(vertebra: Vertebra) -> str:
 
 
 def describe_call(vertebra: Vertebra, threshold: float) -> str:
-    """What a table's last column says: suspected or the status with its reason, then what is doubtful about it."""
+    """What a table's last column says: suspected or the status, how the bone differs, and what is doubtful."""
     call = "suspected" if is_suspected(vertebra, threshold) else describe_status(vertebra)
-    doubts = describe_doubts(vertebra)
-    return call + (f"; in doubt: {doubts}" if doubts else "")
+    density, doubts = describe_density(vertebra), describe_doubts(vertebra)
+    return call + (f"; {density}" if density else "") + (f"; in doubt: {doubts}" if doubts else "")
+
+
+def describe_density(vertebra: Vertebra) -> str:
+    """How its bone differs, and what became of its height: "denser than its neighbors, height kept"; or nothing."""
+    if vertebra.density_finding is None or not shows_density(vertebra):
+        return ""
+    kept = keeps_height(vertebra)
+    height = "height not measured" if kept is None else "height kept"
+    if kept is False:
+        height = "height lower" if vertebra.grade else "height perhaps lower"
+    return f"{DENSITY_WORDS[vertebra.density_finding]}, {height}"
+
+
+def list_densities(report: SpineReport) -> list[str]:
+    """A sentence for every vertebra whose bone differs, with what morphometry and the networks say of it."""
+    threshold = report.scan.decision_threshold
+    return [
+        f"{vertebra.label}: {'; '.join([describe_density(vertebra), *_witnesses(vertebra, threshold)])}"
+        for vertebra in reversed(report.vertebrae)
+        if describe_density(vertebra)
+    ]
+
+
+def _witnesses(vertebra: Vertebra, threshold: float) -> list[str]:
+    words = []
+    if vertebra.grade == 0:
+        words.append("not counted as a fracture by morphometry")
+    if vertebra.member_probability:
+        words.append(f"networks {float(pool_ensemble(np.array(list(vertebra.member_probability.values())))):.2f}")
+    return words if not is_suspected(vertebra, threshold) else ["fracture suspected", *words]
 
 
 def describe_doubts(vertebra: Vertebra) -> str:
@@ -134,9 +176,9 @@ def list_doubts(report: SpineReport) -> list[str]:
 
 
 def write_impression(report: SpineReport) -> str:
-    """One line for a person: what was found, and everything that is doubtful about it."""
-    doubts = list_doubts(report)
-    return write_finding(report) + (f". In doubt: {'; '.join(doubts)}" if doubts else "")
+    """One line for a person: what was found, whose bone differs, and everything that is doubtful about it."""
+    densities, doubts = list_densities(report), list_doubts(report)
+    return ". ".join([write_finding(report), *densities]) + (f". In doubt: {'; '.join(doubts)}" if doubts else "")
 
 
 def write_finding(report: SpineReport) -> str:

@@ -17,6 +17,8 @@ from VertebralFractureLib.doubts import DoubtKind
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.thresholds import ENCLOSURE, LOCALIZATION, VOLUME_CHECKS
 from VertebralFractureLib.types import BoolArray, FloatArray
+from VertebralFractureLib.vertebrae.bone_change import find_density_findings
+from VertebralFractureLib.vertebrae.bone_map import map_bone
 from VertebralFractureLib.vertebrae.grading import grade_vertebrae, is_graded, measure_heights
 from VertebralFractureLib.vertebrae.implants import (
     find_destroyed,
@@ -119,8 +121,16 @@ def localize_vertebrae(
             ]
         )
     found = assign_trabecular_hu(found, cores)
+    maps = [map_bone(spine, body) if _shows_bone(one) else None for one, (body, _) in zip(found, kept, strict=True)]
+    findings = find_density_findings(maps)
+    found = [replace(one, density_finding=finding) for one, finding in zip(found, findings, strict=True)]
     report(1.0)
     return found
+
+
+def _shows_bone(vertebra: Vertebra) -> bool:
+    """Whether its inside can be compared with that of its neighbors; the neck is denser by nature."""
+    return vertebra.reason is None and is_graded(vertebra.level)
 
 
 def _find_off_canal(spine: StraightenedVolume, bodies: Sequence[LocalizedBody]) -> list[bool]:

@@ -66,6 +66,23 @@ class Shape(Word):
     CRUSH = "crush"
 
 
+class DensityFinding(Word):
+    """How the bone of a body differs from that of its neighbors; no diagnosis."""
+
+    DENSE_BODY = "dense_body"
+    DENSE_FOCUS = "dense_focus"
+    DENSE_BAND = "dense_band"
+    """Under one endplate, as in degeneration and in fresh fractures."""
+    DENSE_BANDS = "dense_bands"
+    """Under both endplates."""
+    LUCENT_BODY = "lucent_body"
+    LUCENT_FOCUS = "lucent_focus"
+
+    @property
+    def is_dense(self) -> bool:
+        return self not in (DensityFinding.LUCENT_BODY, DensityFinding.LUCENT_FOCUS)
+
+
 class Source(Word):
     """Who found a vertebra."""
 
@@ -203,6 +220,10 @@ class Vertebra:
         ),
     )
     trabecular_reason: Reason | None = field(default=None, metadata=about("why there is no trabecular_hu"))
+    density_finding: DensityFinding | None = field(
+        default=None,
+        metadata=about("how its bone differs from that of its neighbors, whatever its height; null: it does not"),
+    )
     note: str | None = field(
         default=None, metadata=about("the sentence of an older file that a reason `other` stands for", longest=4_000)
     )

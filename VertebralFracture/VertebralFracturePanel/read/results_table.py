@@ -9,7 +9,13 @@ import qt
 
 from VertebralFractureLib.export.palette import Color, group_of, probability_color
 from VertebralFractureLib.result import SpineReport, is_suspected
-from VertebralFractureLib.result.words import STATUS_WORDS, describe_doubts, describe_reason, describe_trabecular_reason
+from VertebralFractureLib.result.words import (
+    STATUS_WORDS,
+    describe_density,
+    describe_doubts,
+    describe_reason,
+    describe_trabecular_reason,
+)
 from VertebralFractureLib.vertebrae.vertebra import Assessment, Status, Vertebra
 
 COLUMNS = ("Level", "Probability", "Grade", "Heights", "Finding", "Reader")
@@ -167,6 +173,8 @@ def _findingWords(vertebra: Vertebra, threshold: float) -> str:
     words = describe_reason(vertebra) or ("not suspected" if vertebra.status == Status.SCORED else NONE)
     if is_suspected(vertebra, threshold):
         words = "fracture suspected"
+    density = describe_density(vertebra)
+    words += f"; {density}" if density else ""
     return words + (f"; in doubt: {describe_doubts(vertebra)}" if vertebra.doubts else "")
 
 
