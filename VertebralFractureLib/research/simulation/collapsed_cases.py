@@ -14,6 +14,7 @@ import numpy as np
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.research.datasets import ReferenceVertebra
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
+from VertebralFractureLib.research.simulation.endplate_findings import add_endplate_findings
 from VertebralFractureLib.research.simulation.fracture_shapes import (
     BICONCAVE,
     CRUSH,
@@ -21,7 +22,9 @@ from VertebralFractureLib.research.simulation.fracture_shapes import (
     Deformation,
     random_fracture,
 )
-from VertebralFractureLib.research.simulation.simulate_fracture import DEPTHS, simulate
+from VertebralFractureLib.research.simulation.noise_texture import blurred
+from VertebralFractureLib.research.simulation.simulate_fracture import BLUR_SHARE, DEPTHS, simulate
+from VertebralFractureLib.research.simulation.straight_grid import StraightGrid
 
 SLAB_MM = 24
 """Half width in r of what is kept."""
@@ -93,6 +96,20 @@ def with_fractures(case: StraightCase, plan: Mapping[int, tuple[int, str]], rng:
     hu = np.round(result.hu).clip(-1024, 3071).astype(np.int16)
     collapsed = replace(volume, hu=hu, inside=result.inside)  # type: ignore[arg-type]  # as the cache keeps it
     return replace(case, volume=collapsed, reference=replace(case.reference, vertebrae=tuple(moved)), body_labels=None)
+
+
+def with_endplate_findings(case: StraightCase, seed: int) -> StraightCase:
+    """The case with what makes endplates hard to see drawn over it (``endplate_findings``); its truth stays.
+
+    What is drawn is as blurred along s as the scan's slices are thick. The volume is float32.
+    """
+    rng = np.random.default_rng([seed, 5, *case.identifier.encode()])
+    before = np.array(case.volume.hu, dtype=np.float32)
+    after = before.copy()
+    grid = StraightGrid.of(after.shape, case.volume.origin_mm)
+    add_endplate_findings(after, grid, [v.box for v in _boxed(case) if v.box is not None], rng)
+    drawn = blurred(after - before, BLUR_SHARE * max(*case.source_spacing_mm, 1.0))
+    return replace(case, volume=replace(case.volume, hu=np.where(case.volume.inside, before + drawn, before)))
 
 
 def _boxed(case: StraightCase) -> list[ReferenceVertebra]:

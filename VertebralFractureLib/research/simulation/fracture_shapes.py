@@ -21,6 +21,8 @@ _SCHEUERMANN_LOSS = (0.06, 0.16)
 _SHAPE_SHARES = {WEDGE: 0.5, BICONCAVE: 0.3, CRUSH: 0.2}
 _GRADE_SHARES = {1: 0.3, 2: 0.4, 3: 0.3}
 _FRACTURE_COUNTS = {1: 0.5, 2: 0.28, 3: 0.14, 4: 0.08}
+_VALLEY_SHARE = 0.25
+"""Of the fractures: how many have a concavity in the shape of a V."""
 _RESAMPLED_SHARE = 2.0 / 3.0
 """Of the spines without a fracture: how many have all their bodies mapped."""
 _Drawn = TypeVar("_Drawn")
@@ -37,6 +39,7 @@ class Deformation:
         upper_share: share of a concavity that dents the upper endplate; the rest dents the lower one.
         concavity: additional dent of the upper endplate.
         bowl_center: where along the depth (0 posterior, 1 anterior) a concavity is deepest.
+        valley: how much a concavity is a V, two planes that meet in a line, and not a bowl.
         wedge_power: how the loss of a wedge rises from the back to the front.
         lateral_tilt: relative rise of the loss from the left wall (minus) to the right one (plus).
         dents: like Schmorl's nodes (a, r as fractions of the box, depth mm, radius mm), in the upper endplate.
@@ -78,6 +81,7 @@ class Deformation:
     seams_mm: tuple[float, float] = (5.0, 5.0)
     core_shift_mm: float = 0.0
     core_flipped: bool = False
+    valley: float = 0.0
 
     @property
     def height_mm(self) -> float:
@@ -105,6 +109,7 @@ def random_fracture(box: BodyBox, grade: int, shape: str, rng: np.random.Generat
         raise ValueError(f"A fracture has grade 1 to 3 and a known shape, not {grade} and '{shape}'.")
     loss = float(rng.uniform(*GRADE_LOSS[grade]))
     acute = rng.random() < 0.6
+    own = rng.spawn(1)[0]
     return replace(
         _mapped(box, rng),
         shape=shape,
@@ -125,6 +130,7 @@ def random_fracture(box: BodyBox, grade: int, shape: str, rng: np.random.Generat
         bulge_mm=float(rng.uniform(0.0, 3.0)),
         buckle_mm=float(rng.uniform(0.8, 2.5)) if rng.random() < 0.4 else 0.0,
         bend_share=float(rng.uniform(0.0, 0.7)) if shape == WEDGE else 0.0,
+        valley=float(own.uniform(0.6, 1.0)) if own.random() < _VALLEY_SHARE else 0.0,
     )
 
 

@@ -7,7 +7,6 @@ about one; it works in place on a float32 volume of 1 mm voxels in straight spac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +14,9 @@ import torch
 
 from VertebralFractureLib.cpr import OUTSIDE_HU
 from VertebralFractureLib.research.datasets import BodyBox
-from VertebralFractureLib.types import BoolArray, Float32Array, FloatArray
+from VertebralFractureLib.research.simulation.endplate_findings import DISC_HU, add_endplate_findings
+from VertebralFractureLib.research.simulation.straight_grid import StraightGrid, ramp, relative_distance, within_body
+from VertebralFractureLib.types import BoolArray, Float32Array
 
 _CHANCES = {"osteophytes": 0.25, "bridge": 0.10, "bone_loss": 0.35, "metal": 0.03, "motion": 0.06, "cut": 0.12}
 CEMENT_CHANCE = 0.02
@@ -23,25 +24,6 @@ CEMENT_CHANCE = 0.02
 _NODE_CHANCE, _ISLAND_CHANCE, _LUCENT_CHANCE = 0.05, 0.015, 0.02
 _WORN_DISC_CHANCE = 0.04
 """Of each body, and of each disc: sclerosis and lucency that come without a loss of height."""
-_DISC_HU = 70.0
-
-
-@dataclass(frozen=True)
-class StraightGrid:
-    """Coordinates in mm of a volume's voxels, each shaped to be broadcast over ``[k, j, i]``."""
-
-    s: Float32Array
-    a: Float32Array
-    r: Float32Array
-
-    @staticmethod
-    def of(shape: tuple[int, ...], origin_mm: tuple[float, float, float]) -> StraightGrid:
-        s, a, r = (np.arange(n, dtype=np.float32) + np.float32(o) for n, o in zip(shape, origin_mm[::-1], strict=True))
-        return StraightGrid(s[:, None, None], a[None, :, None], r[None, None, :])
-
-    def rows(self, low_mm: float, high_mm: float) -> slice:
-        first, last = np.searchsorted(self.s[:, 0, 0], [low_mm, high_mm])
-        return slice(int(first), int(last))
 
 
 def add_findings(
@@ -84,6 +66,7 @@ def add_findings(
     cemented = [index for index in range(len(boxes)) if rng.random() < CEMENT_CHANCE]
     for index in cemented:
         _cement(hu, grid, boxes[index], rng)
+    add_endplate_findings(hu, grid, boxes, rng.spawn(1)[0])
     if drawn["motion"]:
         _motion(hu, grid, rng)
     if drawn["cut"]:
@@ -98,15 +81,7 @@ def _lose_bone(hu: Float32Array, grid: StraightGrid, boxes: Sequence[BodyBox], r
         rows = grid.rows(box.s_inf, box.s_sup)
         values = hu[rows]
         spongy = np.clip(values, 0.0, 350.0) * (values < 450.0)
-        hu[rows] = values + _within(grid, rows, box, 1.5) * (factor - 1.0) * spongy
-
-
-def _within(grid: StraightGrid, rows: slice, box: BodyBox, cortex_mm: float) -> Float32Array:
-    """1 inside the cortex of a body and 0 outside, over 2 mm."""
-    ends = _ramp(np.minimum(grid.s[rows] - box.s_inf - cortex_mm, box.s_sup - cortex_mm - grid.s[rows]), 2.0)
-    depth = _ramp(np.minimum(grid.a - box.a_post - cortex_mm, box.a_ant - cortex_mm - grid.a), 2.0)
-    width = _ramp(np.minimum(grid.r - box.r_left - cortex_mm, box.r_right - cortex_mm - grid.r), 2.0)
-    return ends * depth * width
+        hu[rows] = values + within_body(grid, rows, box, 1.5) * (factor - 1.0) * spongy
 
 
 def _foci(hu: Float32Array, grid: StraightGrid, box: BodyBox, rng: np.random.Generator) -> None:
@@ -120,8 +95,8 @@ def _foci(hu: Float32Array, grid: StraightGrid, box: BodyBox, rng: np.random.Gen
         if rng.random() < chance:
             place = rng.uniform([box.s_inf, box.a_post, box.r_left], [box.s_sup, box.a_ant, box.r_right])
             rows = grid.rows(box.s_inf, box.s_sup)
-            away = _away(grid, rows, place, rng.uniform(*sizes, 3))
-            hu[rows] += _within(grid, rows, box, 0.5) * np.float32(rng.uniform(*change)) * _ramp(1.25 - away, 0.5)
+            away = relative_distance(grid, rows, place, rng.uniform(*sizes, 3))
+            hu[rows] += within_body(grid, rows, box, 0.5) * np.float32(rng.uniform(*change)) * ramp(1.25 - away, 0.5)
 
 
 def schmorl_node(hu: Float32Array, grid: StraightGrid, box: BodyBox, rng: np.random.Generator) -> None:
@@ -137,19 +112,12 @@ def schmorl_node(hu: Float32Array, grid: StraightGrid, box: BodyBox, rng: np.ran
     texture = 1.0 + 0.2 * np.sin(0.8 * grid.s[rows] + float(rng.uniform(0.0, 6.3))) * np.sin(
         0.6 * grid.a + 0.7 * grid.r
     )
-    dense = _ramp(1.3 - _away(grid, rows, place, size), 0.6) * texture * _within(grid, rows, box, 0.0)
+    dense = ramp(1.3 - relative_distance(grid, rows, place, size), 0.6) * texture * within_body(grid, rows, box, 0.0)
     hu[rows] += np.float32(rng.uniform(80.0, 450.0)) * dense
     if rng.random() < 0.6:
         opening = rng.uniform([1.5, 2.5, 2.5], [6.0, 6.0, 6.0])
-        open_share = _ramp(1.2 - _away(grid, rows, place, opening), 0.4)
-        hu[rows] += open_share * (np.float32(_DISC_HU) - hu[rows])
-
-
-def _away(grid: StraightGrid, rows: slice, place: FloatArray, size: FloatArray) -> Float32Array:
-    """Distance of the voxels from ``place`` in units of ``size``, both along (s, a, r)."""
-    axes = (grid.s[rows], grid.a, grid.r)
-    s, a, r = ((axis - where) / np.float32(n) for axis, where, n in zip(axes, place, size, strict=True))
-    return np.asarray(np.sqrt(s**2 + a**2 + r**2), dtype=np.float32)
+        open_share = ramp(1.2 - relative_distance(grid, rows, place, opening), 0.4)
+        hu[rows] += open_share * (np.float32(DISC_HU) - hu[rows])
 
 
 def degenerated_disc(
@@ -160,8 +128,8 @@ def degenerated_disc(
     density = np.float32(rng.uniform(80.0, 350.0))
     for box, away in ((lower, lower.s_sup - grid.s), (upper, grid.s - upper.s_inf)):
         rows = grid.rows(box.s_inf, box.s_sup)
-        in_front = _ramp(from_front - (box.a_ant - grid.a) / (box.a_ant - box.a_post), 0.25)
-        hu[rows] += density * _ramp(1.2 - away[rows] / reach, 0.5) * in_front * _within(grid, rows, box, 0.0)
+        in_front = ramp(from_front - (box.a_ant - grid.a) / (box.a_ant - box.a_post), 0.25)
+        hu[rows] += density * ramp(1.2 - away[rows] / reach, 0.5) * in_front * within_body(grid, rows, box, 0.0)
 
 
 def _osteophyte(
@@ -174,9 +142,9 @@ def _osteophyte(
     side = float(rng.uniform(-10.0, 10.0))
     rows = grid.rows(middle - half - 3.0, middle + half + 3.0)
     along = np.abs(grid.s[rows] - middle) / half
-    grown = _ramp(along - (1.0 - reach), 0.25) * _ramp(1.25 - along, 0.25)
+    grown = ramp(along - (1.0 - reach), 0.25) * ramp(1.25 - along, 0.25)
     outline = front - 1.0 + thick * np.sqrt(np.clip(1.0 - along**2, 0.15, 1.0))
-    depth = _ramp(np.minimum(grid.a - front + 3.0, outline - grid.a), 1.5)
+    depth = ramp(np.minimum(grid.a - front + 3.0, outline - grid.a), 1.5)
     bone = grown * depth * np.exp(-0.5 * ((grid.r - side) / wide) ** 2)
     density = np.float32(rng.uniform(220.0, 600.0))
     hu[rows] = np.where(bone * density > hu[rows], hu[rows] + bone * (density - hu[rows]), hu[rows])
@@ -272,7 +240,3 @@ def _thick_slices(volume: torch.Tensor, width: int, phase: int) -> torch.Tensor:
     share = (where - low)[None, None, :, None, None]
     high = (low + 1).clamp(max=coarse.shape[2] - 1)
     return coarse[:, :, low] * (1.0 - share) + coarse[:, :, high] * share
-
-
-def _ramp(distance: Float32Array, width: float) -> Float32Array:
-    return np.asarray(np.clip(distance / np.float32(width), 0.0, 1.0), dtype=np.float32)

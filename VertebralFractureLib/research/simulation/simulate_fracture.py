@@ -120,7 +120,8 @@ class _ColumnWarp:
         lost = item.loss * item.height_mm * (1.0 + item.lateral_tilt * width)
         flat_rim = 1.0 - 0.85 * np.abs(width) ** 4
         skewed = depth ** (np.log(0.5) / np.log(item.bowl_center))
-        bowl = (1.0 - np.abs(2.0 * skewed - 1.0) ** 2.5) * flat_rim
+        away = np.abs(2.0 * skewed - 1.0)
+        bowl = (1.0 - away ** (2.5 - 1.5 * item.valley)) * flat_rim
         rigid, upper, lower = np.zeros_like(depth), np.zeros_like(depth), np.zeros_like(depth)
         if item.shape == WEDGE:
             front = (1.0 - item.bend_share) * lost * np.clip(depth / 0.9, 0.0, 1.0) ** item.wedge_power

@@ -1,0 +1,160 @@
+"""Simulated fractures on real scans, and what the evaluation counts as right: on block spines whose truth is plain."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_surface_fracture import a_trabecular_spine
+
+from VertebralFractureLib.research.datasets.straight_case import StraightCase
+from VertebralFractureLib.research.evaluation import evaluate_grades
+from VertebralFractureLib.research.evaluation.broken_spines import (
+    BrokenSpine,
+    Simulation,
+    break_spine,
+    broken_spines,
+    plan_fractures,
+)
+from VertebralFractureLib.research.evaluation.evaluate_grades import figures_of, format_table, grade_rows
+from VertebralFractureLib.vertebrae.vertebra import Heights, Shape, Vertebra
+
+BOTH = list(Simulation)
+
+
+def what_a_perfect_reader_finds(spine: BrokenSpine, off_mm: float = 0.0, up: int = 0) -> list[Vertebra]:
+    """Every vertebra with its true heights, grade and shape; heights too large by ``off_mm``, grades by ``up``."""
+    found = []
+    for index, vertebra in enumerate(spine.boxed):
+        front, middle, back = (float(height or 0.0) + off_mm for height in vertebra.heights_mm)
+        grade = vertebra.grade or 0
+        found.append(
+            Vertebra(
+                center_ras=vertebra.center_ras,
+                extent_mm=(0.0, 1.0),
+                complete=True,
+                detection_confidence=0.9,
+                level=vertebra.level,
+                grade=min(grade + up, 3) if grade else 0,
+                shape=Shape(vertebra.shape) if vertebra.shape else None,
+                heights_mm=Heights(front, middle, back),
+                height_loss=max(spine.losses[index]) if index in spine.losses else 0.0,
+            )
+        )
+    return found
+
+
+@pytest.mark.parametrize("simulation", BOTH)
+def test_a_reader_who_sees_the_truth_makes_no_error_in_either_simulation(simulation: Simulation) -> None:
+    """Given a broken spine, when its own truth is what was found, then every figure is perfect."""
+    spine = break_spine(a_trabecular_spine(), {1: (2, "wedge"), 4: (3, "crush")}, simulation)
+
+    figures = figures_of(grade_rows(spine, what_a_perfect_reader_finds(spine)))
+
+    broken = figures["fractures"]
+    assert broken["count"] == 2
+    for name in ("found", "called", "exact_grade", "within_one_grade", "shape_right"):
+        assert broken[name]["value"] == 1.0
+    assert broken["loss_error"]["median"] == pytest.approx(0.0, abs=1e-9)
+    assert broken["height_error_mm"]["middle"] == {"count": 2, "median": 0.0, "p90": 0.0, "bias": 0.0}
+    assert figures["beside"]["count"] == 4
+    assert figures["beside"]["false_alarms"]["hits"] == 0
+
+
+@pytest.mark.parametrize("simulation", BOTH)
+def test_the_heights_of_both_simulations_lose_what_their_grade_says(simulation: Simulation) -> None:
+    """Given bodies of 22 mm, when they break, then the largest loss among the true heights is of the grade."""
+    limits = {1: (0.19, 0.26), 2: (0.24, 0.41), 3: (0.39, 0.63)}
+    for grade, shape in ((1, "biconcave"), (2, "wedge"), (3, "crush")):
+        spine = break_spine(a_trabecular_spine(), {2: (grade, shape)}, simulation)
+        heights = np.array(spine.boxed[2].heights_mm, dtype=float)
+        low, high = limits[grade]
+        assert low <= 1.0 - heights.min() / 22.0 <= high
+        assert max(spine.losses[2]) == pytest.approx(1.0 - heights.min() / 22.0, abs=0.03)
+
+
+def test_errors_are_told_with_their_sign_and_by_group() -> None:
+    """Given heights 1 mm too large and grades one too high, when they are counted, then each figure says so."""
+    spine = break_spine(a_trabecular_spine(), {1: (1, "wedge"), 3: (2, "biconcave")}, Simulation.SECOND)
+
+    figures = figures_of(grade_rows(spine, what_a_perfect_reader_finds(spine, off_mm=1.0, up=1)))
+
+    broken = figures["fractures"]
+    assert broken["height_error_mm"]["anterior"]["bias"] == pytest.approx(1.0)
+    assert (broken["exact_grade"]["hits"], broken["within_one_grade"]["hits"]) == (0, 2)
+    assert figures["groups"]["grade 1"]["count"] == 1
+    assert figures["groups"]["wedge"]["count"] == 1
+    assert figures["groups"]["T11-L1"]["count"] == 1
+    assert "| all | 2 |" in format_table(figures)
+
+
+def test_a_fracture_that_is_not_graded_is_not_called_and_none_is_counted_as_a_right_grade() -> None:
+    """Given nothing but a body without a grade, when figures are made, then it is missed and no grade is judged."""
+    spine = break_spine(a_trabecular_spine(), {2: (3, "crush")}, Simulation.SECOND)
+    seen = what_a_perfect_reader_finds(spine)
+    found = [replace(v, grade=None, shape=None, height_loss=None, heights_mm=None) for v in seen]
+
+    broken = figures_of(grade_rows(spine, found))["fractures"]
+    lost = figures_of(grade_rows(spine, []))["fractures"]
+
+    assert (broken["found"]["hits"], broken["called"]["hits"], broken["graded"]) == (1, 0, 0)
+    assert broken["exact_grade"]["value"] is None
+    assert lost["found"]["hits"] == 0
+
+
+def test_the_same_vertebrae_break_in_both_simulations_and_shapes_take_turns() -> None:
+    """Given several scans, when they are planned, then at most a third of each breaks, in all grades and shapes."""
+    cases = [replace(a_trabecular_spine(), identifier=f"scan{number}") for number in range(6)]
+    made = {simulation: list(broken_spines(cases[:2], simulation, None)) for simulation in BOTH}
+
+    assert [spine.plan for spine in made[Simulation.FIRST]] == [spine.plan for spine in made[Simulation.SECOND]]
+    turn, kinds = 0, []
+    for case in cases:
+        plan = plan_fractures(case, turn)
+        turn += len(plan)
+        kinds += plan.values()
+        assert len(plan) == 2
+    assert len(set(kinds)) == 9
+
+
+def test_thick_copies_have_the_truth_of_the_thin_ones() -> None:
+    """Given slices of 5 mm, when a spine breaks, then its voxels are averaged and its truth stays."""
+    thin, thick = (break_spine(a_trabecular_spine(), {2: (2, "wedge")}, Simulation.SECOND, mm) for mm in (None, 5.0))
+
+    assert thick.boxed[2].heights_mm == thin.boxed[2].heights_mm
+    assert max(thick.case.source_spacing_mm) == 5.0
+    steps = [float(np.abs(np.diff(np.asarray(spine.case.volume.hu), axis=0)).max()) for spine in (thin, thick)]
+    assert steps[1] < 0.6 * steps[0]
+
+
+def test_a_run_goes_on_where_it_stopped_and_refuses_the_figures_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a run that judged one scan, when it runs again, then only the others are judged, and all are counted."""
+    cases = [replace(a_trabecular_spine(), identifier=name) for name in ("one", "two")]
+    asked: list[str] = []
+
+    def judge(case: StraightCase) -> Sequence[Vertebra]:
+        asked.append(case.identifier)
+        return []
+
+    monkeypatch.setattr(evaluate_grades, "load_or_build_cases", lambda *_: cases)
+    monkeypatch.setattr(evaluate_grades, "product_judge", lambda *_, **__: judge)
+    parser = ArgumentParser()
+    evaluate_grades.add_arguments(parser)
+    common = ["--data", "d", "--cache", "c", "--folds-folder", "f", "--out", str(tmp_path / "out.json")]
+
+    evaluate_grades.run(parser.parse_args([*common, "--simulation", "first", "--scans", "one"]))
+    evaluate_grades.run(parser.parse_args([*common, "--simulation", "first"]))
+
+    assert asked == ["one", "two"]
+    content = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert content["scans"] == ["one", "two"]
+    assert content["figures"]["fractures"]["count"] == 4
+    with pytest.raises(ValueError, match="another run"):
+        evaluate_grades.run(parser.parse_args([*common, "--simulation", "second"]))
