@@ -500,7 +500,7 @@ def _cancel_with_standard_input(token: CancelToken) -> None:
 
 def _body(body: MeasuredBody) -> dict[str, object]:
     landmarks = None if body.landmarks_ras is None else body.landmarks_ras.tolist()
-    return {"extent_mm": body.extent_mm, "landmarks_ras": landmarks}
+    return {"extent_mm": body.extent_mm, "landmarks_ras": landmarks, "outline_ras": body.outline_ras}
 
 
 def _as_points(points: FloatArray) -> tuple[Point, ...]:

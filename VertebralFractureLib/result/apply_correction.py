@@ -32,6 +32,7 @@ from VertebralFractureLib.thresholds import CORRECTION
 from VertebralFractureLib.types import Point
 from VertebralFractureLib.vertebrae.grading import grade_vertebrae, measure_heights
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
+from VertebralFractureLib.vertebrae.outline import follow_landmarks
 from VertebralFractureLib.vertebrae.relabeling import relabel, relabel_levels
 from VertebralFractureLib.vertebrae.vertebra import Assessment, Reason, Source, Status, Vertebra
 
@@ -110,8 +111,7 @@ def apply_correction(report: SpineReport, correction: Correction) -> SpineReport
     for dragged in correction.landmarks:
         index = vertebra_at(vertebrae, dragged.at_ras)
         if index is not None:
-            heights = measure_heights(np.array(dragged.landmarks_ras))
-            vertebrae[index] = replace(vertebrae[index], landmarks_ras=dragged.landmarks_ras, heights_mm=heights)
+            vertebrae[index] = _move_landmarks(vertebrae[index], dragged.landmarks_ras)
     density = report.scan.bone_density
     if vertebrae != list(report.vertebrae):
         vertebrae = _regrade(vertebrae, report.sequence)
@@ -167,6 +167,15 @@ def _add(vertebrae: Sequence[Vertebra], added: Sequence[AddedVertebra], line: Re
     return sorted([*vertebrae, *new], key=lambda vertebra: vertebra.middle_mm)
 
 
+def _move_landmarks(vertebra: Vertebra, landmarks_ras: tuple[Point, ...]) -> Vertebra:
+    """The vertebra with other landmarks, which its heights and its outline follow."""
+    heights = measure_heights(np.array(landmarks_ras))
+    outline = vertebra.outline_ras
+    if outline is not None:
+        outline = follow_landmarks(outline, vertebra.landmarks_ras, landmarks_ras)
+    return replace(vertebra, landmarks_ras=landmarks_ras, heights_mm=heights, outline_ras=outline)
+
+
 def _added_vertebra(added: AddedVertebra, line: ReportedCenterline) -> Vertebra:
     middle = arc_length_at(line, added.center_ras)
     return Vertebra(
@@ -174,6 +183,7 @@ def _added_vertebra(added: AddedVertebra, line: ReportedCenterline) -> Vertebra:
         extent_mm=(middle - 0.5 * added.height_mm, middle + 0.5 * added.height_mm),
         complete=True,
         detection_confidence=1.0,
+        outline_ras=added.outline_ras,
         source=Source.READER,
     )
 

@@ -82,6 +82,9 @@ def check_correction(correction: Correction) -> None:
         wrong = find_misplaced_landmarks(dragged.at_ras, dragged.landmarks_ras)
         if wrong is not None:
             raise RefusedContent(f"{row}: {wrong}")
+    for index, one in enumerate(correction.added):
+        for words in _outline_contradictions(one.outline_ras):
+            raise RefusedContent(f"'added', row {index + 1}: {words}")
     for index, given in enumerate(correction.assessments):
         for words in _reader_contradictions(given.reader):
             raise RefusedContent(f"'assessments', row {index + 1}: {words}")
@@ -100,6 +103,11 @@ def check_curve_points(points_ras: Sequence[Point], name: str) -> None:
         raise RefusedContent(f"{name} repeats its point {steps.index(min(steps)) + 1}; a curve goes on from each")
     if sum(steps) > LONGEST_CURVE_MM:
         raise RefusedContent(f"{name} is {sum(steps):g} mm long; at most {LONGEST_CURVE_MM:g} mm are allowed")
+
+
+def _outline_contradictions(outline_ras: Sequence[Point] | None) -> Iterator[str]:
+    if outline_ras is not None and len(outline_ras) < 3:
+        yield f"'outline_ras' holds {len(outline_ras)} points; an outline has at least three"
 
 
 def _check_sequence(sequence: ReportedSequence) -> None:
@@ -125,6 +133,7 @@ def _contradictions(vertebra: Vertebra) -> Iterator[str]:
     if vertebra.status == Status.NOT_EVALUABLE and vertebra.fracture_probability is not None:
         yield "'status' is not_evaluable, and there is a 'fracture_probability'"
     yield from _grade_contradictions(vertebra)
+    yield from _outline_contradictions(vertebra.outline_ras)
     if vertebra.heights_mm is not None:
         heights = vertebra.heights_mm
         if not min(heights.anterior, heights.middle, heights.posterior) > 0.0:

@@ -14,6 +14,7 @@ from VertebralFractureLib.result.report import MOST_POINTS, MOST_VERTEBRAE
 from VertebralFractureLib.types import Point, about
 from VertebralFractureLib.vertebrae.vertebra import (
     LANDMARK_COUNT,
+    MOST_OUTLINE_POINTS,
     TALLEST_MM,
     ReaderAssessment,
     about_level,
@@ -41,6 +42,12 @@ class AddedVertebra:
 
     center_ras: Point = field(metadata=about_point("center of its body, RAS mm"))
     height_mm: float = field(metadata=about("from endplate to endplate", least=1, most=TALLEST_MM))
+    outline_ras: tuple[Point, ...] | None = field(
+        default=None,
+        metadata=about_point(
+            "its mid-sagittal outline, RAS mm, where it was measured; null until then", up_to=MOST_OUTLINE_POINTS
+        ),
+    )
 
 
 @dataclass(frozen=True)

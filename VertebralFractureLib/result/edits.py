@@ -177,12 +177,14 @@ def measure_added(
     index: int,
     extent_mm: tuple[float, float],
     landmarks_ras: Sequence[Point],
+    outline_ras: Sequence[Point] | None = None,
 ) -> Correction:
     """Give a vertebra that the reader added, or that came from a split or merge, what the network measured there.
 
     Args:
         extent_mm: arc length of its lower and upper endplate.
         landmarks_ras: six points as in ``set_landmarks``.
+        outline_ras: its mid-sagittal outline, where it was traced.
 
     Raises:
         ValueError: when the vertebra is the model's own, or the landmarks are not six.
@@ -194,7 +196,8 @@ def measure_added(
     r, a, s = (float(value) for value in np.mean(landmarks_ras, axis=0))
     placed = set_landmarks(correction, shown, index, landmarks_ras)
     added = list(correction.added)
-    added[indices[0]] = AddedVertebra((r, a, s), extent_mm[1] - extent_mm[0])
+    outline = None if outline_ras is None else tuple(outline_ras)
+    added[indices[0]] = AddedVertebra((r, a, s), extent_mm[1] - extent_mm[0], outline)
     landmarks = (*placed.landmarks[:-1], replace(placed.landmarks[-1], at_ras=(r, a, s)))
     return replace(placed, added=tuple(added), landmarks=landmarks)
 

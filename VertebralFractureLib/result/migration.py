@@ -4,7 +4,8 @@ Schema 1, revision 1: the first. 2: ``correction``, and per vertebra ``origin``,
 3: the device. 4: ``scan.bone_density``, and per vertebra ``height_sd_mm``, ``height_loss_sd``, ``trabecular_reason``,
 ``box``. Schema 2, revision 5: the field's standard words, states as enums, one record for the model's own answer, and
 the networks' own probabilities, which older files do not hold and which stay unknown. 6: ``doubts``, which an older
-version did not look for. 7: per vertebra ``density_finding``, which an older version did not look for either.
+version did not look for. 7: per vertebra ``density_finding``, which an older version did not look for either,
+and ``outline_ras``, which stays unknown.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ CORRECTION_SCHEMA = "vertebral-fracture-correction/2"
 _CORRECTION_SCHEMA_1 = "vertebral-fracture-correction/1"
 _EMPTY_READER = {"grade": None, "comment": "", "verdict": None, "fracture": None, "who": None, "when": None}
 _UNKNOWN_BEFORE_4 = dict.fromkeys(("height_sd_mm", "height_loss_sd", "trabecular_reason", "box"))
-_UNKNOWN_BEFORE_7 = {"density_finding": None}
+_UNKNOWN_BEFORE_7 = {"density_finding": None, "outline_ras": None}
 _STAGES = {"cord": "canal", "spine": "cpr"}
 _STATUSES = {"excluded_by_user": Status.EXCLUDED_BY_READER.value}
 _NOT_INSIDE = "not wholly inside the scan"
@@ -97,10 +98,10 @@ def migrate_edits(edits: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         KeyError, TypeError, AttributeError, ValueError: when they have another form than their schema.
     """
+    added = [{"outline_ras": None, **_rename(one, {"centre_ras": "center_ras"})} for one in edits["added"]]
     if "verdicts" not in edits:
-        return dict(edits)
+        return {**edits, "added": added}
     kept = {key: value for key, value in edits.items() if key != "verdicts"}
-    added = [_rename(one, {"centre_ras": "center_ras"}) for one in edits["added"]]
     given = [{"at_ras": one["at_ras"], "reader": _reader(one["verdict"])} for one in edits["verdicts"]]
     return {**kept, "added": added, "assessments": given}
 

@@ -36,6 +36,7 @@ from VertebralFractureLib.vertebrae.localization import (
 )
 from VertebralFractureLib.vertebrae.lost_slices import SpineFault, drop_contradicting_names, split_at_jumps
 from VertebralFractureLib.vertebrae.oriented_box import oriented_box
+from VertebralFractureLib.vertebrae.outline import trace_outline
 from VertebralFractureLib.vertebrae.trabecular import (
     TrabecularRegion,
     assign_trabecular_hu,
@@ -243,6 +244,7 @@ def _vertebra(
         complete=body.complete,
         detection_confidence=span.confidence,
         landmarks_ras=landmarks,
+        outline_ras=trace_outline(spine.frame, body) if body.complete else None,
         box=oriented_box(spine, body) if body.complete else None,
     )
 

@@ -52,6 +52,7 @@ _BOX_COLUMNS = tuple(
 _PARTS: dict[str, tuple[Column, ...]] = {
     "member_probability": (),
     "landmarks_ras": (),
+    "outline_ras": (),
     "doubts": (Column("doubts", ColumnKind.TEXT, lambda v: " ".join(v.doubts)),),
     "heights_mm": _numbers(
         "heights_mm",

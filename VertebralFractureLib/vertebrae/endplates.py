@@ -1,4 +1,4 @@
-"""From the maps of the body network to six landmarks and the walls of each body, below the size of a pixel.
+"""From the maps of the body network to six landmarks, the walls and the endplates of a body, below a pixel's size.
 
 The endplate is traced column by column as one smooth path (a tilted or cupped endplate is no straight line), and the
 landmarks follow the vertebra's own tilt, so that a height is the distance between endplates and not along the canal.
@@ -15,6 +15,9 @@ from VertebralFractureLib.types import FloatArray, IntArray
 from VertebralFractureLib.vertebrae.body_input import ANTERIOR_FROM_MM, COLUMNS
 from VertebralFractureLib.vertebrae.sequence_search import Span
 
+ENDPLATE_POINTS = 24
+"""Along each endplate: 1 to 2 mm apart, as far as the network's maps tell."""
+
 
 @dataclass(frozen=True)
 class BodyShape:
@@ -23,11 +26,14 @@ class BodyShape:
     Attributes:
         a_posterior, a_anterior: the walls at mid height.
         landmarks: ``(6, 2)`` of (a, s): anterior, middle, posterior of the upper endplate, then of the lower one.
+        endplates: ``(2, ENDPLATE_POINTS, 2)`` of (a, s): the upper endplate from wall to wall, anterior first, then
+            the lower one; None where only the landmarks are known.
     """
 
     a_posterior: float
     a_anterior: float
     landmarks: FloatArray
+    endplates: FloatArray | None = None
 
     @property
     def greatest_height_mm(self) -> float:
@@ -102,7 +108,18 @@ def measure_shape(
     columns_mm = np.array([a_ant - tuned.anterior_inset_mm, 0.5 * (a_ant + a_post), a_post + tuned.posterior_inset_mm])
     top, bottom = columns_mm - lean, columns_mm + lean
     points = [(at, _local(x, upper, at)) for at in top] + [(at, _local(x, lower, at)) for at in bottom]
-    return BodyShape(a_post, a_ant, np.array(points))
+    along = np.linspace(a_ant, a_post, ENDPLATE_POINTS)
+    endplates = [
+        np.stack([at, _continue_path(x, path, tilt, at)], axis=1)
+        for at, path in ((along - lean, upper), (along + lean, lower))
+    ]
+    return BodyShape(a_post, a_ant, np.array(points), np.array(endplates))
+
+
+def _continue_path(x: FloatArray, s: FloatArray, slope: float, at: FloatArray) -> FloatArray:
+    """The path ``s`` over ``x`` at other places; beyond its ends it goes on with the slope, to a leaning wall."""
+    beyond = np.minimum(at - x[0], 0.0) + np.maximum(at - x[-1], 0.0)
+    return np.asarray(np.interp(at, x, s) + slope * beyond)
 
 
 def _walls(profile: FloatArray, a: FloatArray, middle: float) -> tuple[float, float] | None:

@@ -142,10 +142,12 @@ def _is_same_shape(one: BodyShape, other: BodyShape) -> bool:
 
 
 def _mean_shape(one: BodyShape, other: BodyShape) -> BodyShape:
+    known = one.endplates is not None and other.endplates is not None
     return BodyShape(
         0.5 * (one.a_posterior + other.a_posterior),
         0.5 * (one.a_anterior + other.a_anterior),
         0.5 * (one.landmarks + other.landmarks),
+        0.5 * (np.asarray(one.endplates) + np.asarray(other.endplates)) if known else one.endplates,
     )
 
 

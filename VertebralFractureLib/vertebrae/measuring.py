@@ -14,9 +14,14 @@ import numpy as np
 from VertebralFractureLib.cpr.hu_scale import shift_to_hu_scale
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.thresholds import BODY_SEARCH, ENDPLATES
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import FloatArray, Point
 from VertebralFractureLib.vertebrae.endplates import average_strip, find_mid_depth, measure_shape
-from VertebralFractureLib.vertebrae.localization import compute_body_maps, localize_bodies_in_their_planes
+from VertebralFractureLib.vertebrae.localization import (
+    LocalizedBody,
+    compute_body_maps,
+    localize_bodies_in_their_planes,
+)
+from VertebralFractureLib.vertebrae.outline import trace_outline
 from VertebralFractureLib.vertebrae.sequence_search import Span
 
 if TYPE_CHECKING:
@@ -25,10 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MeasuredBody:
-    """Extent (arc length of the lower and upper endplate, mm) and ``(6, 3)`` landmarks in RAS mm; None: not traced."""
+    """Extent (arc length of the lower and upper endplate, mm), ``(6, 3)`` landmarks and outline in RAS mm.
+
+    The latter two are None where the body was not traced.
+    """
 
     extent_mm: tuple[float, float]
     landmarks_ras: FloatArray | None
+    outline_ras: tuple[Point, ...] | None = None
 
 
 def measure_bodies(
@@ -49,11 +58,11 @@ def measure_bodies(
             span = Span(lower, upper, 1.0)
         at = float(np.interp(span.middle_mm, s, middle))
         shape = measure_shape(maps.probability, maps.s_from_mm, span, at, maps.edge_outward_mm)
-        points = None
-        if shape is not None:
-            a_mm, s_mm = shape.landmarks.T
-            points = spine.frame.straight_to_ras(maps.plane.straight(np.zeros(6), a_mm, s_mm))
-        measured.append(MeasuredBody((span.s_inferior_mm, span.s_superior_mm), points))
+        body = LocalizedBody(span, at, shape, True, maps.plane)
+        points = body.landmarks_straight()
+        landmarks = None if points is None else spine.frame.straight_to_ras(points)
+        extent_mm = (span.s_inferior_mm, span.s_superior_mm)
+        measured.append(MeasuredBody(extent_mm, landmarks, trace_outline(spine.frame, body)))
     return measured
 
 

@@ -14,6 +14,7 @@ from VertebralFractureLib.doubts import DoubtKind
 from VertebralFractureLib.types import Point, Word, about
 
 LANDMARK_COUNT = 6
+MOST_OUTLINE_POINTS = 80
 FAR_MM = 100_000.0
 """No coordinate is farther from the origin; scanners stay within a few meters."""
 LONGEST_CURVE_MM = 3_000.0
@@ -242,6 +243,14 @@ class Vertebra:
         metadata=about_point(
             "anterior, middle and posterior point of the upper endplate, then of the lower one, RAS mm",
             count=LANDMARK_COUNT,
+        ),
+    )
+    outline_ras: tuple[Point, ...] | None = field(
+        default=None,
+        metadata=about_point(
+            "closed mid-sagittal outline of the body, RAS mm: the upper endplate from anterior to posterior, then the "
+            "lower one back; null where it was not traced",
+            up_to=MOST_OUTLINE_POINTS,
         ),
     )
     box: OrientedBox | None = field(default=None, metadata=about("around the body; null where it was not traced"))

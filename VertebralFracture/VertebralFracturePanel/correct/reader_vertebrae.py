@@ -100,7 +100,8 @@ class ReaderVertebrae:
             if not body.get("landmarks_ras") or index is None or not _lacks_heights(result.shown.vertebrae[index]):
                 continue
             landmarks = [tuple(point) for point in body["landmarks_ras"]]
-            keep(edits.measure_added, index, tuple(body["extent_mm"]), landmarks)
+            outline = None if body.get("outline_ras") is None else [tuple(point) for point in body["outline_ras"]]
+            keep(edits.measure_added, index, tuple(body["extent_mm"]), landmarks, outline)
             keep = result.amend
 
 

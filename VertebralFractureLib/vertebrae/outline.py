@@ -1,0 +1,90 @@
+"""The mid-sagittal outline of a body: traced, and moved along with the landmarks that a reader drags.
+
+``trace_outline`` is the only place that an outline comes from; all that draws or fills bodies takes the outline from
+the vertebra's record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from VertebralFractureLib.cpr import ReformatFrame
+from VertebralFractureLib.types import FloatArray, Point
+from VertebralFractureLib.vertebrae.localization import LocalizedBody
+
+_DECIMALS = 3
+"""Of a millimeter: far below what is known, and a report stays short."""
+
+
+def trace_outline(frame: ReformatFrame, body: LocalizedBody) -> tuple[Point, ...] | None:
+    """Outline of a body on its own mid plane, RAS mm; None when it was not traced.
+
+    The upper endplate from anterior to posterior, then the lower one back; the walls are the straight lines between.
+    """
+    if body.shape is None or body.shape.endplates is None:
+        return None
+    upper, lower = body.shape.endplates
+    a, s = np.concatenate([upper, lower[::-1]]).T
+    return _points(frame.straight_to_ras(body.plane.straight(np.zeros(len(a)), a, s)))
+
+
+def follow_landmarks(
+    outline_ras: Sequence[Point], before_ras: Sequence[Point] | None, after_ras: Sequence[Point]
+) -> tuple[Point, ...]:
+    """The outline, moved as its body's landmarks were.
+
+    Each endplate moves by what its three landmarks moved, linearly between them along the body's depth; what lies
+    between the endplates moves by their mean, weighted by how near it is to each.
+
+    Args:
+        before_ras: the six landmarks that belong to the outline; None: where it crosses the lines between the upper
+            and lower landmarks of ``after_ras``.
+        after_ras: where they are now.
+    """
+    outline, after = np.array(outline_ras, dtype=np.float64), np.array(after_ras, dtype=np.float64)
+    before = _cross_outline(outline, after) if before_ras is None else np.array(before_ras, dtype=np.float64)
+    anterior = _unit(before[0] + before[3] - before[2] - before[5])
+    superior = before[:3].mean(axis=0) - before[3:].mean(axis=0)
+    superior = _unit(superior - (superior @ anterior) * anterior)
+    depth = outline @ anterior
+    height, moved = [], []
+    for plate in (slice(0, 3), slice(3, 6)):
+        order = np.argsort(before[plate] @ anterior)
+        at = (before[plate] @ anterior)[order]
+        height.append(np.interp(depth, at, (before[plate] @ superior)[order]))
+        shift = (after[plate] - before[plate])[order]
+        moved.append(np.stack([np.interp(depth, at, shift[:, axis]) for axis in range(3)], axis=1))
+    upper = np.clip((outline @ superior - height[1]) / np.maximum(height[0] - height[1], 1e-6), 0.0, 1.0)[:, None]
+    return _points(outline + upper * moved[0] + (1.0 - upper) * moved[1])
+
+
+def _cross_outline(outline: FloatArray, landmarks: FloatArray) -> FloatArray:
+    """Where the closed outline crosses the lines through each upper landmark and the lower one below it ``(6, 3)``."""
+    crossings: FloatArray = np.array(landmarks, dtype=np.float64)
+    middle, starts, ends = outline.mean(axis=0), outline, np.roll(outline, -1, axis=0)
+    _, _, axes = np.linalg.svd(outline - middle)
+    flat = (axes[:2] @ (points - middle).T for points in (starts, ends, landmarks))
+    (x0, y0), (x1, y1), (x, y) = flat
+    for upper in range(3):
+        lower = upper + 3
+        along = np.array([x[upper] - x[lower], y[upper] - y[lower]])
+        side0 = along[0] * (y0 - y[lower]) - along[1] * (x0 - x[lower])
+        side1 = along[0] * (y1 - y[lower]) - along[1] * (x1 - x[lower])
+        cut = np.flatnonzero((side0 < 0.0) != (side1 < 0.0))
+        if len(cut) < 2:
+            continue
+        points = starts[cut] + (side0[cut] / (side0[cut] - side1[cut]))[:, None] * (ends[cut] - starts[cut])
+        height = (points - landmarks[lower]) @ (landmarks[upper] - landmarks[lower])
+        crossings[upper], crossings[lower] = points[height.argmax()], points[height.argmin()]
+    return crossings
+
+
+def _unit(vector: FloatArray) -> FloatArray:
+    return np.asarray(vector) / max(float(np.linalg.norm(vector)), 1e-9)
+
+
+def _points(points_ras: FloatArray) -> tuple[Point, ...]:
+    rounded = np.round(points_ras, _DECIMALS)
+    return tuple((float(r), float(a), float(s)) for r, a, s in rounded)
