@@ -18,12 +18,19 @@ from VertebralFractureLib.export.palette import (
     GRADE_GROUPS,
     GROUPS,
     NOT_EVALUABLE_GROUP,
+    SUSPECTED,
     UNGRADED,
     group_of,
     probability_color,
 )
 from VertebralFractureLib.export.picture import HEIGHT, WIDTH, draw_overview, place_labels
-from VertebralFractureLib.export.picture_canvas import Canvas, measure_text_width, shorten_text, wrap_text
+from VertebralFractureLib.export.picture_canvas import (
+    Canvas,
+    measure_text_width,
+    shorten_text,
+    widen_polygon,
+    wrap_text,
+)
 from VertebralFractureLib.export.picture_panel import Box, fit_panel, middle_frame
 from VertebralFractureLib.result.report import (
     EVALUABLE,
@@ -294,10 +301,40 @@ def test_a_line_is_drawn_once_where_its_parts_meet() -> None:
 
 
 def test_only_a_scored_vertebra_is_ever_shown_with_a_grade(a_spine) -> None:
-    assert group_of(_vertebra(a_spine, "L1", 30.0, "scored", 2, 0.9)) is GRADE_GROUPS[2]
-    assert group_of(_vertebra(a_spine, "L1", 30.0, "scored", None, 0.9)) is UNGRADED
-    assert group_of(_vertebra(a_spine, "L1", 30.0, "not_evaluable", 2, 0.9)) is NOT_EVALUABLE_GROUP
-    assert group_of(_vertebra(a_spine, "L1", 30.0, "excluded_by_reader", 2, 0.9)) is EXCLUDED
+    assert group_of(_vertebra(a_spine, "L1", 30.0, "scored", 2, 0.9), 0.5) is GRADE_GROUPS[2]
+    assert group_of(_vertebra(a_spine, "L1", 30.0, "scored", None, 0.1), 0.5) is UNGRADED
+    assert group_of(_vertebra(a_spine, "L1", 30.0, "not_evaluable", 2, 0.9), 0.5) is NOT_EVALUABLE_GROUP
+    assert group_of(_vertebra(a_spine, "L1", 30.0, "excluded_by_reader", 2, 0.9), 0.5) is EXCLUDED
+
+
+@pytest.mark.parametrize("grade", [0, None])
+def test_a_suspected_vertebra_never_looks_like_a_normal_one_whatever_its_grade(a_spine, grade: int | None) -> None:
+    vertebra = _vertebra(a_spine, "L1", 30.0, "scored", grade, 0.6)
+
+    assert group_of(vertebra, 0.5) is SUSPECTED
+    assert group_of(vertebra, 0.7) is (UNGRADED if grade is None else GRADE_GROUPS[0])
+
+
+def test_a_suspected_vertebra_of_grade_0_is_not_drawn_in_the_blue_of_a_normal_one(
+    a_report, a_ct_with_a_bright_ball, a_spine
+) -> None:
+    flat = tuple(dataclasses.replace(v, grade=0, shape=None) for v in a_report.vertebrae if v.label == "T12")
+    report = dataclasses.replace(a_report, vertebrae=flat)
+
+    views = _pixels(draw_overview(report, a_ct_with_a_bright_ball, a_spine))[160:1300, :1400]
+
+    assert _count(views, SUSPECTED.color) > 500
+    assert _count(views, GRADE_GROUPS[0].color) == 0
+
+
+def test_the_line_around_a_body_leaves_its_endplates_to_be_seen() -> None:
+    square = np.array([[10.0, 10.0], [30.0, 10.0], [30.0, 20.0], [10.0, 20.0]])
+
+    for corners in (square, square[::-1]):
+        wider = widen_polygon(corners, 2.0)
+
+        assert wider.min(axis=0) == pytest.approx([10.0 - 2.0**0.5, 10.0 - 2.0**0.5])
+        assert wider.max(axis=0) == pytest.approx([30.0 + 2.0**0.5, 20.0 + 2.0**0.5])
 
 
 def test_the_colors_of_any_two_groups_differ_in_lightness_or_hue_enough_to_tell_apart() -> None:

@@ -101,6 +101,7 @@ NOT_TUNED = {
         "_ROW_MULTIPLE": LAYOUT,
     },
     "vertebrae/body_network.py": dict.fromkeys(("MAPS",), WEIGHTS),
+    "vertebrae/endplates.py": {"ENDPLATE_POINTS": LAYOUT},
     "vertebrae/level_assignment.py": {"LEVELS": UNIT},
     "vertebrae/level_column.py": {"BEYOND": WEIGHTS, "_NEVER": NUMERICAL, "MOST_STEPS": LAYOUT},
     "vertebrae/level_input.py": dict.fromkeys(
@@ -119,10 +120,13 @@ NOT_TUNED = {
     "vertebrae/levels.py": dict.fromkeys(("LEVEL_NUMBERS", "SCORED_LEVELS", "SPINAL_DEFORMITY_INDEX_LEVELS"), UNIT),
     "vertebrae/norms.py": dict.fromkeys(("LEVEL_NORMS", "UNKNOWN_LEVEL_NORM"), TABLE),
     "vertebrae/oriented_box.py": {"_SMOOTHING": NUMERICAL},
+    "vertebrae/outline.py": {"_DECIMALS": UNIT},
     "vertebrae/relabeling.py": {"_CONTRADICTION": NUMERICAL},
     "vertebrae/vertebra.py": {
         "LANDMARK_COUNT": UNIT,
-        **dict.fromkeys(("FAR_MM", "LONGEST_CURVE_MM", "LEAST_HU", "MOST_HU", "TALLEST_MM"), BORDER),
+        **dict.fromkeys(
+            ("MOST_OUTLINE_POINTS", "FAR_MM", "LONGEST_CURVE_MM", "LEAST_HU", "MOST_HU", "TALLEST_MM"), BORDER
+        ),
     },
     "volume/compressed_stream.py": dict.fromkeys(("_BLOCK_BYTES", "_GZIP_OR_ZLIB", "LARGEST_RATIO"), UNIT),
     "volume/dicom_choice.py": {"_SHOWN": LAYOUT},

@@ -137,7 +137,7 @@ def _close_ups(report: SpineReport, ct: CTVolume, spine: StraightenedVolume | No
         return ""
     cards = []
     for vertebra in shown:
-        data = base64.b64encode(draw_vertebra(vertebra, ct, spine.frame)).decode("ascii")
+        data = base64.b64encode(draw_vertebra(vertebra, ct, spine.frame, threshold)).decode("ascii")
         words = f"<strong>{escape(vertebra.label)}</strong>: {escape(_summary(vertebra))}"
         picture = f'<img alt="{escape(vertebra.label)} with its heights" src="data:image/png;base64,{data}">'
         cards.append(f"<figure>{picture}<figcaption>{words}</figcaption></figure>")

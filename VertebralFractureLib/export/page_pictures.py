@@ -12,23 +12,30 @@ import numpy as np
 
 from VertebralFractureLib.cpr import ReformatFrame
 from VertebralFractureLib.export.palette import group_of, probability_color
-from VertebralFractureLib.export.picture_canvas import Canvas, Color
+from VertebralFractureLib.export.picture_canvas import Canvas, Color, widen_polygon
 from VertebralFractureLib.export.picture_panel import Box, SagittalPanel, fit_panel
 from VertebralFractureLib.result.report import SpineReport, is_suspected
+from VertebralFractureLib.vertebrae.outline import outline_points
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
 from VertebralFractureLib.volume import CTVolume
 
 _SIZE = 560
 _ANTERIOR_MM = (-16.0, 58.0)
 _LEAST_HALF_MM = 30.0
+_BESIDE_EDGE = 2.5
+"""Pixels from the outline to its line, so that the endplate itself stays to be seen."""
 _LINE: Color = (1.0, 0.86, 0.35)
 _TEXT: Color = (1.0, 1.0, 1.0)
 _PLOT_WIDTH, _PLOT_HEIGHT = 720, 200
 _LEFT, _TOP, _RIGHT, _BOTTOM = 44, 12, 12, 40
 
 
-def draw_vertebra(vertebra: Vertebra, ct: CTVolume, frame: ReformatFrame) -> bytes:
-    """PNG of the vertebra and its neighbors in straight space, anterior on the left, with its height lines."""
+def draw_vertebra(vertebra: Vertebra, ct: CTVolume, frame: ReformatFrame, threshold: float) -> bytes:
+    """PNG of the vertebra and its neighbors in straight space, anterior on the left, with outline and height lines.
+
+    Args:
+        threshold: probability from which a fracture is suspected.
+    """
     lower, upper = vertebra.extent_mm
     middle, half = 0.5 * (lower + upper), max(1.5 * (upper - lower), _LEAST_HALF_MM)
     panel = fit_panel(frame, _ANTERIOR_MM, (middle - half, middle + half), Box(0, 0, _SIZE, _SIZE))
@@ -40,11 +47,12 @@ def draw_vertebra(vertebra: Vertebra, ct: CTVolume, frame: ReformatFrame) -> byt
     canvas.text(vertebra.label, 14, 24, 28, _TEXT, bold=True, halo=True)
     canvas.text("A", 14, panel.box.height / 2, 18, _TEXT, anchor="center", halo=True)
     canvas.text("P", panel.box.width - 14, panel.box.height / 2, 18, _TEXT, anchor="center", halo=True)
+    outline = outline_points(vertebra)
+    if outline is not None:
+        pixels = widen_polygon(panel.ras_to_pixel(outline), _BESIDE_EDGE)
+        canvas.line(np.concatenate([pixels, pixels[:1]]), group_of(vertebra, threshold).color, 1.8)
     if vertebra.landmarks_ras is not None:
-        points = panel.ras_to_pixel(np.array(vertebra.landmarks_ras))
-        outline = [(float(x), float(y)) for x, y in points[[0, 1, 2, 5, 4, 3, 0]]]
-        canvas.line(outline, group_of(vertebra).color, 2.0)
-        _height_lines(canvas, vertebra, points)
+        _height_lines(canvas, vertebra, panel.ras_to_pixel(np.array(vertebra.landmarks_ras)))
     return canvas.png()
 
 

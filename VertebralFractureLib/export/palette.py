@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from VertebralFractureLib.result.report import is_suspected
 from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra
 
 Color = tuple[float, float, float]
@@ -29,20 +30,28 @@ GRADE_GROUPS: tuple[VertebraGroup, ...] = (
     VertebraGroup("grade_2", "Grade 2, moderate", (0.95, 0.55, 0.13)),
     VertebraGroup("grade_3", "Grade 3, severe", (0.89, 0.18, 0.36)),
 )
+SUSPECTED = VertebraGroup("suspected", "Suspected, no grade from 1", (0.89, 0.45, 0.78))
+"""What is suspected never looks like what is normal, whatever the heights say."""
 UNGRADED = VertebraGroup("ungraded", "Scored, grade not measured", (0.93, 0.93, 0.93))
 NOT_EVALUABLE_GROUP = VertebraGroup("not_evaluable", "Not evaluable", (0.55, 0.57, 0.60))
 EXCLUDED = VertebraGroup("excluded", "Excluded by the reader", (0.38, 0.40, 0.43))
-GROUPS: tuple[VertebraGroup, ...] = (*GRADE_GROUPS, UNGRADED, NOT_EVALUABLE_GROUP, EXCLUDED)
+GROUPS: tuple[VertebraGroup, ...] = (*GRADE_GROUPS, SUSPECTED, UNGRADED, NOT_EVALUABLE_GROUP, EXCLUDED)
 
 _PROBABILITY_COLORS = (GRADE_GROUPS[0].color, GRADE_GROUPS[1].color, GRADE_GROUPS[3].color)
 
 
-def group_of(vertebra: Vertebra) -> VertebraGroup:
-    """How a vertebra is shown; only a scored one is ever shown with a grade."""
+def group_of(vertebra: Vertebra, threshold: float) -> VertebraGroup:
+    """How a vertebra is shown; only a scored one is ever shown with a grade.
+
+    Args:
+        threshold: probability from which a fracture is suspected.
+    """
     if vertebra.status == Status.EXCLUDED_BY_READER:
         return EXCLUDED
     if vertebra.status != Status.SCORED:
         return NOT_EVALUABLE_GROUP
+    if not vertebra.grade and is_suspected(vertebra, threshold):
+        return SUSPECTED
     return UNGRADED if vertebra.grade is None else GRADE_GROUPS[vertebra.grade]
 
 

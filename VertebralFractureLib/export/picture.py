@@ -16,7 +16,7 @@ from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import VIRTUAL_SAGITTAL, ReformatFrame, StraightenedVolume, lay_frame
 from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.export.palette import GROUPS, group_of, probability_color
-from VertebralFractureLib.export.picture_canvas import Canvas, Color, shorten_text, wrap_text
+from VertebralFractureLib.export.picture_canvas import Canvas, Color, shorten_text, widen_polygon, wrap_text
 from VertebralFractureLib.export.picture_panel import Box, SagittalPanel, fit_panel, middle_frame
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.result.report import EVALUABLE, SpineReport, is_suspected
@@ -28,6 +28,7 @@ from VertebralFractureLib.result.words import (
     write_finding,
 )
 from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.vertebrae.outline import outline_points
 from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra
 from VertebralFractureLib.volume import CTVolume
 
@@ -46,6 +47,8 @@ _CANAL: Color = (0.45, 0.85, 0.75)
 _STRAIGHT_ANTERIOR_MM = (-38.0, 58.0)
 _MARGIN_MM = 10.0
 _USUAL_DEPTH_MM = 28.0
+_BESIDE_EDGE = 1.5
+"""Pixels from the outline to its line, so that the endplate itself stays to be seen."""
 _LABEL_GAP = 25.0
 _REASON_LINES = 24
 _BELOW_FIRST_LINE, _LINE_STEP = 134, 25
@@ -110,7 +113,7 @@ def _evaluable(canvas: Canvas, report: SpineReport, ct: CTVolume, spine: Straigh
         _canal(canvas, panel, line)
         for vertebra, outline in zip(report.vertebrae, outlines, strict=True):
             _outline(canvas, panel, vertebra, outline, report.scan.decision_threshold)
-    _names(canvas, natural, report.vertebrae, outlines)
+    _names(canvas, natural, report, outlines)
     _labels(canvas, straight, report, outlines)
     _strip(canvas, straight, report)
     _legend(canvas, report)
@@ -130,20 +133,19 @@ def _natural_panel(ct: CTVolume, line: Centerline, outlines: list[FloatArray]) -
 
 
 def _outlines_ras(vertebrae: tuple[Vertebra, ...], frame: ReformatFrame) -> list[FloatArray]:
-    """A closed outline ``(n, 3)`` in RAS for each vertebra: its landmarks, or its extent where it was not measured."""
+    """An outline ``(n, 3)`` in RAS for each vertebra: what was traced, or its extent where it was not measured."""
     depths = [
         float(np.linalg.norm(np.subtract(v.landmarks_ras[0], v.landmarks_ras[2]))) for v in vertebrae if v.landmarks_ras
     ]
     depth = float(np.median(depths)) if depths else _USUAL_DEPTH_MM
     outlines = []
     for vertebra in vertebrae:
-        if vertebra.landmarks_ras is not None:
-            points = np.array(vertebra.landmarks_ras)[[0, 1, 2, 5, 4, 3, 0]]
-        else:
+        points = outline_points(vertebra)
+        if points is None:
             r, a, _ = frame.ras_to_straight(np.array([vertebra.center_ras]))[0]
             lower, upper = vertebra.extent_mm
             front, back = a + 0.5 * depth, a - 0.5 * depth
-            corners = [(front, upper), (back, upper), (back, lower), (front, lower), (front, upper)]
+            corners = [(front, upper), (back, upper), (back, lower), (front, lower)]
             points = frame.straight_to_ras(np.array([(r, anterior, s) for anterior, s in corners]))
         outlines.append(points)
     return outlines
@@ -174,18 +176,20 @@ def _canal(canvas: Canvas, panel: SagittalPanel, line: Centerline) -> None:
 
 
 def _outline(canvas: Canvas, panel: SagittalPanel, vertebra: Vertebra, outline: FloatArray, threshold: float) -> None:
-    color, pixels = group_of(vertebra).color, panel.ras_to_pixel(outline)
+    color = group_of(vertebra, threshold).color
+    pixels = widen_polygon(panel.ras_to_pixel(outline), _BESIDE_EDGE)
+    pixels = np.concatenate([pixels, pixels[:1]])
     if is_suspected(vertebra, threshold):
-        canvas.polygon(pixels[:-1], color, 0.22)
-        canvas.line(pixels, color, 3.0)
+        canvas.polygon(pixels[:-1], color, 0.14)
+        canvas.line(pixels, color, 2.2)
     elif vertebra.landmarks_ras is not None:
-        canvas.line(pixels, color, 1.6, opacity=0.9)
+        canvas.line(pixels, color, 1.2, opacity=0.9)
     else:
         for start, end in pairwise(pixels):
             canvas.dashed((start[0], start[1]), (end[0], end[1]), color)
 
 
-def _names(canvas: Canvas, panel: SagittalPanel, vertebrae: tuple[Vertebra, ...], outlines: list[FloatArray]) -> None:
+def _names(canvas: Canvas, panel: SagittalPanel, report: SpineReport, outlines: list[FloatArray]) -> None:
     """The levels in front of the bodies of the natural view."""
     fronts = [panel.ras_to_pixel(outline) for outline in outlines]
     order = sorted(range(len(fronts)), key=lambda index: float(fronts[index][:, 1].mean()))
@@ -194,8 +198,9 @@ def _names(canvas: Canvas, panel: SagittalPanel, vertebrae: tuple[Vertebra, ...]
     )
     for index, y in zip(order, heights, strict=True):
         x = float(fronts[index][:, 0].min()) - 10.0
-        color = group_of(vertebrae[index]).color
-        canvas.text(vertebrae[index].label, x, y, 17, color, anchor="right", halo=True, bold=True)
+        vertebra = report.vertebrae[index]
+        color = group_of(vertebra, report.scan.decision_threshold).color
+        canvas.text(vertebra.label, x, y, 17, color, anchor="right", halo=True, bold=True)
 
 
 def _bottom(panel: SagittalPanel) -> float:
@@ -211,7 +216,7 @@ def _labels(canvas: Canvas, panel: SagittalPanel, report: SpineReport, outlines:
     edge = panel.box.left + panel.box.width
     for index, points, start, y in zip(order, pixels, wanted, heights, strict=True):
         vertebra = report.vertebrae[index]
-        color = group_of(vertebra).color
+        color = group_of(vertebra, report.scan.decision_threshold).color
         suspected = is_suspected(vertebra, report.scan.decision_threshold)
         canvas.line([(points[:, 0].max() + 3, start), (edge, start)], color, 1.0, opacity=0.35)
         canvas.line([(edge, start), (_LABEL_LEFT - 8, y)], color, 1.0, opacity=0.7)

@@ -7,12 +7,16 @@ the vertebra's record.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from VertebralFractureLib.cpr import ReformatFrame
 from VertebralFractureLib.types import FloatArray, Point
-from VertebralFractureLib.vertebrae.localization import LocalizedBody
+from VertebralFractureLib.vertebrae.vertebra import Vertebra
+
+if TYPE_CHECKING:
+    from VertebralFractureLib.vertebrae.localization import LocalizedBody
 
 _DECIMALS = 3
 """Of a millimeter: far below what is known, and a report stays short."""
@@ -28,6 +32,18 @@ def trace_outline(frame: ReformatFrame, body: LocalizedBody) -> tuple[Point, ...
     upper, lower = body.shape.endplates
     a, s = np.concatenate([upper, lower[::-1]]).T
     return _points(frame.straight_to_ras(body.plane.straight(np.zeros(len(a)), a, s)))
+
+
+def outline_points(vertebra: Vertebra) -> FloatArray | None:
+    """The outline to draw, ``(n, 3)`` in RAS mm, not closed: what was traced, else the lines between the six landmarks.
+
+    None where the body was not measured at all.
+    """
+    if vertebra.outline_ras is not None:
+        return np.array(vertebra.outline_ras)
+    if vertebra.landmarks_ras is not None:
+        return np.array(vertebra.landmarks_ras)[[0, 1, 2, 5, 4, 3]]
+    return None
 
 
 def follow_landmarks(

@@ -20,6 +20,7 @@ from PIL import Image
 
 from VertebralFractureLib.cli.main import main as command
 from VertebralFractureLib.research.phantom import FractureOptions, PhantomOptions, make_phantom
+from VertebralFractureLib.result.report_json import json_text
 from VertebralFractureLib.volume import write_volume
 
 FOLDER = Path(__file__).resolve().parent
@@ -78,8 +79,7 @@ def golden_answer(name: str) -> Answer:
 
 def renew(name: str) -> None:
     answer = answer_for(name)
-    text = json.dumps(_rounded(answer.report), indent=1)
-    (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    (FOLDER / f"{name}.json").write_text(json_text(_rounded(answer.report), indent=1), encoding="utf-8")
     # Steps of gray that nobody sees make noise half as large in a file.
     steps = np.round(answer.picture / _GRAY_STEP) * _GRAY_STEP
     Image.fromarray(steps.clip(0, 255).astype(np.uint8)).save(FOLDER / f"{name}.png", optimize=True)

@@ -135,7 +135,7 @@ def showReport(table: qt.QTableWidget, report: SpineReport | None) -> None:
             item.setData(qt.Qt.AccessibleDescriptionRole, tip)
             item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
             table.setItem(row, column, item)
-        _color(table.item(row, COLUMNS.index("Grade")), group_of(vertebra).color)
+        _color(table.item(row, COLUMNS.index("Grade")), group_of(vertebra, threshold).color)
         if vertebra.fracture_probability is not None:
             column = COLUMNS.index("Probability")
             color = probability_color(vertebra.fracture_probability, threshold)

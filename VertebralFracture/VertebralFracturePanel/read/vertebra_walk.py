@@ -121,9 +121,9 @@ class VertebraWalk(VTKObservationMixin):
         self._damageTimer.start(0)
 
     def _onDamaged(self) -> None:
-        points = {} if self._nodes is None else self._nodes.points
-        vertebrae = () if self._report is None else self._report.vertebrae
-        if not all(holds_group(points[group.key], group, vertebrae) for group in GROUPS if group.key in points):
+        report = self._report
+        points = {} if self._nodes is None or report is None else self._nodes.points
+        if not all(holds_group(points[group.key], group, report) for group in GROUPS if group.key in points):
             self.damaged.emit()
 
     def _onCellClicked(self, row: int, _column: int) -> None:

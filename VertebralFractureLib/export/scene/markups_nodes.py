@@ -98,46 +98,51 @@ def _arc_lengths(line: ReportedCenterline) -> np.ndarray | None:
         return None
 
 
-def add_group_node(scene: Any, group: VertebraGroup, vertebrae: Sequence[Vertebra], name: str) -> Any:
-    """The vertebrae of one group as a ``vtkMRMLMarkupsFiducialNode`` in RAS.
+def add_group_node(scene: Any, group: VertebraGroup, shown: SpineReport, name: str) -> Any:
+    """The vertebrae of one group of the report as a ``vtkMRMLMarkupsFiducialNode`` in RAS.
 
     Its points are locked, not the node: a locked node would not tell which point was clicked.
     """
     node = _add_points_node(scene, name, group.color)
     node.GetDisplayNode().SetSelectedColor(*_CHOSEN_COLOR)
     node.SetFixedNumberOfControlPoints(True)
-    fill_group_node(node, group, vertebrae)
+    fill_group_node(node, group, shown)
     return node
 
 
-def fill_group_node(node: Any, group: VertebraGroup, vertebrae: Sequence[Vertebra]) -> None:
+def list_members(shown: SpineReport, group: VertebraGroup) -> list[Vertebra]:
+    """The report's vertebrae of a group, caudal to cranial."""
+    threshold = shown.scan.decision_threshold
+    return [vertebra for vertebra in shown.vertebrae if group_of(vertebra, threshold) is group]
+
+
+def fill_group_node(node: Any, group: VertebraGroup, shown: SpineReport) -> None:
     """Let the node hold exactly the group's members; does nothing where it already does."""
-    if holds_group(node, group, vertebrae):
+    if holds_group(node, group, shown):
         return
     was_modifying = node.StartModify()
     was_fixed = node.GetFixedNumberOfControlPoints()
     node.SetFixedNumberOfControlPoints(False)
     node.RemoveAllControlPoints()
-    for label, description, center in _group_points(group, vertebrae):
+    for label, description, center in _group_points(group, shown):
         _add_point(node, center, label, description)
     node.SetFixedNumberOfControlPoints(was_fixed)
     node.SetLocked(False)
     node.EndModify(was_modifying)
 
 
-def holds_group(node: Any, group: VertebraGroup, vertebrae: Sequence[Vertebra]) -> bool:
+def holds_group(node: Any, group: VertebraGroup, shown: SpineReport) -> bool:
     """Whether the node holds exactly the group's members, each with its position."""
     points = range(node.GetNumberOfControlPoints())
     places = control_points(node)
     held = [(node.GetNthControlPointLabel(n), node.GetNthControlPointDescription(n), places[n]) for n in points]
     # A position that the user cleared is still told; only its status says that it is gone.
-    return held == _group_points(group, vertebrae) and defined_points(node) == places
+    return held == _group_points(group, shown) and defined_points(node) == places
 
 
-def _group_points(group: VertebraGroup, vertebrae: Sequence[Vertebra]) -> list[tuple[str, str, Point]]:
+def _group_points(group: VertebraGroup, shown: SpineReport) -> list[tuple[str, str, Point]]:
     """Label, description and position of each member."""
-    members = [vertebra for vertebra in vertebrae if group_of(vertebra) is group]
-    return [(point_label(vertebra), describe(vertebra), vertebra.center_ras) for vertebra in members]
+    return [(point_label(one), describe(one), one.center_ras) for one in list_members(shown, group)]
 
 
 def add_straight_points_node(

@@ -13,7 +13,7 @@ from typing import Any
 from VertebralFractureLib.checked_json import parse_json
 from VertebralFractureLib.checked_record import record_from_content
 from VertebralFractureLib.cpr import StraightenedVolume
-from VertebralFractureLib.export.palette import GROUPS, group_of
+from VertebralFractureLib.export.palette import GROUPS
 from VertebralFractureLib.export.scene import scene_nodes as roles
 from VertebralFractureLib.export.scene.display_nodes import set_probability_colors
 from VertebralFractureLib.export.scene.markups_nodes import (
@@ -22,6 +22,7 @@ from VertebralFractureLib.export.scene.markups_nodes import (
     fill_group_node,
     fill_landmarks_node,
     fill_straight_points_node,
+    list_members,
 )
 from VertebralFractureLib.export.scene.report_node import read_correction, write_correction
 from VertebralFractureLib.export.scene.result_folder import put_into_folder, remove_nodes, remove_result
@@ -194,15 +195,15 @@ def _show_groups(scene: Any, nodes: SceneNodes, shown: SpineReport) -> None:
     for group in GROUPS:
         node = nodes.points.get(group.key)
         if node is not None:
-            fill_group_node(node, group, shown.vertebrae)
-        elif any(group_of(vertebra) is group for vertebra in shown.vertebrae):
+            fill_group_node(node, group, shown)
+        elif list_members(shown, group):
             _add_group(scene, nodes, roles.POINTS_PREFIX + group.key, group, shown)
 
 
 def _add_group(scene: Any, nodes: SceneNodes, role: str, group: Any, shown: SpineReport) -> None:
     import slicer
 
-    node = add_group_node(scene, group, shown.vertebrae, f"Vertebrae {group.name}")
+    node = add_group_node(scene, group, shown, f"Vertebrae {group.name}")
     roles.mark(node, role)
     nodes.table.SetNodeReferenceID(roles.ATTRIBUTE_PREFIX + role, node.GetID())
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)

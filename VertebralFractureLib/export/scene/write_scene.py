@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from VertebralFractureLib.cpr import StraightenedVolume
-from VertebralFractureLib.export.palette import GROUPS, group_of
+from VertebralFractureLib.export.palette import GROUPS
 from VertebralFractureLib.export.scene import scene_nodes as roles
 from VertebralFractureLib.export.scene.display_nodes import add_chart, add_grade_colors, add_probability_colors
 from VertebralFractureLib.export.scene.markups_nodes import (
@@ -21,6 +21,7 @@ from VertebralFractureLib.export.scene.markups_nodes import (
     add_group_node,
     add_landmarks_node,
     add_straight_points_node,
+    list_members,
 )
 from VertebralFractureLib.export.scene.report_node import add_report_node
 from VertebralFractureLib.export.scene.result_folder import add_folder, remove_nodes
@@ -136,8 +137,8 @@ def missing_nodes_steps(
         return
     for group in GROUPS:
         role = roles.POINTS_PREFIX + group.key
-        if role not in made and any(group_of(vertebra) is group for vertebra in report.vertebrae):
-            made[role] = add_group_node(scene, group, report.vertebrae, f"Vertebrae {group.name}")
+        if role not in made and list_members(report, group):
+            made[role] = add_group_node(scene, group, report, f"Vertebrae {group.name}")
             yield 0.45
     if roles.LANDMARKS not in made:
         made[roles.LANDMARKS] = add_landmarks_node(scene, report.vertebrae, "Vertebra landmarks")
