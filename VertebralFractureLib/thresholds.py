@@ -873,6 +873,14 @@ class LateralWallThresholds:
     highest_hu: float = _tuned(350.0, "denser counts as this")
 
 
+@dataclass(frozen=True)
+class BodySolidThresholds:
+    """The cross-section of a body whose outline and lateral walls are known (``vertebrae/body_solid.py``)."""
+
+    front_power: float = _tuned(2.2, "how round a body is in front: 2 is an ellipse, larger is squarer", unit="power")
+    back_power: float = _tuned(4.0, "the same behind, where it is nearly flat", unit="power")
+
+
 _LEVELS_PAGE = "on held-out patients, their changed copies and stretches (docs/results/levels.md)"
 
 
@@ -1221,6 +1229,7 @@ LOST_SLICES = LostSlicesThresholds()
 ENDPLATES = EndplateThresholds()
 MID_PLANE = MidPlaneThresholds()
 LATERAL_WALLS = LateralWallThresholds()
+BODY_SOLID = BodySolidThresholds()
 LABELING = LevelThresholds()
 GRADING = GradingThresholds()
 HEIGHT_ERROR = HeightErrorThresholds()

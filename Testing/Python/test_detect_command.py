@@ -18,7 +18,8 @@ from VertebralFractureLib.result import report_from_json
 def a_result(a_phantom_file, tmp_path_factory):
     """The folder that detection on the phantom leaves behind."""
     folder = tmp_path_factory.mktemp("detection") / "result"
-    assert main(["detect", str(a_phantom_file), "--out", str(folder), "--progress", "none"]) == 0
+    bodies = str(folder.with_name("bodies.nii.gz"))
+    assert main(["detect", str(a_phantom_file), "--out", str(folder), "--segmentation", bodies]) == 0
     return folder
 
 
@@ -94,6 +95,18 @@ def test_the_table_has_one_row_per_vertebra(a_result, a_report):
     rows = list(csv.DictReader((a_result / "vertebrae.csv").open()))
 
     assert [row["label"] for row in rows] == [v.label for v in reversed(a_report.vertebrae)]
+
+
+def test_the_label_map_of_the_bodies_lies_beside_the_folder(a_result, a_report, a_phantom):
+    image = sitk.ReadImage(str(a_result.with_name("bodies.nii.gz")))
+    voxels = sitk.GetArrayFromImage(image)
+    names = {int(row["LabelValue"]): row["Name"] for row in csv.DictReader(a_result.with_name("bodies.csv").open())}
+
+    assert voxels.shape == a_phantom.ct.shape_kji
+    assert [names[number] for number in sorted(set(voxels[voxels > 0].tolist()))] == [
+        v.label for v in reversed(a_report.vertebrae) if v.outline_ras is not None
+    ]
+    assert (voxels[a_phantom.body_labels == 19] == 19).mean() > 0.75
 
 
 def test_the_picture_is_large_enough_to_read(a_result):

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from correction_samples import a_column, landmarks
+from correction_samples import landmarks
+from outline_samples import an_outline, an_outlined_report
 from scipy import ndimage
 
 from VertebralFractureLib.cpr import straighten
 from VertebralFractureLib.errors import RefusedContent
+from VertebralFractureLib.export.segmentation import fill_bodies
 from VertebralFractureLib.result import (
     Correction,
     apply_correction,
@@ -25,23 +27,15 @@ from VertebralFractureLib.result.correction import AddedVertebra
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae import localize_vertebrae
 from VertebralFractureLib.vertebrae.levels import LEVEL_NUMBERS
-from VertebralFractureLib.vertebrae.outline import follow_landmarks
+from VertebralFractureLib.vertebrae.outline import follow_landmarks, widen_polygon
+from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
 LEVEL = "L1"
 
 
-def an_outline(s_mm: float) -> tuple[tuple[float, float, float], ...]:
-    """24 mm high and 32 mm deep, in the plane R = 0, around the landmarks of ``correction_samples``."""
-    along = np.linspace(43.0, 11.0, 9)
-    upper = [(0.0, float(a), s_mm + 12.0) for a in along]
-    return (*upper, *((0.0, a, s_mm - 12.0) for _, a, _ in reversed(upper)))
-
-
 @pytest.fixture(scope="module")
 def a_report():
-    report = a_column()
-    outlined = [replace(v, outline_ras=an_outline(v.center_ras[2])) for v in report.vertebrae]
-    return replace(report, vertebrae=tuple(outlined))
+    return an_outlined_report()
 
 
 def at(report, level: str) -> int:
@@ -54,9 +48,13 @@ def heights_at(outline, a: float) -> FloatArray:
 
 
 @pytest.fixture(scope="module")
-def distances_mm(a_phantom) -> dict[str, tuple[FloatArray, FloatArray]]:
+def found(a_phantom) -> list[Vertebra]:
+    return localize_vertebrae(straighten(a_phantom.ct, a_phantom.reference.centerline))
+
+
+@pytest.fixture(scope="module")
+def distances_mm(a_phantom, found) -> dict[str, tuple[FloatArray, FloatArray]]:
     """By level, the distance from the true body's surface of the traced outline and of the six landmarks' lines."""
-    found = localize_vertebrae(straighten(a_phantom.ct, a_phantom.reference.centerline))
     result = {}
     for vertebra in found:
         if vertebra.outline_ras is not None and vertebra.landmarks_ras is not None and vertebra.level is not None:
@@ -99,6 +97,23 @@ def test_the_outline_of_a_broken_body_follows_its_lost_front(distances_mm) -> No
     outline, _ = distances_mm["T12"]
 
     assert np.abs(outline).mean() < 1.0
+
+
+def test_filled_bodies_are_the_phantoms_bodies(a_phantom, found) -> None:
+    true = a_phantom.body_labels
+
+    label_map = fill_bodies(replace(an_outlined_report(), vertebrae=tuple(found)), a_phantom.ct)
+
+    filled = label_map.volume.hu
+    dice = {
+        segment.name: 2.0
+        * ((filled == segment.number) & (true == segment.number)).sum()
+        / ((filled == segment.number).sum() + (true == segment.number).sum())
+        for segment in label_map.segments
+    }
+    assert len(dice) >= 7
+    assert min(dice.values()) > 0.85
+    assert np.mean(list(dice.values())) > 0.9
 
 
 def test_an_endplate_that_is_dragged_takes_its_part_of_the_outline_along(a_report) -> None:
@@ -181,3 +196,13 @@ def test_an_outline_of_two_points_is_refused(a_report) -> None:
 
     with pytest.raises(RefusedContent, match="at least three"):
         report_from_json(json.dumps(content))
+
+
+def test_the_line_around_a_body_leaves_its_endplates_to_be_seen() -> None:
+    square = np.array([[10.0, 10.0], [30.0, 10.0], [30.0, 20.0], [10.0, 20.0]])
+
+    for corners in (square, square[::-1]):
+        wider = widen_polygon(corners, 2.0)
+
+        assert wider.min(axis=0) == pytest.approx([10.0 - 2.0**0.5, 10.0 - 2.0**0.5])
+        assert wider.max(axis=0) == pytest.approx([30.0 + 2.0**0.5, 20.0 + 2.0**0.5])

@@ -28,7 +28,6 @@ from VertebralFractureLib.export.picture_canvas import (
     Canvas,
     measure_text_width,
     shorten_text,
-    widen_polygon,
     wrap_text,
 )
 from VertebralFractureLib.export.picture_panel import Box, fit_panel, middle_frame
@@ -325,16 +324,6 @@ def test_a_suspected_vertebra_of_grade_0_is_not_drawn_in_the_blue_of_a_normal_on
 
     assert _count(views, SUSPECTED.color) > 500
     assert _count(views, GRADE_GROUPS[0].color) == 0
-
-
-def test_the_line_around_a_body_leaves_its_endplates_to_be_seen() -> None:
-    square = np.array([[10.0, 10.0], [30.0, 10.0], [30.0, 20.0], [10.0, 20.0]])
-
-    for corners in (square, square[::-1]):
-        wider = widen_polygon(corners, 2.0)
-
-        assert wider.min(axis=0) == pytest.approx([10.0 - 2.0**0.5, 10.0 - 2.0**0.5])
-        assert wider.max(axis=0) == pytest.approx([30.0 + 2.0**0.5, 20.0 + 2.0**0.5])
 
 
 def test_the_colors_of_any_two_groups_differ_in_lightness_or_hue_enough_to_tell_apart() -> None:

@@ -8,18 +8,33 @@ import sys
 from pathlib import Path
 
 from VertebralFractureLib.cli.exit_codes import BAD_INPUT, DONE, NOT_EVALUABLE_CODE
-from VertebralFractureLib.cli.option_types import add_run_arguments, number, path_to_read, path_to_write, words
+from VertebralFractureLib.cli.option_types import (
+    add_run_arguments,
+    number,
+    path_to_read,
+    path_to_write,
+    refuse_output,
+    words,
+)
 from VertebralFractureLib.cli.output_folder import RESULT_FILES, refuse_foreign_folder, write_folder_atomically
 from VertebralFractureLib.cli.progress_display import progress_listener
 from VertebralFractureLib.cli.stop_signals import cancel_on_stop_signals
 from VertebralFractureLib.cli.table import format_report_table
 from VertebralFractureLib.cli.terminal import tell, warn, write_text
 from VertebralFractureLib.errors import OptionRefused, OutputRefused
+from VertebralFractureLib.export.segmentation import (
+    check_segmentation_name,
+    fill_bodies,
+    names_path,
+    write_segmentation,
+)
 from VertebralFractureLib.export.table import COMMA, TABLE_STYLES
 from VertebralFractureLib.options import ALL_MEMBERS, AUTOMATIC, COARSEST_MM, FINEST_MM, DetectionOptions
 from VertebralFractureLib.plain_text import one_line
 from VertebralFractureLib.progress import CancelToken, StageProgress
+from VertebralFractureLib.result.report import EVALUABLE, SpineReport
 from VertebralFractureLib.vertebrae.levels import LEVEL_NUMBERS
+from VertebralFractureLib.volume import CTVolume
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=COMMA.name,
         help="vertebrae.csv for spreadsheets that expect commas and 0.5 (default), or semicolons and 0,5",
     )
+    parser.add_argument(
+        "--segmentation",
+        type=path_to_write("--segmentation"),
+        default=None,
+        metavar="FILE",
+        help="also write a label map of the vertebral bodies by level, on the CT's grid: .nii.gz, .nii or .nrrd",
+    )
     add_run_arguments(parser, "torch's choice")
     parser.add_argument(
         "--device",
@@ -101,6 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.weights, arguments.threads, arguments.device, tuple(arguments.members), arguments.spacing
     )
     refuse_foreign_folder(arguments.out)
+    _check_segmentation(arguments)
     correction, made_for = read_correction(arguments.correction, arguments.centerline, arguments.levels)
     listener, token = progress_listener(arguments.progress), CancelToken()
     with cancel_on_stop_signals(token), write_folder_atomically(arguments.out) as folder:
@@ -127,6 +150,7 @@ def run(arguments: argparse.Namespace) -> int:
             identifiers=arguments.identifiers,
             table_style=TABLE_STYLES[arguments.table],
         )
+        notes = _write_segmentation(report, detection.ct, arguments.segmentation)
     code = DONE if report.status == "evaluable" else NOT_EVALUABLE_CODE
     if arguments.progress == "json":
         done = {"done": True, "status": report.status, "reason": report.reason, "exit_code": code}
@@ -134,9 +158,38 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         files = [f"  {name}" for name in sorted(RESULT_FILES)]
         told = tell(*format_report_table(report).split("\n"), "", f"The files are in {arguments.out}:", *files)
+    if notes:
+        warn(*notes)
     if not told:
         warn(f"Standard output could not be written; all files are in {arguments.out}.")
     return code
+
+
+def _check_segmentation(arguments: argparse.Namespace) -> None:
+    """Refuse a label map that could not be written, or would be a foreign file in the folder of the results."""
+    path: Path | None = arguments.segmentation
+    if path is None:
+        return
+    check_segmentation_name(path)
+    if path.absolute().parent == arguments.out.absolute():
+        raise OutputRefused("--segmentation cannot lie in the folder of --out, which holds the results alone.")
+    for file in (path, names_path(path)):
+        if file is not None:
+            refuse_output("--segmentation", file, arguments.input, arguments.centerline, arguments.correction)
+
+
+def _write_segmentation(report: SpineReport, ct: CTVolume, path: Path | None) -> list[str]:
+    """Write the label map where one is wanted; what a user should know about it."""
+    if path is None:
+        return []
+    if report.status != EVALUABLE:
+        return ["No label map was written, because the scan could not be evaluated."]
+    label_map = fill_bodies(report, ct)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_segmentation(label_map, path)
+    if not label_map.left_out:
+        return []
+    return [f"Not in the label map, because their outline is not known: {', '.join(label_map.left_out)}."]
 
 
 def _relabeling(word: str) -> str:

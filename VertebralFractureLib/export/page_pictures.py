@@ -12,10 +12,10 @@ import numpy as np
 
 from VertebralFractureLib.cpr import ReformatFrame
 from VertebralFractureLib.export.palette import group_of, probability_color
-from VertebralFractureLib.export.picture_canvas import Canvas, Color, widen_polygon
+from VertebralFractureLib.export.picture_canvas import Canvas, Color
 from VertebralFractureLib.export.picture_panel import Box, SagittalPanel, fit_panel
 from VertebralFractureLib.result.report import SpineReport, is_suspected
-from VertebralFractureLib.vertebrae.outline import outline_points
+from VertebralFractureLib.vertebrae.outline import outline_points, widen_polygon
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
 from VertebralFractureLib.volume import CTVolume
 

@@ -16,7 +16,7 @@ from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import VIRTUAL_SAGITTAL, ReformatFrame, StraightenedVolume, lay_frame
 from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.export.palette import GROUPS, group_of, probability_color
-from VertebralFractureLib.export.picture_canvas import Canvas, Color, shorten_text, widen_polygon, wrap_text
+from VertebralFractureLib.export.picture_canvas import Canvas, Color, shorten_text, wrap_text
 from VertebralFractureLib.export.picture_panel import Box, SagittalPanel, fit_panel, middle_frame
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.result.report import EVALUABLE, SpineReport, is_suspected
@@ -28,7 +28,7 @@ from VertebralFractureLib.result.words import (
     write_finding,
 )
 from VertebralFractureLib.types import FloatArray
-from VertebralFractureLib.vertebrae.outline import outline_points
+from VertebralFractureLib.vertebrae.outline import outline_points, widen_polygon
 from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra
 from VertebralFractureLib.volume import CTVolume
 

@@ -204,19 +204,6 @@ class Canvas:
         self.picture.paste(_bytes(color), tuple(low.tolist()), mask.reduce(_FINER).point(lambda value: value * opacity))
 
 
-def widen_polygon(points: FloatArray, by: float) -> FloatArray:
-    """The corners ``(n, 2)`` of a closed polygon moved outward by ``by`` pixels, each along the mean of its sides'
-    normals; a corner that repeats the one before it stays beside that one.
-    """
-    sides = np.roll(points, -1, axis=0) - points
-    doubled_area = float((points[:, 0] * np.roll(points[:, 1], -1) - points[:, 1] * np.roll(points[:, 0], -1)).sum())
-    normals = np.stack([sides[:, 1], -sides[:, 0]], axis=1) * np.sign(doubled_area)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
-    mean = normals + np.roll(normals, 1, axis=0)
-    mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-9)
-    return np.asarray(points + by * mean)
-
-
 def _bytes(color: Color) -> tuple[int, int, int]:
     red, green, blue = (round(255.0 * value) for value in color)
     return red, green, blue

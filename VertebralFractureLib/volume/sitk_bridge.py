@@ -26,6 +26,8 @@ from VertebralFractureLib.volume.dicom_mending import silent_library
 if TYPE_CHECKING:
     import SimpleITK
 
+_SAME_PLACE_MM = 0.01
+"""NIfTI holds single precision: 0.0001 mm at a meter from the origin."""
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Its own inverse; multiplies 4x4 matrices from the left."""
 
@@ -125,8 +127,13 @@ def ct_to_sitk(ct: CTVolume) -> SimpleITK.Image:
     return image
 
 
-def write_volume(ct: CTVolume, path: Path) -> None:
+def write_volume(ct: CTVolume, path: Path, fields: Mapping[str, str] | None = None) -> None:
     """Write a volume as .nii, .nii.gz, .nrrd, .mha or .mhd, compressed; the file appears whole or not at all.
+
+    Voxels and grid are read again before it does.
+
+    Args:
+        fields: further ones of the header; an .nrrd holds any.
 
     Raises:
         ValueError: for a sheared grid and a NIfTI name, because SimpleITK's NIfTI writer drops the shear silently.
@@ -136,6 +143,7 @@ def write_volume(ct: CTVolume, path: Path) -> None:
     import SimpleITK as sitk
 
     path = Path(path)
+    wanted = dict(fields or {})
     axes = ct.ijk_to_ras[:3, :3] / np.asarray(ct.spacing_mm)
     if ".nii" in path.suffixes and np.max(np.abs(axes.T @ axes - np.eye(3))) > 1e-3:
         raise ValueError("A sheared grid cannot be written as NIfTI without losing its shear; use .nrrd.")
@@ -151,7 +159,9 @@ def write_volume(ct: CTVolume, path: Path) -> None:
                 again = sitk.ReadImage(readable)
         except RuntimeError as error:
             raise refusal from error
-        if not np.array_equal(sitk.GetArrayViewFromImage(again), ct.hu):
+        if not np.array_equal(sitk.GetArrayViewFromImage(again), ct.hu) or not _is_same_grid(again, ct):
+            raise refusal
+        if any(not again.HasMetaDataKey(key) or again.GetMetaData(key) != value for key, value in wanted.items()):
             raise refusal
 
     if not is_text(path) and path.suffix == ".mhd":
@@ -160,11 +170,23 @@ def write_volume(ct: CTVolume, path: Path) -> None:
         written = folder / (partial.name if is_text(path) else f"volume{''.join(path.suffixes[-2:])}")
         try:
             with silent_library():
-                sitk.WriteImage(ct_to_sitk(ct), str(written), useCompression=True)
+                image = ct_to_sitk(ct)
+                for key, value in wanted.items():
+                    image.SetMetaData(key, value)
+                sitk.WriteImage(image, str(written), useCompression=True)
         except RuntimeError as error:
             raise refusal from error
         for file in folder.iterdir():
             shutil.move(file, partial if file == written else partial.with_name(file.name))
+
+
+def _is_same_grid(image: SimpleITK.Image, ct: CTVolume) -> bool:
+    """Whether every corner voxel of the image lies where that of the volume does, to what a header rounds."""
+    matrix = LPS_TO_RAS @ build_lps_geometry(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+    k, j, i = ct.shape_kji
+    corners = np.array([[x, y, z, 1] for x in (0, i - 1) for y in (0, j - 1) for z in (0, k - 1)], dtype=np.float64)
+    apart = corners @ (matrix - ct.ijk_to_ras).T
+    return float(np.abs(apart).max()) < _SAME_PLACE_MM
 
 
 def _text_folder(path: Path) -> Path:

@@ -20,6 +20,12 @@ def add_grade_colors(scene: Any, name: str) -> Any:
     return _add_color_table(scene, name, [(group.name, group.color) for group in GROUPS])
 
 
+def fill_grade_colors(node: Any) -> None:
+    """Let the node of an older scene hold the groups of today; does nothing where it does."""
+    if node.GetNumberOfColors() != len(GROUPS):
+        _fill_color_table(node, [(group.name, group.color) for group in GROUPS])
+
+
 def add_probability_colors(scene: Any, name: str, threshold: float) -> Any:
     """``vtkMRMLColorTableNode`` over ``NOT_JUDGED`` and 0 to 1 in steps of a hundredth; warm from ``threshold`` on."""
     return _add_color_table(scene, name, _probability_entries(threshold))
@@ -42,11 +48,15 @@ def _probability_entries(threshold: float) -> list[tuple[str, Color]]:
 def _add_color_table(scene: Any, name: str, entries: list[tuple[str, Color]]) -> Any:
     node = scene.AddNewNodeByClass("vtkMRMLColorTableNode", name)
     node.SetTypeToUser()
+    _fill_color_table(node, entries)
+    return node
+
+
+def _fill_color_table(node: Any, entries: list[tuple[str, Color]]) -> None:
     node.SetNumberOfColors(len(entries))
     for index, (words, color) in enumerate(entries):
         node.SetColor(index, words, *color, 1.0)
     node.GetLookupTable().SetTableRange(0, len(entries) - 1)
-    return node
 
 
 def add_chart(scene: Any, sequence_table: Any, name: str) -> tuple[Any, Any, Any]:
