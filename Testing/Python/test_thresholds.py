@@ -101,6 +101,7 @@ NOT_TUNED = {
         "_ROW_MULTIPLE": LAYOUT,
     },
     "vertebrae/body_network.py": dict.fromkeys(("MAPS",), WEIGHTS),
+    "vertebrae/body_solid.py": dict.fromkeys(("_RINGS", "_STRIP_OF_WIDTH"), LAYOUT),
     "vertebrae/endplates.py": {"ENDPLATE_POINTS": LAYOUT},
     "vertebrae/level_assignment.py": {"LEVELS": UNIT},
     "vertebrae/level_column.py": {"BEYOND": WEIGHTS, "_NEVER": NUMERICAL, "MOST_STEPS": LAYOUT},
@@ -156,7 +157,7 @@ NOT_TUNED = {
     },
     "volume/nrrd_file.py": dict.fromkeys(("_HEADER_BYTES", "MOST_PARTS", "_TO_LPS"), UNIT),
     "volume/plausibility.py": {"AIR_HU": UNIT, "_SAMPLES": LAYOUT},
-    "volume/sitk_bridge.py": {"LPS_TO_RAS": UNIT},
+    "volume/sitk_bridge.py": {"LPS_TO_RAS": UNIT, "_SAME_PLACE_MM": NUMERICAL},
     "volume/file_guard.py": {
         **dict.fromkeys(("FILE_LIMIT_S", "_SLOWEST_BYTES_PER_S", "SPARE_BYTES"), LAYOUT),
         **dict.fromkeys(("_ROWS", "_COLUMNS", "_SAMPLES", "_FRAMES", "_BITS"), UNIT),

@@ -22,6 +22,7 @@ BONE_WINDOW_AND_LEVEL_HU = (1000.0, 300.0)
 _DARK = (0.06, 0.06, 0.08)
 
 _SLICE_MANAGERS = (
+    "vtkMRMLModelSliceDisplayableManager",
     "vtkMRMLMarkupsDisplayableManager",
     "vtkMRMLOrientationMarkerDisplayableManager",
     "vtkMRMLRulerDisplayableManager",

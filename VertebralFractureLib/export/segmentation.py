@@ -10,8 +10,10 @@ from __future__ import annotations
 import colorsys
 import csv
 import io
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from VertebralFractureLib.errors import OutputRefused
 from VertebralFractureLib.export.palette import Color
 from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
 from VertebralFractureLib.result.report import SpineReport
-from VertebralFractureLib.types import ByteArray, Point
+from VertebralFractureLib.types import ByteArray, FloatArray, Point
 from VertebralFractureLib.vertebrae.body_solid import bound_body, has_solid, mark_body
 from VertebralFractureLib.vertebrae.levels import LEVEL_NUMBERS
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
@@ -113,34 +115,52 @@ def list_segments(report: SpineReport) -> tuple[Segment, ...]:
 
 
 def fill_bodies(report: SpineReport, ct: CTVolume) -> LabelMap:
-    """The bodies of a report as a label map on the grid of its CT; a voxel belongs to the body that holds its center.
+    """The bodies of a report as a label map on the grid of its CT; see ``fill_steps``."""
+    steps = fill_steps(report, ct.shape_kji, ct.ijk_to_ras)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast("LabelMap", end.value)
 
-    Where two bodies overlap, a voxel belongs to the one whose center is nearer.
+
+def fill_steps(
+    report: SpineReport, shape_kji: tuple[int, int, int], ijk_to_ras: FloatArray
+) -> Generator[None, None, LabelMap]:
+    """The bodies of a report as a label map on a grid, in one short step a body.
+
+    A voxel belongs to the body that holds its center; where two bodies overlap, to the one whose center is nearer.
     """
-    labels: ByteArray = np.zeros(ct.shape_kji, dtype=np.uint8)
-    nearest: dict[int, Point] = {}
-    for segment in list_segments(report):
-        corners = ct.ras_to_ijk_points(bound_body(segment.vertebra))
-        low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
-        high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 1, np.array(ct.shape_kji[::-1]))
-        if np.any(low >= high):
-            continue
-        window = tuple(slice(int(low[axis]), int(high[axis])) for axis in (2, 1, 0))
-        k, j, i = np.meshgrid(*(np.arange(part.start, part.stop) for part in window), indexing="ij")
-        points = ct.ijk_to_ras_points(np.stack([i, j, k], axis=-1).reshape(-1, 3).astype(np.float64))
-        is_inside = mark_body(segment.vertebra, points).reshape(k.shape)
-        own = labels[window]
-        for number in np.unique(own[is_inside & (own > 0)]).tolist():
-            other = np.linalg.norm(points - np.array(nearest[number]), axis=1)
-            here = np.linalg.norm(points - np.array(segment.vertebra.center_ras), axis=1)
-            is_inside &= (own != number) | (here < other).reshape(k.shape)
-        own[is_inside] = segment.number
-        nearest[segment.number] = segment.vertebra.center_ras
+    grid = CTVolume(np.zeros(shape_kji, dtype=np.uint8), ijk_to_ras, "vertebral bodies")
+    labels: ByteArray = np.asarray(grid.hu, dtype=np.uint8)
+    segments = list_segments(report)
+    centers = {segment.number: segment.vertebra.center_ras for segment in segments}
+    for segment in segments:
+        _fill(labels, grid, segment, centers)
+        yield
     held = set(np.unique(labels).tolist())
-    segments = tuple(segment for segment in list_segments(report) if segment.number in held)
-    filled = {segment.vertebra.center_ras for segment in segments}
+    kept = tuple(segment for segment in segments if segment.number in held)
+    filled = {segment.vertebra.center_ras for segment in kept}
     left_out = tuple(vertebra.label for vertebra in report.vertebrae if vertebra.center_ras not in filled)
-    return LabelMap(CTVolume(labels, ct.ijk_to_ras, "vertebral bodies"), segments, left_out)
+    return LabelMap(replace(grid, hu=labels), kept, left_out)
+
+
+def _fill(labels: ByteArray, grid: CTVolume, segment: Segment, centers: Mapping[int, Point]) -> None:
+    corners = grid.ras_to_ijk_points(bound_body(segment.vertebra))
+    low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
+    high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 1, np.array(labels.shape[::-1]))
+    if np.any(low >= high):
+        return
+    window = tuple(slice(int(low[axis]), int(high[axis])) for axis in (2, 1, 0))
+    k, j, i = np.meshgrid(*(np.arange(part.start, part.stop) for part in window), indexing="ij")
+    points = grid.ijk_to_ras_points(np.stack([i, j, k], axis=-1).reshape(-1, 3).astype(np.float64))
+    is_inside = mark_body(segment.vertebra, points).reshape(k.shape)
+    own = labels[window]
+    here = np.linalg.norm(points - np.array(segment.vertebra.center_ras), axis=1).reshape(k.shape)
+    for number in np.unique(own[is_inside & (own > 0)]).tolist():
+        there = np.linalg.norm(points - np.array(centers[number]), axis=1).reshape(k.shape)
+        is_inside &= (own != number) | (here < there)
+    own[is_inside] = segment.number
 
 
 def names_path(path: Path) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,18 @@ import qt
 import slicer
 
 from VertebralFractureLib.export.scene import SceneNodes
-from VertebralFractureLib.export.scene.result_folder import RemovedResult, remove_result, restore_result
+from VertebralFractureLib.export.scene.result_folder import (
+    RemovedResult,
+    put_into_folder,
+    remove_result,
+    restore_result,
+)
+from VertebralFractureLib.export.scene.scene_nodes import SEGMENTATION, mark
+from VertebralFractureLib.export.scene.segmentation_node import add_segmentation_node
+from VertebralFractureLib.export.segmentation import LabelMap, fill_steps
 from VertebralFractureLib.export.table import COMMA, SEMICOLON, TableStyle
 from VertebralFractureLib.result import SpineReport
+from VertebralFracturePanel.detect.volume_export import UnusableVolume, exportOf
 from VertebralFracturePanel.export.result_export import TABLE, ExportFailed, ResultExport, Steps
 from VertebralFracturePanel.export.view_pictures import View, openViews, writePicture
 from VertebralFracturePanel.process.event_loop_steps import EventLoopSteps
@@ -50,6 +59,7 @@ class ExportSection:
         ):
             button.connect("clicked(bool)", lambda _checked=False, file=(name, kinds): self._exportFile(*file))
         ui.exportPicturesButton.connect("clicked(bool)", self._onExportPictures)
+        ui.segmentationButton.connect("clicked(bool)", self._onMakeSegmentation)
         ui.cancelExportButton.connect("clicked(bool)", self.cancel)
         ui.removeButton.connect("clicked(bool)", self._onRemove)
         ui.undoRemoveButton.connect("clicked(bool)", self._onUndoRemove)
@@ -136,6 +146,29 @@ class ExportSection:
             yield 0
         self._say(f"Written: {', '.join(written)}" if written else "No slice or 3D view is open.")
 
+    def _onMakeSegmentation(self, _checked: bool = False) -> None:
+        if self._nodes is not None and self._shown is not None and not self.isExporting:
+            self._run(self._segmentation(self._nodes, self._shown), "")
+
+    def _segmentation(self, nodes: SceneNodes, shown: SpineReport) -> Steps:
+        """A new node each time: what somebody painted into an earlier one stays."""
+        try:
+            volume = exportOf(nodes.input_volume)
+        except UnusableVolume as error:
+            raise ExportFailed(str(error)) from error
+        labelMap = yield from _pausing(fill_steps(shown, volume.shape, volume.ijkToRas))
+        if not labelMap.segments:
+            raise ExportFailed("No body was traced, so that there is nothing to fill.")
+        scene = nodes.table.GetScene()
+        node = add_segmentation_node(scene, labelMap, "Vertebral bodies by level")
+        mark(node, SEGMENTATION)
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+        put_into_folder(hierarchy, hierarchy.GetItemParent(hierarchy.GetItemByDataNode(nodes.table)), node)
+        count = len(labelMap.segments)
+        words = f"Made: '{node.GetName()}' with {count} {'segment' if count == 1 else 'segments'}."
+        left = f" Not traced, so not in it: {', '.join(labelMap.left_out)}." if labelMap.left_out else ""
+        self._say(words + left)
+
     def _run(self, steps: Steps, words: str) -> None:
         self._steps.start(self._guarded(steps, words))
         self._showState()
@@ -185,6 +218,7 @@ class ExportSection:
             self._ui.exportPageButton,
             self._ui.exportSceneButton,
             self._ui.exportPicturesButton,
+            self._ui.segmentationButton,
             self._ui.identifiersCheckBox,
         ):
             button.enabled = self._shown is not None and not isExporting
@@ -197,3 +231,13 @@ def _freePath(folder: Path, stem: str) -> Path:
     """A name that no file has yet, because nobody was asked whether one may be replaced."""
     names = itertools.chain([f"{stem}.png"], (f"{stem}-{number}.png" for number in itertools.count(2)))
     return next(folder / name for name in names if not (folder / name).exists())
+
+
+def _pausing(steps: Generator[None, None, LabelMap]) -> Generator[int, None, LabelMap]:
+    """The steps, with the event loop's turn after each."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        yield 0

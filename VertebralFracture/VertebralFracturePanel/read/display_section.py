@@ -22,7 +22,7 @@ class DisplaySection:
         self._nodes: SceneNodes | None = None
         self._isShowing = False
         self._boxes = (ui.pointsCheckBox, ui.centerlineCheckBox, ui.landmarksCheckBox)
-        for box in (*self._boxes, ui.labelsCheckBox):
+        for box in (*self._boxes, ui.labelsCheckBox, ui.outlinesCheckBox):
             box.connect("toggled(bool)", self._onChanged)
         ui.opacitySlider.connect("valueChanged(double)", self._onChanged)
         ui.legendLabel.text = _legend()
@@ -38,6 +38,9 @@ class DisplaySection:
             box.checked = any(display.GetVisibility() for display in displays)
         self._ui.labelsCheckBox.enabled = bool(points)
         self._ui.labelsCheckBox.checked = any(display.GetPointLabelsVisibility() for display in points)
+        outlines = self._outlines()
+        self._ui.outlinesCheckBox.enabled = bool(outlines)
+        self._ui.outlinesCheckBox.checked = any(display.GetVisibility2D() for display in outlines)
         if points:
             self._ui.opacitySlider.value = points[0].GetOpacity()
         self._isShowing = False
@@ -51,7 +54,10 @@ class DisplaySection:
                 display.SetVisibility(bool(box.checked))
         for display in points:
             display.SetPointLabelsVisibility(bool(self._ui.labelsCheckBox.checked))
-        for display in (*points, *lines, *landmarks):
+        for display in self._outlines():
+            # The one switch of both: in which views each is seen follows from the layout.
+            display.SetVisibility2D(bool(self._ui.outlinesCheckBox.checked))
+        for display in (*points, *lines, *landmarks, *self._outlines()):
             display.SetOpacity(float(self._ui.opacitySlider.value))
 
     def _displays(self) -> tuple[Displays, Displays, Displays]:
@@ -65,6 +71,12 @@ class DisplaySection:
             for kind in kinds
         )
         return points, lines, landmarks
+
+    def _outlines(self) -> list[slicer.vtkMRMLModelDisplayNode]:
+        """Display nodes of the bodies, in the patient and straightened."""
+        bodies = () if self._nodes is None else (self._nodes.bodies, self._nodes.straight_bodies)
+        displays = [node.GetDisplayNode() for node in bodies if node is not None]
+        return [display for display in displays if display is not None]
 
 
 def _legend() -> str:

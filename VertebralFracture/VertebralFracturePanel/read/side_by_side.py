@@ -78,10 +78,10 @@ class SideBySide:
         for name, volumeId in self._formerVolumes.items():
             composite = _composite(scene, name)
             composite.SetBackgroundVolumeID(volumeId if volumeId and scene.GetNodeByID(volumeId) else None)
-        for node in self._patientMarkups():
+        for node in self._ofThePatient():
             node.GetDisplayNode().RemoveAllViewNodeIDs()
-        if self._straightDisplay is not None:
-            self._straightDisplay.SetVisibility(False)
+        for display in self._straightDisplays:
+            display.SetVisibility(False)
         self.forget()
 
     def forget(self) -> None:
@@ -99,7 +99,7 @@ class SideBySide:
             layout.SetViewArrangement(self._formerLayout)
 
     def _showPointsPerView(self, scene: slicer.vtkMRMLScene) -> None:
-        """Points in straightened coordinates in the straightened view alone, those of the patient in all others."""
+        """What is in straightened coordinates in the straightened view alone, what is in the patient in all others."""
         straight = _view(scene, STRAIGHT_VIEW)
         others = [
             scene.GetNthNodeByClass(index, className).GetID()
@@ -107,22 +107,22 @@ class SideBySide:
             for index in range(scene.GetNumberOfNodesByClass(className))
             if scene.GetNthNodeByClass(index, className) is not straight
         ]
-        for node in self._patientMarkups():
+        for node in self._ofThePatient():
             node.GetDisplayNode().SetViewNodeIDs(others)
-        display = self._straightDisplay
-        if display is not None and straight is not None:
+        for display in self._straightDisplays if straight is not None else ():
             display.SetViewNodeIDs([straight.GetID()])
             display.SetVisibility(True)
 
     @property
-    def _straightDisplay(self) -> slicer.vtkMRMLMarkupsDisplayNode | None:
-        """Of the points in straightened coordinates; the user may have deleted it."""
-        points = self._nodes.straight_points
-        return None if points is None else points.GetDisplayNode()
+    def _straightDisplays(self) -> list[slicer.vtkMRMLDisplayNode]:
+        """Of points and bodies in straightened coordinates; the user may have deleted them."""
+        nodes = (self._nodes.straight_points, self._nodes.straight_bodies)
+        displays = [node.GetDisplayNode() for node in nodes if node is not None]
+        return [display for display in displays if display is not None]
 
-    def _patientMarkups(self) -> list[slicer.vtkMRMLMarkupsNode]:
+    def _ofThePatient(self) -> list[slicer.vtkMRMLDisplayableNode]:
         nodes = self._nodes
-        markups = [*nodes.points.values(), nodes.centerline, nodes.landmarks]
+        markups = [*nodes.points.values(), nodes.centerline, nodes.landmarks, nodes.bodies]
         return [node for node in markups if node is not None and node.GetDisplayNode() is not None]
 
 

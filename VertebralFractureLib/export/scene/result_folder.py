@@ -44,6 +44,8 @@ def _own(hierarchy: Any, item: int, node: Any) -> None:
     owners = (
         ("vtkMRMLMarkupsNode", "Markups"),
         ("vtkMRMLTableNode", "Tables"),
+        ("vtkMRMLModelNode", "Models"),
+        ("vtkMRMLSegmentationNode", "Segmentations"),
         ("vtkMRMLTransformNode", "Transforms"),
         ("vtkMRMLPlotChartNode", "Charts"),
         ("vtkMRMLPlotSeriesNode", "PlotSeries"),

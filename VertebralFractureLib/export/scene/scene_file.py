@@ -105,7 +105,7 @@ def _plain_folder(folder: Path) -> Path:
 def _contents(scene: Any) -> list[tuple[str, ...]]:
     """What a scene must not lose on its way through a file: the nodes that it saves, and how much each holds."""
     found: list[tuple[str, ...]] = []
-    for name in ("Volume", "Markups", "Table", "Text", "Transform"):
+    for name in ("Volume", "Markups", "Table", "Text", "Transform", "Model"):
         nodes = scene.GetNodesByClass(f"vtkMRML{name}Node")
         nodes.UnRegister(scene)
         for index in range(nodes.GetNumberOfItems()):
@@ -128,6 +128,8 @@ def _amount(node: Any) -> str:
         return f"{sorted(image.GetDimensions())} {zlib.crc32(counts.tobytes()):08x}"
     if node.IsA("vtkMRMLMarkupsNode"):
         return f"{node.GetNumberOfControlPoints()} points"
+    if node.IsA("vtkMRMLModelNode"):
+        return f"{0 if node.GetPolyData() is None else node.GetPolyData().GetNumberOfCells()} faces"
     if node.IsA("vtkMRMLTableNode"):
         return f"{node.GetNumberOfRows()} rows"
     return node.GetText() or "" if node.IsA("vtkMRMLTextNode") else ""

@@ -25,6 +25,10 @@ STRAIGHTENED = "straightened"
 TRANSFORM = "straightening_transform"
 STRAIGHT_POINTS = "vertebrae_straight"
 LANDMARKS = "landmarks"
+BODIES = "bodies"
+STRAIGHT_BODIES = "bodies_straight"
+SEGMENTATION = "segmentation"
+"""Made on demand and the user's from then on: no node reference leads to it, and it stays when a result is removed."""
 SEQUENCE = "sequence_table"
 GRADE_COLORS = "grade_colors"
 PROBABILITY_COLORS = "probability_colors"
@@ -49,6 +53,8 @@ class SceneNodes:
         points: ``vtkMRMLMarkupsFiducialNode`` per vertebra group (``grade_0`` ... ``not_evaluable``), in RAS.
         straight_points: all vertebrae in straight space, hidden at first.
         landmarks: six endplate points per measured vertebra in RAS, hidden at first.
+        bodies: ``vtkMRMLModelNode``, the traced bodies in RAS, whose cuts with the slices are their outlines.
+        straight_bodies: the same in straight space, hidden at first.
         sequence: ``vtkMRMLTableNode``, probability along the centerline.
         grade_colors, probability_colors: ``vtkMRMLColorTableNode``.
         series, threshold_series: ``vtkMRMLPlotSeriesNode``, the two lines of the chart.
@@ -64,6 +70,8 @@ class SceneNodes:
     points: Mapping[str, Any] = field(default_factory=dict)
     straight_points: Any = None
     landmarks: Any = None
+    bodies: Any = None
+    straight_bodies: Any = None
     sequence: Any = None
     grade_colors: Any = None
     probability_colors: Any = None
@@ -85,6 +93,8 @@ class SceneNodes:
             *self.points.values(),
             self.straight_points,
             self.landmarks,
+            self.bodies,
+            self.straight_bodies,
             self.straightened,
             self.transform,
             self.grade_colors,
@@ -119,6 +129,8 @@ def nodes_of(table: Any) -> SceneNodes:
         points={key: value for key, value in points.items() if value is not None},
         straight_points=node(STRAIGHT_POINTS),
         landmarks=node(LANDMARKS),
+        bodies=node(BODIES),
+        straight_bodies=node(STRAIGHT_BODIES),
         sequence=node(SEQUENCE),
         grade_colors=node(GRADE_COLORS),
         probability_colors=node(PROBABILITY_COLORS),

@@ -15,6 +15,7 @@ from VertebralFractureLib.checked_record import record_from_content
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.export.palette import GROUPS
 from VertebralFractureLib.export.scene import scene_nodes as roles
+from VertebralFractureLib.export.scene.body_nodes import fill_bodies_node
 from VertebralFractureLib.export.scene.display_nodes import set_probability_colors
 from VertebralFractureLib.export.scene.markups_nodes import (
     add_group_node,
@@ -183,6 +184,10 @@ def show_with_criteria(scene: Any, nodes: SceneNodes, report: SpineReport, crite
     show_in_vertebra_table(nodes.table, shown)
     if shown.status == EVALUABLE:
         _show_groups(scene, nodes, shown)
+        if nodes.bodies is not None:
+            fill_bodies_node(nodes.bodies, shown, nodes.grade_colors)
+        if nodes.straight_bodies is not None and nodes.transform is not None:
+            fill_bodies_node(nodes.straight_bodies, shown, nodes.grade_colors, nodes.transform)
     if nodes.sequence is not None:
         show_in_sequence_table(nodes.sequence, shown)
     if nodes.probability_colors is not None:

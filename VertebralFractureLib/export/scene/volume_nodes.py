@@ -70,7 +70,7 @@ def fill_volume_node(node: Any, voxels: NDArray[np.int16], ijk_to_world: FloatAr
     scalars.SetName("ImageScalars")
     image.GetPointData().SetScalars(scalars)
     was_modifying = node.StartModify()
-    node.SetIJKToRASMatrix(_vtk_matrix(ijk_to_world))
+    node.SetIJKToRASMatrix(to_vtk_matrix(ijk_to_world))
     node.SetAndObserveImageData(image)
     node.EndModify(was_modifying)
 
@@ -122,7 +122,8 @@ def read_transform_node(node: Any) -> DisplacementGrid | None:
     )
 
 
-def _vtk_matrix(matrix: FloatArray) -> Any:
+def to_vtk_matrix(matrix: FloatArray) -> Any:
+    """A 4x4 array as ``vtkMatrix4x4``."""
     result = vtk.vtkMatrix4x4()
     for row in range(4):
         for column in range(4):

@@ -15,6 +15,7 @@ import numpy as np
 from VertebralFractureLib.cpr import StraightenedVolume
 from VertebralFractureLib.export.palette import GROUPS
 from VertebralFractureLib.export.scene import scene_nodes as roles
+from VertebralFractureLib.export.scene.body_nodes import add_bodies_node
 from VertebralFractureLib.export.scene.display_nodes import add_chart, add_grade_colors, add_probability_colors
 from VertebralFractureLib.export.scene.markups_nodes import (
     add_centerline_node,
@@ -142,6 +143,8 @@ def missing_nodes_steps(
             yield 0.45
     if roles.LANDMARKS not in made:
         made[roles.LANDMARKS] = add_landmarks_node(scene, report.vertebrae, "Vertebra landmarks")
+    if roles.BODIES not in made:
+        made[roles.BODIES] = add_bodies_node(scene, report, "Vertebral bodies", made[roles.GRADE_COLORS])
     yield 0.55
     if roles.SEQUENCE not in made:
         sequence = made[roles.SEQUENCE] = scene.AddNewNodeByClass("vtkMRMLTableNode", "Probability along the spine")
@@ -172,6 +175,10 @@ def _straight_steps(
     if roles.STRAIGHT_POINTS not in made:
         made[roles.STRAIGHT_POINTS] = add_straight_points_node(
             scene, spine.frame, report.vertebrae, "Vertebrae in straight space", _STRAIGHT_POINT_COLOR
+        )
+    if roles.STRAIGHT_BODIES not in made:
+        made[roles.STRAIGHT_BODIES] = add_bodies_node(
+            scene, report, "Vertebral bodies in straight space", made[roles.GRADE_COLORS], made[roles.TRANSFORM]
         )
     yield 0.9
 
