@@ -44,8 +44,8 @@ def measure_case(case: StraightCase, models: VertebraModels) -> list[BodyMeasure
     """The bodies of a case with labels whose center lies in a labeled body."""
     if case.body_labels is None:
         raise ValueError(f"'{case.identifier}' has no labels of its bodies.")
-    hu, inside = (np.asarray(values) for values in (case.volume.hu, case.volume.inside))
-    spine, _ = shift_to_hu_scale(replace(case.volume, hu=hu.astype(np.float32), inside=inside))
+    hu = np.asarray(case.volume.hu, dtype=np.float32)
+    spine, _ = shift_to_hu_scale(replace(case.volume, hu=hu, inside=np.asarray(case.volume.inside)))
     labels = np.asarray(case.body_labels)
     measured = []
     for vertebra in localize_vertebrae(spine, models):
@@ -54,23 +54,23 @@ def measure_case(case: StraightCase, models: VertebraModels) -> list[BodyMeasure
         at = spine.straight_to_ijk_points(spine.frame.ras_to_straight(np.array([vertebra.center_ras])))[0]
         number = int(labels[tuple(np.rint(at[::-1]).astype(int))])
         if number:
-            measured.append(_measure(spine_labels=(labels == number), case=case, vertebra=vertebra, number=number))
+            measured.append(_measure(labels == number, case, vertebra, number))
     return measured
 
 
-def _measure(spine_labels: BoolArray, case: StraightCase, vertebra: Vertebra, number: int) -> BodyMeasures:
+def _measure(label: BoolArray, case: StraightCase, vertebra: Vertebra, number: int) -> BodyMeasures:
     volume = case.volume
     corners = volume.straight_to_ijk_points(volume.frame.ras_to_straight(bound_body(vertebra)))
-    held = np.argwhere(spine_labels)[:, ::-1]
+    held = np.argwhere(label)[:, ::-1]
     low = np.maximum(np.floor(np.minimum(corners.min(axis=0), held.min(axis=0))).astype(int), 0)
     high = np.minimum(np.ceil(np.maximum(corners.max(axis=0), held.max(axis=0))).astype(int) + 1, volume.hu.shape[::-1])
     k, j, i = np.meshgrid(*(np.arange(low[axis], high[axis]) for axis in (2, 1, 0)), indexing="ij")
     straight = np.stack([volume.axis_mm(name)[at] for name, at in (("r", i), ("a", j), ("s", k))], axis=-1)
     points = volume.frame.straight_to_ras(straight.reshape(-1, 3))
-    filled, true = mark_body(vertebra, points), spine_labels[k, j, i].ravel()
+    filled, true = mark_body(vertebra, points), label[k, j, i].ravel()
     dice = 2.0 * float((filled & true).sum()) / float(filled.sum() + true.sum())
     outline, landmarks = np.array(vertebra.outline_ras), np.array(vertebra.landmarks_ras)
-    edge = _true_edge(spine_labels, case, outline)
+    edge = _true_edge(label, case, outline)
     distances = _both_ways(outline, edge)
     lines = _both_ways(landmarks[[0, 1, 2, 5, 4, 3]], edge)
     return BodyMeasures(number, float(distances.mean()), float(np.percentile(distances, 95)), float(lines.mean()), dice)
