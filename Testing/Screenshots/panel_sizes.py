@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 FONTS_PT, SCALES = (9, 12), (1, 2)
-WIDTH, HEIGHTS = 420, {"result": 1000, "sections": 2700, "empty": 420}
+WIDTH, STATES = 420, ("result", "sections", "empty")
 
 
 def main() -> None:
@@ -34,20 +34,21 @@ def draw(result: Path, out: Path, scale: int) -> None:
 
     application: Any = QApplication.instance() or QApplication([])
     application.setStyle("Fusion")
-    scenes = {state: new_scene() if state == "empty" else load_mrb(result / "scene.mrb") for state in HEIGHTS}
+    scenes = {state: new_scene() if state == "empty" else load_mrb(result / "scene.mrb") for state in STATES}
     for dark in (False, True):
         application.setPalette(_palette(dark))
         for points in FONTS_PT:
             application.setFont(QFont("DejaVu Sans", points))
-            for state, height in HEIGHTS.items():
+            for state in STATES:
                 panel = open_panel(scenes[state])
                 panel.ui.firstUseFrame.visible = state == "empty"
                 if state == "sections":
                     panel.ui.vertebraTable.cellClicked.emit(3, 0)
                     for section in ("correct", "centerline", "display", "export", "advanced", "help"):
                         getattr(panel.ui, f"{section}Section").collapsed = False
-                panel.parent.resize(WIDTH, height)
-                _settle(0.2)
+                _settle(0.1)
+                panel.parent.resize(WIDTH, panel.parent.layout().totalHeightForWidth(WIDTH))
+                _settle(0.1)
                 name = f"{state}-{points}pt-{'dark' if dark else 'light'}-{scale}x.png"
                 panel.parent.grab().save(str(out / name))
                 panel.cleanup()
@@ -70,6 +71,7 @@ def _palette(dark: bool) -> Any:
         (QPalette.ColorRole.ButtonText, text),
         (QPalette.ColorRole.Text, text),
         (QPalette.ColorRole.ToolTipText, text),
+        (QPalette.ColorRole.PlaceholderText, "#888888"),
     ):
         palette.setColor(role, QColor(color))
     return palette
