@@ -15,7 +15,7 @@ from VertebralFractureLib.errors import WeightsDamaged
 from VertebralFractureLib.fracture.members import PREFIX, choose_members
 from VertebralFractureLib.options import CUDA, DetectionOptions
 from VertebralFractureLib.orientation import ORIENTATION_WEIGHTS, UPRIGHT_WEIGHTS
-from VertebralFractureLib.vertebrae.models import BODY_WEIGHTS, LEVEL_WEIGHTS, VertebraModels
+from VertebralFractureLib.vertebrae.models import BODY_WEIGHTS, LEVEL_WEIGHTS, SURFACE_WEIGHTS, VertebraModels
 from VertebralFractureLib.weights import Weights, WeightsFolder, weights_folder
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class Models:
             *(PREFIX + name for name in self.members),
             BODY_WEIGHTS,
             LEVEL_WEIGHTS,
+            SURFACE_WEIGHTS,
             ORIENTATION_WEIGHTS,
             UPRIGHT_WEIGHTS,
         ]
@@ -110,9 +111,12 @@ class Models:
     def vertebrae(self) -> VertebraModels:
         from VertebralFractureLib.vertebrae.body_network import BodyModel
         from VertebralFractureLib.vertebrae.level_network import LevelModel
+        from VertebralFractureLib.vertebrae.surface_network import SurfaceModel
 
         return VertebraModels(
-            self._network(BODY_WEIGHTS, BodyModel.from_weights), self._network(LEVEL_WEIGHTS, LevelModel.from_weights)
+            self._network(BODY_WEIGHTS, BodyModel.from_weights),
+            self._network(LEVEL_WEIGHTS, LevelModel.from_weights),
+            self._network(SURFACE_WEIGHTS, SurfaceModel.from_weights),
         )
 
     @property

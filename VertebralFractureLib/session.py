@@ -173,7 +173,7 @@ class VolumeSession:
         models = self._models_for(options)
         line = check_front(self.ct, reader_centerline(points_ras), models.orientation).centerline
         spine = self._straightened(options, line, StageProgress("cpr"))
-        return measure_bodies(spine, extents_mm, models.vertebrae.body)
+        return measure_bodies(spine, extents_mm, models.vertebrae)
 
     def prepare(self, options: DetectionOptions | None = None) -> None:
         """Look for the canal now, so that the first drag does not wait for it."""

@@ -830,6 +830,19 @@ class EndplateThresholds:
 
 
 @dataclass(frozen=True)
+class SurfaceThresholds:
+    """From a body's signed distance to walls and endplates (``vertebrae/body_surface.py``)."""
+
+    strip_mm: float = _tuned(3.0, "half the strip beside the mid plane that heights are averaged over: the reader's")
+    seed_mm: float = _tuned(6.0, "how far from the block's middle a point of the body is looked for")
+    at_once: int = _tuned(4, "bodies that the network sees at once: bounds its memory", unit="bodies")
+    centered_mm: float = _tuned(
+        3.0, "a block that lies farther off its body is laid again: about twice the usual error"
+    )
+    overlap_mm: float = _tuned(2.0, "bodies may reach into each other by: blur and tilt at mid depth")
+
+
+@dataclass(frozen=True)
 class MidPlaneThresholds:
     """Each vertebra's own mid-sagittal plane (``vertebrae/mid_plane.py``)."""
 
@@ -1227,6 +1240,7 @@ LOCALIZATION = LocalizationThresholds()
 ACCOUNTING = AccountingThresholds()
 LOST_SLICES = LostSlicesThresholds()
 ENDPLATES = EndplateThresholds()
+SURFACES = SurfaceThresholds()
 MID_PLANE = MidPlaneThresholds()
 LATERAL_WALLS = LateralWallThresholds()
 BODY_SOLID = BodySolidThresholds()

@@ -213,6 +213,7 @@ WRITERS = {"write_text", "write_bytes", "savez", "save", "savefig", "WriteImage"
 OTHER_WAYS = {
     "VertebralFractureLib/export/picture_canvas.py": "into memory",
     "VertebralFractureLib/research/datasets/straight_case.py": "a folder that is renamed when it is complete",
+    "VertebralFractureLib/research/training/surface_windows.py": "a folder that is renamed when it is complete",
     "VertebralFractureLib/result/report_schema.py": "a file of the repository",
 }
 """And studies (``research/evaluation``), which write their copies of scans into temporary folders."""

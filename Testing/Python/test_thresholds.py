@@ -101,6 +101,12 @@ NOT_TUNED = {
         "_ROW_MULTIPLE": LAYOUT,
     },
     "vertebrae/body_network.py": dict.fromkeys(("MAPS",), WEIGHTS),
+    "vertebrae/body_surface.py": {
+        "_OUTLINE_POINTS": LAYOUT,
+        **dict.fromkeys(("_LEAST_COLUMNS", "_FAR_MM"), NUMERICAL),
+    },
+    "vertebrae/surface_input.py": dict.fromkeys(("SHAPE", "STEP_MM", "HINT_EDGE_MM", "CHANNELS"), WEIGHTS),
+    "vertebrae/surface_network.py": dict.fromkeys(("_MAPS", "LEAST_SCALE_MM"), WEIGHTS),
     "vertebrae/body_solid.py": dict.fromkeys(("_RINGS", "_STRIP_OF_WIDTH"), LAYOUT),
     "vertebrae/endplates.py": {"ENDPLATE_POINTS": LAYOUT},
     "vertebrae/level_assignment.py": {"LEVELS": UNIT},

@@ -29,7 +29,7 @@ _COMMANDS = {
 }
 _RESEARCH_COMMANDS = {
     "import-dataset": "turn a VerSe tree, or CTs with a table of grades, into annotated scans",
-    "train": "train a model: canal, orientation, upright, vertebrae, levels, fracture, or the fracture ensemble",
+    "train": "train a model: canal, orientation, upright, vertebrae, levels, surfaces, fracture, or the ensemble",
     "evaluate": "measure the program on scans with known truth",
 }
 _WITHOUT_NETWORKS = ("phantom",)
@@ -40,7 +40,7 @@ _RESEARCH_LIBRARIES = {"sklearn", "scipy", "matplotlib"}
 _TRAINABLE = {
     **{
         name: f"{_RESEARCH}.training.train_{name}"
-        for name in ("canal", "orientation", "upright", "vertebrae", "levels", "fracture")
+        for name in ("canal", "orientation", "upright", "vertebrae", "levels", "surfaces", "fracture")
     },
     "ensemble": f"{_RESEARCH}.release.train_ensemble",
 }

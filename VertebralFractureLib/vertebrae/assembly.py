@@ -37,6 +37,7 @@ from VertebralFractureLib.vertebrae.localization import (
 from VertebralFractureLib.vertebrae.lost_slices import SpineFault, drop_contradicting_names, split_at_jumps
 from VertebralFractureLib.vertebrae.oriented_box import oriented_box
 from VertebralFractureLib.vertebrae.outline import trace_outline
+from VertebralFractureLib.vertebrae.surfacing import surface_bodies
 from VertebralFractureLib.vertebrae.trabecular import (
     TrabecularRegion,
     assign_trabecular_hu,
@@ -88,7 +89,8 @@ def localize_vertebrae(
         models = VertebraModels.load()
     report = progress or StageProgress("vertebrae")
     report(0.0)
-    bodies = localize_bodies_in_their_planes(spine, models.body, lambda fraction: report(0.7 * fraction), first=first)
+    bodies = localize_bodies_in_their_planes(spine, models.body, lambda fraction: report(0.4 * fraction), first=first)
+    bodies = surface_bodies(spine, bodies, models.surfaces)
     report(0.7)
     bodies = [body for body in bodies if not any(fault.hides(_extent(body)) for fault in faults)]
     runs = split_at_jumps([body.span.middle_mm for body in bodies], faults)

@@ -102,9 +102,22 @@ def measure_shape(
     lower = _trace(
         maps[2], rows, columns, (reach[0], min(reach[1], span.s_inferior_mm + tuned.search_mm)), middle - a[0]
     )
-    x, upper, lower = a[columns], upper + edge_outward_mm, lower - edge_outward_mm
+    return shape_of_curves(a[columns], upper + edge_outward_mm, lower - edge_outward_mm, (a_post, a_ant), height)
+
+
+def shape_of_curves(
+    x: FloatArray, upper: FloatArray, lower: FloatArray, walls: tuple[float, float], height_mm: float
+) -> BodyShape:
+    """The shape of a body whose endplates run through (``x``, ``upper``) and (``x``, ``lower``), all ``(n,)`` mm.
+
+    Args:
+        walls: a of the posterior and the anterior one, at mid height.
+        height_mm: at mid depth.
+    """
+    tuned = ENDPLATES
+    a_post, a_ant = walls
     tilt = 0.5 * float(np.polyfit(x, upper, 1)[0] + np.polyfit(x, lower, 1)[0])
-    lean = float(np.clip(tilt, -tuned.steepest, tuned.steepest)) * 0.5 * height
+    lean = float(np.clip(tilt, -tuned.steepest, tuned.steepest)) * 0.5 * height_mm
     columns_mm = np.array([a_ant - tuned.anterior_inset_mm, 0.5 * (a_ant + a_post), a_post + tuned.posterior_inset_mm])
     top, bottom = columns_mm - lean, columns_mm + lean
     points = [(at, _local(x, upper, at)) for at in top] + [(at, _local(x, lower, at)) for at in bottom]

@@ -25,6 +25,7 @@ from VertebralFractureLib.volume.sampling import sample_nearest
 
 if TYPE_CHECKING:
     from VertebralFractureLib.vertebrae.body_network import BodyModel
+    from VertebralFractureLib.vertebrae.body_surface import BodySurface, SurfaceMeasures
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class LocalizedBody:
     """One body: where it lies along s, its shape (None where it could not be traced), and whether it is whole.
 
     ``middle_mm`` and the shape are measured on the plane of the maps that it was found on, which ``plane`` is.
+    ``surface`` and ``measures`` are those of ``surfacing``; None before, and where no surface was believable.
     """
 
     span: Span
@@ -39,6 +41,8 @@ class LocalizedBody:
     shape: BodyShape | None
     complete: bool
     plane: MidPlane
+    surface: BodySurface | None = None
+    measures: SurfaceMeasures | None = None
 
     def landmarks_straight(self) -> FloatArray | None:
         """Straight (r, a, s) of the six landmarks ``(6, 3)``."""

@@ -23,9 +23,10 @@ from VertebralFractureLib.vertebrae.localization import (
 )
 from VertebralFractureLib.vertebrae.outline import trace_outline
 from VertebralFractureLib.vertebrae.sequence_search import Span
+from VertebralFractureLib.vertebrae.surfacing import surface_bodies
 
 if TYPE_CHECKING:
-    from VertebralFractureLib.vertebrae.body_network import BodyModel
+    from VertebralFractureLib.vertebrae.models import VertebraModels
 
 
 @dataclass(frozen=True)
@@ -41,29 +42,35 @@ class MeasuredBody:
 
 
 def measure_bodies(
-    spine: StraightenedVolume, extents_mm: Sequence[tuple[float, float]], model: BodyModel
+    spine: StraightenedVolume, extents_mm: Sequence[tuple[float, float]], models: VertebraModels
 ) -> list[MeasuredBody]:
     """The bodies whose endplates lie near ``extents_mm``, arc lengths on the ``straightened`` volume."""
     # The column's mid-sagittal plane follows from the vertebrae that the network finds by itself.
     spine, _ = shift_to_hu_scale(spine)
-    found = localize_bodies_in_their_planes(spine, model)
-    maps = compute_body_maps(spine, model, found[0].plane if found else None)
+    found = localize_bodies_in_their_planes(spine, models.body)
+    maps = compute_body_maps(spine, models.body, found[0].plane if found else None)
     s = maps.s_from_mm + np.arange(maps.probability.shape[1], dtype=np.float64)
     middle = find_mid_depth(maps.probability[0])
     upper_edge, lower_edge = (average_strip(maps.probability[edge], middle) for edge in (1, 2))
-    measured = []
+    bodies = []
     for lower, upper in extents_mm:
         span = Span(_edge_near(s, lower_edge, lower), _edge_near(s, upper_edge, upper), 1.0)
         if span.s_superior_mm - span.s_inferior_mm < BODY_SEARCH.minimum_height_mm:
             span = Span(lower, upper, 1.0)
         at = float(np.interp(span.middle_mm, s, middle))
         shape = measure_shape(maps.probability, maps.s_from_mm, span, at, maps.edge_outward_mm)
-        body = LocalizedBody(span, at, shape, True, maps.plane)
-        points = body.landmarks_straight()
-        landmarks = None if points is None else spine.frame.straight_to_ras(points)
-        extent_mm = (span.s_inferior_mm, span.s_superior_mm)
-        measured.append(MeasuredBody(extent_mm, landmarks, trace_outline(spine.frame, body)))
-    return measured
+        bodies.append(LocalizedBody(span, at, shape, complete=True, plane=maps.plane))
+    # Each by itself: two extents of a reader may overlap, and neither is the other's neighbor.
+    return [_measured(spine, surface_bodies(spine, [body], models.surfaces)[0]) for body in bodies]
+
+
+def _measured(spine: StraightenedVolume, body: LocalizedBody) -> MeasuredBody:
+    points = body.landmarks_straight()
+    return MeasuredBody(
+        (body.span.s_inferior_mm, body.span.s_superior_mm),
+        None if points is None else spine.frame.straight_to_ras(points),
+        trace_outline(spine.frame, body),
+    )
 
 
 def _edge_near(s: FloatArray, edge: FloatArray, hint_mm: float) -> float:

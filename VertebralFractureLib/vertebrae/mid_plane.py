@@ -47,6 +47,20 @@ class MidPlane:
         along = MID_PLANE.pivot_mm - np.sin(turn) * r + np.cos(turn) * ahead
         return np.stack(np.broadcast_arrays(across, along, s + 0.0 * (r + a)), axis=-1)
 
+    def to_plane(self, points: FloatArray) -> FloatArray:
+        """Lateral, along the plane, and s ``(..., 3)`` of straight points: the inverse of ``straight``."""
+        r, a, s = np.moveaxis(points, -1, 0)
+        offset, turn = np.interp(s, self.s_mm, self.offset_mm), np.interp(s, self.s_mm, self.turn_rad)
+        across, ahead = r - offset, a - MID_PLANE.pivot_mm
+        lateral = np.cos(turn) * across - np.sin(turn) * ahead
+        along = MID_PLANE.pivot_mm + np.sin(turn) * across + np.cos(turn) * ahead
+        return np.stack([lateral, along, s], axis=-1)
+
+    def at(self, s_mm: float) -> MidPlane:
+        """The plane at one height, going on from there without turning."""
+        here = np.array([s_mm])
+        return MidPlane(here, np.interp(here, self.s_mm, self.offset_mm), np.interp(here, self.s_mm, self.turn_rad))
+
 
 def find_mid_plane(spine: StraightenedVolume, bodies: Sequence[tuple[float, float, float]]) -> MidPlane:
     """The plane through bodies given as (arc length of the lower and upper endplate, a of the anterior wall), mm.

@@ -1,4 +1,4 @@
-"""The two networks of this step, loaded together; PyTorch is loaded with them and not before."""
+"""The networks of this step, loaded together; PyTorch is loaded with them and not before."""
 
 from __future__ import annotations
 
@@ -11,29 +11,34 @@ from VertebralFractureLib.weights import WeightsFolder
 if TYPE_CHECKING:
     from VertebralFractureLib.vertebrae.body_network import BodyModel
     from VertebralFractureLib.vertebrae.level_network import LevelModel
+    from VertebralFractureLib.vertebrae.surface_network import SurfaceModel
 
-BODY_WEIGHTS, LEVEL_WEIGHTS = "vertebrae", "levels"
-"""What the two networks are called in the weights' manifest."""
+BODY_WEIGHTS, LEVEL_WEIGHTS, SURFACE_WEIGHTS = "vertebrae", "levels", "surfaces"
+"""What the networks are called in the weights' manifest."""
 
 
 @dataclass(frozen=True)
 class VertebraModels:
-    """What localizes vertebral bodies and what labels them."""
+    """What localizes vertebral bodies, what labels them, and what finds their surfaces."""
 
     body: BodyModel
     levels: LevelModel
+    surfaces: SurfaceModel
 
     @staticmethod
     def load(weights_folder: Path | None = None) -> VertebraModels:
-        """Load the two alone, on the CPU; ``models.Models`` loads them together with the others. None: what ships.
+        """Load them alone, on the CPU; ``models.Models`` loads them together with the others. None: what ships.
 
         Raises:
             WeightsDamaged: when the weights are missing or damaged.
         """
         from VertebralFractureLib.vertebrae.body_network import BodyModel
         from VertebralFractureLib.vertebrae.level_network import LevelModel
+        from VertebralFractureLib.vertebrae.surface_network import SurfaceModel
 
         folder = WeightsFolder(weights_folder)
         return VertebraModels(
-            BodyModel.from_weights(folder.load(BODY_WEIGHTS)), LevelModel.from_weights(folder.load(LEVEL_WEIGHTS))
+            BodyModel.from_weights(folder.load(BODY_WEIGHTS)),
+            LevelModel.from_weights(folder.load(LEVEL_WEIGHTS)),
+            SurfaceModel.from_weights(folder.load(SURFACE_WEIGHTS)),
         )

@@ -48,6 +48,8 @@ def _lateral_walls(spine: StraightenedVolume, body: LocalizedBody) -> tuple[floa
     shape, span = body.shape, body.span
     if shape is None:
         raise ValueError("A body that was not traced has no walls.")
+    if body.measures is not None:
+        return body.measures.lateral_mm
     depth = shape.a_anterior - shape.a_posterior
     usual = 0.5 * max(tuned.width_over_depth * depth, tuned.least_usual_mm)
     reach = np.ceil(tuned.farthest * usual) + 2.0

@@ -25,12 +25,16 @@ _DECIMALS = 3
 def trace_outline(frame: ReformatFrame, body: LocalizedBody) -> tuple[Point, ...] | None:
     """Outline of a body on its own mid plane, RAS mm; None when it was not traced.
 
-    The upper endplate from anterior to posterior, then the lower one back; the walls are the straight lines between.
+    From the anterior upper corner over the upper endplate backward, and over the lower one back to the front: where the
+    body's surface cuts the plane, and without a surface the traced endplates with straight walls between them.
     """
     if body.shape is None or body.shape.endplates is None:
         return None
-    upper, lower = body.shape.endplates
-    a, s = np.concatenate([upper, lower[::-1]]).T
+    ring = None if body.surface is None else body.surface.outline((body.middle_mm, body.span.middle_mm))
+    if ring is None:
+        upper, lower = body.shape.endplates
+        ring = np.concatenate([upper, lower[::-1]])
+    a, s = ring.T
     return _points(frame.straight_to_ras(body.plane.straight(np.zeros(len(a)), a, s)))
 
 

@@ -81,6 +81,30 @@ def simulate(
     return Simulated(layers.hu, layers.inside, middle, tuple(endplates), tuple(factors))
 
 
+def simulate_field(
+    field: FloatArray,
+    origin_mm: tuple[float, float, float],
+    boxes: Sequence[BodyBox],
+    deformation: Deformation,
+    rng: np.random.Generator,
+    slice_mm: float = 1.0,
+) -> FloatArray:
+    """Move any smooth field with the tissue of one deformation, such as the distance from a body's surface.
+
+    Args:
+        field: ``[k, j, i]`` like the volume.
+        rng: in the state in which ``simulate`` was given its own for this deformation alone.
+
+    The other arguments and the map are those of ``simulate``; densities, which are no part of the map, are left out.
+    """
+    plain = replace(deformation, band_hu=0.0, density_gain=0.0)
+    index = list(boxes).index(deformation.box)
+    warp = _ColumnWarp(plain, boxes[index + 1 :], boxes[index - 1] if index else None, rng, slice_mm)
+    structure = np.ascontiguousarray(field, dtype=np.float32)
+    layers = Layers(structure, np.zeros_like(structure), np.ones(structure.shape, dtype=np.bool_), 1.0, 1.0)
+    return np.asarray(warp.apply(layers, origin_mm, rng).structure, dtype=np.float64)
+
+
 @dataclass(frozen=True)
 class _Columns:
     """Per column: mm that the upper endplate sinks, of that the rigid part, and mm that the lower endplate rises."""

@@ -35,6 +35,11 @@ def load_or_build_cases(cache: Path, data: Path | None, phantom_seeds: Sequence[
     return cases + [_phantom_case(cache, seed) for seed in phantom_seeds]
 
 
+def phantom_spacing_mm(seed: int) -> tuple[float, float, float]:
+    """The grid along (i, j, k) that the cached phantom of this seed is drawn on."""
+    return (*_IN_PLANE_MM, _SLICE_MM[seed % len(_SLICE_MM)])
+
+
 def training_cases(cases: Sequence[StraightCase], fold: int | None) -> list[StraightCase]:
     """The cases that may train when ``fold`` is left out (None leaves nothing out but the evaluation-only scans)."""
     return [case for case in cases if case.may_train and (case.is_phantom or case.fold != fold or fold is None)]
@@ -81,7 +86,6 @@ def _phantom_case(cache: Path, seed: int) -> StraightCase:
         from VertebralFractureLib.research.phantom import make_phantom, random_options
 
         logger.info("Drawing and straightening %s", name)
-        spacing = (*_IN_PLANE_MM, _SLICE_MM[seed % len(_SLICE_MM)])
-        phantom = make_phantom(random_options(seed, field_of_view="spine", spacing_mm=spacing))
+        phantom = make_phantom(random_options(seed, field_of_view="spine", spacing_mm=phantom_spacing_mm(seed)))
         write_case(folder, phantom.ct, phantom.reference, phantom.body_labels)
     return load_case(folder, name, None, is_phantom=True, may_train=True)
