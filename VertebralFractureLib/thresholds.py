@@ -1118,12 +1118,19 @@ class BoneChangeThresholds:
     )
     body: float = _tuned(0.4, "or by this fraction of their density, if that is more", _BOTH, "as body_hu")
     both_bands_hu: float = _tuned(
-        90.0,
-        "bands under both endplates are this much denser than the middle",
+        70.0,
+        "bands under both endplates are this much denser than the middle, whatever the neighbors are",
         _BOTH,
-        "98 in one of 264 sound bodies under one endplate, never under both",
+        "at most 55 under both in 569 sound bodies",
     )
-    both_bands: float = _tuned(0.5, "or by this fraction of the body's density, if that is more")
+    both_bands: float = _tuned(0.35, "or by this fraction of the body's density, if that is more")
+    two_bands_hu: float = _tuned(
+        45.0,
+        "bands under both endplates are this much denser than in the neighbors",
+        _BOTH,
+        "at most 32 under both in 569 sound bodies",
+    )
+    two_bands_noise: float = _tuned(0.9, "or by this many times the texture, if that is more", _BOTH, "as two_bands_hu")
     band_hu: float = _tuned(
         70.0,
         "a band under one endplate is this much denser than in the neighbors",
@@ -1146,7 +1153,11 @@ class BoneChangeThresholds:
         75.0, "a hole is this much less dense than the same place in the neighbors", _BOTH, "as lucent_mm3"
     )
     lucent_mm3: float = _tuned(
-        400.0, "so much of it is said", _BOTH, "314 and less in 264 bodies of 27 scans", unit="cubic mm"
+        400.0,
+        "so much of it is said",
+        _BOTH,
+        "314 and less in 264 bodies of 27 scans",
+        unit="cubic mm",
     )
     kept_loss: float = _tuned(
         0.15,
@@ -1154,6 +1165,20 @@ class BoneChangeThresholds:
         _LITERATURE,
         "Genant grade 1 begins at 0.20",
     )
+
+
+@dataclass(frozen=True)
+class DenseBoneThresholds:
+    """What the networks' answer is worth in a dense body that kept its height (``fracture/density_weight.py``)."""
+
+    slope: float = _tuned(
+        0.84,
+        "of their log odds that counts there",
+        _SCANS,
+        "logistic regression on 41 simulated dense bodies and 118 simulated fractures, all unseen by the networks, "
+        "at the share of fractures that they are calibrated for (9 %)",
+    )
+    offset: float = _tuned(-2.0, "added to it", _SCANS, "as slope", unit="log odds")
 
 
 @dataclass(frozen=True)
@@ -1250,6 +1275,7 @@ HEIGHT_ERROR = HeightErrorThresholds()
 TRABECULAR = TrabecularThresholds()
 IMPLANTS = ImplantThresholds()
 BONE_CHANGE = BoneChangeThresholds()
+DENSE_BONE = DenseBoneThresholds()
 SCORING = ScoringThresholds()
 CORRECTION = CorrectionThresholds()
 

@@ -16,8 +16,13 @@ from VertebralFractureLib.cli.table import format_report_table
 from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
 from VertebralFractureLib.export.page import report_to_html
 from VertebralFractureLib.export.table import report_to_csv
+from VertebralFractureLib.fracture.density_weight import weigh_network
+from VertebralFractureLib.fracture.vertebra_scores import join_network_and_morphometry
 from VertebralFractureLib.research.datasets import BodyBox
+from VertebralFractureLib.research.evaluation.density_copies import DensityCopy
+from VertebralFractureLib.research.evaluation.evaluate_density import count_copy
 from VertebralFractureLib.research.simulation.density_changes import DensityChange, change_density
+from VertebralFractureLib.research.training.fracture_data import LabeledSpine, LabeledVertebra
 from VertebralFractureLib.result import report_from_json, report_to_json
 from VertebralFractureLib.result.words import DENSITY_WORDS, write_impression
 from VertebralFractureLib.vertebrae.bone_change import find_density_findings, keeps_height
@@ -151,13 +156,13 @@ def test_compacted_bone_of_a_graded_fracture_is_no_finding_of_its_own_but_a_hole
     a_report_with_a_dense_body,
 ) -> None:
     dense, *others = a_report_with_a_dense_body.vertebrae
-    graded = replace(dense, grade=2, height_loss=0.3)
+    graded = replace(dense, grade=2, height_loss=0.3, density_finding=DensityFinding.DENSE_BAND)
 
     compacted = write_impression(replace(a_report_with_a_dense_body, vertebrae=(graded, *others)))
     hole = replace(graded, density_finding=DensityFinding.LUCENT_FOCUS)
     destroyed = write_impression(replace(a_report_with_a_dense_body, vertebrae=(hole, *others)))
 
-    assert "denser" not in compacted
+    assert "dense" not in compacted
     assert "L4: a hole in its bone, height lower" in destroyed
 
 
@@ -169,6 +174,33 @@ def test_a_loss_that_may_be_one_is_no_kept_height_and_none_measured_is_none(a_re
     assert keeps_height(replace(dense, grade=None, height_loss=None)) is None
 
 
+def test_the_networks_count_less_in_a_dense_body_that_kept_its_height_and_a_sure_answer_still_calls_it(
+    a_report_with_a_dense_body,
+) -> None:
+    dense = a_report_with_a_dense_body.vertebrae[0]
+
+    counted = [weigh_network(dense, probability) for probability in (0.2, 0.81, 0.98)]
+
+    assert counted[0] < counted[1] < 0.5 < counted[2] < 0.98
+    assert join_network_and_morphometry(dense, 0.81, 0.0).fracture_probability == counted[1]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"density_finding": None},
+        {"density_finding": DensityFinding.DENSE_BAND},
+        {"density_finding": DensityFinding.LUCENT_FOCUS},
+        {"height_loss": 0.14},
+        {"height_loss": None, "grade": None},
+    ],
+)
+def test_elsewhere_their_answer_stays_what_it_is(a_report_with_a_dense_body, other) -> None:
+    vertebra = replace(a_report_with_a_dense_body.vertebrae[0], **other)
+
+    assert weigh_network(vertebra, 0.81) == 0.81
+
+
 def test_a_report_of_revision_6_which_looked_for_no_density_is_read(a_report_with_a_dense_body) -> None:
     content = json.loads(report_to_json(a_report_with_a_dense_body))
     content["revision"] = 6
@@ -178,3 +210,17 @@ def test_a_report_of_revision_6_which_looked_for_no_density_is_read(a_report_wit
     again = report_from_json(json.dumps(content))
 
     assert [vertebra.density_finding for vertebra in again.vertebrae] == [None] * len(again.vertebrae)
+
+
+def test_counts_of_changed_copies_hold_what_is_said_of_each_body(a_report_with_a_dense_body) -> None:
+    dense, above, *_ = a_report_with_a_dense_body.vertebrae
+    truth = tuple(LabeledVertebra(*vertebra.extent_mm, 0, (None,) * 3) for vertebra in (dense, above))
+    copy = DensityCopy("density", 1.0, LabeledSpine(a_spine(), truth), {0: DensityChange.SCLEROTIC})
+
+    counts = count_copy(copy, [dense, replace(above, fracture_probability=None)])
+
+    of_dense, of_other = "density, grade 0, sclerotic body", "density, grade 0, unchanged"
+    assert counts == {
+        f"{of_dense}: {said}": 1
+        for said in ("bodies", "scored", "called by the networks", "height kept", "finding dense_body")
+    } | {f"{of_other}: bodies": 1, f"{of_other}: not evaluable, None": 1}

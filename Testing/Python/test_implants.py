@@ -146,3 +146,15 @@ def test_fat_that_is_commoner_than_muscle_is_not_taken_for_it() -> None:
     hu[:, 90:, :70] -= 145.0
 
     assert measure_soft_tissue_hu(replace(spine, hu=hu)) == pytest.approx(45.0, abs=10.0)
+
+
+def test_sound_bone_between_sclerotic_bodies_is_not_destroyed() -> None:
+    spine = a_spine(bone=50.0)
+    for number in (0, 2, 4, 5):
+        spine = changed(spine, number, (2, 26), (-16, 17), 400.0, 2)
+    seen = densities(spine)
+
+    is_dense = [number in (0, 2, 4, 5) for number in range(COUNT)]
+
+    assert find_destroyed(seen)[3]
+    assert not any(find_destroyed(seen, is_dense))

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from VertebralFractureLib.fracture.density_weight import weigh_network
 from VertebralFractureLib.fracture.fracture_sequence import FractureSequence
 from VertebralFractureLib.fracture.pooling import (
     logit,
@@ -46,9 +47,10 @@ def join_network_and_morphometry(vertebra: Vertebra, network: float, deviation: 
     """The vertebra, scored: the networks' probability joined with that of its height loss.
 
     Args:
-        network: probability of the ensemble for this vertebra.
+        network: probability of the ensemble for this vertebra; it counts less in dense bone (``density_weight``).
         deviation: standard deviation of the networks' probabilities; None where one alone was asked.
     """
+    network = weigh_network(vertebra, network)
     probability, uncertainty = network, deviation
     if vertebra.height_loss is not None:
         measured = compute_morphometric_probability(vertebra.height_loss)

@@ -11,6 +11,7 @@ from VertebralFractureLib.doubts import Doubt, DoubtKind
 from VertebralFractureLib.fracture.pooling import pool_ensemble
 from VertebralFractureLib.result.report import NOT_EVALUABLE, SpineReport, is_suspected
 from VertebralFractureLib.vertebrae.bone_change import keeps_height, shows_density
+from VertebralFractureLib.vertebrae.grading import grade_from_loss
 from VertebralFractureLib.vertebrae.vertebra import Assessment, DensityFinding, Reason, Status, Vertebra
 
 STATUS_WORDS: dict[Status, str] = {
@@ -127,7 +128,7 @@ def describe_density(vertebra: Vertebra) -> str:
     kept = keeps_height(vertebra)
     height = "height not measured" if kept is None else "height kept"
     if kept is False:
-        height = "height lower" if vertebra.grade else "height perhaps lower"
+        height = "height lower" if grade_from_loss(vertebra.height_loss or 0.0) else "height perhaps lower"
     return f"{DENSITY_WORDS[vertebra.density_finding]}, {height}"
 
 
@@ -143,7 +144,7 @@ def list_densities(report: SpineReport) -> list[str]:
 
 def _witnesses(vertebra: Vertebra, threshold: float) -> list[str]:
     words = []
-    if vertebra.grade == 0:
+    if vertebra.height_loss is not None and not grade_from_loss(vertebra.height_loss):
         words.append("not counted as a fracture by morphometry")
     if vertebra.member_probability:
         words.append(f"networks {float(pool_ensemble(np.array(list(vertebra.member_probability.values())))):.2f}")

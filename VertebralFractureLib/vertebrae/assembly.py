@@ -98,9 +98,16 @@ def localize_vertebrae(
     report(0.9)
     account = account_for(bodies)
     densities = [measure_density(spine, body) for body in bodies]
+    implanted = find_implanted(densities)
+    maps = [
+        map_bone(spine, body) if body.complete and is_graded(label.level) and not hidden else None
+        for body, label, hidden in zip(bodies, labels, implanted, strict=True)
+    ]
+    findings = find_density_findings(maps)
+    is_dense = [finding is not None and finding.is_dense for finding in findings]
     facts = (
         *(account.beside_hole, account.too_tall, account.too_low),
-        *(find_metal_beside(densities), find_implanted(densities), find_destroyed(densities)),
+        *(find_metal_beside(densities), implanted, find_destroyed(densities, is_dense)),
         _find_off_canal(spine, bodies),
         [in_view is not None and not body.complete and _is_in_view(spine, body, in_view) for body in bodies],
         [counted and label.level is not None for counted, label in zip(is_counted_only, labels, strict=True)],
@@ -123,17 +130,12 @@ def localize_vertebrae(
                 for one, core in zip(found, cores, strict=True)
             ]
         )
-    found = assign_trabecular_hu(found, cores)
-    maps = [map_bone(spine, body) if _shows_bone(one) else None for one, (body, _) in zip(found, kept, strict=True)]
-    findings = find_density_findings(maps)
-    found = [replace(one, density_finding=finding) for one, finding in zip(found, findings, strict=True)]
+    found = [
+        replace(one, density_finding=findings[index]) if one.reason is None else one
+        for one, index in zip(assign_trabecular_hu(found, cores), at, strict=True)
+    ]
     report(1.0)
     return found
-
-
-def _shows_bone(vertebra: Vertebra) -> bool:
-    """Whether its inside can be compared with that of its neighbors; the neck is denser by nature."""
-    return vertebra.reason is None and is_graded(vertebra.level)
 
 
 def _find_off_canal(spine: StraightenedVolume, bodies: Sequence[LocalizedBody]) -> list[bool]:

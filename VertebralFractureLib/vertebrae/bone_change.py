@@ -21,7 +21,8 @@ def find_density_findings(maps: Sequence[BoneMap | None]) -> list[DensityFinding
     """What is dense or lucent in each body of a column, caudal to cranial.
 
     Args:
-        maps: of the bodies; None where a body says nothing of bone (cut, cervical, metal).
+        maps: of the bodies; None where a body says nothing of bone: where it is cut or holds metal, and in the neck,
+            which is denser by nature.
     """
     first = [_find(maps, index, set()) for index in range(len(maps))]
     changed = {index for index, finding in enumerate(first) if finding is not None}
@@ -31,15 +32,15 @@ def find_density_findings(maps: Sequence[BoneMap | None]) -> list[DensityFinding
 
 def keeps_height(vertebra: Vertebra) -> bool | None:
     """Whether the body lost no height beyond any doubt of the measurement; None where none was measured."""
-    if vertebra.grade is None or vertebra.height_loss is None:
+    if vertebra.height_loss is None:
         return None
-    return vertebra.grade == 0 and vertebra.height_loss + (vertebra.height_loss_sd or 0.0) <= BONE_CHANGE.kept_loss
+    return vertebra.height_loss + (vertebra.height_loss_sd or 0.0) <= BONE_CHANGE.kept_loss
 
 
 def shows_density(vertebra: Vertebra) -> bool:
-    """Whether to tell a person how the bone differs: compacted bone is a part of a fracture and says nothing more."""
-    finding = vertebra.density_finding
-    return finding is not None and (not finding.is_dense or not vertebra.grade)
+    """Whether to tell a person how the bone differs: a band or a focus of compacted bone is a part of a fracture."""
+    compacted = (DensityFinding.DENSE_FOCUS, DensityFinding.DENSE_BAND, DensityFinding.DENSE_BANDS)
+    return vertebra.density_finding is not None and not (vertebra.grade and vertebra.density_finding in compacted)
 
 
 def _find(maps: Sequence[BoneMap | None], index: int, changed: set[int]) -> DensityFinding | None:
@@ -65,8 +66,10 @@ def _find(maps: Sequence[BoneMap | None], index: int, changed: set[int]) -> Dens
         return DensityFinding.LUCENT_BODY
     dense = _largest_blob(_core(difference), max(tuned.focus_hu, tuned.focus_noise * texture)) * own.cell_mm3
     bands = (_band(difference, at_top=False), _band(difference, at_top=True))
+    if min(bands) >= max(tuned.two_bands_hu, tuned.two_bands_noise * texture):
+        return DensityFinding.DENSE_BANDS
     if max(bands) >= max(tuned.band_hu, tuned.band_noise * texture):
-        return DensityFinding.DENSE_BANDS if min(bands) >= 0.5 * max(bands) else DensityFinding.DENSE_BAND
+        return DensityFinding.DENSE_BAND
     if dense >= tuned.focus_mm3:
         return DensityFinding.DENSE_FOCUS
     lucent = _largest_blob(-_core(difference), max(tuned.lucent_hu, tuned.focus_noise * texture)) * own.cell_mm3

@@ -113,14 +113,18 @@ def find_implanted(densities: Sequence[BodyDensity]) -> list[bool]:
     ]
 
 
-def find_destroyed(densities: Sequence[BodyDensity]) -> list[bool]:
+def find_destroyed(densities: Sequence[BodyDensity], is_dense: Sequence[bool] | None = None) -> list[bool]:
     """Whether each body holds soft tissue where its neighbors hold bone, inside or in two of its four walls.
 
-    Neighbors that hold metal or cement say nothing of bone.
+    Neighbors that hold metal or cement say nothing of bone, and sclerotic ones nothing of how much of it is usual.
+
+    Args:
+        is_dense: whether each is denser than its own neighbors (``bone_change``); None: none is.
     """
     tuned = IMPLANTS
     beside, hidden = find_metal_beside(densities), find_implanted(densities)
-    sound = np.array([not (one or other) for one, other in zip(beside, hidden, strict=True)], dtype=np.bool_)
+    dense = [False] * len(densities) if is_dense is None else is_dense
+    sound = np.logical_not(np.any(np.array([beside, hidden, dense], dtype=np.bool_), axis=0)).reshape(-1)
     core = np.array([one.core_hu for one in densities])
     shell = np.array([one.shell_hu for one in densities]).reshape(-1, 4)
     sound_core, sound_shell = np.where(sound, core, np.nan), np.where(sound[:, None], shell, np.nan)

@@ -36,7 +36,7 @@ class DensityCopy:
     changes: Mapping[int, DensityChange]
 
 
-def density_copies(case: StraightCase, versions: int = 4, fracture_versions: int = 2) -> Iterator[DensityCopy]:
+def density_copies(case: StraightCase, versions: int = 2, fracture_versions: int = 0) -> Iterator[DensityCopy]:
     """The case as it is, ``versions`` copies with changed density, and copies with fractures, without and with it.
 
     Of thin scans the first with fractures comes with slices of 5 mm too.
