@@ -37,6 +37,7 @@ from VertebralFracturePanel.detect.progress_estimate import ProgressEstimate
 from VertebralFracturePanel.detect.sample_data import registerSampleData
 from VertebralFracturePanel.detect.torch_installer import TorchMissing
 from VertebralFracturePanel.detect.volume_export import UnusableVolume
+from VertebralFracturePanel.documentation import READING, pageAddress
 from VertebralFracturePanel.keyboard_access import openExportByKey, passNamesOn
 from VertebralFracturePanel.logic import VertebralFractureLogic
 from VertebralFracturePanel.read.results_view import ResultsView
@@ -55,16 +56,25 @@ class VertebralFracture(ScriptedLoadableModule):
         parent.categories = ["Quantification"]
         parent.dependencies = []
         parent.contributors = ["The VertebralFracture contributors"]
-        parent.helpText = (
-            "Finds vertebral compression fractures on CT: choose a CT of the spine, chest or abdomen and press "
-            f"Detect fractures. {RESEARCH_USE_ONLY}"
-        )
+        parent.helpText = _helpText()
         parent.acknowledgementText = (
             "After: Chettrit D, Meir T, Lebel H, Orlovsky M, Gordon R, Akselrod-Ballin A, Bar A. 3D Convolutional "
             "Sequence to Sequence Model for Vertebral Compression Fractures Identification in CT. MICCAI 2020."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
         slicer.app.connect("startupCompleted()", registerLayout)
+
+
+def _helpText() -> str:
+    """What stands in Slicer's Help tab above the panel."""
+    address = pageAddress(READING)
+    link = f' <a href="{address}">How to read a result</a>.' if address else ""
+    return (
+        "Finds vertebral compression fractures on CT: choose a CT of the spine, chest or abdomen and press "
+        "<i>Detect fractures</i>. Click a row of the table to look at a vertebra, and judge it in the section "
+        "<i>Correct</i>; the section <i>Help</i> explains the table. The sample <i>VertebralFracture phantom</i> is in "
+        f"the module Sample Data.{link} {RESEARCH_USE_ONLY}"
+    )
 
 
 class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

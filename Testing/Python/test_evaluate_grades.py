@@ -78,6 +78,14 @@ def test_the_heights_of_both_simulations_lose_what_their_grade_says(simulation: 
         assert max(spine.losses[2]) == pytest.approx(1.0 - heights.min() / 22.0, abs=0.03)
 
 
+@pytest.mark.parametrize("simulation", BOTH)
+def test_a_broken_spine_keeps_its_full_width_for_what_counts_the_levels(simulation: Simulation) -> None:
+    """Given either simulation, when a spine breaks, then its volume is as large as before."""
+    before = a_trabecular_spine()
+
+    assert break_spine(before, {2: (3, "crush")}, simulation).case.volume.hu.shape == before.volume.hu.shape
+
+
 def test_errors_are_told_with_their_sign_and_by_group() -> None:
     """Given heights 1 mm too large and grades one too high, when they are counted, then each figure says so."""
     spine = break_spine(a_trabecular_spine(), {1: (1, "wedge"), 3: (2, "biconcave")}, Simulation.SECOND)

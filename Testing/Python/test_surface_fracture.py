@@ -87,6 +87,17 @@ def test_the_surfaces_of_the_second_simulation_lie_where_the_voxels_fall(
         assert np.percentile(np.abs(off), 80) < 1.0
 
 
+def test_a_mild_crush_is_found_for_bodies_that_are_lower_in_front() -> None:
+    """Given a body whose front is 20 % lower by nature, when a mild crush is asked for, then it is made."""
+    case = a_trabecular_spine()
+    vertebrae = [replace(v, heights_mm=(18.0, 20.0, 22.0)) for v in case.reference.vertebrae]
+    case = replace(case, reference=replace(case.reference, vertebrae=tuple(vertebrae)))
+
+    for seed in range(3):
+        losses = broken(1, "crush", seed, case).losses[BROKEN]
+        assert 0.2 <= losses[2] <= max(losses) < 0.25
+
+
 def test_what_lies_between_a_sunken_endplate_and_where_it_was_is_disc() -> None:
     """Given a deep biconcave fracture, when its voxels are read, then disc and no bone fills the hollow."""
     result = broken(3, "biconcave", seed=3)

@@ -100,6 +100,7 @@ def test_from_the_detection_to_the_file_without_a_mouse(widget, chosen, tmp_path
     assert QApplication.focusWidget() is widget.ui.vertebraTable
     QTest.keyClick(widget.ui.vertebraTable, Qt.Key.Key_Down)
     assert widget.ui.chosenLabel.text == "T12:"
+    assert "Heights: anterior 18.0, middle 20.0, posterior 26.0 mm" in widget.ui.detailLabel.text
     QTest.keyClick(widget.ui.vertebraTable, Qt.Key.Key_Down, Qt.KeyboardModifier.ControlModifier)
     assert widget.ui.chosenLabel.text == "L1:", "also those that are not suspected"
     QTest.keyClick(widget.ui.vertebraTable, Qt.Key.Key_Up, Qt.KeyboardModifier.ControlModifier)

@@ -1,5 +1,6 @@
 """A panel with nothing to read yet leads on: one sentence, one button; and what is read before the first use."""
 
+import types
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from VertebralFractureLib.result import report_to_json
 from VertebralFractureLib.result.report import ReportedCenterline
 from VertebralFracturePanel.detect import first_use
 from VertebralFracturePanel.detect.torch_installer import Remedy, TorchInstaller, TorchMissing
+from VertebralFracturePanel.documentation import READING, pageAddress
 
 
 @pytest.fixture
@@ -143,3 +145,41 @@ def test_the_sample_of_the_strip_becomes_the_chosen_volume(scene, logic, add_vol
 
     assert widget.ui.inputSelector.currentNode().GetName() == "Phantom"
     widget.cleanup()
+
+
+def test_help_is_where_people_look_for_it(widget, a_spine_result, monkeypatch):  # noqa: ARG001
+    # Given a panel with a result, in the source tree
+    opened = []
+    monkeypatch.setattr("qt.QDesktopServices.openUrl", lambda url: opened.append(url.toString()))
+    assert widget.ui.howToReadLabel.visible
+
+    # When the link beside the table is followed, then the page opens
+    widget.ui.howToReadLabel.linkActivated.emit("#help")
+    assert opened[0].endswith("docs/explanation/reading-a-result.md")
+    assert widget.ui.helpSection.collapsed
+
+    # When there is no page, then the section Help unfolds
+    monkeypatch.setattr("VertebralFracturePanel.read.results_view.pageAddress", lambda _page: "")
+    widget.ui.howToReadLabel.linkActivated.emit("#help")
+    assert len(opened) == 1
+    assert not widget.ui.helpSection.collapsed
+
+
+@pytest.mark.parametrize(
+    ("metadata", "address"),
+    [
+        (
+            {"homepage": "https://example.org/SlicerVertebralFracture/"},
+            "https://example.org/SlicerVertebralFracture/blob/main/docs/explanation/reading-a-result.md",
+        ),
+        ({"homepage": "https://github.com/PUBLISHER/SlicerVertebralFracture"}, ""),
+        ({}, ""),
+        (None, ""),
+    ],
+)
+def test_an_installed_extension_finds_its_pages_where_it_was_published(monkeypatch, tmp_path, metadata, address):
+    model = types.SimpleNamespace(extensionMetadata=lambda _name: metadata)
+    application = types.SimpleNamespace(extensionsManagerModel=lambda: model)
+    monkeypatch.setattr(slicer, "app", application, raising=False)
+
+    assert pageAddress(READING, tmp_path) == address

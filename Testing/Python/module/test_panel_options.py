@@ -1,6 +1,7 @@
 """The section Advanced: each choice is kept with the scene, reaches the worker, and is seen in the result."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from panel_helpers import detect, load_scene
@@ -9,6 +10,7 @@ from VertebralFractureLib.errors import OptionRefused
 from VertebralFractureLib.export.scene import read_report, save_mrb
 from VertebralFractureLib.fracture.members import PREFIX, choose_members
 from VertebralFractureLib.options import ALL_MEMBERS, SINGLE_MODEL, DetectionOptions
+from VertebralFractureLib.result import report_to_json
 from VertebralFracturePanel.parameters import SPACINGS_MM
 
 
@@ -95,3 +97,25 @@ def test_the_true_worker_does_as_it_is_told_and_the_panel_says_with_what(scene, 
     assert software.device == "cpu"
     words = the_real_widget.ui.madeWithLabel.text
     assert f"computed on the CPU, fracture networks {alone}, straightened at 1.5 mm, in " in words
+
+
+@pytest.mark.usefixtures("a_ct", "a_successful_worker")
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (
+            {"kvp": "100", "contrast_agent": "yes", "slice_thickness_mm": "2.5"},
+            "The CT's header says: 100 kV, with contrast medium, 2.5 mm thick slices.",
+        ),
+        ({"kvp": "120"}, "The CT's header says: 120 kV. Not known: contrast medium, slice thickness."),
+        ({"kvp": "no number"}, "Not known: tube voltage, contrast medium, slice thickness."),
+        ({}, "Not known: tube voltage, contrast medium, slice thickness."),
+    ],
+)
+def test_the_panel_says_what_the_header_told_and_what_it_did_not(widget, a_report, tmp_path, facts, words):
+    known = replace(a_report, input=replace(a_report.input, identifiers=facts))
+    (tmp_path / "answer.json").write_text(report_to_json(known), encoding="utf-8")
+
+    detect(widget)
+
+    assert widget.ui.madeWithLabel.text.splitlines()[1] == words

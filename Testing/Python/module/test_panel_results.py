@@ -6,6 +6,7 @@ import pytest
 import slicer
 from panel_helpers import cells, chosen_points, content, detect, judge, load_scene, not_evaluable, panel_state, until
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QFontMetrics
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
@@ -310,23 +311,34 @@ def test_a_parameter_node_with_nonsense_gives_the_defaults(widget):
     assert (parameters.threads, parameters.chosenVertebra) == (None, None)
 
 
-@pytest.mark.parametrize("points", [9, 12])
-def test_no_line_of_a_cell_is_wider_than_its_column(widget, a_successful_worker, a_ct, points):  # noqa: ARG001
+@pytest.mark.parametrize("judged", [False, True])
+@pytest.mark.parametrize("points", [9, 12, 15])
+@pytest.mark.usefixtures("a_successful_worker", "a_ct")
+def test_no_word_of_a_cell_is_wider_than_its_column(widget, points, judged):
+    # Given a result, with and without a reader's assessment, in type of some size
     table = widget.ui.vertebraTable
     font = table.font()
     font.setPointSize(points)
     table.setFont(font)
-    table.resize(640, 300)
+    widget.parent.resize(420, 900)
+    widget.parent.show()
     detect(widget)
+    if judged:
+        judge(widget, "T12", "no fracture")
+    heights = COLUMNS.index("Heights")
+    font.setBold(True)
+    metrics = QFontMetrics(font)
 
-    metrics = table.fontMetrics()
-    for row in cells(table):
-        for column, words in enumerate(row):
-            if table.isColumnHidden(column):
-                continue
-            longest = max(metrics.horizontalAdvance(line) for line in words.splitlines())
-            finding = column == COLUMNS.index("Finding")
-            assert finding or longest <= table.columnWidth(column), words
+    # When the panel becomes wider and narrower, then no word is ever cut, and the heights are there where there is room
+    for width in (420, 700, 360, 1100):
+        widget.parent.resize(width, 900)
+        QApplication.processEvents()
+        for row in cells(table):
+            for column, words in enumerate(row):
+                widest = max(metrics.horizontalAdvance(word) for word in words.split())
+                assert table.isColumnHidden(column) or widest <= table.columnWidth(column), (width, words)
+    assert not table.isColumnHidden(heights)
+    assert not table.horizontalScrollBar().isVisible()
 
 
 def test_the_readers_column_is_there_once_a_reader_has_said_something(widget, a_successful_worker, a_ct):  # noqa: ARG001

@@ -115,6 +115,49 @@ def test_a_scene_saved_side_by_side_opens_with_views_where_the_layout_is_not_kno
     assert other.GetNumberOfNodesByClass("vtkMRMLSliceNode") >= 3
 
 
+@pytest.mark.parametrize("sideBySide", [False, True])
+def test_a_saved_scene_shows_its_labels_in_every_view_of_a_slicer_without_this_module(
+    widget, scene, layout, a_spine_result, tmp_path, sideBySide
+):
+    # Given a result in a scene that was saved as it is, or side by side
+    layout.SetViewArrangement(layout.SlicerLayoutConventionalView)
+    assert a_spine_result.straightened is not None
+    widget.ui.sideBySideButton.checked = sideBySide
+    save_mrb(scene, tmp_path / "saved.mrb")
+
+    # When it is opened in a scene with Slicer's own layouts alone, and looked at in several of them
+    other = new_scene()
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(other, True)
+    logic = slicer.vtkMRMLLayoutLogic()
+    logic.SetMRMLScene(other)
+    opened = other.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    opened.SetViewArrangement(opened.SlicerLayoutConventionalView)
+    load_scene(other, tmp_path / "saved.mrb")
+    nodes = find_results(other)[0]
+    assert opened.GetViewArrangement() == opened.SlicerLayoutConventionalView
+    for arrangement in (
+        opened.SlicerLayoutConventionalView,
+        opened.SlicerLayoutFourUpView,
+        opened.SlicerLayoutDual3DView,
+        opened.SlicerLayoutTriple3DEndoscopyView,
+        opened.SlicerLayoutThreeOverThreeView,
+        opened.SlicerLayoutFourOverFourView,
+    ):
+        opened.SetViewArrangement(arrangement)
+        views = [view for view in logic.GetViewNodes() if view is not None]
+        assert views
+
+        # Then each view shows points and labels of the patient, and none shows those of the straightened spine
+        for view in views:
+            for node in nodes.points.values():
+                display = node.GetDisplayNode()
+                assert display.IsDisplayableInView(view.GetID()), (arrangement, view.GetID())
+                assert display.GetVisibility()
+                assert display.GetPointLabelsVisibility()
+            straight = nodes.straight_points.GetDisplayNode()
+            assert not (straight.GetVisibility() and straight.IsDisplayableInView(view.GetID()))
+
+
 def test_a_scene_saved_with_the_layout_opens_with_its_views_because_it_is_known_from_the_start(scene, layout):
     registerLayout()
 

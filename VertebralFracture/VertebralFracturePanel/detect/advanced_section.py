@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from VertebralFractureLib.export.scene import SceneNodes
@@ -71,4 +72,27 @@ def _madeWith(nodes: SceneNodes, shown: SpineReport) -> str:
     if nodes.straightened is not None:
         words += f", straightened at {max(nodes.straightened.GetSpacing()):g} mm"
     seconds = shown.timings_s.get("total")
-    return f"{words}, in {seconds:.0f} s." if seconds is not None else f"{words}."
+    words += f", in {seconds:.0f} s." if seconds is not None else "."
+    return f"{words}\n{_acquisitionWords(shown.input.identifiers)}"
+
+
+def _acquisitionWords(facts: Mapping[str, str]) -> str:
+    """What the header of the CT said, as far as the numbers rest on it, and what it did not say."""
+    contrast = {"yes": "with contrast medium", "no": "without contrast medium"}.get(facts.get("contrast_agent", ""))
+    told = [
+        ("tube voltage", _number(facts, "kvp", "kV")),
+        ("contrast medium", contrast),
+        ("slice thickness", _number(facts, "slice_thickness_mm", "mm thick slices")),
+    ]
+    known = [words for _, words in told if words]
+    unknown = [name for name, words in told if not words]
+    parts = [f"The CT's header says: {', '.join(known)}."] if known else []
+    parts += [f"Not known: {', '.join(unknown)}."] if unknown else []
+    return " ".join(parts)
+
+
+def _number(facts: Mapping[str, str], name: str, unit: str) -> str | None:
+    try:
+        return f"{float(facts[name]):g} {unit}"
+    except (KeyError, ValueError):
+        return None

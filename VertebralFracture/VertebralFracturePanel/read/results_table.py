@@ -27,8 +27,11 @@ _ASSESSMENT_WORDS = {
     Assessment.NOT_EVALUABLE: "cannot\njudge",
 }
 _GRADE_WORDS = ("none", "mild", "moderate", "severe")
-_WIDEST = ("T12", "0.00", "not evaluable", "loss 100%", None, "fracture")
-"""The longest line of each column, which never breaks; the finding takes what is left."""
+_WIDEST = ("T12", "0.00", "2 moderate", "loss 100%", None, "fracture")
+"""The longest line of each column that does not break; the finding takes what is left."""
+_WIDEST_WORD = "suspected;"
+"""Of a finding, in bold type: a column that is narrower cuts words."""
+_FITTING = "VertebralFractureIsFitting"
 _CELL_MARGIN = 14
 """Pixels that Qt's styles leave beside the words of a cell, both sides together."""
 _HEADER_TIPS = (
@@ -101,17 +104,40 @@ def setUpTable(table: qt.QTableWidget) -> None:
     header.setHighlightSections(False)
     for column, tip in enumerate(_HEADER_TIPS):
         table.horizontalHeaderItem(column).setToolTip(tip)
-    header.setSectionResizeMode(_WIDEST.index(None), qt.QHeaderView.Stretch)
     _fitColumns(table)
+    # With the panel the table becomes wider and narrower, and the columns with it.
+    header.sectionResized.connect(lambda *_: _fitColumns(table))
+    table.horizontalScrollBar().rangeChanged.connect(lambda *_: _fitColumns(table))
 
 
 def _fitColumns(table: qt.QTableWidget) -> None:
-    """Columns as wide as their longest line in the font of now, which the user can change while Slicer runs."""
-    metrics = table.fontMetrics()
-    for column, (widest, header) in enumerate(zip(_WIDEST, HEADERS, strict=True)):
-        if widest is not None:
-            width = max(metrics.horizontalAdvance(words) for words in (widest, header))
-            table.setColumnWidth(column, width + _CELL_MARGIN)
+    """Columns as wide as their longest line in the font of now, which the user can change while Slicer runs.
+
+    Where no room is left for the words of the finding, the heights go, which the tool tip of each row tells too; where
+    that is not enough, the table scrolls sideways.
+    """
+    if table.property(_FITTING):
+        return  # The columns that are set here say so too.
+    header = table.horizontalHeader()
+    metrics, bold = table.fontMetrics(), table.font()
+    bold.setBold(True)
+    finding, heights = COLUMNS.index("Finding"), COLUMNS.index("Heights")
+    needed = qt.QFontMetrics(bold).horizontalAdvance(_WIDEST_WORD) + _CELL_MARGIN
+    widths = [
+        0 if widest is None else max(metrics.horizontalAdvance(words) for words in (widest, title)) + _CELL_MARGIN
+        for widest, title in zip(_WIDEST, HEADERS, strict=True)
+    ]
+    hidden = [COLUMNS.index("Reader")] if table.isColumnHidden(COLUMNS.index("Reader")) else []
+    left = table.viewport().width() - sum(width for column, width in enumerate(widths) if column not in hidden)
+    table.setProperty(_FITTING, True)
+    table.setColumnHidden(heights, left < needed)
+    left += widths[heights] if left < needed else 0
+    header.setSectionResizeMode(finding, qt.QHeaderView.Fixed if left < needed else qt.QHeaderView.Stretch)
+    widths[finding] = max(left, needed)
+    for column, width in enumerate(widths):
+        if table.columnWidth(column) != width and not table.isColumnHidden(column):
+            table.setColumnWidth(column, width)
+    table.setProperty(_FITTING, False)
 
 
 def rowOf(report: SpineReport, index: int) -> int:
@@ -123,9 +149,9 @@ def showReport(table: qt.QTableWidget, report: SpineReport | None) -> None:
     """Fill ``table``, which was set up, with ``report``, or empty it."""
     vertebrae = [] if report is None else list(reversed(report.vertebrae))
     table.setRowCount(len(vertebrae))
-    _fitColumns(table)
     # Room for the finding, as long as no reader has said anything.
     table.setColumnHidden(COLUMNS.index("Reader"), all(_readerWords(vertebra) == NONE for vertebra in vertebrae))
+    _fitColumns(table)
     for row, vertebra in enumerate(vertebrae):
         threshold = report.scan.decision_threshold
         tip = hoverText(vertebra, threshold)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import qt
+
 from VertebralFractureLib.export.scene import SceneNodes
 from VertebralFractureLib.export.scene.show_report import DisplayCriteria
 from VertebralFractureLib.result import EVALUABLE, SpineReport
@@ -18,10 +20,11 @@ from VertebralFracturePanel.correct.correct_section import CorrectSection
 from VertebralFracturePanel.correct.landmark_section import LandmarkSection
 from VertebralFracturePanel.correct.reader_vertebrae import ReaderVertebrae
 from VertebralFracturePanel.detect.advanced_section import AdvancedSection
+from VertebralFracturePanel.documentation import READING, pageAddress
 from VertebralFracturePanel.export.export_section import ExportSection
 from VertebralFracturePanel.read.criteria_section import CriteriaSection
 from VertebralFracturePanel.read.display_section import DisplaySection
-from VertebralFracturePanel.read.results_table import setUpTable, showReport
+from VertebralFracturePanel.read.results_table import hoverText, setUpTable, showReport
 from VertebralFracturePanel.read.side_by_side import SideBySide
 from VertebralFracturePanel.read.vertebra_walk import VertebraWalk
 from VertebralFracturePanel.shown_result import ShownResult, ShownResults
@@ -51,6 +54,7 @@ class ResultsView:
         self.vertebraWalk = VertebraWalk(ui)
         self.sideBySide = SideBySide()
         ui.resultSelector.connect("currentIndexChanged(int)", self._onResultChosen)
+        ui.howToReadLabel.connect("linkActivated(QString)", self._onHowToRead)
         ui.sideBySideButton.connect("toggled(bool)", self._onSideBySide)
         self.criteriaSection.changed.connect(self._onCriteriaChanged)
         self.shownResults.changed.connect(self._onChanged)
@@ -110,6 +114,7 @@ class ResultsView:
         hasVertebrae = shown is not None and bool(shown.vertebrae)
         for part in (
             self._ui.vertebraTable,
+            self._ui.howToReadLabel,
             self._ui.previousButton,
             self._ui.nextButton,
             self._ui.criteriaSection,
@@ -137,9 +142,19 @@ class ResultsView:
 
     def _showCorrectSection(self) -> None:
         chosen = self._logic.parameters.chosenVertebra
+        self._showDetails(chosen)
         self.correctSection.show(self.result, chosen)
         self.landmarkSection.show(self.result, chosen)
         self.readerVertebrae.show(self.nodes, self.report is not None and self.report.status == EVALUABLE)
+
+    def _showDetails(self, chosen: int | None) -> None:
+        """What hovering over the row of the chosen vertebra says, for whoever came there by a key."""
+        vertebrae = () if self.report is None else self.report.vertebrae
+        words = ""
+        if chosen is not None and chosen < len(vertebrae):
+            words = hoverText(vertebrae[chosen], self.report.scan.decision_threshold)
+        self._ui.detailLabel.text = words
+        self._ui.detailLabel.visible = bool(words)
 
     def _showSideBySide(self) -> None:
         hasStraight = self.nodes is not None and self.nodes.straightened is not None
@@ -161,6 +176,13 @@ class ResultsView:
             selector.setCurrentIndex([nodes.table for nodes in self._results].index(self.nodes.table))
         selector.visible = len(self._results) > 1
         selector.blockSignals(False)
+
+    def _onHowToRead(self, _link: str) -> None:
+        address = pageAddress(READING)
+        if address:
+            qt.QDesktopServices.openUrl(qt.QUrl(address))
+        else:
+            self._ui.helpSection.collapsed = False
 
     def _onResultChosen(self, index: int) -> None:
         if 0 <= index < len(self._results):

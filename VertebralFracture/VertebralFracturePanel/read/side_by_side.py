@@ -6,6 +6,8 @@ user had in the views.
 
 from __future__ import annotations
 
+import re
+
 import slicer
 
 from VertebralFractureLib.export.scene import SceneNodes
@@ -25,6 +27,11 @@ _DESCRIPTION = (
     + '</layout></item><item splitSize="300"><view class="vtkMRMLPlotViewNode" singletontag="PlotView1">'
     '<property name="viewlabel" action="default">P</property></view></item></layout>'
 )
+
+_VIEW_CLASSES = ("vtkMRMLSliceNode", "vtkMRMLViewNode")
+_VIEW_IN_LAYOUT = re.compile(r'<view class="(vtkMRMLSliceNode|vtkMRMLViewNode)" singletontag="([^"]+)"')
+_LAYOUT_NUMBERS = 1000
+"""More than Slicer's own layouts use."""
 
 
 class SideBySide:
@@ -101,12 +108,7 @@ class SideBySide:
     def _showPointsPerView(self, scene: slicer.vtkMRMLScene) -> None:
         """What is in straightened coordinates in the straightened view alone, what is in the patient in all others."""
         straight = _view(scene, STRAIGHT_VIEW)
-        others = [
-            scene.GetNthNodeByClass(index, className).GetID()
-            for className in ("vtkMRMLSliceNode", "vtkMRMLViewNode")
-            for index in range(scene.GetNumberOfNodesByClass(className))
-            if scene.GetNthNodeByClass(index, className) is not straight
-        ]
+        others = _otherViews(scene, straight)
         for node in self._ofThePatient():
             node.GetDisplayNode().SetViewNodeIDs(others)
         for display in self._straightDisplays if straight is not None else ():
@@ -140,6 +142,24 @@ def _describeLayout(layout: slicer.vtkMRMLLayoutNode) -> None:
 
 def _view(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLSliceNode | None:
     return scene.GetSingletonNode(name, "vtkMRMLSliceNode")
+
+
+def _otherViews(scene: slicer.vtkMRMLScene, straight: slicer.vtkMRMLSliceNode | None) -> list[str]:
+    """IDs of all other slice and 3D views, those included that only a change of the layout makes.
+
+    A scene that is saved side by side may be looked at in any layout, where nobody is there to add a view to this list.
+    """
+    views = [
+        scene.GetNthNodeByClass(index, className)
+        for className in _VIEW_CLASSES
+        for index in range(scene.GetNumberOfNodesByClass(className))
+    ]
+    known = {view.GetID() for view in views if view is not straight}
+    layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    for number in range(_LAYOUT_NUMBERS):
+        if layout is not None and layout.IsLayoutDescription(number):
+            known |= {kind + name for kind, name in _VIEW_IN_LAYOUT.findall(layout.GetLayoutDescription(number))}
+    return sorted(known)
 
 
 def _composite(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLSliceCompositeNode:

@@ -110,7 +110,7 @@ def break_spine(
 
 def _by_the_first(case: StraightCase, plan: Mapping[int, tuple[int, str]], rng: np.random.Generator) -> BrokenSpine:
     """The first simulation knows the mm that each height lost: what was read before, less these, is the truth."""
-    made = with_fractures(case, plan, rng)
+    made = with_fractures(case, plan, rng, with_full_width=True)
     before = [v for v in case.reference.vertebrae if v.box is not None]
     losses, vertebrae = {}, []
     for index, (old, new) in enumerate(zip(before, made.reference.vertebrae, strict=True)):

@@ -53,6 +53,13 @@ class BodySurfaces:
     def middle_r_mm(self) -> float:
         return 0.5 * (self.box.r_left + self.box.r_right)
 
+    @property
+    def thickness_mm(self) -> FloatArray:
+        """How far the endplates are apart in every column ``(A, R)``, smooth, about as in the middle beyond."""
+        middle = self.box.s_sup - self.box.s_inf
+        apart = gaussian_filter(self.upper_mm - self.lower_mm, _SMOOTH_MM)
+        return np.asarray(np.clip(apart, 0.6 * middle, 1.4 * middle))
+
     def landmarks(self) -> FloatArray:
         """Straight (r, a, s) ``(6, 3)``: anterior, middle, posterior of the upper endplate, then of the lower one."""
         points = [

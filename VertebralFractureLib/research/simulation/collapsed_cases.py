@@ -1,7 +1,7 @@
 """Real cases in which vertebrae have collapsed: compression fractures simulated on them, with the truth that follows.
 
-Only a slab around the canal's plane is kept, which is all that finding and measuring look at; a level network must not
-be shown such a case.
+Unless asked otherwise, only a slab around the canal's plane is kept, which is all that finding and measuring look at; a
+level network must not be shown such a case.
 """
 
 from __future__ import annotations
@@ -51,12 +51,21 @@ def with_collapses(case: StraightCase, seed: int) -> StraightCase:
     return with_fractures(case, plan, rng)
 
 
-def with_fractures(case: StraightCase, plan: Mapping[int, tuple[int, str]], rng: np.random.Generator) -> StraightCase:
+def with_fractures(
+    case: StraightCase,
+    plan: Mapping[int, tuple[int, str]],
+    rng: np.random.Generator,
+    *,
+    with_full_width: bool = False,
+) -> StraightCase:
     """The case with a fracture of (grade, shape) at every index of ``plan``, counted among the boxed vertebrae.
 
     The result's vertebrae carry landmarks, and no heights; ``grade`` and ``shape`` are those simulated.
+
+    Args:
+        with_full_width: keep the whole volume, which the level network needs, and not the slab alone.
     """
-    volume = _slab(case.volume)
+    volume = case.volume if with_full_width else _slab(case.volume)
     known = _boxed(case)
     boxes = [v.box for v in known if v.box is not None]
     deformations: dict[int, Deformation] = {

@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from VertebralFractureLib.research.datasets import BodyBox
+from VertebralFractureLib.research.simulation.noise_texture import blurred
 from VertebralFractureLib.research.simulation.straight_grid import StraightGrid, ramp, relative_distance, within_body
 from VertebralFractureLib.types import Float32Array
 
@@ -127,7 +128,7 @@ def draw_lytic_metastasis(hu: Float32Array, grid: StraightGrid, box: BodyBox, rn
     size = rng.uniform(0.15, 0.45, 3) * (high - low)
     lobes = 1.0 + 0.25 * (_cloud(grid, rows, rng) - 1.0)
     share = ramp(1.1 * lobes - relative_distance(grid, rows, place, size), 0.25) * within_body(grid, rows, box, cortex)
-    hu[rows] += share * (np.float32(_SOFT_HU) - hu[rows])
+    hu[rows] += share * (np.float32(_SOFT_HU) - _without_noise(hu[rows]))
 
 
 def draw_vacuum_disc(
@@ -142,7 +143,9 @@ def draw_vacuum_disc(
     stop = max(float(stop), float(start) + 0.3)
     a_post, depth = 0.5 * (lower.a_post + upper.a_post), 0.5 * (lower.a_ant + upper.a_ant - lower.a_post - upper.a_post)
     left, right = max(lower.r_left, upper.r_left), min(lower.r_right, upper.r_right)
-    band = ramp(half + 0.5 - np.abs(grid.s[rows] - np.float32(middle)), 0.5)
+    along = (grid.a - a_post - 0.5 * (float(start) + stop) * depth) / np.float32(0.5 * (stop - float(start)) * depth)
+    lens = np.float32(half) * np.sqrt(np.clip(1.0 - along**2, 0.05, 1.0))
+    band = ramp(lens + 0.5 - np.abs(grid.s[rows] - np.float32(middle)), 0.5)
     band = band * ramp(np.minimum(grid.a - a_post - float(start) * depth, a_post + stop * depth - grid.a), 2.0)
     band = band * ramp(np.minimum(grid.r - left, right - grid.r) - float(rng.uniform(2.0, 0.3 * (right - left))), 2.0)
     band = np.clip(band * (0.4 + 0.8 * _cloud(grid, rows, rng)), 0.0, 1.0)
@@ -164,7 +167,12 @@ def draw_fused_disc(
     grown = grown * ramp(np.minimum(grid.s[rows] - lower.s_sup + reach, upper.s_inf + reach - grid.s[rows]), 1.5)
     density = np.float32(0.5 * (bone[0] + bone[1]) + rng.uniform(0.0, 60.0))
     texture = density * (0.85 + 0.15 * _cloud(grid, rows, rng))
-    hu[rows] += np.float32(rng.uniform(0.75, 1.0)) * grown * (texture - hu[rows])
+    hu[rows] += np.float32(rng.uniform(0.75, 1.0)) * grown * (texture - _without_noise(hu[rows]))
+
+
+def _without_noise(values: Float32Array) -> Float32Array:
+    """The part, smooth in the plane across s: noise stays where tissue is replaced by what is smooth too."""
+    return blurred(blurred(values, 0.8, 1), 0.8, 2)
 
 
 def _spongy_hu(hu: Float32Array, grid: StraightGrid, box: BodyBox) -> float:

@@ -1,8 +1,8 @@
 """Where, over the footprint of a vertebral body, its two endplates gave way: families of fractures as height fields.
 
-A map is in fractions of the body's own height, over x (0 at the posterior, 1 at the anterior wall) and y (-1 at the
-left, 1 at the right wall), both endplates counted positive towards mid height. The families are drawn from formulas
-alone; maps measured on label maps of real fractures come from ``measured_losses`` and are for evaluation.
+A map is in fractions of the body's height in each column, over x (0 at the posterior, 1 at the anterior wall) and y (-1
+at the left, 1 at the right wall), both endplates counted positive towards mid height. The families are drawn from
+formulas alone; maps measured on label maps of real fractures come from ``measured_losses`` and are for evaluation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SIDE = 41
 
 @dataclass(frozen=True)
 class LossMap:
-    """How far both endplates give way ``(SIDE, SIDE)`` along (x, y), as fractions of the body's height.
+    """How far both endplates give way ``(SIDE, SIDE)`` along (x, y), as fractions of the height there.
 
     Attributes:
         family: what it is called in a table of results.
@@ -41,6 +41,11 @@ class LossMap:
 
     def times(self, factor: float) -> LossMap:
         return LossMap(self.family, self.upper * factor, self.lower * factor)
+
+    def flattened(self, share: float) -> LossMap:
+        """A map that is even by ``share``: 0 as it is, 1 flat."""
+        upper, lower = ((1.0 - share) * field + share * field.mean() for field in (self.upper, self.lower))
+        return LossMap(self.family, upper, lower)
 
 
 Field = Callable[[FloatArray, FloatArray, np.random.Generator], FloatArray]

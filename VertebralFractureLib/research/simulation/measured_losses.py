@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter, median_filter
 
 from VertebralFractureLib.research.datasets.mask_heights import centroids_ras
 from VertebralFractureLib.research.simulation.loss_maps import SIDE, LossMap
@@ -23,6 +23,8 @@ from VertebralFractureLib.volume.image_file import read_image_file
 
 _BODY_FROM_MM = 22.0
 """How far around its center a label is the body and not its arch, mm, along the patient's axes."""
+_EDGE = 3
+"""Points of a map from its front and back, and twice as many from its sides, where the rim is not to be trusted."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ def _read_plates(labels: CTVolume, number: int, center_ras: FloatArray) -> _Plat
     np.maximum.at(upper, (cells[0][kept], cells[1][kept]), points[kept, 2])
     np.minimum.at(lower, (cells[0][kept], cells[1][kept]), points[kept, 2])
     known = np.isfinite(upper) & (upper - lower > 2.0)
-    known[0], known[-1], known[:, :2], known[:, -2:] = False, False, False, False
-    upper, lower = (gaussian_filter(_spread(plate, known), 1.5) for plate in (upper, lower))
+    known[:_EDGE], known[-_EDGE:], known[:, : 2 * _EDGE], known[:, -2 * _EDGE :] = False, False, False, False
+    upper, lower = (gaussian_filter(median_filter(_spread(plate, known), 5), 2.0) for plate in (upper, lower))
     behind = (slice(4, 9), slice(SIDE // 2 - 4, SIDE // 2 + 5))
     middle = 0.5 * float(np.median(upper[behind]) + np.median(lower[behind]))
     return _Plates(upper - middle, lower - middle, float(np.median(upper[behind] - lower[behind])))

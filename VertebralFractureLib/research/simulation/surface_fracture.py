@@ -25,13 +25,13 @@ from VertebralFractureLib.research.datasets import BodyBox, ReferenceVertebra
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.simulation.body_surfaces import BodySurfaces, trace_surfaces
 from VertebralFractureLib.research.simulation.column_pieces import smooth
-from VertebralFractureLib.research.simulation.fracture_shapes import GRADE_LOSS, WEDGE
+from VertebralFractureLib.research.simulation.fracture_shapes import CRUSH, GRADE_LOSS, WEDGE
 from VertebralFractureLib.research.simulation.loss_maps import LossMap, draw_loss_map
 from VertebralFractureLib.research.simulation.simulate_fracture import BLUR_SHARE
 from VertebralFractureLib.types import BoolArray, Float32Array, FloatArray
 from VertebralFractureLib.vertebrae.grading import HeightLoss, classify_shape, grade_from_loss
 
-_TRIES = 60
+_TRIES = 120
 _CORTEX_MM = 0.8
 _SHARPEST_MM = 0.7
 """Standard deviation of the kernel of a scan with thin slices."""
@@ -151,12 +151,15 @@ def _scaled_map(
 ) -> tuple[LossMap, tuple[float, float, float]]:
     """A map whose largest loss at a landmark is of the grade and whose shape is the one that was asked for."""
     grade, shape = wish
-    wanted = float(rng.uniform(*GRADE_LOSS[grade])) if grade else float(rng.uniform(0.0, 0.08))
-    for _ in range(_TRIES):
+    for number in range(_TRIES):
+        wanted = float(rng.uniform(*GRADE_LOSS[grade])) if grade else float(rng.uniform(0.0, 0.08))
         if measured and rng.random() < 0.5:
             drawn = measured[int(rng.integers(len(measured)))]
         else:
             drawn = draw_loss_map(shape or WEDGE, rng)
+        if shape == CRUSH:
+            # A mild crush is flat: what is steep loses too much in front before it has lost enough behind.
+            drawn = drawn.flattened(number / _TRIES)
         losses = _losses(body, scan, drawn.times(wanted), bulge_mm)
         if losses.max() < 0.2 * wanted:
             continue
@@ -172,7 +175,7 @@ def _scaled_map(
 def _losses(body: BodySurfaces, scan: _Scan, loss_map: LossMap, bulge_mm: float) -> FloatArray:
     """Anterior, middle and posterior loss of height, as fractions of the heights before."""
     upper, lower = loss_map.at(*body.fractions())
-    size = body.box.s_sup - body.box.s_inf
+    size = body.thickness_mm
     box = replace(body.box, a_ant=body.box.a_ant + bulge_mm)
     after = replace(body, box=box, upper_mm=body.upper_mm - upper * size, lower_mm=body.lower_mm + lower * size)
     before_mm, after_mm = (np.array(one.heights(scan.case.volume.frame)) for one in (body, after))
@@ -223,15 +226,15 @@ class _Scan:
 def _canal_noise(case: StraightCase, hu: Float32Array) -> tuple[float, tuple[float, float]]:
     """Standard deviation in the canal, HU, and the kernel of its correlation along s and across, mm."""
     r, a = case.volume.axis_mm("r"), case.volume.axis_mm("a")
-    canal = hu[:, np.abs(a) <= 4.5][:, :, np.abs(r) <= 4.5]
-    seen = np.asarray(case.volume.inside)[:, np.abs(a) <= 4.5][:, :, np.abs(r) <= 4.5].all(axis=(1, 2))
-    fine = (canal - gaussian_filter(canal, 3.0))[seen]
+    canal = hu[:, np.abs(a) <= 3.5][:, :, np.abs(r) <= 3.5]
+    seen = np.asarray(case.volume.inside)[:, np.abs(a) <= 3.5][:, :, np.abs(r) <= 3.5].all(axis=(1, 2))
+    fine = (canal - gaussian_filter(canal, 2.5))[seen]
     power = np.maximum((fine**2).mean(axis=(1, 2)), 1.0) if seen.any() else np.array([100.0])
     quiet = fine[power <= np.median(power)] if seen.any() else np.zeros((2, 2, 2))
     scale = max(float((quiet**2).mean()), 1e-3)
     lags = [float((quiet[1:] * quiet[:-1]).mean()) / scale, float((quiet[:, 1:] * quiet[:, :-1]).mean()) / scale]
     along, across = (float(np.sqrt(-0.25 / np.log(np.clip(lag, 0.05, 0.95)))) for lag in lags)
-    return float(np.clip(np.sqrt(np.median(power)), 4.0, 80.0)), (along, across)
+    return float(np.clip(np.sqrt((quiet**2).mean()), 4.0, 80.0)), (along, across)
 
 
 @dataclass(frozen=True)
@@ -261,7 +264,7 @@ class _Break:
         self.floor_below = below.s_sup if below and below.s_sup < box.s_inf - 0.5 else box.s_inf - 4.0
         self.above = list(above)[: len(_TILT_KEPT)]
         x, _ = body.fractions()
-        upper, lower = (field * self.size_mm for field in loss_map.at(*body.fractions()))
+        upper, lower = (field * body.thickness_mm for field in loss_map.at(*body.fractions()))
         outside = ~body.footprint
         self.upper = np.where(outside, gaussian_filter(upper, 2.0), upper)
         self.lower = np.where(outside, gaussian_filter(lower, 2.0), lower)
