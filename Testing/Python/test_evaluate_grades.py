@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from test_surface_fracture import a_trabecular_spine
 
-from VertebralFractureLib.research.datasets.straight_case import StraightCase
+from VertebralFractureLib.research.datasets.straight_case import StraightCase, load_case, write_case
 from VertebralFractureLib.research.evaluation import evaluate_grades
 from VertebralFractureLib.research.evaluation.broken_spines import (
     BrokenSpine,
@@ -21,8 +21,10 @@ from VertebralFractureLib.research.evaluation.broken_spines import (
     broken_spines,
     plan_fractures,
 )
-from VertebralFractureLib.research.evaluation.evaluate_grades import figures_of, format_table, grade_rows
+from VertebralFractureLib.research.evaluation.evaluate_grades import figures_of, format_table, grade_rows, product_judge
+from VertebralFractureLib.research.phantom import Phantom
 from VertebralFractureLib.vertebrae.vertebra import Heights, Shape, Vertebra
+from VertebralFractureLib.weights import weights_folder
 
 BOTH = list(Simulation)
 
@@ -166,3 +168,22 @@ def test_a_run_goes_on_where_it_stopped_and_refuses_the_figures_of_another(
     assert content["figures"]["fractures"]["count"] == 4
     with pytest.raises(ValueError, match="another run"):
         evaluate_grades.run(parser.parse_args([*common, "--simulation", "second"]))
+
+
+@pytest.mark.parametrize("simulation", BOTH)
+def test_the_program_finds_and_calls_a_severe_fracture_of_either_simulation(
+    simulation: Simulation, a_phantom: Phantom, tmp_path: Path
+) -> None:
+    """Given a phantom whose L2 breaks severely, when the program judges it with its networks, then L2 is called."""
+    write_case(tmp_path / "case", a_phantom.ct, a_phantom.reference, None)
+    case = load_case(tmp_path / "case", "phantom", None, is_phantom=True, may_train=True)
+    index = next(at for at, v in enumerate(case.reference.vertebrae) if v.level == "L2")
+    spine = break_spine(case, {index: (3, "biconcave")}, simulation)
+
+    rows = grade_rows(spine, product_judge(weights_folder(), with_networks=True)(spine.case))
+
+    broken = [row for row in rows if row.family is not None]
+    assert [(row.level, row.found, row.is_called) for row in broken] == [("L2", True, True)]
+    assert broken[0].member_probability
+    assert broken[0].found_loss is not None
+    assert not any(row.is_called for row in rows if row.family is None)
