@@ -20,6 +20,7 @@ from VertebralFractureLib.research.simulation.loss_maps import LossMap
 from VertebralFractureLib.research.simulation.surface_fracture import with_surface_fractures
 from VertebralFractureLib.research.training.fracture_data import eligible
 from VertebralFractureLib.types import FloatArray, Word
+from VertebralFractureLib.vertebrae.grading import HeightLoss, classify_shape, grade_from_loss
 
 _EACH = tuple((grade, shape) for grade in (2, 3, 1) for shape in (WEDGE, BICONCAVE, CRUSH))
 _MOST, _PER_FRACTURE = 3, 3
@@ -39,7 +40,7 @@ class BrokenSpine:
 
     Attributes:
         case: truth in ``case.reference``; heights are None where the scan's own were not read (first simulation).
-        plan: (grade, shape) by index among the boxed vertebrae.
+        plan: (grade, shape) by index among the boxed vertebrae, as the losses are, whatever was asked for.
         losses: anterior, middle and posterior loss of height by the same index.
         families: what kind of map each fracture was made with.
     """
@@ -109,10 +110,13 @@ def break_spine(
 
 
 def _by_the_first(case: StraightCase, plan: Mapping[int, tuple[int, str]], rng: np.random.Generator) -> BrokenSpine:
-    """The first simulation knows the mm that each height lost: what was read before, less these, is the truth."""
+    """The first simulation knows the mm that each height lost: what was read before, less these, is the truth.
+
+    It draws a loss of the body and adds steps and concavities; grade and shape here are those of the heights.
+    """
     made = with_fractures(case, plan, rng, with_full_width=True)
     before = [v for v in case.reference.vertebrae if v.box is not None]
-    losses, vertebrae = {}, []
+    losses, told, vertebrae = {}, {}, []
     for index, (old, new) in enumerate(zip(before, made.reference.vertebrae, strict=True)):
         box = old.box
         assert box is not None
@@ -123,6 +127,10 @@ def _by_the_first(case: StraightCase, plan: Mapping[int, tuple[int, str]], rng: 
             sizes = [height or box.s_sup - box.s_inf for height in known]
             losses[index] = _three(lost / np.array(sizes))
             known = tuple(None if h is None else h - float(mm) for h, mm in zip(known, lost, strict=True))  # type: ignore[assignment]
+            grade = grade_from_loss(max(losses[index]))
+            shape = classify_shape(HeightLoss(*losses[index])) if grade else None
+            new = replace(new, grade=grade, shape=None if shape is None else str(shape))
+            told[index] = (grade, str(shape))
         vertebrae.append(replace(new, heights_mm=known))
     changed = replace(made, reference=replace(made.reference, vertebrae=tuple(vertebrae)))
     return BrokenSpine(changed, plan, losses, dict.fromkeys(plan, "columns"))

@@ -135,8 +135,11 @@ def grade_rows(spine: BrokenSpine, found: Sequence[Vertebra]) -> list[GradedRow]
 
 
 def figures_of(rows: Sequence[GradedRow]) -> dict[str, Any]:
-    """All figures: of the fractures, of what stands beside them, and of the fractures in groups."""
-    broken = [row for row in rows if row.family is not None]
+    """All figures: of the fractures, of what stands beside them, and of the fractures in groups.
+
+    A body that broke and still lost less than 20 % of every height is neither.
+    """
+    broken = [row for row in rows if row.family is not None and row.grade >= 1]
     beside = [row for row in rows if row.family is None]
     families = sorted({str(row.family) for row in broken})
     groups: dict[str, Callable[[GradedRow], bool]] = {
