@@ -74,6 +74,24 @@ def test_each_body_is_filled_in_its_place_with_the_number_of_its_level(a_report,
         assert centers[LEVEL_NUMBERS[vertebra.level]] == pytest.approx(vertebra.center_ras, abs=1.0)
 
 
+def a_far_ct() -> CTVolume:
+    """90 m from the origin, where a NIfTI's single precision is 0.008 mm."""
+    matrix = an_oblique_ct().ijk_to_ras.copy()
+    matrix[:3, 3] += 90_000.1234
+    return a_ct(matrix)
+
+
+def test_a_grid_far_from_the_origin_is_no_reason_to_refuse_a_file(a_report, tmp_path: Path) -> None:
+    far = tuple(
+        replace(v, outline_ras=None, landmarks_ras=None, box=None, center_ras=(9e4, 9e4, 9e4 + v.center_ras[2]))
+        for v in a_report.vertebrae
+    )
+
+    write_segmentation(fill_bodies(replace(a_report, vertebrae=far), a_far_ct()), tmp_path / "bodies.nii.gz")
+
+    assert (tmp_path / "bodies.nii.gz").is_file()
+
+
 @pytest.mark.parametrize("ct", [a_ct(), a_descending_ct(), an_oblique_ct()], ids=["axial", "descending", "oblique"])
 @pytest.mark.parametrize("name", ["bodies.nii.gz", "bodies.nii", "bodies.nrrd"])
 def test_the_file_lies_exactly_on_the_grid_of_the_ct(a_report, ct: CTVolume, name: str, tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ NOT_TUNED = {
     },
     "volume/nrrd_file.py": dict.fromkeys(("_HEADER_BYTES", "MOST_PARTS", "_TO_LPS"), UNIT),
     "volume/plausibility.py": {"AIR_HU": UNIT, "_SAMPLES": LAYOUT},
-    "volume/sitk_bridge.py": {"LPS_TO_RAS": UNIT, "_SAME_PLACE_MM": NUMERICAL},
+    "volume/sitk_bridge.py": {"LPS_TO_RAS": UNIT, "_SAME_PLACE_MM": NUMERICAL, "_SAME_PLACE": NUMERICAL},
     "volume/file_guard.py": {
         **dict.fromkeys(("FILE_LIMIT_S", "_SLOWEST_BYTES_PER_S", "SPARE_BYTES"), LAYOUT),
         **dict.fromkeys(("_ROWS", "_COLUMNS", "_SAMPLES", "_FRAMES", "_BITS"), UNIT),

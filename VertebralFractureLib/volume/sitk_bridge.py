@@ -26,8 +26,8 @@ from VertebralFractureLib.volume.dicom_mending import silent_library
 if TYPE_CHECKING:
     import SimpleITK
 
-_SAME_PLACE_MM = 0.01
-"""NIfTI holds single precision: 0.0001 mm at a meter from the origin."""
+_SAME_PLACE_MM, _SAME_PLACE = 0.01, 1e-6
+"""How far a voxel may be off in a file, and what of its distance from the origin: NIfTI holds single precision."""
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Its own inverse; multiplies 4x4 matrices from the left."""
 
@@ -185,8 +185,8 @@ def _is_same_grid(image: SimpleITK.Image, ct: CTVolume) -> bool:
     matrix = LPS_TO_RAS @ build_lps_geometry(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
     k, j, i = ct.shape_kji
     corners = np.array([[x, y, z, 1] for x in (0, i - 1) for y in (0, j - 1) for z in (0, k - 1)], dtype=np.float64)
-    apart = corners @ (matrix - ct.ijk_to_ras).T
-    return float(np.abs(apart).max()) < _SAME_PLACE_MM
+    apart, farthest = (float(np.abs(corners @ part.T).max()) for part in (matrix - ct.ijk_to_ras, ct.ijk_to_ras))
+    return apart < _SAME_PLACE_MM + _SAME_PLACE * farthest
 
 
 def _text_folder(path: Path) -> Path:
