@@ -1,9 +1,8 @@
 """The body as a solid: which points of the patient lie in it, and its surface.
 
 This module is the only place that says so; label map, segmentation, outlines in slice views and comparisons with masks
-follow from it.
-Here the solid is built from what is measured on the body's own mid plane and from its lateral walls: the mid-sagittal
-outline, made less deep towards the sides as a body's cross-section is, round in front and flat behind.
+follow from it. The solid is built from what a report holds: the outline on the body's own mid plane and the lateral
+walls. The outline becomes less deep towards the sides as a body's cross-section does, round in front and flat behind.
 """
 
 from __future__ import annotations
