@@ -152,7 +152,7 @@ def test_table_terminal_page_and_json_hold_the_finding_on_its_row(a_report_with_
     assert report_from_json(report_to_json(report)).vertebrae[0].density_finding == DensityFinding.DENSE_BODY
 
 
-def test_compacted_bone_of_a_graded_fracture_is_no_finding_of_its_own_but_a_hole_in_it_is(
+def test_compacted_bone_of_a_fracture_that_both_see_is_no_finding_of_its_own_but_a_hole_in_it_is(
     a_report_with_a_dense_body,
 ) -> None:
     dense, *others = a_report_with_a_dense_body.vertebrae
@@ -164,6 +164,18 @@ def test_compacted_bone_of_a_graded_fracture_is_no_finding_of_its_own_but_a_hole
 
     assert "dense" not in compacted
     assert "L4: a hole in its bone, height lower" in destroyed
+
+
+def test_a_loss_in_dense_bone_that_the_networks_do_not_see_is_told_as_one_that_may_be_none(
+    a_report_with_a_dense_body,
+) -> None:
+    dense, *others = a_report_with_a_dense_body.vertebrae
+    graded = replace(dense, grade=3, height_loss=0.47, density_finding=DensityFinding.DENSE_FOCUS)
+    unseen = replace(graded, member_probability={"one": 0.01, "two": 0.01})
+
+    said = write_impression(replace(a_report_with_a_dense_body, vertebrae=(unseen, *others)))
+
+    assert "L4: a focus denser than in its neighbors, height lower, or read at the dense bone; networks 0.01" in said
 
 
 def test_a_loss_that_may_be_one_is_no_kept_height_and_none_measured_is_none(a_report_with_a_dense_body) -> None:

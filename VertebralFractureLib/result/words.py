@@ -10,7 +10,8 @@ import numpy as np
 from VertebralFractureLib.doubts import Doubt, DoubtKind
 from VertebralFractureLib.fracture.pooling import pool_ensemble
 from VertebralFractureLib.result.report import NOT_EVALUABLE, SpineReport, is_suspected
-from VertebralFractureLib.vertebrae.bone_change import keeps_height, shows_density
+from VertebralFractureLib.thresholds import SCORING
+from VertebralFractureLib.vertebrae.bone_change import keeps_height
 from VertebralFractureLib.vertebrae.grading import grade_from_loss
 from VertebralFractureLib.vertebrae.vertebra import Assessment, DensityFinding, Reason, Status, Vertebra
 
@@ -84,6 +85,8 @@ DENSITY_WORDS: dict[DensityFinding, str] = {
     DensityFinding.LUCENT_BODY: "less dense than its neighbors",
     DensityFinding.LUCENT_FOCUS: "a hole in its bone",
 }
+_COMPACTED = (DensityFinding.DENSE_FOCUS, DensityFinding.DENSE_BAND, DensityFinding.DENSE_BANDS)
+"""What is a part of a fracture, and no finding of its own, in a body that heights and networks call one."""
 ASSESSMENT_WORDS: dict[Assessment, str] = {
     Assessment.CONFIRMED: "confirmed",
     Assessment.REJECTED: "rejected",
@@ -123,13 +126,20 @@ def describe_call(vertebra: Vertebra, threshold: float) -> str:
 
 def describe_density(vertebra: Vertebra) -> str:
     """How its bone differs, and what became of its height: "denser than its neighbors, height kept"; or nothing."""
-    if vertebra.density_finding is None or not shows_density(vertebra):
+    finding, kept, networks = vertebra.density_finding, keeps_height(vertebra), _ask_networks(vertebra)
+    if finding is None or (vertebra.grade and finding in _COMPACTED and (networks or 0.0) >= SCORING.fractured_from):
         return ""
-    kept = keeps_height(vertebra)
     height = "height not measured" if kept is None else "height kept"
     if kept is False:
         height = "height lower" if grade_from_loss(vertebra.height_loss or 0.0) else "height perhaps lower"
-    return f"{DENSITY_WORDS[vertebra.density_finding]}, {height}"
+        height += ", or read at the dense bone" if finding.is_dense else ""
+    return f"{DENSITY_WORDS[finding]}, {height}"
+
+
+def _ask_networks(vertebra: Vertebra) -> float | None:
+    """What the networks say by themselves; None where they were not asked or an older file did not keep it."""
+    members = vertebra.member_probability
+    return float(pool_ensemble(np.array(list(members.values())))) if members else None
 
 
 def list_densities(report: SpineReport) -> list[str]:
@@ -146,8 +156,9 @@ def _witnesses(vertebra: Vertebra, threshold: float) -> list[str]:
     words = []
     if vertebra.height_loss is not None and not grade_from_loss(vertebra.height_loss):
         words.append("not counted as a fracture by morphometry")
-    if vertebra.member_probability:
-        words.append(f"networks {float(pool_ensemble(np.array(list(vertebra.member_probability.values())))):.2f}")
+    networks = _ask_networks(vertebra)
+    if networks is not None:
+        words.append(f"networks {networks:.2f}")
     return words if not is_suspected(vertebra, threshold) else ["fracture suspected", *words]
 
 

@@ -37,12 +37,6 @@ def keeps_height(vertebra: Vertebra) -> bool | None:
     return vertebra.height_loss + (vertebra.height_loss_sd or 0.0) <= BONE_CHANGE.kept_loss
 
 
-def shows_density(vertebra: Vertebra) -> bool:
-    """Whether to tell a person how the bone differs: a band or a focus of compacted bone is a part of a fracture."""
-    compacted = (DensityFinding.DENSE_FOCUS, DensityFinding.DENSE_BAND, DensityFinding.DENSE_BANDS)
-    return vertebra.density_finding is not None and not (vertebra.grade and vertebra.density_finding in compacted)
-
-
 def _find(maps: Sequence[BoneMap | None], index: int, changed: set[int]) -> DensityFinding | None:
     tuned, own = BONE_CHANGE, maps[index]
     if own is None or not np.isfinite(own.hu).any():
