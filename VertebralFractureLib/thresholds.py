@@ -839,6 +839,7 @@ class SurfaceThresholds:
     centered_mm: float = _tuned(
         3.0, "a block that lies farther off its body is laid again: about twice the usual error"
     )
+    tilt_from: float = _tuned(0.2, "depth near each wall that tells nothing of the tilt", unit="fraction")
     overlap_mm: float = _tuned(2.0, "bodies may reach into each other by: blur and tilt at mid depth")
 
 

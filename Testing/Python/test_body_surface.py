@@ -28,22 +28,30 @@ DEPTH, WIDTH, HEIGHT = 30.0, 40.0, 24.0
 
 
 def a_surface(tilt: float = 0.0, dent_mm: float = 0.0) -> BodySurface:
-    """A box whose endplates rise by ``tilt`` per mm, the upper one dented at mid depth, around (a, s) = (24, 100)."""
+    """A box that leans as a whole by ``tilt`` mm/mm, its upper endplate dented at mid depth, around (24, 100)."""
     s, a, r = np.meshgrid(*block_axes_mm(), indexing="ij")
-    dent = dent_mm * np.clip(1.0 - np.abs(a) / (0.5 * DEPTH), 0.0, 1.0)
-    upper, lower = 0.5 * HEIGHT + tilt * a - dent, -0.5 * HEIGHT + tilt * a
-    distance = np.maximum.reduce([np.abs(a) - 0.5 * DEPTH, np.abs(r) - 0.5 * WIDTH, s - upper, lower - s])
+    long = np.hypot(1.0, tilt)
+    along, up = (a + tilt * s) / long, (s - tilt * a) / long
+    dent = dent_mm * np.clip(1.0 - np.abs(along) / (0.5 * DEPTH), 0.0, 1.0)
+    plates = np.maximum(up - 0.5 * HEIGHT + dent, -0.5 * HEIGHT - up)
+    distance = np.maximum.reduce([np.abs(along) - 0.5 * DEPTH, np.abs(r) - 0.5 * WIDTH, plates])
     block = block_of(MidPlane.of_canal(), 24.0, (100.0 - 0.5 * HEIGHT, 100.0 + 0.5 * HEIGHT))
     return BodySurface(block, distance.astype(np.float32), np.full(SHAPE, 0.3, dtype=np.float32))
 
 
-def test_heights_and_walls_of_a_tilted_body_are_read_below_the_size_of_a_voxel():
-    measures = a_surface(tilt=0.1).measure()
+@pytest.mark.parametrize("tilt", [0.0, -0.35, 0.35])
+def test_heights_of_a_leaning_body_are_read_between_its_endplates_below_the_size_of_a_voxel(tilt):
+    measures = a_surface(tilt).measure()
 
     assert measures is not None
     heights = np.linalg.norm(measures.shape.landmarks[:3] - measures.shape.landmarks[3:], axis=1)
-    # Between parallel planes, upright on them.
-    assert heights == pytest.approx(HEIGHT / np.hypot(1.0, 0.1), abs=0.15)
+    assert heights == pytest.approx(HEIGHT, abs=0.4)
+
+
+def test_walls_and_endplates_are_read_below_the_size_of_a_voxel():
+    measures = a_surface().measure()
+
+    assert measures is not None
     assert (measures.shape.a_posterior, measures.shape.a_anterior) == pytest.approx((24.0 - 15.0, 24.0 + 15.0), abs=0.1)
     assert measures.lateral_mm == pytest.approx((-20.0, 20.0), abs=0.1)
     assert measures.extent_mm == pytest.approx((88.0, 112.0), abs=0.1)

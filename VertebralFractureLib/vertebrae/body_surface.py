@@ -77,23 +77,18 @@ class BodySurface:
         core = _core(plane, s, a)
         if core is None or core.walls[1] - core.walls[0] < ENDPLATES.minimum_depth_mm:
             return None
-        columns = np.flatnonzero((a >= core.walls[0]) & (a <= core.walls[1]))
-        traced = [(j, _trace(plane[:, j], s, core.middle_s)) for j in columns]
-        known = [(float(a[j]), *ends) for j, ends in traced if ends is not None]
-        if len(known) < _LEAST_COLUMNS:
+        traced = _trace_leaning(plane, core, _tilt(plane, core, s, a))
+        if len(traced) < _LEAST_COLUMNS:
             return None
-        x, lower, upper = np.array(known).T
+        upper, lower = traced[:, :2], traced[:, 2:]
         low, high = core.extent
+        to_straight = np.array([self.block.a_mm, self.block.s_mm])
         walls = (core.walls[0] + self.block.a_mm, core.walls[1] + self.block.a_mm)
-        shape = shape_of_curves(
-            x + self.block.a_mm, upper + self.block.s_mm, lower + self.block.s_mm, walls, high - low
-        )
+        shape = shape_of_curves(upper + to_straight, lower + to_straight, walls, high - low)
         outward = np.array([*landmark_outward_mm, *(-mm for mm in landmark_outward_mm)])
         shape = replace(shape, landmarks=shape.landmarks + np.stack([np.zeros(6), outward], axis=1))
-        upper_scale, lower_scale = (
-            float(np.median(sample_linear(scale, np.stack([x - a[0], edge - s[0]], axis=-1))))
-            for edge in (upper, lower)
-        )
+        first = np.array([a[0], s[0]])
+        upper_scale, lower_scale = (float(np.median(sample_linear(scale, edge - first))) for edge in (upper, lower))
         return SurfaceMeasures(
             shape,
             (low + self.block.s_mm, high + self.block.s_mm),
@@ -231,6 +226,38 @@ def _both_ways(x: FloatArray, distance: FloatArray, start: int) -> tuple[float, 
     """Where the distance leaves the body going down and going up from index ``start``."""
     high, low = _crossing(x, distance, start), _crossing(-x[::-1], distance[::-1], len(x) - 1 - start)
     return None if high is None or low is None else (-low, high)
+
+
+def _tilt(plane: FloatArray, core: _Core, s: FloatArray, a: FloatArray) -> float:
+    """By how many mm the endplates rise per mm of a, from the columns that a leaning wall does not cut."""
+    back, front = core.walls
+    margin = SURFACES.tilt_from * (front - back)
+    columns = np.flatnonzero((a >= back + margin) & (a <= front - margin))
+    ends = [(a[j], both) for j in columns if (both := _trace(plane[:, j], s, core.middle_s)) is not None]
+    if len(ends) < _LEAST_COLUMNS:
+        return 0.0
+    x = np.array([at for at, _ in ends])
+    middle = np.array([0.5 * (low + high) for _, (low, high) in ends])
+    return float(np.clip(np.polyfit(x, middle, 1)[0], -ENDPLATES.steepest, ENDPLATES.steepest))
+
+
+def _trace_leaning(plane: FloatArray, core: _Core, tilt: float) -> FloatArray:
+    """(a, s) of the upper and of the lower endplate ``(n, 4)`` on lines that lean with the body, 1 mm apart.
+
+    Upright columns of a leaning body would leave it through a wall before they come to its endplate.
+    """
+    s, a, _ = block_axes_mm()
+    at = np.arange(np.ceil(core.walls[0]), core.walls[1])
+    leaning_a = at[None] - tilt * (s[:, None] - core.middle_s)
+    index = np.stack([leaning_a - a[0], np.broadcast_to((s - s[0])[:, None], leaning_a.shape)], axis=-1)
+    sheared = sample_linear(plane, index)
+    points = []
+    for column, start in enumerate(at):
+        ends = _trace(sheared[:, column], s, core.middle_s)
+        if ends is not None:
+            low, high = ends
+            points.append((start - tilt * (high - core.middle_s), high, start - tilt * (low - core.middle_s), low))
+    return np.array(points).reshape(-1, 4)
 
 
 def _trace(column: FloatArray, s: FloatArray, middle_s: float) -> tuple[float, float] | None:

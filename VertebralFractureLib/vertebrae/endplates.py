@@ -102,35 +102,37 @@ def measure_shape(
     lower = _trace(
         maps[2], rows, columns, (reach[0], min(reach[1], span.s_inferior_mm + tuned.search_mm)), middle - a[0]
     )
-    return shape_of_curves(a[columns], upper + edge_outward_mm, lower - edge_outward_mm, (a_post, a_ant), height)
+    x = a[columns]
+    curves = (np.stack([x, upper + edge_outward_mm], axis=1), np.stack([x, lower - edge_outward_mm], axis=1))
+    return shape_of_curves(*curves, (a_post, a_ant), height)
 
 
-def shape_of_curves(
-    x: FloatArray, upper: FloatArray, lower: FloatArray, walls: tuple[float, float], height_mm: float
-) -> BodyShape:
-    """The shape of a body whose endplates run through (``x``, ``upper``) and (``x``, ``lower``), all ``(n,)`` mm.
+def shape_of_curves(upper: FloatArray, lower: FloatArray, walls: tuple[float, float], height_mm: float) -> BodyShape:
+    """The shape of a body whose endplates run through the points ``upper`` and ``lower``.
 
     Args:
+        upper, lower: ``(n, 2)`` of (a, s) in mm, a ascending.
         walls: a of the posterior and the anterior one, at mid height.
         height_mm: at mid depth.
     """
     tuned = ENDPLATES
     a_post, a_ant = walls
-    tilt = 0.5 * float(np.polyfit(x, upper, 1)[0] + np.polyfit(x, lower, 1)[0])
+    tilt = 0.5 * float(np.polyfit(upper[:, 0], upper[:, 1], 1)[0] + np.polyfit(lower[:, 0], lower[:, 1], 1)[0])
     lean = float(np.clip(tilt, -tuned.steepest, tuned.steepest)) * 0.5 * height_mm
     columns_mm = np.array([a_ant - tuned.anterior_inset_mm, 0.5 * (a_ant + a_post), a_post + tuned.posterior_inset_mm])
     top, bottom = columns_mm - lean, columns_mm + lean
-    points = [(at, _local(x, upper, at)) for at in top] + [(at, _local(x, lower, at)) for at in bottom]
+    points = [(at, _local(upper, at)) for at in top] + [(at, _local(lower, at)) for at in bottom]
     along = np.linspace(a_ant, a_post, ENDPLATE_POINTS)
     endplates = [
-        np.stack([at, _continue_path(x, path, tilt, at)], axis=1)
+        np.stack([at, _continue_path(path, tilt, at)], axis=1)
         for at, path in ((along - lean, upper), (along + lean, lower))
     ]
     return BodyShape(a_post, a_ant, np.array(points), np.array(endplates))
 
 
-def _continue_path(x: FloatArray, s: FloatArray, slope: float, at: FloatArray) -> FloatArray:
-    """The path ``s`` over ``x`` at other places; beyond its ends it goes on with the slope, to a leaning wall."""
+def _continue_path(path: FloatArray, slope: float, at: FloatArray) -> FloatArray:
+    """s of the path ``(n, 2)`` at other places; beyond its ends it goes on with the slope, to a leaning wall."""
+    x, s = path.T
     beyond = np.minimum(at - x[0], 0.0) + np.maximum(at - x[-1], 0.0)
     return np.asarray(np.interp(at, x, s) + slope * beyond)
 
@@ -190,8 +192,9 @@ def _refine(profile: FloatArray, rows: FloatArray, at: int) -> float:
     return float((weight * rows[part]).sum() / weight.sum())
 
 
-def _local(x: FloatArray, s: FloatArray, at: float) -> float:
-    """Mean of the path near ``at``; the nearest columns when the landmark lies beyond the traced ones."""
+def _local(path: FloatArray, at: float) -> float:
+    """Mean s of the path ``(n, 2)`` near ``at``; of the nearest columns when that lies beyond the traced ones."""
+    x, s = path.T
     near = np.abs(x - at) <= ENDPLATES.local_mm
     if not near.any():
         near = np.abs(x - at) <= np.abs(x - at).min() + ENDPLATES.local_mm
