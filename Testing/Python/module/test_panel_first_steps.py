@@ -151,16 +151,16 @@ def test_help_is_where_people_look_for_it(widget, a_spine_result, monkeypatch): 
     # Given a panel with a result, in the source tree
     opened = []
     monkeypatch.setattr("qt.QDesktopServices.openUrl", lambda url: opened.append(url.toString()))
-    assert widget.ui.howToReadLabel.visible
+    assert widget.ui.howToReadButton.visible
 
-    # When the link beside the table is followed, then the page opens
-    widget.ui.howToReadLabel.linkActivated.emit("#help")
+    # When the button below the table is pressed, then the page opens
+    widget.ui.howToReadButton.click()
     assert opened[0].endswith("docs/explanation/reading-a-result.md")
     assert widget.ui.helpSection.collapsed
 
     # When there is no page, then the section Help unfolds
     monkeypatch.setattr("VertebralFracturePanel.read.results_view.pageAddress", lambda _page: "")
-    widget.ui.howToReadLabel.linkActivated.emit("#help")
+    widget.ui.howToReadButton.click()
     assert len(opened) == 1
     assert not widget.ui.helpSection.collapsed
 

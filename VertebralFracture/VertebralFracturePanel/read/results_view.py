@@ -54,7 +54,7 @@ class ResultsView:
         self.vertebraWalk = VertebraWalk(ui)
         self.sideBySide = SideBySide()
         ui.resultSelector.connect("currentIndexChanged(int)", self._onResultChosen)
-        ui.howToReadLabel.connect("linkActivated(QString)", self._onHowToRead)
+        ui.howToReadButton.connect("clicked(bool)", self._onHowToRead)
         ui.sideBySideButton.connect("toggled(bool)", self._onSideBySide)
         self.criteriaSection.changed.connect(self._onCriteriaChanged)
         self.shownResults.changed.connect(self._onChanged)
@@ -114,7 +114,7 @@ class ResultsView:
         hasVertebrae = shown is not None and bool(shown.vertebrae)
         for part in (
             self._ui.vertebraTable,
-            self._ui.howToReadLabel,
+            self._ui.howToReadButton,
             self._ui.previousButton,
             self._ui.nextButton,
             self._ui.criteriaSection,
@@ -177,7 +177,7 @@ class ResultsView:
         selector.visible = len(self._results) > 1
         selector.blockSignals(False)
 
-    def _onHowToRead(self, _link: str) -> None:
+    def _onHowToRead(self, _checked: bool = False) -> None:
         address = pageAddress(READING)
         if address:
             qt.QDesktopServices.openUrl(qt.QUrl(address))
