@@ -45,6 +45,8 @@ class DoubtKind(Word):
     """Metal, cement or dense contrast medium lies in the vertebra or beside it."""
     UNUSUAL_HEIGHT = "unusual_height"
     """The body is far taller or far shorter than its neighbors allow, without the look of a fracture."""
+    WITNESSES_DISAGREE = "witnesses_disagree"
+    """Networks and heights say the opposite of a vertebra."""
     VERTEBRA_MISSING = "vertebra_missing"
     """Between two vertebrae there is room for another one, which was not found."""
     SLICES_EMPTY = "slices_empty"

@@ -230,7 +230,6 @@ class _Run:
                 found = localize_vertebrae(
                     seen,
                     models.vertebrae,
-                    slice_thickness_mm=max(measure_resolution_mm(ct)),
                     step_along_mm=ct.along_patient_mm(measure_resolution_mm(ct), centerline.patient_axes[2]),
                     faults=locate_faults(ct, spine.frame),
                     in_view=ct.contains_points,

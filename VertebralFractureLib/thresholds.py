@@ -734,11 +734,6 @@ class LocalizationThresholds:
     same_shape_mm: float = _tuned(2.0, "two readings of a body whose landmarks differ by less are averaged")
     depth_neighbors: int = _tuned(2, "to either side, by which a depth is judged", unit="vertebrae")
     lowest_confidence: float = _tuned(0.35, "a body that was found with less is not evaluable")
-    thickest_measured_mm: float = _tuned(
-        4.0,
-        "no height is measured in thicker slices",
-        source="partial volume alone moves an endplate by a tenth of the height beyond; not measured",
-    )
 
 
 @dataclass(frozen=True)
@@ -985,6 +980,18 @@ class GradingThresholds:
         _READINGS,
         "neuro-ml/anchor-free-genant",
     )
+    crush_posterior_over_largest: float = _tuned(
+        0.55,
+        "loss of the posterior height over the largest loss, from which a body is crushed and not hollowed",
+        _SCANS,
+        "84 simulated fractures in slices up to 3.3 mm (docs/results/fracture.md)",
+    )
+    biconcave_margin_over_largest: float = _tuned(
+        0.1,
+        "how much more the middle has lost than the front, over the largest loss, to be called biconcave",
+        _SCANS,
+        "as crush_posterior_over_largest",
+    )
     predicting_neighbors: int = _tuned(3, "to each side that predict a posterior height", unit="vertebrae")
 
 
@@ -1195,17 +1202,20 @@ class ScoringThresholds:
     )
     least_inside_for_scan: float = _tuned(0.9, "the same for the scan's own score, before vertebrae are known")
     least_positions: int = _tuned(3, "fewer inside the field of view are not evaluable", unit="positions")
-    certain_loss: float = _tuned(
-        0.25,
-        "a loss that a vertebra is suspected for even where the network sees none",
-        _LITERATURE,
-        "Genant grade 2; milder losses are as often physiological",
+    grade_band: float = _tuned(
+        0.8,
+        "probability that the range of a grade, or of the spinal deformity index, holds the true one",
+        source="a convention: one in ten lies below, one in ten above",
     )
-    loss_sd: float = _tuned(
-        0.042,
-        "standard deviation of a measured loss",
-        _LITERATURE,
-        "half the 8.4 % by which experts differ in 5 % of readings (docs/method.md)",
+    shape_from_loss: float = _tuned(
+        0.1,
+        "a smaller loss has no shape, whatever the networks say",
+        source="half of the least loss that is a fracture; not measured",
+    )
+    disagreement: float = _tuned(
+        0.5,
+        "probability of a fracture by the networks less that by the heights alone, from which they disagree",
+        source="one says rather yes and the other rather no; not measured",
     )
     fractured_from: float = _tuned(
         0.5, "probability from which the inside is compacted bone and its HU are not reported"

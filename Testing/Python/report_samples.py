@@ -8,7 +8,10 @@ from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra
 
 
 def a_reported_vertebra(label: str | None, s_mm: float, half_height_mm: float, **known: Any) -> Vertebra:
-    """A scored vertebra called ``label`` whose body reaches ``half_height_mm`` to each side of ``s_mm``."""
+    """A scored vertebra called ``label`` whose body reaches ``half_height_mm`` to each side of ``s_mm``.
+
+    Its grade, where one is given, is that of its heights alone, as before the networks were joined with them.
+    """
     usual = {
         "level": label,
         "label": label or "V1",
@@ -18,5 +21,6 @@ def a_reported_vertebra(label: str | None, s_mm: float, half_height_mm: float, *
         "extent_mm": (s_mm - half_height_mm, s_mm + half_height_mm),
         "complete": True,
         "detection_confidence": 1.0,
+        "morphometric_grade": known.get("grade"),
     }
     return Vertebra(**{**usual, **known})

@@ -128,7 +128,8 @@ def a_core(mean: float = 130.0, metal: float = 0.0, dense: float = 0.0) -> Trabe
     ("vertebra", "core", "reason"),
     [
         (a_vertebra(), a_core(), None),
-        (a_vertebra(grade=2), a_core(), Reason.FRACTURED),
+        (a_vertebra(height_loss=0.3, height_loss_sd=0.05), a_core(), Reason.FRACTURED),
+        (a_vertebra(height_loss=0.3, height_loss_sd=0.2), a_core(), None),
         (a_vertebra(), a_core(metal=0.2), Reason.METAL_OR_CEMENT),
         (a_vertebra(complete=False), a_core(), Reason.TRUNCATED),
         (a_vertebra(), replace(a_core(), mean_hu=None), Reason.NOT_TRACED),

@@ -17,7 +17,7 @@ from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
 from VertebralFractureLib.export.page import report_to_html
 from VertebralFractureLib.export.table import report_to_csv
 from VertebralFractureLib.fracture.density_weight import weigh_network
-from VertebralFractureLib.fracture.vertebra_scores import join_network_and_morphometry
+from VertebralFractureLib.fracture.vertebra_scores import join_witnesses
 from VertebralFractureLib.research.datasets import BodyBox
 from VertebralFractureLib.research.evaluation.density_copies import DensityCopy
 from VertebralFractureLib.research.evaluation.evaluate_density import count_copy
@@ -156,7 +156,7 @@ def test_compacted_bone_of_a_fracture_that_both_see_is_no_finding_of_its_own_but
     a_report_with_a_dense_body,
 ) -> None:
     dense, *others = a_report_with_a_dense_body.vertebrae
-    graded = replace(dense, grade=2, height_loss=0.3, density_finding=DensityFinding.DENSE_BAND)
+    graded = replace(dense, grade=2, morphometric_grade=2, height_loss=0.3, density_finding=DensityFinding.DENSE_BAND)
 
     compacted = write_impression(replace(a_report_with_a_dense_body, vertebrae=(graded, *others)))
     hole = replace(graded, density_finding=DensityFinding.LUCENT_FOCUS)
@@ -194,7 +194,10 @@ def test_the_networks_count_less_in_a_dense_body_that_kept_its_height_and_a_sure
     counted = [weigh_network(dense, probability) for probability in (0.2, 0.81, 0.98)]
 
     assert counted[0] < counted[1] < 0.5 < counted[2] < 0.98
-    assert join_network_and_morphometry(dense, 0.81, 0.0).fracture_probability == counted[1]
+    asked = replace(dense, member_probability={"one": 0.81})
+    joined, plain = (join_witnesses(one) for one in (asked, replace(asked, density_finding=None)))
+    assert joined.fracture_probability < plain.fracture_probability
+    assert joined.network_probability == plain.network_probability == pytest.approx(0.81), "what they said stays"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from correction_samples import HALF_MM, LEVELS, PITCH_MM, WEDGE, a_column, landm
 
 from VertebralFractureLib.doubts import DoubtKind
 from VertebralFractureLib.export.table import report_to_csv
+from VertebralFractureLib.fracture.grade_posterior import compute_posterior
 from VertebralFractureLib.result import (
     CorrectedReport,
     Correction,
@@ -138,15 +139,16 @@ def test_a_level_that_does_not_exist_is_refused(a_report, level):
         edits.set_level(NOTHING, a_report, 0, level)
 
 
-def test_a_split_vertebra_becomes_two_of_the_reader_without_measurements(a_report):
+def test_a_split_vertebra_becomes_two_of_the_reader_that_the_networks_alone_grade(a_report):
     index = at(a_report, "L2")
 
     shown = apply_correction(a_report, edits.split_vertebra(NOTHING, a_report, index))
 
     assert len(shown.vertebrae) == len(LEVELS) + 1
     new = [v for v in shown.vertebrae if v.source == "reader"]
-    assert [v.grade for v in new] == [None, None]
-    assert all(v.fracture_probability == pytest.approx(0.04, abs=0.01) for v in new)
+    assert [(v.grade, v.morphometric_grade, v.heights_mm) for v in new] == [(0, None, None)] * 2
+    assert all(v.network_probability == pytest.approx(0.04, abs=0.01) for v in new)
+    assert all(v.fracture_probability == pytest.approx(1.0 - compute_posterior([0.04], None)[0], abs=0.02) for v in new)
     assert labels(shown)[-1] == "T8"
     assert labels(shown)[0] == "L5"
 
@@ -210,6 +212,7 @@ def test_a_dragged_landmark_changes_heights_grade_and_call_at_once(a_report):
     assert changed.fracture_probability > 0.9
     assert shown.scan.fractured_levels == (WEDGE, "L2")
     assert (changed.model.grade, changed.model.fracture_probability) == (0, 0.04)
+    assert (changed.heights_source, changed.model.heights_source) == (Source.READER, Source.MODEL)
 
 
 def test_landmarks_can_be_placed_where_none_were_measured(a_report):
@@ -446,9 +449,12 @@ def test_a_corrected_vertebra_is_scored_by_what_each_network_said_itself(a_repor
     shown = apply_correction(corrected_from_json(report_to_json(report)).detected, split)
 
     added = [v for v in shown.vertebrae if v.source == Source.READER]
-    assert shown.vertebrae[index].fracture_probability == pytest.approx(together, abs=1e-6)
-    assert [v.fracture_probability for v in added] == pytest.approx([together] * 2, abs=1e-6)
-    assert [v.uncertainty for v in added] == pytest.approx([np.std([0.02, 0.1, 0.3])] * 2, abs=1e-6)
+    alone = 1.0 - compute_posterior([together], None)[0]
+    each = [1.0 - compute_posterior([own], None)[0] for own in (0.02, 0.1, 0.3)]
+    assert shown.vertebrae[index].network_probability == pytest.approx(together, abs=1e-6)
+    assert [v.network_probability for v in added] == pytest.approx([together] * 2, abs=1e-6)
+    assert [v.fracture_probability for v in added] == pytest.approx([alone] * 2, abs=1e-6)
+    assert [v.uncertainty for v in added] == pytest.approx([np.std(each)] * 2, abs=1e-6)
     assert added[0].member_probability == pytest.approx({"a": 0.02, "b": 0.1, "c": 0.3}, abs=1e-6)
 
 
@@ -457,7 +463,8 @@ def test_without_the_networks_own_answers_the_stored_deviation_is_the_uncertaint
 
     added = [v for v in apply_correction(a_report, split).vertebrae if v.source == Source.READER]
 
-    assert [v.uncertainty for v in added] == pytest.approx([0.02] * 2)
+    told = [1.0 - compute_posterior([0.04 + shift], None)[0] for shift in (-0.02, 0.02)]
+    assert [v.uncertainty for v in added] == pytest.approx([np.std(told)] * 2, abs=1e-3)
     assert [v.member_probability for v in added] == [None, None]
 
 
@@ -482,10 +489,16 @@ def test_what_version_0_1_showed_of_a_corrected_report_is_shown_again_but_for_th
     assert corrected.correction == correction_from_json(alone)
     assert [v.label for v in now] == [v["label"] for v in old]
     for one, before in zip(now, old, strict=True):
-        assert (one.grade, one.shape, one.source) == (before["grade"], before["shape"], before["origin"])
+        assert one.source == before["origin"]
         assert one.height_loss == pytest.approx(before["height_loss"], abs=1e-5)
-        assert one.fracture_probability == pytest.approx(before["fracture_probability"], abs=1e-5)
-        assert one.uncertainty == pytest.approx(before["uncertainty"], abs=1e-5)
+        assert one.morphometric_grade == before["grade"]
+        if one.grade_probability is None:
+            # What the correction did not touch says what it said.
+            assert (one.grade, one.shape) == (before["grade"], before["shape"])
+            assert one.fracture_probability == pytest.approx(before["fracture_probability"], abs=1e-5)
+            assert one.uncertainty == pytest.approx(before["uncertainty"], abs=1e-5)
+        else:
+            assert 1.0 - one.grade_probability[0] == pytest.approx(one.fracture_probability)
         assert (one.model is None) == (before["model"] is None)
         assert one.reader.comment == before["reader"]["comment"]
         assert one.trabecular_hu == (None if one.grade else before["trabecular_hu"])

@@ -60,7 +60,7 @@ def a_weights_folder(folder: Path, members: tuple[str, ...] = ("straight", "sagi
         config = {
             "network": asdict(options),
             "grid": asdict(grid),
-            "calibration": {"vertebra": [1.0, 0.0], "scan": [1.0, 0.0]},
+            "calibration": {line: [1.0, 0.0] for line in ("vertebra", "grade2", "grade3", "scan")},
         }
         save_weights(f"fracture-{name}", tensors, config, folder)
     return folder

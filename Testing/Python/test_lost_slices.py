@@ -98,6 +98,6 @@ def test_a_detection_judges_all_vertebrae_but_the_one_whose_slices_are_lost(a_ph
     touched = [v for v in report.vertebrae if v.reason == Reason.SLICES_LOST]
     assert [doubt.kind for doubt in report.doubts if doubt.kind != DoubtKind.HU_SCALE] == [DoubtKind.SLICES_EMPTY]
     assert status.get("T10", (Status.NOT_EVALUABLE, Reason.SLICES_LOST)) == (Status.NOT_EVALUABLE, Reason.SLICES_LOST)
-    assert all(vertebra.heights_mm is None and vertebra.grade is None for vertebra in touched)
+    assert all(vertebra.heights_mm is None and vertebra.morphometric_grade is None for vertebra in touched)
     assert status["T12"][0] == Status.SCORED
     assert status["L1"][0] == Status.SCORED

@@ -126,7 +126,7 @@ def test_a_mimic_costs_no_height_and_no_grade(
 
     assert lost.max() < 1.0, mimic
     assert np.abs(lost).max() < 2.0, mimic
-    assert altered[level].grade == 0, mimic
+    assert altered[level].morphometric_grade == 0, mimic
 
 
 def test_an_endplate_that_sank_over_its_whole_width_is_a_fracture(
@@ -134,9 +134,9 @@ def test_an_endplate_that_sank_over_its_whole_width_is_a_fracture(
 ) -> None:
     lost = heights_of(untouched["L4"]) - heights_of(altered["L4"])
 
-    assert untouched["L4"].grade == 0
+    assert untouched["L4"].morphometric_grade == 0
     assert lost[1] > 7.0
-    assert (altered["L4"].grade or 0) >= 2
+    assert (altered["L4"].morphometric_grade or 0) >= 2
 
 
 def test_the_fracture_has_no_trabecular_hu_and_its_neighbors_keep_theirs(
@@ -166,7 +166,7 @@ def test_scoliosis_and_tilted_endplates_cost_no_grade_and_heights_stay_within_th
     for true in phantom.reference.vertebrae:
         near = [v for v in found if np.linalg.norm(np.subtract(v.center_ras, true.center_ras)) < 6.0]
         if len(near) == 1 and near[0].heights_mm is not None and true.complete and all(true.heights_mm):
-            assert near[0].grade == 0, true.level
+            assert near[0].morphometric_grade == 0, true.level
             errors.append(np.abs(heights_of(near[0]) / np.array(true.heights_mm, dtype=np.float64) - 1.0))
     assert len(errors) >= 7
     assert np.median(errors, axis=0).max() < 0.03

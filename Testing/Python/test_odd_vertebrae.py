@@ -97,7 +97,7 @@ def test_a_vertebra_cut_through_its_middle_is_found_and_marked_and_takes_part_in
 
     cut, others = (found[-1], found[:-1]) if at_the_top else (found[0], found[1:])
     assert (cut.complete, cut.reason) == (False, Reason.TRUNCATED)
-    assert cut.heights_mm is None or cut.grade is None
+    assert cut.heights_mm is None or cut.morphometric_grade is None
     assert box.s_inf - 6.0 < cut.middle_mm < box.s_sup + 6.0
     assert all(v.complete for v in others[1:-1])
     named = {v.level for v in others} - {None}

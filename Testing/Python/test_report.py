@@ -56,6 +56,7 @@ def a_vertebra(level, s, probability, grade=0, status="scored"):
         fracture_probability=probability if status == "scored" else None,
         uncertainty=0.05 if status == "scored" else None,
         grade=grade,
+        morphometric_grade=grade,
         shape="wedge" if grade else None,
         heights_mm=Heights(18.0, 19.0, 20.0),
         height_loss=(0.05, 0.22, 0.3)[grade],

@@ -138,7 +138,8 @@ def test_every_field_of_a_vertebra_is_in_the_table_or_has_no_column():
     assert len(set(names)) == len(names)
     assert {one.name for one in fields(Vertebra)} - set(names) == {
         *("heights_mm", "center_ras", "extent_mm", "box", "reader", "model"),
-        *("landmarks_ras", "outline_ras", "member_probability"),
+        *("grade_probability", "grade_range", "height_losses", "landmarks_ras", "outline_ras"),
+        *("member_probability", "member_probability_of_2", "member_probability_of_3"),
     }
     assert {"height_anterior_mm", "center_s_mm", "upper_endplate_mm", "box_size_s", "reader_grade"} <= set(names)
 

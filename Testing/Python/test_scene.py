@@ -71,6 +71,7 @@ def _vertebra(spine: StraightenedVolume, label: str, s: float, **changes: object
         fracture_probability=0.0312345,
         uncertainty=0.01,
         grade=0,
+        morphometric_grade=0,
         shape=None,
         heights_mm=Heights(20.25, 19.5, 21.123456),
         height_loss=0.04,
@@ -89,13 +90,15 @@ def _vertebra(spine: StraightenedVolume, label: str, s: float, **changes: object
 
 @pytest.fixture(scope="module")
 def a_report(a_ct: CTVolume, a_bent_centerline: Centerline, a_spine: StraightenedVolume) -> SpineReport:
-    fracture = {"fracture_probability": 0.93, "grade": 2, "shape": "wedge", "height_loss": 0.31, "borderline": True}
+    fracture = {"fracture_probability": 0.93, "shape": "wedge", "height_loss": 0.31, "borderline": True}
+    fracture |= {"grade": 2, "morphometric_grade": 2}
     unmeasured = {
         "status": Status.NOT_EVALUABLE,
         "reason": Reason.TRUNCATED,
         "complete": False,
         "level": None,
         **dict.fromkeys(("fracture_probability", "uncertainty", "grade", "heights_mm", "height_loss")),
+        "morphometric_grade": None,
         **dict.fromkeys(("trabecular_hu", "landmarks_ras", "height_sd_mm", "height_loss_sd", "box")),
         "trabecular_reason": Reason.TRUNCATED,
     }

@@ -297,7 +297,7 @@ def test_a_vertebra_that_a_reader_adds_is_measured_as_the_model_would_have(a_pha
     correction = edits.measure_added(correction, shown, index, body.extent_mm, body.landmarks_ras.tolist())
     measured = apply_correction(missing, correction).vertebrae[index]
 
-    assert (added.label, added.grade) == (known.label, None)
+    assert (added.label, added.morphometric_grade) == (known.label, None)
     assert measured.source == "reader"
     assert measured.heights_mm.anterior == pytest.approx(known.heights_mm.anterior, abs=1.0)
     assert measured.heights_mm.posterior == pytest.approx(known.heights_mm.posterior, abs=1.0)

@@ -15,6 +15,7 @@ from VertebralFractureLib.cpr import SMOOTH_THROUGH_SLICES, ReformatGrid, straig
 from VertebralFractureLib.options import SINGLE_MODEL, DetectionOptions
 from VertebralFractureLib.pipeline import detect
 from VertebralFractureLib.result.report import SpineReport
+from VertebralFractureLib.vertebrae.vertebra import Status
 from VertebralFractureLib.volume import CTVolume, read_volume, with_acquisition
 
 
@@ -25,20 +26,23 @@ def a_report(phantom, thickness_mm: str | None) -> SpineReport:
     return detect(ct, centerline=phantom.reference.centerline, options=options).report
 
 
-def test_heights_are_given_with_the_uncertainty_of_the_slice_thickness_or_not_at_all(a_phantom) -> None:
-    unknown, thin, thick, too_thick = (a_report(a_phantom, text) for text in (None, "2", "3.5", "5"))
+def test_heights_and_grades_are_as_uncertain_as_the_slices_of_the_header_are_thick(a_phantom) -> None:
+    unknown, thin, thick, thickest = (a_report(a_phantom, text) for text in (None, "2", "3.5", "5"))
 
     spreads = {
         name: [v.height_sd_mm for v in report.vertebrae if v.height_sd_mm is not None]
-        for name, report in (("unknown", unknown), ("thin", thin), ("thick", thick), ("too thick", too_thick))
+        for name, report in (("unknown", unknown), ("thin", thin), ("thick", thick), ("thickest", thickest))
     }
     assert spreads["thin"] == spreads["unknown"]
     assert len(spreads["thick"]) == len(spreads["thin"]) >= 5
     assert min(np.array(spreads["thick"]) - spreads["thin"]) > 0.2
-    assert spreads["too thick"] == []
-    assert all(v.heights_mm is None and v.grade is None for v in too_thick.vertebrae)
+    assert min(np.array(spreads["thickest"]) - spreads["thick"]) > 0.5
+    graded = [v for v in thickest.vertebrae if v.status == Status.SCORED]
+    assert all(v.grade is not None and v.grade_range[0] <= v.grade <= v.grade_range[1] for v in graded)
     assert any(v.grade for v in thin.vertebrae)
-    assert [v.level for v in too_thick.vertebrae] == [v.level for v in thin.vertebrae]
+    assert [v.level for v in thickest.vertebrae] == [v.level for v in thin.vertebrae]
+    low, high = thickest.scan.sdi_range
+    assert low <= thickest.scan.sdi <= high
 
 
 def test_overlapping_dicom_slices_resolve_no_more_than_their_thickness(tmp_path: Path) -> None:

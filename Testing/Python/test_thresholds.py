@@ -71,6 +71,7 @@ NOT_TUNED = {
     "cpr/plane_sampling.py": dict.fromkeys(("_SAMPLES_PER_CHUNK", "_MOST_THREADS", "_BORDER"), LAYOUT),
     "cpr/sampler.py": {"_PLANES_PER_BATCH": LAYOUT},
     "cpr/straightened_volume.py": {"OUTSIDE_HU": UNIT},
+    "fracture/grade_posterior.py": {"GRADES": UNIT},
     "fracture/network.py": dict.fromkeys(("GRADES", "HEIGHTS", "_DILATIONS"), WEIGHTS),
     "fracture/patches.py": {
         **dict.fromkeys(("STRIDE_MM", "_OUTSIDE_VALUE"), WEIGHTS),
@@ -82,10 +83,10 @@ NOT_TUNED = {
     "orientation/network.py": dict.fromkeys(("VOXEL_MM", "CELL_VOXELS", "MULTIPLE", "OUTPUTS"), WEIGHTS),
     "orientation/patient_axes.py": {"_FRONT_OF_FILE": UNIT},
     "orientation/upright_network.py": {"_WIDTH": WEIGHTS},
-    "result/apply_correction.py": {"_SAME_PROBABILITY": NUMERICAL},
+    "result/apply_correction.py": dict.fromkeys(("_SAME_PROBABILITY", "_SAME_LOSS"), NUMERICAL),
     "result/bone_density.py": {"_TO_120_KV": TABLE, "_HIGHEST_KV": BORDER},
     "result/consistency.py": {
-        **dict.fromkeys(("_ROUNDED", "_SEEN_ROUNDED", "_SAME_HU"), NUMERICAL),
+        **dict.fromkeys(("_ROUNDED", "_SEEN_ROUNDED", "_SAME_PROBABILITY", "_SAME_HU"), NUMERICAL),
         **dict.fromkeys(("_BEYOND_MM",), BORDER),
     },
     "result/correction.py": dict.fromkeys(("MOST_EDITS", "_NEAR_MM"), BORDER),
@@ -95,6 +96,7 @@ NOT_TUNED = {
         **dict.fromkeys(("MOST_POINTS", "MOST_VERTEBRAE", "_MOST_SECONDS", "_MOST_MEMORY_MB"), BORDER),
         "AXES_OF_FILE": UNIT,
     },
+    "result/words.py": {"HIGHEST_GRADE": UNIT},
     "vertebrae/bone_map.py": dict.fromkeys(("CELLS", "_POINTS"), NUMERICAL),
     "vertebrae/body_input.py": {
         **dict.fromkeys(("SLAB_CENTERS_MM", "SLAB_OFFSETS_MM", "ANTERIOR_FROM_MM", "COLUMNS", "CHANNELS"), WEIGHTS),

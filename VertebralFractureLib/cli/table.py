@@ -5,7 +5,14 @@ from __future__ import annotations
 from VertebralFractureLib import RESEARCH_USE_ONLY
 from VertebralFractureLib.plain_text import one_line
 from VertebralFractureLib.result import SpineReport, is_suspected
-from VertebralFractureLib.result.words import describe_call, list_densities, list_doubts, write_finding
+from VertebralFractureLib.result.words import (
+    describe_call,
+    describe_grade,
+    describe_index,
+    list_densities,
+    list_doubts,
+    write_finding,
+)
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
 _HEADER = ("level", "of the level", "probability", "+/-", "grade", "shape", "Ha/Hm/Hp mm", "loss", "status")
@@ -22,10 +29,10 @@ def format_report_table(report: SpineReport) -> str:
         lines += ["", _line(_HEADER, widths), _line(tuple("-" * width for width in widths), widths)]
         lines += [_line(row, widths) for row in rows]
     if report.scan.fracture_probability is not None:
-        sdi = report.scan.sdi
         lines += [
             "",
-            f"Scan: fracture probability {report.scan.fracture_probability:.2f}, spinal deformity index {sdi}",
+            f"Scan: fracture probability {report.scan.fracture_probability:.2f}, "
+            f"spinal deformity index {describe_index(report.scan)}",
         ]
     return "\n".join([*(one_line(line) for line in lines), RESEARCH_USE_ONLY])
 
@@ -37,7 +44,7 @@ def _row(vertebra: Vertebra, threshold: float) -> tuple[str, ...]:
         "-" if vertebra.level is None else f"{vertebra.level_probability:.2f}",
         _number(vertebra.fracture_probability, ".2f"),
         _number(vertebra.uncertainty, ".2f"),
-        "-" if vertebra.grade is None else f"{vertebra.grade}{' (borderline)' if vertebra.borderline else ''}",
+        "-" if vertebra.grade is None else describe_grade(vertebra),
         str(vertebra.shape or "-"),
         "-" if heights is None else f"{heights.anterior:.1f}/{heights.middle:.1f}/{heights.posterior:.1f}",
         _number(vertebra.height_loss, ".0%"),

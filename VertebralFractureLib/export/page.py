@@ -18,6 +18,8 @@ from VertebralFractureLib.result.report import EVALUABLE, BoneDensity, SpineRepo
 from VertebralFractureLib.result.words import (
     ASSESSMENT_WORDS,
     describe_call,
+    describe_grade,
+    describe_index,
     list_densities,
     list_doubts,
     write_finding,
@@ -74,11 +76,12 @@ _COLUMNS = (
 _RULE = (
     "Heights are distances between the endplates at the anterior edge, the middle and the posterior edge of the body. "
     "Each is compared with the norm of its level, and the posterior one with what the neighbors predict; the largest "
-    "loss gives the grade after Genant: 1 from 20 %, 2 from 25 %, 3 from 40 %. What follows ± is one standard "
-    "deviation, from slice distance and noise. A star marks a loss that is nearer to a cut-off than two readings of "
-    "two scans would be to each other. HU are the mean of the body's inside where that is sound trabecular bone. The "
-    "probability is the network's, or that of a loss of 25 % or more where one was measured beyond doubt; "
-    "a vertebra is called suspected from the threshold on."
+    "loss alone would be grade 1 after Genant from 20 %, 2 from 25 %, 3 from 40 %. What follows ± is one standard "
+    "deviation, from slices and noise. Probability and grade join this loss with the answers of the networks, and "
+    "heights count the less the thicker the slices are; behind the grade stand the least and the highest one that are "
+    "not improbable (one in ten lies below, one in ten above). Where networks and heights disagree, the row says so. "
+    "HU are the mean of the body's inside where that is sound trabecular bone. A vertebra is called suspected from the "
+    "threshold on."
 )
 
 
@@ -120,7 +123,8 @@ def _scores(report: SpineReport) -> str:
     probability = report.scan.fracture_probability
     score = "unknown" if probability is None else f"{probability:.2f}"
     return (
-        f"Probability that the scan shows a fracture {score}; spinal deformity index {report.scan.sdi} (T4 to L4); "
+        f"Probability that the scan shows a fracture {score}; "
+        f"spinal deformity index {describe_index(report.scan)}, T4 to L4; "
         f"a vertebra is suspected from {report.scan.decision_threshold:g} on."
     )
 
@@ -147,9 +151,11 @@ def _close_ups(report: SpineReport, ct: CTVolume, spine: StraightenedVolume | No
 def _summary(vertebra: Vertebra) -> str:
     words = "" if vertebra.fracture_probability is None else f"probability {vertebra.fracture_probability:.2f}"
     if vertebra.grade is not None:
-        words += f", grade {vertebra.grade}" + (f" {vertebra.shape}" if vertebra.shape else "")
+        words += f", grade {describe_grade(vertebra)}" + (f" {vertebra.shape}" if vertebra.shape else "")
+    if vertebra.network_probability is not None:
+        words += f"; networks alone {vertebra.network_probability:.2f}"
     if vertebra.height_loss is not None:
-        words += f", loss {vertebra.height_loss:.0%}"
+        words += f"; heights alone grade {vertebra.morphometric_grade}, loss {vertebra.height_loss:.0%}"
     reader = _reader(vertebra)
     return words.removeprefix(", ") + (f"; reader: {reader}" if reader else "")
 
@@ -172,7 +178,7 @@ def _cells(vertebra: Vertebra, threshold: float) -> tuple[str, ...]:
     probability = "–" if vertebra.fracture_probability is None else f"{vertebra.fracture_probability:.2f}"
     if vertebra.uncertainty is not None:
         probability += f" ± {vertebra.uncertainty:.2f}"
-    grade = "–" if vertebra.grade is None else f"{vertebra.grade}{'*' if vertebra.borderline else ''}"
+    grade = "–" if vertebra.grade is None else describe_grade(vertebra)
     measured = "–" if heights is None else f"{heights.anterior:.1f} / {heights.middle:.1f} / {heights.posterior:.1f}"
     if heights is not None and vertebra.height_sd_mm is not None:
         measured += f" ± {vertebra.height_sd_mm:.1f}"

@@ -22,6 +22,8 @@ from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.result.report import EVALUABLE, SpineReport, is_suspected
 from VertebralFractureLib.result.words import (
     describe_density,
+    describe_grade,
+    describe_index,
     describe_status,
     list_densities,
     list_doubts,
@@ -82,7 +84,9 @@ def _header(canvas: Canvas, report: SpineReport) -> None:
         shorten_text(impression, 24, 1110, bold=bool(report.suspected)), 40, 92, 24, color, bold=bool(report.suspected)
     )
     if report.scan.fracture_probability is not None:
-        score = f"scan score {report.scan.fracture_probability:.2f}, spinal deformity index {report.scan.sdi}"
+        score = (
+            f"scan score {report.scan.fracture_probability:.2f}, spinal deformity index {describe_index(report.scan)}"
+        )
         canvas.text(score, WIDTH - 40, 93, 20, _QUIET, anchor="right")
     canvas.line([(40, 138), (WIDTH - 40, 138)], _FAINT, 1.0)
 
@@ -238,8 +242,7 @@ def _words(vertebra: Vertebra) -> str:
     if vertebra.status != Status.SCORED or vertebra.fracture_probability is None:
         return describe_status(vertebra)
     words = f"{vertebra.fracture_probability:.2f}  "
-    words += "grade not measured" if vertebra.grade is None else f"grade {vertebra.grade}"
-    words += ("*" if vertebra.borderline else "") + (f" {vertebra.shape}" if vertebra.shape else "")
+    words += f"grade {describe_grade(vertebra)}" + (f" {vertebra.shape}" if vertebra.shape else "")
     return words + (f", {vertebra.density_finding}".replace("_", " ") if describe_density(vertebra) else "")
 
 
@@ -285,7 +288,7 @@ def _legend(canvas: Canvas, report: SpineReport) -> None:
     x = 64.0 + width + 30.0
     canvas.dashed((x, y), (x + 30, y), _TEXT)
     canvas.text("Endplates not measured", x + 40, y, 16, _TEXT)
-    note = "Grade: from the height loss (Genant), * near a cut-off. Probability: the model's, or of a certain loss."
+    note = "Grade (Genant) and probability: networks and heights together; in brackets: grades that are possible."
     if any(vertebra.doubts for vertebra in report.vertebrae):
         note += " ?: in doubt, see the report."
     width = canvas.text(note, 40, 1378, 15, _QUIET)

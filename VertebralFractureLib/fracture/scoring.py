@@ -31,6 +31,8 @@ from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.weights import Weights, build_network
 
 _PATCHES_PER_CHUNK = 32
+_ORDINALS = ("vertebra", "grade2", "grade3")
+"""Names of the lines that calibrate a grade of at least 1, 2 and 3, as the weights hold them."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,14 @@ class FractureMember:
 
     Attributes:
         grid: of the patches that it was trained on.
-        vertebra_line, scan_line: slope and offset that calibrate its logits, at a position and for a scan.
+        grade_lines: slope and offset that calibrate its logits of a grade of at least 1, 2 and 3 at a position.
+        scan_line: the same for a scan.
         pooling: ``(3,)`` the parameters of its ``F_agg``.
     """
 
     network: FractureNetwork
     grid: PatchGrid
-    vertebra_line: tuple[float, float]
+    grade_lines: tuple[tuple[float, float], ...]
     scan_line: tuple[float, float]
     pooling: FloatArray
 
@@ -106,7 +109,13 @@ class FractureMember:
         network, grid = network_from_weights(weights)
         lines = weights.config["calibration"]
         pooling = np.asarray(weights.tensors["pooling"], dtype=np.float64)
-        return FractureMember(network.to(device), grid, tuple(lines["vertebra"]), tuple(lines["scan"]), pooling)
+        grades = tuple((float(lines[name][0]), float(lines[name][1])) for name in _ORDINALS)
+        return FractureMember(network.to(device), grid, grades, tuple(lines["scan"]), pooling)
+
+    def calibrate(self, logits: FloatArray) -> FloatArray:
+        """Probabilities ``(..., 3)`` of a grade of at least 1, 2 and 3 from logits; none exceeds the one before."""
+        answers = [calibrate_logits(logits[..., index], line) for index, line in enumerate(self.grade_lines)]
+        return np.minimum.accumulate(np.stack(answers, axis=-1), axis=-1)
 
 
 @dataclass(frozen=True)
@@ -133,20 +142,21 @@ class FractureEnsemble:
             scores = run_member(member.network, sampled[member.grid])
             if np.count_nonzero(scores.inside_fraction >= SCORING.least_inside) < SCORING.least_positions:
                 raise NotEvaluable("Too little of the spine lies inside the volume to look for fractures.")
-            logits[name] = scores.logits[:, 0]
+            logits[name] = scores.logits
             if progress is not None:
                 progress((index + 1) / len(self.members))
-        probability = {
-            name: calibrate_logits(logits[name], member.vertebra_line) for name, member in self.members.items()
-        }
-        stacked = np.stack(list(probability.values()))
+        answers = {name: member.calibrate(logits[name]) for name, member in self.members.items()}
+        one, two, three = ({name: values[:, index] for name, values in answers.items()} for index in range(GRADES))
+        stacked = np.stack(list(one.values()))
         return FractureSequence(
             positions_mm=scores.positions_mm,
             probability=pool_ensemble(stacked),
             uncertainty=stacked.std(axis=0),
             inside_fraction=scores.inside_fraction,
-            member_probability=probability,
-            member_logits=logits,
+            member_probability=one,
+            member_probability_of_2=two,
+            member_probability_of_3=three,
+            member_logits={name: values[:, 0] for name, values in logits.items()},
         )
 
     def score_scan(self, sequence: FractureSequence, spans_mm: Sequence[tuple[float, float]]) -> FractureSequence:

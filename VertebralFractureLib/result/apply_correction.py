@@ -15,8 +15,7 @@ import numpy as np
 
 from VertebralFractureLib.doubts import Doubt, DoubtKind
 from VertebralFractureLib.fracture import FractureSequence
-from VertebralFractureLib.fracture.pooling import pool_ensemble
-from VertebralFractureLib.fracture.vertebra_scores import join_network_and_morphometry, score_vertebrae
+from VertebralFractureLib.fracture.vertebra_scores import join_witnesses, score_vertebrae, told_from
 from VertebralFractureLib.result.bone_density import bone_density
 from VertebralFractureLib.result.correction import AddedVertebra, AssignedLevel, Correction
 from VertebralFractureLib.result.lookup import vertebra_at
@@ -29,7 +28,7 @@ from VertebralFractureLib.result.report import (
 )
 from VertebralFractureLib.result.scan_result import scan_probability, summarize_scan
 from VertebralFractureLib.thresholds import CORRECTION
-from VertebralFractureLib.types import Point
+from VertebralFractureLib.types import FloatArray, Point
 from VertebralFractureLib.vertebrae.grading import grade_vertebrae, measure_heights
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
 from VertebralFractureLib.vertebrae.outline import follow_landmarks
@@ -37,6 +36,7 @@ from VertebralFractureLib.vertebrae.relabeling import relabel, relabel_levels
 from VertebralFractureLib.vertebrae.vertebra import Assessment, Reason, Source, Status, Vertebra
 
 _SAME_PROBABILITY = 1e-6
+_SAME_LOSS = 2e-6
 _OF_THE_READER = ("reader", "model")
 _OF_THE_MODEL = tuple(one.name for one in fields(Vertebra) if one.name not in _OF_THE_READER)
 
@@ -88,8 +88,8 @@ def apply_correction(report: SpineReport, correction: Correction) -> SpineReport
 
     The result is the same object where the correction is empty. Where a shown value differs from the model's, the
     vertebra's ``model`` holds the model's; assessments change no measured value, except that a vertebra marked not
-    evaluable is excluded. The scan's probability stays the model's own as long as every vertebra that the model
-    suspected is there and no less suspicious; otherwise it is that of the most suspicious vertebra that is left.
+    evaluable is excluded. The scan's probability is that of the most suspicious vertebra that is left; that of an
+    older report, which may be more, stays as long as every vertebra that the model suspected is no less suspicious.
 
     Args:
         report: the model's report, on the corrected centerline where ``correction`` has one.
@@ -114,7 +114,7 @@ def apply_correction(report: SpineReport, correction: Correction) -> SpineReport
             vertebrae[index] = _move_landmarks(vertebrae[index], dragged.landmarks_ras)
     density = report.scan.bone_density
     if vertebrae != list(report.vertebrae):
-        vertebrae = _regrade(vertebrae, report.sequence)
+        vertebrae = _regrade(vertebrae, report.sequence, report.scan.decision_threshold)
         # A report from before bone density was measured has HU of vertebrae and none of the scan, and keeps none.
         if density is not None or bone_density(report.vertebrae, report.input.identifiers) is None:
             density = bone_density(vertebrae, report.input.identifiers)
@@ -128,7 +128,9 @@ def apply_correction(report: SpineReport, correction: Correction) -> SpineReport
                 )
     shown = tuple(_keep_model(vertebra, report.vertebrae) for vertebra in vertebrae)
     doubts = (*report.doubts, *_find_doubts(report.vertebrae, vertebrae, correction))
-    scan = summarize_scan(shown, report.scan.decision_threshold, _probability(report, shown), density)
+    scan = summarize_scan(
+        shown, report.scan.decision_threshold, _probability(report, shown), density, report.scan.network_probability
+    )
     return replace(report, centerline=line, vertebrae=shown, scan=scan, doubts=doubts)
 
 
@@ -173,7 +175,10 @@ def _move_landmarks(vertebra: Vertebra, landmarks_ras: tuple[Point, ...]) -> Ver
     outline = vertebra.outline_ras
     if outline is not None:
         outline = follow_landmarks(outline, vertebra.landmarks_ras, landmarks_ras)
-    return replace(vertebra, landmarks_ras=landmarks_ras, heights_mm=heights, outline_ras=outline)
+    placed = replace(vertebra, landmarks_ras=landmarks_ras, heights_mm=heights, outline_ras=outline)
+    # Of a vertebra that the reader added, the program itself may have measured the points.
+    is_by_reader = vertebra.source == Source.MODEL
+    return replace(placed, heights_source=Source.READER, height_sd_mm=None) if is_by_reader else placed
 
 
 def _added_vertebra(added: AddedVertebra, line: ReportedCenterline) -> Vertebra:
@@ -234,26 +239,31 @@ def _relabel_column(vertebrae: Sequence[Vertebra], labels: Mapping[int, str]) ->
     return [relabel(vertebra, name) for vertebra, name in zip(vertebrae, levels, strict=True)]
 
 
-def _regrade(vertebrae: Sequence[Vertebra], sequence: ReportedSequence) -> list[Vertebra]:
+def _regrade(vertebrae: Sequence[Vertebra], sequence: ReportedSequence, threshold: float) -> list[Vertebra]:
     """The vertebrae, caudal to cranial, graded by their heights and levels, and scored where that changed.
 
-    A vertebra whose height loss and status stay as they were keeps its probability to the last digit. The networks' own
-    answer about a vertebra is in its record; one that has none takes its part of the sequence.
+    A vertebra whose height loss and status stay as they were keeps its answer to the last digit. The networks' own
+    answers about a vertebra are in its record; one that has none takes its part of the sequence.
     """
-    graded = grade_vertebrae(vertebrae)
-    from_sequence = score_vertebrae(graded, _fracture_sequence(sequence))
+    measured = grade_vertebrae(vertebrae)
+    from_sequence = score_vertebrae(measured, _fracture_sequence(sequence))
     results = []
-    for before, after, scored in zip(vertebrae, graded, from_sequence, strict=True):
-        members = before.member_probability
-        if before.status == scored.status and before.height_loss == scored.height_loss:
-            results.append(after)
-        elif scored.status == Status.SCORED and members:
-            values = np.array(list(members.values()))
-            deviation = None if len(values) < 2 else float(np.std(values))
-            results.append(join_network_and_morphometry(after, float(pool_ensemble(values)), deviation))
+    for before, after, scored in zip(vertebrae, measured, from_sequence, strict=True):
+        is_same = before.status == scored.status and _is_same_loss(before.height_loss, after.height_loss)
+        if is_same and before.heights_source == Source.MODEL:
+            results.append(before)
+        elif scored.status == Status.SCORED and (before.member_probability or before.network_probability is not None):
+            results.append(join_witnesses(after, threshold))
         else:
-            results.append(scored)
+            results.append(told_from(scored, threshold))
     return results
+
+
+def _is_same_loss(one: float | None, other: float | None) -> bool:
+    """Whether two losses are the same, one of which may have been rounded in a file."""
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) <= _SAME_LOSS
 
 
 def _fracture_sequence(reported: ReportedSequence) -> FractureSequence:
@@ -265,11 +275,15 @@ def _fracture_sequence(reported: ReportedSequence) -> FractureSequence:
         probability=np.array(reported.probability, dtype=np.float64),
         uncertainty=np.array(reported.uncertainty, dtype=np.float64),
         inside_fraction=np.ones_like(positions) if inside is None else np.array(inside, dtype=np.float64),
-        member_probability={
-            name: np.array(values, dtype=np.float64) for name, values in (reported.member_probability or {}).items()
-        },
+        member_probability=_arrays(reported.member_probability),
+        member_probability_of_2=_arrays(reported.member_probability_of_2),
+        member_probability_of_3=_arrays(reported.member_probability_of_3),
         scan_probability=float("nan"),
     )
+
+
+def _arrays(members: Mapping[str, Sequence[float]] | None) -> dict[str, FloatArray]:
+    return {name: np.array(values, dtype=np.float64) for name, values in (members or {}).items()}
 
 
 def _keep_model(vertebra: Vertebra, models: Sequence[Vertebra]) -> Vertebra:
@@ -283,6 +297,8 @@ def _keep_model(vertebra: Vertebra, models: Sequence[Vertebra]) -> Vertebra:
 
 
 def _probability(report: SpineReport, vertebrae: Sequence[Vertebra]) -> float | None:
+    if report.scan.network_probability is not None:
+        return scan_probability(vertebrae)
     now = {v.center_ras: v.fracture_probability or 0.0 for v in vertebrae if v.status == Status.SCORED}
     holds = all(
         now.get(v.center_ras, 0.0) >= (v.fracture_probability or 0.0) - _SAME_PROBABILITY

@@ -50,8 +50,9 @@ def build_report(
         scan=summarize_scan(
             vertebrae,
             SCORING.decision_threshold,
-            scan_probability(vertebrae, sequence.scan_probability),
+            scan_probability(vertebrae),
             bone_density(vertebrae, ct.source),
+            float(sequence.scan_probability),
         ),
         centerline=_reported_centerline(centerline),
         sequence=ReportedSequence(
@@ -59,7 +60,14 @@ def build_report(
             tuple(sequence.probability.tolist()),
             tuple(sequence.uncertainty.tolist()),
             tuple(sequence.inside_fraction.tolist()),
-            {name: tuple(values.tolist()) for name, values in sequence.member_probability.items()},
+            *(
+                {name: tuple(values.tolist()) for name, values in members.items()}
+                for members in (
+                    sequence.member_probability,
+                    sequence.member_probability_of_2,
+                    sequence.member_probability_of_3,
+                )
+            ),
         ),
         vertebrae=tuple(vertebrae),
         timings_s={},

@@ -17,8 +17,9 @@ from VertebralFractureLib.checked_record import name_row
 from VertebralFractureLib.errors import RefusedContent
 from VertebralFractureLib.result.correction import Correction, find_misplaced_landmarks
 from VertebralFractureLib.result.report import EVALUABLE, ReportedCenterline, ReportedSequence, ScanResult, SpineReport
+from VertebralFractureLib.result.scan_result import compute_deformity_index
 from VertebralFractureLib.types import Point
-from VertebralFractureLib.vertebrae.grading import grade_from_loss, spinal_deformity_index
+from VertebralFractureLib.vertebrae.grading import grade_from_loss
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
 from VertebralFractureLib.vertebrae.vertebra import (
     LONGEST_CURVE_MM,
@@ -33,6 +34,7 @@ from VertebralFractureLib.vertebrae.vertebra import (
 _ROUNDED = 2e-6
 _SEEN_ROUNDED = 1e-4
 """A probability in the table of a scene of schema 1 has six significant digits."""
+_SAME_PROBABILITY = 1e-5
 _SAME_HU = 0.1
 _BEYOND_MM = 200.0
 """No endplate lies farther beyond the end of the curve: bodies are sought along it, and 50 mm beyond."""
@@ -155,18 +157,43 @@ def _contradictions(vertebra: Vertebra) -> Iterator[str]:
 
 
 def _grade_contradictions(vertebra: Vertebra) -> Iterator[str]:
-    grade, loss = vertebra.grade, vertebra.height_loss
-    if (grade is None) != (loss is None):
-        yield "one of 'grade' and 'height_loss' is there without the other, from which it is cut"
+    grade, alone, loss = vertebra.grade, vertebra.morphometric_grade, vertebra.height_loss
+    if (alone is None) != (loss is None):
+        yield "one of 'morphometric_grade' and 'height_loss' is there without the other, from which it is cut"
     elif (
-        grade is not None
+        alone is not None
         and loss is not None
-        and not grade_from_loss(loss - _ROUNDED) <= grade <= grade_from_loss(loss + _ROUNDED)
+        and not grade_from_loss(loss - _ROUNDED) <= alone <= grade_from_loss(loss + _ROUNDED)
     ):
-        yield f"'grade' is {grade}, and 'height_loss' is {loss:g}, which is grade {grade_from_loss(loss)}"
-    if bool(grade) != (vertebra.shape is not None):
-        shape = vertebra.shape or "null"
-        yield f"'grade' is {show_value(grade)}, and 'shape' is {shape}; a fracture has a shape, and nothing else"
+        yield f"'morphometric_grade' is {alone}, and 'height_loss' is {loss:g}, which is grade {grade_from_loss(loss)}"
+    if vertebra.shape is not None and not grade:
+        yield f"'grade' is {show_value(grade)}, and 'shape' is {vertebra.shape}; only a fracture has one"
+    yield from _posterior_contradictions(vertebra)
+
+
+def _posterior_contradictions(vertebra: Vertebra) -> Iterator[str]:
+    """What contradicts the probabilities of the grades; in an older report, without them, the heights alone decide."""
+    grade, posterior = vertebra.grade, vertebra.grade_probability
+    if posterior is None:
+        if vertebra.grade_range is not None:
+            yield "there is a 'grade_range', and no 'grade_probability' that it is of"
+        if grade is not None and grade != vertebra.morphometric_grade:
+            yield f"'grade' is {grade}, and 'morphometric_grade' is {show_value(vertebra.morphometric_grade)}"
+        if grade and vertebra.shape is None:
+            yield f"'grade' is {grade}, and 'shape' is null; a fracture has a shape"
+        return
+    if abs(sum(posterior) - 1.0) > _SAME_PROBABILITY:
+        yield f"'grade_probability' sums up to {sum(posterior):g}; probabilities sum up to 1"
+    probability = vertebra.fracture_probability
+    if probability is None or abs(1.0 - posterior[0] - probability) > _SAME_PROBABILITY:
+        yield (
+            f"'fracture_probability' is {show_value(probability)}, and 'grade_probability' gives a grade of 1 or more "
+            f"{1.0 - posterior[0]:g}"
+        )
+    if grade is None or vertebra.grade_range is None:
+        yield "there is a 'grade_probability', and no 'grade' or no 'grade_range' that follow from it"
+    elif not vertebra.grade_range[0] <= grade <= vertebra.grade_range[1]:
+        yield f"'grade' is {grade}, and 'grade_range' is {vertebra.grade_range[0]} to {vertebra.grade_range[1]}"
 
 
 def _reader_contradictions(reader: ReaderAssessment) -> Iterator[str]:
@@ -248,11 +275,26 @@ def _check_scan(scan: ScanResult, vertebrae: Sequence[Vertebra]) -> None:
     named = [v for v in possible if v.label in listed]
     if [v.label for v in named] != list(scan.fractured_levels):
         raise RefusedContent("'scan', 'fractured_levels': they are not in the order of the rows, cranial first")
-    index = spinal_deformity_index(named) or 0
+    _check_index(scan, compute_deformity_index(vertebrae, named))
+    for index, one in enumerate(vertebrae):
+        called = one.label in listed if one in possible else False
+        if one.grade_probability is not None and one.status == Status.SCORED and bool(one.grade) != called:
+            raise RefusedContent(
+                f"'vertebrae', {name_row(index, one)}: 'grade' is {show_value(one.grade)}, and it is "
+                f"{'suspected' if called else 'not suspected'} of a fracture"
+            )
+
+
+def _check_index(scan: ScanResult, index: int | None) -> None:
     if scan.sdi != index:
         raise RefusedContent(
             f"'scan', 'sdi': it holds {show_value(scan.sdi)}, and the grades of the suspected rows from T4 to L4 sum "
-            f"up to {index}"
+            f"up to {show_value(index)}"
+        )
+    if scan.sdi_range is not None and (index is None or not scan.sdi_range[0] <= index <= scan.sdi_range[1]):
+        raise RefusedContent(
+            f"'scan', 'sdi_range': it holds {scan.sdi_range[0]} to {scan.sdi_range[1]}, and 'sdi' is "
+            f"{show_value(index)}"
         )
 
 

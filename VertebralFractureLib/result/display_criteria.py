@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from VertebralFractureLib.fracture.vertebra_scores import join_witnesses, told_from
 from VertebralFractureLib.result.report import EVALUABLE, SpineReport
-from VertebralFractureLib.result.scan_result import summarize_scan
+from VertebralFractureLib.result.scan_result import scan_probability, summarize_scan
 from VertebralFractureLib.vertebrae.grading import GRADING_RULES, grade_heights, with_grading
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
@@ -19,7 +20,8 @@ OWN_RULE = next(iter(GRADING_RULES))
 def apply_display_criteria(report: SpineReport, threshold: float, rule: str) -> SpineReport:
     """``report`` as it reads with ``threshold`` (probability from which a vertebra is suspected) and ``rule``.
 
-    Probabilities and heights stay; grade, shape, loss, the suspected levels and the spinal deformity index follow.
+    Heights and the networks' answers stay. Another threshold changes what is suspected, and with it the grades; another
+    rule changes the loss, and with it everything that networks and heights say together.
 
     Args:
         rule: a key of ``GRADING_RULES``; the first one keeps the report's own grades.
@@ -33,14 +35,23 @@ def apply_display_criteria(report: SpineReport, threshold: float, rule: str) -> 
         raise ValueError(f"There is no grading rule '{rule}'; use one of {', '.join(GRADING_RULES)}.")
     if report.status != EVALUABLE:
         return replace(report, scan=replace(report.scan, decision_threshold=threshold))
-    vertebrae = tuple(_graded_by(vertebra, rule) for vertebra in report.vertebrae)
-    scan = summarize_scan(vertebrae, threshold, report.scan.fracture_probability, report.scan.bone_density)
+    vertebrae = tuple(told_from(_measured_by(vertebra, rule), threshold) for vertebra in report.vertebrae)
+    own = report.scan
+    series = own.fracture_probability if own.network_probability is None else None
+    probability = scan_probability(vertebrae, series)
+    scan = summarize_scan(vertebrae, threshold, probability, own.bone_density, own.network_probability)
     return replace(report, scan=scan, vertebrae=vertebrae)
 
 
-def _graded_by(vertebra: Vertebra, rule: str) -> Vertebra:
-    """Only what the model graded is graded: a vertebra without a grade gets none from another rule."""
-    if rule == OWN_RULE or vertebra.grade is None or vertebra.heights_mm is None:
+def _measured_by(vertebra: Vertebra, rule: str) -> Vertebra:
+    """Only what the model measured is measured: a vertebra without a loss gets none from another rule.
+
+    One of an older report, whose grade is that of its heights alone, keeps the probability that it has.
+    """
+    if rule == OWN_RULE or vertebra.height_loss is None or vertebra.heights_mm is None:
         return vertebra
     grading = grade_heights(vertebra.heights_mm, vertebra.level, rule, height_sd_mm=vertebra.height_sd_mm)
-    return with_grading(vertebra, grading)
+    measured = with_grading(vertebra, grading)
+    if vertebra.grade_probability is None:
+        return replace(measured, grade=grading.grade, shape=grading.shape, borderline=grading.borderline)
+    return join_witnesses(measured)

@@ -5,7 +5,8 @@ Schema 1, revision 1: the first. 2: ``correction``, and per vertebra ``origin``,
 ``box``. Schema 2, revision 5: the field's standard words, states as enums, one record for the model's own answer, and
 the networks' own probabilities, which older files do not hold and which stay unknown. 6: ``doubts``, which an older
 version did not look for. 7: per vertebra ``density_finding``, which an older version did not look for either,
-and ``outline_ras``, which stays unknown.
+``outline_ras``, which stays unknown, and the posterior over the grades with what follows from it; before, the grade was
+that of the heights alone, and an index of 0 stood where nothing had been graded.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from VertebralFractureLib.checked_json import show_value
 from VertebralFractureLib.errors import RefusedContent
 from VertebralFractureLib.result.report import AXES_OF_FILE, REVISION, SCHEMA
+from VertebralFractureLib.vertebrae.levels import SPINAL_DEFORMITY_INDEX_LEVELS
 from VertebralFractureLib.vertebrae.vertebra import Reason, Source, Status
 
 SCHEMA_1 = "vertebral-fracture-report/1"
@@ -24,6 +26,7 @@ _CORRECTION_SCHEMA_1 = "vertebral-fracture-correction/1"
 _EMPTY_READER = {"grade": None, "comment": "", "verdict": None, "fracture": None, "who": None, "when": None}
 _UNKNOWN_BEFORE_4 = dict.fromkeys(("height_sd_mm", "height_loss_sd", "trabecular_reason", "box"))
 _UNKNOWN_BEFORE_7 = {"density_finding": None, "outline_ras": None}
+_MORE_ANSWERS = ("member_probability_of_2", "member_probability_of_3")
 _STAGES = {"cord": "canal", "spine": "cpr"}
 _STATUSES = {"excluded_by_user": Status.EXCLUDED_BY_READER.value}
 _NOT_INSIDE = "not wholly inside the scan"
@@ -56,7 +59,7 @@ def migrated(content: dict[str, Any]) -> dict[str, Any]:
     if revision < 6:
         content = _without_doubts(content)
     if revision < 7:
-        content = _with_each_vertebra(content, _UNKNOWN_BEFORE_7)
+        content = _without_posterior(_with_each_vertebra(content, _UNKNOWN_BEFORE_7))
     return {**content, "schema": SCHEMA, "revision": REVISION}
 
 
@@ -137,6 +140,34 @@ def _with_each_vertebra(content: Mapping[str, Any], added: Mapping[str, Any]) ->
         if item["model"] is not None:
             item["model"] = {**item["model"], **added}
     return {**content, "vertebrae": vertebrae}
+
+
+def _without_posterior(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content with what revision 7 added unknown, but for the grade of the heights alone, which was the grade."""
+    vertebrae = [_without_joined_answer(item) for item in content["vertebrae"]]
+    for item in vertebrae:
+        if item["model"] is not None:
+            item["model"] = _without_joined_answer(item["model"])
+    sequence = {**content["sequence"], **dict.fromkeys(_MORE_ANSWERS)}
+    scan = {**content["scan"], "sdi_range": None, "network_probability": None}
+    if scan["sdi"] == 0 and not any(_counts_for_index(item) for item in vertebrae):
+        scan["sdi"] = None
+    return {**content, "scan": scan, "sequence": sequence, "vertebrae": vertebrae}
+
+
+def _without_joined_answer(item: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = dict.fromkeys(
+        ("grade_probability", "grade_range", "network_probability", *_MORE_ANSWERS, "height_losses")
+    )
+    return {**item, **unknown, "morphometric_grade": item["grade"], "heights_source": Source.MODEL.value}
+
+
+def _counts_for_index(item: Mapping[str, Any]) -> bool:
+    return (
+        item["status"] == Status.SCORED.value
+        and item["grade"] is not None
+        and item["level"] in SPINAL_DEFORMITY_INDEX_LEVELS
+    )
 
 
 def _last_of_schema_1(content: dict[str, Any], revision: int) -> dict[str, Any]:

@@ -91,11 +91,12 @@ class ScanResult:
     """
 
     fracture_probability: float | None = field(
-        metadata=about("that the scan shows at least one fracture", least=0, most=1)
+        metadata=about("that the scan shows at least one fracture: of its most suspicious vertebra", least=0, most=1)
     )
     sdi: int | None = field(
         metadata=about(
-            "spinal deformity index: sum of the grades of suspected vertebrae, T4 to L4",
+            "spinal deformity index: sum of the grades of suspected vertebrae, T4 to L4; null where none of these has "
+            "a grade",
             least=0,
             most=3 * MOST_VERTEBRAE,
         )
@@ -107,6 +108,23 @@ class ScanResult:
         metadata=about("probability from which a vertebra is called suspected", least=0, most=1)
     )
     bone_density: BoneDensity | None = None
+    sdi_range: tuple[int, int] | None = field(
+        default=None,
+        metadata=about(
+            "least and highest index that are not improbable; null where the probabilities of the grades are not known",
+            least=0,
+            most=3 * MOST_VERTEBRAE,
+        ),
+    )
+    network_probability: float | None = field(
+        default=None,
+        metadata=about(
+            "that the scan shows at least one fracture, from the networks alone over the whole of it; null where an "
+            "older version did not keep it apart",
+            least=0,
+            most=1,
+        ),
+    )
 
 
 @dataclass(frozen=True)
@@ -167,7 +185,15 @@ class ReportedSequence:
     )
     member_probability: Mapping[str, tuple[float, ...]] | None = field(
         default=None,
-        metadata=about("by network; null: not kept by an older version", least=0, most=1, up_to=MOST_POINTS),
+        metadata=about(
+            "of grade 1 or more, by network; null: not kept by an older version", least=0, most=1, up_to=MOST_POINTS
+        ),
+    )
+    member_probability_of_2: Mapping[str, tuple[float, ...]] | None = field(
+        default=None, metadata=about("the same of grade 2 or more", least=0, most=1, up_to=MOST_POINTS)
+    )
+    member_probability_of_3: Mapping[str, tuple[float, ...]] | None = field(
+        default=None, metadata=about("the same of grade 3", least=0, most=1, up_to=MOST_POINTS)
     )
 
 

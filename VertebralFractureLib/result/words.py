@@ -9,12 +9,13 @@ import numpy as np
 
 from VertebralFractureLib.doubts import Doubt, DoubtKind
 from VertebralFractureLib.fracture.pooling import pool_ensemble
-from VertebralFractureLib.result.report import NOT_EVALUABLE, SpineReport, is_suspected
+from VertebralFractureLib.result.report import NOT_EVALUABLE, ScanResult, SpineReport, is_suspected
 from VertebralFractureLib.thresholds import SCORING
 from VertebralFractureLib.vertebrae.bone_change import keeps_height
 from VertebralFractureLib.vertebrae.grading import grade_from_loss
 from VertebralFractureLib.vertebrae.vertebra import Assessment, DensityFinding, Reason, Status, Vertebra
 
+HIGHEST_GRADE = 3
 STATUS_WORDS: dict[Status, str] = {
     Status.SCORED: "scored",
     Status.NOT_EVALUABLE: "not evaluable",
@@ -57,6 +58,7 @@ DOUBT_WORDS: dict[DoubtKind, str] = {
     DoubtKind.LEVEL_BY_COUNTING: "level by counting alone",
     DoubtKind.METAL: "metal, cement or dense contrast medium in view",
     DoubtKind.UNUSUAL_HEIGHT: "height does not fit its neighbors",
+    DoubtKind.WITNESSES_DISAGREE: "networks and heights disagree",
     DoubtKind.VERTEBRA_MISSING: "a vertebra may be missing beside it",
     DoubtKind.SLICES_EMPTY: "slices hold no image",
     DoubtKind.SLICES_REPEATED: "slices are copies of the one before",
@@ -127,7 +129,9 @@ def describe_call(vertebra: Vertebra, threshold: float) -> str:
 def describe_density(vertebra: Vertebra) -> str:
     """How its bone differs, and what became of its height: "denser than its neighbors, height kept"; or nothing."""
     finding, kept, networks = vertebra.density_finding, keeps_height(vertebra), _ask_networks(vertebra)
-    if finding is None or (vertebra.grade and finding in _COMPACTED and (networks or 0.0) >= SCORING.fractured_from):
+    if finding is None or (
+        vertebra.morphometric_grade and finding in _COMPACTED and (networks or 0.0) >= SCORING.fractured_from
+    ):
         return ""
     height = "height not measured" if kept is None else "height kept"
     if kept is False:
@@ -164,7 +168,38 @@ def _witnesses(vertebra: Vertebra, threshold: float) -> list[str]:
 
 def describe_doubts(vertebra: Vertebra) -> str:
     """What is doubtful about the vertebra, in words; empty where nothing is."""
-    return ", ".join(DOUBT_WORDS[kind] for kind in vertebra.doubts)
+    return ", ".join(_describe_own_doubt(kind, vertebra) for kind in vertebra.doubts)
+
+
+def _describe_own_doubt(kind: DoubtKind, vertebra: Vertebra) -> str:
+    """A doubt about a vertebra, with what was measured where that is on its record."""
+    words, network, loss = DOUBT_WORDS[kind], vertebra.network_probability, vertebra.height_loss
+    if kind != DoubtKind.WITNESSES_DISAGREE or network is None or loss is None:
+        return words
+    return f"{words} (networks {network:.2f}, heights alone grade {vertebra.morphometric_grade}, loss {loss:.0%})"
+
+
+def describe_grade(vertebra: Vertebra) -> str:
+    """The grade with its range, for example "2 (1 to 3)", "at least 2", or "not determined"."""
+    if vertebra.grade is None:
+        return "not determined"
+    if vertebra.grade_range is None:
+        return f"{vertebra.grade}{' (borderline)' if vertebra.borderline else ''}"
+    if vertebra.grade_range[0] == vertebra.grade_range[1]:
+        return str(vertebra.grade)
+    low, high = vertebra.grade_range
+    if low == vertebra.grade and high == HIGHEST_GRADE:
+        return f"at least {low}"
+    return f"{vertebra.grade} ({low} to {high})"
+
+
+def describe_index(scan: ScanResult) -> str:
+    """The spinal deformity index with its range, for example "3 (2 to 4)", or "not determined"."""
+    if scan.sdi is None:
+        return "not determined"
+    if scan.sdi_range is None or scan.sdi_range[0] == scan.sdi_range[1]:
+        return str(scan.sdi)
+    return f"{scan.sdi} ({scan.sdi_range[0]} to {scan.sdi_range[1]})"
 
 
 def describe_doubt(doubt: Doubt) -> str:
@@ -180,8 +215,11 @@ def list_doubts(report: SpineReport) -> list[str]:
     """Every doubt of the report, one line each: those of the scan, then those of vertebrae with their labels."""
     lines = [describe_doubt(doubt) for doubt in report.doubts]
     for kind, words in DOUBT_WORDS.items():
-        labels = [vertebra.label for vertebra in reversed(report.vertebrae) if kind in vertebra.doubts]
-        if labels:
+        doubted = [vertebra for vertebra in reversed(report.vertebrae) if kind in vertebra.doubts]
+        labels = [vertebra.label for vertebra in doubted]
+        if kind == DoubtKind.WITNESSES_DISAGREE:
+            lines += [f"{vertebra.label}: {_describe_own_doubt(kind, vertebra)}" for vertebra in doubted]
+        elif labels:
             whom = "every vertebra" if len(labels) == len(report.vertebrae) > 1 else ", ".join(labels)
             lines.append(f"{whom}: {words}")
     return lines
@@ -194,14 +232,28 @@ def write_impression(report: SpineReport) -> str:
 
 
 def write_finding(report: SpineReport) -> str:
-    """What was found, for example "2 fractures suspected, T8 and L1; 14 vertebrae scored, 1 not evaluable"."""
+    """What was found, as "1 fracture suspected, T8 (at least grade 2); 14 vertebrae scored, 1 not evaluable"."""
     if report.status == NOT_EVALUABLE:
         return f"Not evaluable: {report.reason}"
     scored = sum(vertebra.status == Status.SCORED for vertebra in report.vertebrae)
     not_evaluable = sum(vertebra.status == Status.NOT_EVALUABLE for vertebra in report.vertebrae)
-    labels = [vertebra.label for vertebra in reversed(report.suspected)]
+    labels = [_label_with_grade(vertebra) for vertebra in reversed(report.suspected)]
     found = "No fracture suspected"
     if labels:
         listed = labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
         found = f"{len(labels)} fracture{'s' if len(labels) > 1 else ''} suspected, {listed}"
     return f"{found}; {scored} vertebrae scored, {not_evaluable} not evaluable"
+
+
+def _label_with_grade(vertebra: Vertebra) -> str:
+    """The label of a suspected vertebra, with the grade where its probabilities are known."""
+    if vertebra.grade_probability is None or vertebra.grade is None or vertebra.grade_range is None:
+        return vertebra.label
+    low, high = vertebra.grade_range
+    if low == high:
+        words = f"grade {vertebra.grade}"
+    elif low == vertebra.grade and high == HIGHEST_GRADE:
+        words = f"at least grade {low}"
+    else:
+        words = f"grade {low} to {high}"
+    return f"{vertebra.label} ({words})"

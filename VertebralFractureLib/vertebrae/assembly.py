@@ -15,7 +15,7 @@ from VertebralFractureLib.cpr.canal_enclosure import weigh_enclosure
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
 from VertebralFractureLib.doubts import DoubtKind
 from VertebralFractureLib.progress import StageProgress
-from VertebralFractureLib.thresholds import ENCLOSURE, LOCALIZATION, VOLUME_CHECKS
+from VertebralFractureLib.thresholds import ENCLOSURE, LOCALIZATION
 from VertebralFractureLib.types import BoolArray, FloatArray
 from VertebralFractureLib.vertebrae.bone_change import find_density_findings
 from VertebralFractureLib.vertebrae.bone_map import map_bone
@@ -69,10 +69,9 @@ def localize_vertebrae(
     Args:
         spine: the ``straightened`` volume at 1 mm.
         models: None takes the weights that ship.
-        slice_thickness_mm: the coarsest of ``CTVolume.resolution_mm``; heights are left out beyond 4 mm. None: measure
-            always.
-        step_along_mm: ``CTVolume.resolution_along_patient_mm``, which the uncertainty of heights depends on; None takes
-            the slice thickness, and without that no uncertainty is reported.
+        slice_thickness_mm: the coarsest of ``CTVolume.resolution_mm``, where ``step_along_mm`` is not known.
+        step_along_mm: ``CTVolume.resolution_along_patient_mm`` (the larger of distance and thickness), which the
+            uncertainty of heights depends on; without both none is reported.
         faults: of the scan's slices along the spine volume (``locate_faults``). A body that they touch is not
             evaluable, one that they hide is left out, and names are counted on either side of a jump by itself.
         in_view: whether RAS mm points ``(n, 3)`` lie in the scan (``CTVolume.contains_points``). A body that is not
@@ -121,15 +120,13 @@ def localize_vertebrae(
         for rank, ((body, label), core, index) in enumerate(zip(kept, cores, at, strict=True), start=1)
     ]
     found = [_withhold_faulty(one, faults, several_runs=len(runs) > 1) for one in found]
-    thickest = LOCALIZATION.thickest_measured_mm + VOLUME_CHECKS.spacing_rounding_mm
-    if slice_thickness_mm is None or slice_thickness_mm <= thickest:
-        step = slice_thickness_mm if step_along_mm is None else step_along_mm
-        found = grade_vertebrae(
-            [
-                _measured(one, None if step is None else estimate_height_sd(step, core.noise_hu))
-                for one, core in zip(found, cores, strict=True)
-            ]
-        )
+    step = slice_thickness_mm if step_along_mm is None else step_along_mm
+    found = grade_vertebrae(
+        [
+            _measured(one, None if step is None else estimate_height_sd(step, core.noise_hu))
+            for one, core in zip(found, cores, strict=True)
+        ]
+    )
     found = [
         replace(one, density_finding=findings[index]) if one.reason is None else one
         for one, index in zip(assign_trabecular_hu(found, cores), at, strict=True)

@@ -32,13 +32,18 @@ class Column:
     cell: Callable[[Vertebra], object]
 
 
-def _numbers(owner: str, names: tuple[str, ...], values: Callable[[Vertebra], tuple[float, ...]]) -> tuple[Column, ...]:
+def _numbers(
+    owner: str,
+    names: tuple[str, ...],
+    values: Callable[[Vertebra], tuple[float, ...]],
+    kind: ColumnKind = ColumnKind.NUMBER,
+) -> tuple[Column, ...]:
     """Columns for the parts of the field ``owner``; all are unknown where the field is None."""
 
     def read(index: int) -> Callable[[Vertebra], object]:
         return lambda vertebra: None if getattr(vertebra, owner) is None else values(vertebra)[index]
 
-    return tuple(Column(name, ColumnKind.NUMBER, read(index)) for index, name in enumerate(names))
+    return tuple(Column(name, kind, read(index)) for index, name in enumerate(names))
 
 
 def _box_values(vertebra: Vertebra) -> tuple[float, ...]:
@@ -50,7 +55,20 @@ _BOX_COLUMNS = tuple(
     f"box_{part}_{axis}" for part in ("corner", "right", "anterior", "superior", "size") for axis in ("r", "a", "s")
 )
 _PARTS: dict[str, tuple[Column, ...]] = {
-    "member_probability": (),
+    **dict.fromkeys(("member_probability", "member_probability_of_2", "member_probability_of_3"), ()),
+    "grade_probability": _numbers(
+        "grade_probability",
+        ("probability_of_grade_0", "probability_of_grade_1", "probability_of_grade_2", "probability_of_grade_3"),
+        attrgetter("grade_probability"),
+    ),
+    "grade_range": _numbers(
+        "grade_range", ("grade_at_least", "grade_at_most"), attrgetter("grade_range"), ColumnKind.WHOLE
+    ),
+    "height_losses": _numbers(
+        "height_losses",
+        ("height_loss_anterior", "height_loss_middle", "height_loss_posterior"),
+        attrgetter("height_losses.anterior", "height_losses.middle", "height_losses.posterior"),
+    ),
     "landmarks_ras": (),
     "outline_ras": (),
     "doubts": (Column("doubts", ColumnKind.TEXT, lambda v: " ".join(v.doubts)),),

@@ -18,7 +18,7 @@ from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.levels import SCORED_LEVELS, SPINAL_DEFORMITY_INDEX_LEVELS
 from VertebralFractureLib.vertebrae.norms import LEVEL_NORMS, STAND_IN_LEVELS, UNKNOWN_LEVEL_NORM, find_level_norm
 from VertebralFractureLib.vertebrae.uncertainty import loss_sd
-from VertebralFractureLib.vertebrae.vertebra import Heights, Shape, Vertebra
+from VertebralFractureLib.vertebrae.vertebra import HeightLosses, Heights, Shape, Vertebra
 
 LEVEL_NORMS_RULE = "level_norms"
 MIN_OVER_MAX_RULE = "min_over_max"
@@ -36,19 +36,6 @@ posterior wall as the measure. Neither knows what is normal for a level, and nei
 
 
 @dataclass(frozen=True)
-class HeightLoss:
-    """Loss of each height as a fraction of what is expected, 0 where it is not lower; ``posterior`` None: unknown."""
-
-    anterior: float
-    middle: float
-    posterior: float | None
-
-    @property
-    def largest(self) -> float:
-        return max(self.anterior, self.middle, self.posterior or 0.0)
-
-
-@dataclass(frozen=True)
 class Grading:
     """What a rule says of one vertebra.
 
@@ -61,7 +48,7 @@ class Grading:
         loss_sd: standard deviation of the height loss from slices and noise; None where the heights' own is not known.
     """
 
-    loss: HeightLoss
+    loss: HeightLosses
     height_loss: float
     grade: int
     shape: Shape | None
@@ -98,10 +85,10 @@ def grade_heights(
         loss = height_loss(heights, level, predicted)
     elif rule == MIN_OVER_MAX_RULE:
         anterior, middle, posterior = (1.0 - height / max(measured) for height in measured)
-        loss = HeightLoss(anterior, middle, posterior)
+        loss = HeightLosses(anterior, middle, posterior)
     else:
         anterior, middle = (max(1.0 - height / heights.posterior, 0.0) for height in measured[:2])
-        loss = HeightLoss(anterior, middle, None)
+        loss = HeightLosses(anterior, middle, None)
     largest = float(np.clip(loss.largest, 0.0, 1.0))
     grade = grade_from_loss(largest)
     deviation = None if height_sd_mm is None else loss_sd(heights, height_sd_mm, largest)
@@ -149,15 +136,17 @@ def grade_vertebrae(vertebrae: Sequence[Vertebra]) -> list[Vertebra]:
 
 
 def with_grading(vertebra: Vertebra, grading: Grading | None) -> Vertebra:
-    """The vertebra with a grading, or with none; its heights stay."""
+    """The vertebra with what its heights say by themselves, or with nothing of that; its heights stay.
+
+    Its grade is not theirs alone: ``fracture.vertebra_scores`` joins them with the networks.
+    """
     if grading is None:
-        return replace(vertebra, grade=None, shape=None, height_loss=None, borderline=False, height_loss_sd=None)
+        return replace(vertebra, morphometric_grade=None, height_loss=None, height_losses=None, height_loss_sd=None)
     return replace(
         vertebra,
-        grade=grading.grade,
-        shape=grading.shape,
+        morphometric_grade=grading.grade,
         height_loss=grading.height_loss,
-        borderline=grading.borderline,
+        height_losses=grading.loss,
         height_loss_sd=grading.loss_sd,
     )
 
@@ -225,14 +214,14 @@ def _is_lowest(level: str | None) -> bool:
     return level is not None and STAND_IN_LEVELS.get(level, level) == "L5"
 
 
-def height_loss(heights: Heights, level: str | None, predicted: float | None) -> HeightLoss:
+def height_loss(heights: Heights, level: str | None, predicted: float | None) -> HeightLosses:
     """Loss of each height; against the predicted posterior height where the vertebra's own is low itself."""
     norm = find_level_norm(level)
     crush = None if predicted is None else 1.0 - heights.posterior / predicted
     whole = predicted if predicted is not None and crush is not None and crush > _crush_from() else heights.posterior
     anterior = 1.0 - heights.anterior / (norm.anterior * whole)
     middle = 1.0 - heights.middle / ((norm.middle + GRADING.middle_over_floor) * whole)
-    return HeightLoss(max(anterior, 0.0), max(middle, 0.0), None if crush is None else max(crush, 0.0))
+    return HeightLosses(max(anterior, 0.0), max(middle, 0.0), None if crush is None else max(crush, 0.0))
 
 
 def _crush_from() -> float:
@@ -240,11 +229,18 @@ def _crush_from() -> float:
     return GRADING.crush_from_sd * GRADING.posterior_prediction_sd
 
 
-def classify_shape(loss: HeightLoss) -> Shape:
-    """The Genant shape of a fractured body: crush where the posterior wall is lost too, else the larger of the two."""
-    if loss.posterior is not None and loss.posterior >= GRADING.genant_cut_offs[0]:
+def classify_shape(loss: HeightLosses) -> Shape:
+    """The Genant shape of a fractured body.
+
+    Crush where the posterior height is lost with the others: a deep bowl reaches the posterior point too, but takes far
+    less there. Else biconcave where the middle is clearly lower than the front, and wedge where it is not.
+    """
+    tuned = GRADING
+    posterior = loss.posterior or 0.0
+    if posterior >= max(tuned.genant_cut_offs[0], tuned.crush_posterior_over_largest * loss.largest):
         return Shape.CRUSH
-    return Shape.WEDGE if loss.anterior >= loss.middle else Shape.BICONCAVE
+    is_hollow = loss.middle - loss.anterior > tuned.biconcave_margin_over_largest * loss.largest
+    return Shape.BICONCAVE if is_hollow else Shape.WEDGE
 
 
 def is_graded(level: str | None) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
-from VertebralFractureLib.thresholds import SCORING, TRABECULAR
+from VertebralFractureLib.thresholds import GRADING, SCORING, TRABECULAR
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.grading import is_graded
 from VertebralFractureLib.vertebrae.localization import LocalizedBody
@@ -77,7 +77,7 @@ def _noise(hu: FloatArray) -> float:
 
 
 def assign_trabecular_hu(vertebrae: Sequence[Vertebra], cores: Sequence[TrabecularRegion]) -> list[Vertebra]:
-    """The vertebrae, graded already, with the HU of those whose inside is trabecular bone, and the reason elsewhere.
+    """The vertebrae, measured already, with the HU of those whose inside is trabecular bone, and the reason elsewhere.
 
     Cervical vertebrae are denser by nature and are not held against their neighbors.
     """
@@ -105,6 +105,12 @@ def withhold_hu_of_fractured(vertebra: Vertebra) -> Vertebra:
     return replace(vertebra, trabecular_hu=None, trabecular_reason=vertebra.trabecular_reason or Reason.FRACTURED)
 
 
+def _is_lower_for_certain(vertebra: Vertebra) -> bool:
+    """Whether the heights alone say that it is fractured, by more than slices and noise can do."""
+    loss = vertebra.height_loss
+    return loss is not None and loss - (vertebra.height_loss_sd or 0.0) >= GRADING.genant_cut_offs[0]
+
+
 def _why_not(vertebra: Vertebra, core: TrabecularRegion) -> Reason | None:
     if not vertebra.complete:
         return Reason.TRUNCATED
@@ -116,6 +122,6 @@ def _why_not(vertebra: Vertebra, core: TrabecularRegion) -> Reason | None:
         return Reason.METAL_OR_CEMENT
     if vertebra.reason is not None and is_graded(vertebra.level):
         return vertebra.reason
-    if vertebra.grade:
+    if _is_lower_for_certain(vertebra):
         return Reason.FRACTURED
     return Reason.DEGENERATED if core.dense_fraction > TRABECULAR.dense_fraction else None

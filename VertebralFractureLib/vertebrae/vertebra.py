@@ -121,6 +121,21 @@ class Heights:
 
 
 @dataclass(frozen=True)
+class HeightLosses:
+    """Loss of each height as a fraction of what is expected, 0 where it is not lower."""
+
+    anterior: float = field(metadata=about("of the anterior third", least=0, most=1))
+    middle: float = field(metadata=about("of the middle", least=0, most=1))
+    posterior: float | None = field(
+        metadata=about("of the posterior third; null where its neighbors predict no height", least=0, most=1)
+    )
+
+    @property
+    def largest(self) -> float:
+        return max(self.anterior, self.middle, self.posterior or 0.0)
+
+
+@dataclass(frozen=True)
 class OrientedBox:
     """The box around a vertebral body, rotated as the vertebra is: an image geometry of origin, axes and size."""
 
@@ -176,32 +191,87 @@ class Vertebra:
         default=(), metadata=about("what makes its name, measures or score less certain than they look", up_to=60)
     )
     fracture_probability: float | None = field(
-        default=None, metadata=about("calibrated probability of a fracture; null unless scored", least=0, most=1)
+        default=None,
+        metadata=about(
+            "calibrated probability of a fracture, from networks and heights together; null unless scored",
+            least=0,
+            most=1,
+        ),
     )
     uncertainty: float | None = field(
         default=None,
         metadata=about(
-            "standard deviation of that probability, or half the distance of network and morphometry", least=0, most=1
+            "standard deviation of that probability, over the networks one by one and the error of the heights; null "
+            "where one network alone was asked and no height is known",
+            least=0,
+            most=1,
+        ),
+    )
+    grade_probability: tuple[float, float, float, float] | None = field(
+        default=None,
+        metadata=about(
+            "calibrated probability of each Genant grade, 0 to 3, from networks and heights together; null unless "
+            "scored, and where an older version did not know it",
+            least=0,
+            most=1,
+        ),
+    )
+    grade: int | None = field(
+        default=None,
+        metadata=about(
+            "Genant grade: 0 where no fracture is suspected, else the median of a fracture; null unless scored",
+            least=0,
+            most=3,
+        ),
+    )
+    grade_range: tuple[int, int] | None = field(
+        default=None,
+        metadata=about(
+            "least and highest grade that are not improbable, of a suspected fracture if it is one; null where "
+            "grade_probability is",
+            least=0,
+            most=3,
+        ),
+    )
+    shape: Shape | None = field(
+        default=None, metadata=about("Genant shape; null for grade 0, and where no height says which")
+    )
+    borderline: bool = field(default=False, metadata=about("more than one grade is not improbable"))
+    network_probability: float | None = field(
+        default=None,
+        metadata=about(
+            "calibrated probability of a fracture from the networks alone; null unless scored", least=0, most=1
         ),
     )
     member_probability: Mapping[str, float] | None = field(
         default=None,
         metadata=about(
-            "calibrated probability by each network of the ensemble, without the morphometry; null unless scored, and "
-            "where an older version did not keep it",
+            "calibrated probability of grade 1 or more by each network of the ensemble, without the heights; null "
+            "unless scored, and where an older version did not keep it",
             least=0,
             most=1,
         ),
     )
-    grade: int | None = field(default=None, metadata=about("Genant grade from the heights", least=0, most=3))
-    shape: Shape | None = field(default=None, metadata=about("Genant shape; null for grade 0"))
+    member_probability_of_2: Mapping[str, float] | None = field(
+        default=None, metadata=about("the same of grade 2 or more", least=0, most=1)
+    )
+    member_probability_of_3: Mapping[str, float] | None = field(
+        default=None, metadata=about("the same of grade 3", least=0, most=1)
+    )
+    morphometric_grade: int | None = field(
+        default=None,
+        metadata=about("the grade that the heights alone would give, cut from height_loss", least=0, most=3),
+    )
     heights_mm: Heights | None = field(default=None, metadata=about("heights between the endplates, mm"))
     height_loss: float | None = field(
         default=None,
-        metadata=about("largest loss against the expected height; the grade is cut from it", least=0, most=1),
+        metadata=about("largest loss against the expected height", least=0, most=1),
     )
-    borderline: bool = field(
-        default=False, metadata=about("the loss is nearer to a cut-off than two readers of two scans to each other")
+    height_losses: HeightLosses | None = field(
+        default=None, metadata=about("loss of each height; null where an older version did not keep it")
+    )
+    heights_source: Source = field(
+        default=Source.MODEL, metadata=about("who placed the points that the heights lie between; a reader is believed")
     )
     height_sd_mm: float | None = field(
         default=None,

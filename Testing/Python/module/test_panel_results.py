@@ -80,7 +80,7 @@ def test_hovering_tells_heights_and_why(widget):
 
     assert "anterior 18.0, middle 20.0, posterior 26.0 mm" in tips[1]
     assert "Probability 0.93 ± 0.05; suspected from 0.50" in tips[1]
-    assert "Grade 2 (moderate), wedge, height loss 31%" in tips[1]
+    assert "Grade 2, moderate, wedge, height loss 31%" in tips[1]
     assert "not evaluable, partially imaged" in tips[0]
 
 

@@ -13,6 +13,7 @@ from VertebralFractureLib.result.words import (
     STATUS_WORDS,
     describe_density,
     describe_doubts,
+    describe_grade,
     describe_reason,
     describe_trabecular_reason,
 )
@@ -37,7 +38,7 @@ _CELL_MARGIN = 14
 _HEADER_TIPS = (
     "Level, or position from the lowest vertebra where it cannot be known.",
     "Probability of a fracture, 0 to 1.",
-    "Genant grade 0 to 3 from the measured heights, with the shape.",
+    "Genant grade 0 to 3 from networks and heights together, its range, and the shape.",
     "Anterior, middle and posterior height in mm, and the largest loss.",
     "What the model says, or why it says nothing.",
     "The reader's own assessment, kept apart from the model's answer.",
@@ -70,13 +71,14 @@ def hoverText(vertebra: Vertebra, threshold: float) -> str:
             + ("" if vertebra.height_sd_mm is None else f", each ± {vertebra.height_sd_mm:.1f}")
         )
     if vertebra.grade is not None:
-        words = f"Grade {vertebra.grade} ({_GRADE_WORDS[vertebra.grade]})"
+        words = f"Grade {describe_grade(vertebra)}, {_GRADE_WORDS[vertebra.grade]}"
         loss = "" if vertebra.height_loss is None else f", height loss {vertebra.height_loss:.0%}"
         if vertebra.height_loss_sd is not None:
             loss += f" ± {vertebra.height_loss_sd:.0%}"
         lines.append(words + (f", {vertebra.shape}" if vertebra.shape else "") + loss)
-    if vertebra.borderline:
-        lines.append("Borderline: within the measurement error of a grade's limit")
+    if vertebra.network_probability is not None:
+        heights_alone = "not known" if vertebra.morphometric_grade is None else f"grade {vertebra.morphometric_grade}"
+        lines.append(f"Networks alone {vertebra.network_probability:.2f}; heights alone {heights_alone}")
     if vertebra.doubts:
         lines.append(f"In doubt: {describe_doubts(vertebra)}")
     if vertebra.level is not None:
@@ -181,10 +183,10 @@ def _gradeWords(vertebra: Vertebra) -> str:
         return "excluded" if vertebra.status == Status.EXCLUDED_BY_READER else STATUS_WORDS[vertebra.status]
     if vertebra.grade is None:
         return "not measured"
-    words = f"{vertebra.grade} {_GRADE_WORDS[vertebra.grade]}"
-    return "\n".join(
-        [words, *([str(vertebra.shape)] if vertebra.shape else []), *(["borderline"] * vertebra.borderline)]
-    )
+    lines = [f"{vertebra.grade} {_GRADE_WORDS[vertebra.grade]}", *([str(vertebra.shape)] if vertebra.shape else [])]
+    if vertebra.borderline:
+        lines.append("borderline" if vertebra.grade_range is None else "{} to {}".format(*vertebra.grade_range))
+    return "\n".join(lines)
 
 
 def _heightWords(vertebra: Vertebra) -> str:

@@ -18,7 +18,7 @@ from VertebralFractureLib.export.scene.display_nodes import NOT_JUDGED
 from VertebralFractureLib.export.scene.scene_nodes import ATTRIBUTE_PREFIX
 from VertebralFractureLib.plain_text import one_line
 from VertebralFractureLib.result.report import ReportedCenterline, SpineReport
-from VertebralFractureLib.result.words import STATUS_WORDS, describe_reason
+from VertebralFractureLib.result.words import STATUS_WORDS, describe_grade, describe_reason
 from VertebralFractureLib.types import Point
 from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra
 
@@ -228,11 +228,11 @@ def describe(vertebra: Vertebra) -> str:
     if vertebra.status != Status.SCORED:
         return describe_reason(vertebra) or STATUS_WORDS[vertebra.status]
     if vertebra.grade is None:
-        return "scored, grade not measured"
-    words = f"grade {vertebra.grade}" + (f" {vertebra.shape}" if vertebra.shape else "")
+        return "scored, grade not determined"
+    words = f"grade {describe_grade(vertebra)}" + (f" {vertebra.shape}" if vertebra.shape else "")
     if vertebra.height_loss is not None:
         words += f", height loss {100.0 * vertebra.height_loss:.0f} %"
-    return words + (", borderline" if vertebra.borderline else "")
+    return words
 
 
 def _add_points_node(scene: Any, name: str, color: tuple[float, float, float]) -> Any:

@@ -20,7 +20,8 @@ from VertebralFractureLib.research.simulation.loss_maps import LossMap
 from VertebralFractureLib.research.simulation.surface_fracture import with_surface_fractures
 from VertebralFractureLib.research.training.fracture_data import eligible
 from VertebralFractureLib.types import FloatArray, Word
-from VertebralFractureLib.vertebrae.grading import HeightLoss, classify_shape, grade_from_loss
+from VertebralFractureLib.vertebrae.grading import classify_shape, grade_from_loss
+from VertebralFractureLib.vertebrae.vertebra import HeightLosses
 
 _EACH = tuple((grade, shape) for grade in (2, 3, 1) for shape in (WEDGE, BICONCAVE, CRUSH))
 _MOST, _PER_FRACTURE = 3, 3
@@ -128,7 +129,7 @@ def _by_the_first(case: StraightCase, plan: Mapping[int, tuple[int, str]], rng: 
             losses[index] = _three(lost / np.array(sizes))
             known = tuple(None if h is None else h - float(mm) for h, mm in zip(known, lost, strict=True))  # type: ignore[assignment]
             grade = grade_from_loss(max(losses[index]))
-            shape = classify_shape(HeightLoss(*losses[index])) if grade else None
+            shape = classify_shape(HeightLosses(*losses[index])) if grade else None
             new = replace(new, grade=grade, shape=None if shape is None else str(shape))
             told[index] = (grade, str(shape))
         vertebrae.append(replace(new, heights_mm=known))

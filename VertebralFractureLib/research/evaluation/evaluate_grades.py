@@ -15,7 +15,7 @@ import argparse
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from VertebralFractureLib.research.simulation.loss_maps import LossMap
 from VertebralFractureLib.research.simulation.measured_losses import measure_loss_maps
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
 from VertebralFractureLib.thresholds import SCORING
+from VertebralFractureLib.vertebrae.grading import classify_shape
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
 logger = logging.getLogger(__name__)
@@ -91,10 +92,16 @@ def product_judge(weights: Path, *, with_networks: bool) -> Judge:
         slice_mm = max(case.source_spacing_mm)
         found = localize_vertebrae(case.volume, models.vertebrae, slice_thickness_mm=slice_mm)
         if not with_networks:
-            return found
+            return [_graded_by_heights(vertebra) for vertebra in found]
         return score_vertebrae(found, models.fractures.score_positions(case.volume))
 
     return judge
+
+
+def _graded_by_heights(vertebra: Vertebra) -> Vertebra:
+    """The vertebra with the grade and the shape that its heights alone would give."""
+    grade, losses = vertebra.morphometric_grade, vertebra.height_losses
+    return replace(vertebra, grade=grade, shape=classify_shape(losses) if grade and losses is not None else None)
 
 
 def grade_rows(spine: BrokenSpine, found: Sequence[Vertebra]) -> list[GradedRow]:

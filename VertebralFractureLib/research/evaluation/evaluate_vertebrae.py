@@ -117,7 +117,9 @@ def compare(case: StraightCase, vertebrae: Sequence[Vertebra]) -> CaseFigures:
         height_errors_mm=tuple(errors),
         heights_mm=tuple(sizes),
         grades=tuple(
-            (true.grade, found.grade) for true, found, _ in pairs if true.grade is not None and found.grade is not None
+            (true.grade, found.morphometric_grade)
+            for true, found, _ in pairs
+            if true.grade is not None and found.morphometric_grade is not None
         ),
     )
 

@@ -41,7 +41,7 @@ _MATCH_MM = 8.0
 
 @dataclass(frozen=True)
 class FoundScore:
-    """What the program itself says of a vertebra: pooled logits by member, and the measured loss of height."""
+    """What the program itself says of a vertebra: pooled logits by member, the measured loss and its grade."""
 
     logits: Mapping[str, float]
     height_loss: float | None
@@ -153,7 +153,7 @@ def _found_score(vertebra: Vertebra, raw: Mapping[str, RawScores]) -> FoundScore
     if weight is None:
         return None
     logits = {name: float(weight @ scores.logits[:, 0]) for name, scores in raw.items()}
-    return FoundScore(logits, vertebra.height_loss, vertebra.grade)
+    return FoundScore(logits, vertebra.height_loss, vertebra.morphometric_grade)
 
 
 def cross_validated_scores(

@@ -29,7 +29,8 @@ from VertebralFractureLib.research.simulation.fracture_shapes import CRUSH, GRAD
 from VertebralFractureLib.research.simulation.loss_maps import LossMap, draw_loss_map
 from VertebralFractureLib.research.simulation.simulate_fracture import BLUR_SHARE
 from VertebralFractureLib.types import BoolArray, Float32Array, FloatArray
-from VertebralFractureLib.vertebrae.grading import HeightLoss, classify_shape, grade_from_loss
+from VertebralFractureLib.vertebrae.grading import classify_shape, grade_from_loss
+from VertebralFractureLib.vertebrae.vertebra import HeightLosses
 
 _TRIES = 120
 _CORTEX_MM = 0.8
@@ -167,7 +168,7 @@ def _scaled_map(
         front, middle, back = (float(loss) for loss in _losses(body, scan, drawn, bulge_mm))
         if grade and grade_from_loss(max(front, middle, back)) != grade:
             continue
-        if not grade or classify_shape(HeightLoss(front, middle, back)) == shape:
+        if not grade or classify_shape(HeightLosses(front, middle, back)) == shape:
             return drawn, (front, middle, back)
     raise ValueError(f"No map of a '{shape}' fracture of grade {grade} was found for this body.")
 
