@@ -731,7 +731,6 @@ class LocalizationThresholds:
         source="a collapse takes height and never depth; normal neighbors differ by a fifth at most (T2 to T3, design "
         "table)",
     )
-    same_shape_mm: float = _tuned(2.0, "two readings of a body whose landmarks differ by less are averaged")
     depth_neighbors: int = _tuned(2, "to either side, by which a depth is judged", unit="vertebrae")
     lowest_confidence: float = _tuned(0.35, "a body that was found with less is not evaluable")
 

@@ -106,53 +106,7 @@ def localize_bodies_in_their_planes(
     maps = compute_body_maps(spine, model, plane)
     found = _search_again(spine, model, maps, drop_shallow_shapes(localize_bodies(spine, maps)))
     report(0.9)
-    return _average_with_rows_between(spine, model, found)
-
-
-def _average_with_rows_between(
-    spine: StraightenedVolume, model: BodyModel, found: list[LocalizedBody]
-) -> list[LocalizedBody]:
-    """The bodies with shapes averaged over two readings whose rows lie half a millimeter apart.
-
-    Where the rows of the volume begin follows from the end of the centerline and says nothing about a vertebra, but an
-    endplate that is read on one of them is up to a third of a millimeter off; half a row further it errs the other way.
-    """
-    if not found or len(spine.hu) < 4:
-        return found
-    between = _shift_by_half_a_row(spine)
-    maps = compute_body_maps(between, model, found[0].plane)
-    averaged = []
-    for body in found:
-        shape = measure_shape(maps.probability, maps.s_from_mm, body.span, body.middle_mm, maps.edge_outward_mm)
-        if body.shape is not None and shape is not None and _is_same_shape(body.shape, shape):
-            body = replace(body, shape=_mean_shape(body.shape, shape))
-        averaged.append(body)
-    return averaged
-
-
-def _shift_by_half_a_row(spine: StraightenedVolume) -> StraightenedVolume:
-    """The rows halfway between those of the volume, by cubic convolution (Keys 1981), which keeps edges sharp."""
-    hu = np.pad(spine.hu, ((1, 1), (0, 0), (0, 0)), mode="edge")
-    rows = (9.0 * (hu[1:-2] + hu[2:-1]) - (hu[:-3] + hu[3:])) * np.float32(1.0 / 16.0)
-    inside = spine.inside[:-1] & spine.inside[1:]
-    r, a, s = spine.origin_mm
-    middle_s = s + 0.5 * spine.spacing_mm[2]
-    return replace(spine, hu=rows.astype(np.float32), inside=inside, origin_mm=(r, a, middle_s))
-
-
-def _is_same_shape(one: BodyShape, other: BodyShape) -> bool:
-    """Whether two readings traced the same endplates: not where one followed another edge."""
-    return float(np.abs(one.landmarks - other.landmarks).max()) <= LOCALIZATION.same_shape_mm
-
-
-def _mean_shape(one: BodyShape, other: BodyShape) -> BodyShape:
-    known = one.endplates is not None and other.endplates is not None
-    return BodyShape(
-        0.5 * (one.a_posterior + other.a_posterior),
-        0.5 * (one.a_anterior + other.a_anterior),
-        0.5 * (one.landmarks + other.landmarks),
-        0.5 * (np.asarray(one.endplates) + np.asarray(other.endplates)) if known else one.endplates,
-    )
+    return found
 
 
 def account_for(bodies: Sequence[LocalizedBody]) -> ColumnAccount:

@@ -69,11 +69,28 @@ def build_surface_input(spine: StraightenedVolume, block: BodyBlock) -> Float32A
     """``(2, *SHAPE)`` of one body of a 1 mm straightened volume."""
     from VertebralFractureLib.torch_arrays import to_array, to_tensor
 
-    index = spine.straight_to_ijk_points(block.points())
-    low = np.maximum(np.floor(index.min(axis=(0, 1, 2))).astype(int), 0)
-    high = np.maximum(np.minimum(np.ceil(index.max(axis=(0, 1, 2))).astype(int) + 1, spine.hu.shape[::-1]), low + 1)
+    index = _index_block(spine, block)
+    ends = index[:: SHAPE[0] - 1, :: SHAPE[1] - 1, :: SHAPE[2] - 1]
+    low = np.maximum(np.floor(ends.min(axis=(0, 1, 2))).astype(int), 0)
+    high = np.maximum(np.minimum(np.ceil(ends.max(axis=(0, 1, 2))).astype(int) + 1, spine.hu.shape[::-1]), low + 1)
     part = np.ascontiguousarray(spine.hu[low[2] : high[2], low[1] : high[1], low[0] : high[0]], dtype=np.float32)
     # Zeros beyond the volume stand for what is outside the field of view.
     images = to_tensor(part - np.float32(OUTSIDE_HU))[None, None]
-    hu = to_array(sample_tensor(images, (index - low)[None], beyond="zeros"))[0, 0] + np.float32(OUTSIDE_HU)
+    index -= low.astype(np.float32)
+    hu = to_array(sample_tensor(images, index[None], beyond="zeros"))[0, 0] + np.float32(OUTSIDE_HU)
     return assemble_channels(hu, block.height_mm)
+
+
+def _index_block(spine: StraightenedVolume, block: BodyBlock) -> Float32Array:
+    """Voxel (i, j, k) of the block's points ``(*SHAPE, 3)``: a plane that does not turn makes them affine."""
+    s, a, r = block_axes_mm()
+    at = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    first, *steps = spine.straight_to_ijk_points(
+        block.plane.straight(at[:, 0], at[:, 1] + block.a_mm, at[:, 2] + block.s_mm)
+    )
+    along_r, along_a, along_s = (
+        (values[:, None] * (step - first)).astype(np.float32) for values, step in zip((r, a, s), steps, strict=True)
+    )
+    return np.asarray(
+        along_s[:, None, None] + along_a[None, :, None] + (along_r + first.astype(np.float32))[None, None]
+    )
