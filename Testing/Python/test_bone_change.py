@@ -122,6 +122,7 @@ def a_report_with_a_dense_body():
         density_finding=DensityFinding.DENSE_BODY,
         height_loss_sd=0.03,
         member_probability={"one": 0.81, "two": 0.81},
+        network_probability=0.81,
         fracture_probability=0.3,
     )
     return replace(report, vertebrae=(dense, *others))
@@ -171,7 +172,7 @@ def test_a_loss_in_dense_bone_that_the_networks_do_not_see_is_told_as_one_that_m
 ) -> None:
     dense, *others = a_report_with_a_dense_body.vertebrae
     graded = replace(dense, grade=3, height_loss=0.47, density_finding=DensityFinding.DENSE_FOCUS)
-    unseen = replace(graded, member_probability={"one": 0.01, "two": 0.01})
+    unseen = replace(graded, network_probability=0.01)
 
     said = write_impression(replace(a_report_with_a_dense_body, vertebrae=(unseen, *others)))
 

@@ -5,10 +5,7 @@ No code decides anything by these words, and no file is read by them (``result.m
 
 from __future__ import annotations
 
-import numpy as np
-
 from VertebralFractureLib.doubts import Doubt, DoubtKind
-from VertebralFractureLib.fracture.pooling import pool_ensemble
 from VertebralFractureLib.result.report import NOT_EVALUABLE, ScanResult, SpineReport, is_suspected
 from VertebralFractureLib.thresholds import SCORING
 from VertebralFractureLib.vertebrae.bone_change import keeps_height
@@ -128,7 +125,7 @@ def describe_call(vertebra: Vertebra, threshold: float) -> str:
 
 def describe_density(vertebra: Vertebra) -> str:
     """How its bone differs, and what became of its height: "denser than its neighbors, height kept"; or nothing."""
-    finding, kept, networks = vertebra.density_finding, keeps_height(vertebra), _ask_networks(vertebra)
+    finding, kept, networks = vertebra.density_finding, keeps_height(vertebra), vertebra.network_probability
     if finding is None or (
         vertebra.morphometric_grade and finding in _COMPACTED and (networks or 0.0) >= SCORING.fractured_from
     ):
@@ -138,12 +135,6 @@ def describe_density(vertebra: Vertebra) -> str:
         height = "height lower" if grade_from_loss(vertebra.height_loss or 0.0) else "height perhaps lower"
         height += ", or read at the dense bone" if finding.is_dense else ""
     return f"{DENSITY_WORDS[finding]}, {height}"
-
-
-def _ask_networks(vertebra: Vertebra) -> float | None:
-    """What the networks say by themselves; None where they were not asked or an older file did not keep it."""
-    members = vertebra.member_probability
-    return float(pool_ensemble(np.array(list(members.values())))) if members else None
 
 
 def list_densities(report: SpineReport) -> list[str]:
@@ -160,7 +151,7 @@ def _witnesses(vertebra: Vertebra, threshold: float) -> list[str]:
     words = []
     if vertebra.height_loss is not None and not grade_from_loss(vertebra.height_loss):
         words.append("not counted as a fracture by morphometry")
-    networks = _ask_networks(vertebra)
+    networks = vertebra.network_probability
     if networks is not None:
         words.append(f"networks {networks:.2f}")
     return words if not is_suspected(vertebra, threshold) else ["fracture suspected", *words]

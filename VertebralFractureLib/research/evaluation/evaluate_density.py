@@ -14,11 +14,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.fracture import score_vertebrae
-from VertebralFractureLib.fracture.pooling import pool_ensemble
 from VertebralFractureLib.models import Models
 from VertebralFractureLib.options import DetectionOptions
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
@@ -56,10 +53,10 @@ def count_copy(copy: DensityCopy, found: Sequence[Vertebra]) -> Counter[str]:
 
 def _list_said(vertebra: Vertebra) -> list[str]:
     said = ["bodies"]
-    if vertebra.fracture_probability is None or not vertebra.member_probability:
+    if vertebra.fracture_probability is None or vertebra.network_probability is None:
         return [*said, f"not evaluable, {vertebra.reason}"]
     said.append("scored")
-    if pool_ensemble(np.array(list(vertebra.member_probability.values()))) >= SCORING.decision_threshold:
+    if vertebra.network_probability >= SCORING.decision_threshold:
         said.append("called by the networks")
     if vertebra.fracture_probability >= SCORING.decision_threshold:
         said.append("suspected")
