@@ -45,6 +45,8 @@ class DoubtKind(Word):
     """Metal, cement or dense contrast medium lies in the vertebra or beside it."""
     UNUSUAL_HEIGHT = "unusual_height"
     """The body is far taller or far shorter than its neighbors allow, without the look of a fracture."""
+    ENDPLATE_UNSURE = "endplate_unsure"
+    """An endplate is hard to see: sclerosis, a fused disc, noise or thick slices leave open where it lies."""
     WITNESSES_DISAGREE = "witnesses_disagree"
     """Networks and heights say the opposite of a vertebra."""
     VERTEBRA_MISSING = "vertebra_missing"

@@ -833,6 +833,11 @@ class SurfaceThresholds:
     centered_mm: float = _tuned(
         3.0, "a block that lies farther off its body is laid again: about twice the usual error"
     )
+    unsure_from_mm: float = _tuned(
+        1.1,
+        "mean error that the network expects of an endplate from which its heights are told as doubtful: a third of "
+        "such are off by more than 3 mm somewhere, on the scans of fold 0",
+    )
     tilt_from: float = _tuned(0.2, "depth near each wall that tells nothing of the tilt", unit="fraction")
     overlap_mm: float = _tuned(2.0, "bodies may reach into each other by: blur and tilt at mid depth")
 

@@ -67,6 +67,17 @@ def test_a_dented_endplate_lowers_the_middle_height_alone():
     assert max(lost[0], lost[2]) < 3.0
 
 
+@pytest.mark.parametrize(("scale_mm", "is_unsure"), [(0.5, False), (1.2, True)])
+def test_heights_between_endplates_that_are_hard_to_see_are_told_as_unsure(scale_mm, is_unsure):
+    surface = replace(a_surface(), scale_mm=np.full(SHAPE, scale_mm, dtype=np.float32))
+
+    measures = surface.measure()
+
+    assert measures is not None
+    assert measures.is_unsure == is_unsure
+    assert measures.height_sd_mm == pytest.approx(2.0 * scale_mm, rel=0.01)
+
+
 def test_the_outline_runs_along_the_zero_of_the_distance():
     surface = a_surface(tilt=0.1, dent_mm=6.0)
 

@@ -178,7 +178,10 @@ def _move_landmarks(vertebra: Vertebra, landmarks_ras: tuple[Point, ...]) -> Ver
     placed = replace(vertebra, landmarks_ras=landmarks_ras, heights_mm=heights, outline_ras=outline)
     # Of a vertebra that the reader added, the program itself may have measured the points.
     is_by_reader = vertebra.source == Source.MODEL
-    return replace(placed, heights_source=Source.READER, height_sd_mm=None) if is_by_reader else placed
+    if not is_by_reader:
+        return placed
+    doubts = tuple(kind for kind in placed.doubts if kind != DoubtKind.ENDPLATE_UNSURE)
+    return replace(placed, heights_source=Source.READER, height_sd_mm=None, doubts=doubts)
 
 
 def _added_vertebra(added: AddedVertebra, line: ReportedCenterline) -> Vertebra:

@@ -55,6 +55,7 @@ DOUBT_WORDS: dict[DoubtKind, str] = {
     DoubtKind.LEVEL_BY_COUNTING: "level by counting alone",
     DoubtKind.METAL: "metal, cement or dense contrast medium in view",
     DoubtKind.UNUSUAL_HEIGHT: "height does not fit its neighbors",
+    DoubtKind.ENDPLATE_UNSURE: "an endplate is hard to see, its heights are less certain",
     DoubtKind.WITNESSES_DISAGREE: "networks and heights disagree",
     DoubtKind.VERTEBRA_MISSING: "a vertebra may be missing beside it",
     DoubtKind.SLICES_EMPTY: "slices hold no image",

@@ -123,8 +123,8 @@ def localize_vertebrae(
     step = slice_thickness_mm if step_along_mm is None else step_along_mm
     found = grade_vertebrae(
         [
-            _measured(one, None if step is None else estimate_height_sd(step, core.noise_hu))
-            for one, core in zip(found, cores, strict=True)
+            _measured(one, _height_sd(body, step, core.noise_hu))
+            for one, (body, _), core in zip(found, kept, cores, strict=True)
         ]
     )
     found = [
@@ -239,7 +239,7 @@ def _vertebra(
         level=label.level,
         level_probability=label.probability,
         reason=reason,
-        doubts=odd.doubts,
+        doubts=(*odd.doubts, *_doubt_endplates(body)),
         center_ras=_point(spine.frame.straight_to_ras(center[None])[0]),
         extent_mm=(span.s_inferior_mm, span.s_superior_mm),
         complete=body.complete,
@@ -248,6 +248,20 @@ def _vertebra(
         outline_ras=trace_outline(spine.frame, body) if body.complete else None,
         box=oriented_box(spine, body) if body.complete else None,
     )
+
+
+def _doubt_endplates(body: LocalizedBody) -> tuple[DoubtKind, ...]:
+    return (DoubtKind.ENDPLATE_UNSURE,) if body.measures is not None and body.measures.is_unsure else ()
+
+
+def _height_sd(body: LocalizedBody, step_mm: float | None, noise_hu: float) -> float | None:
+    """Of slices and noise, and more where an endplate of this body is hard to see."""
+    if step_mm is None:
+        return None
+    deviation = estimate_height_sd(step_mm, noise_hu)
+    if body.measures is None or not body.measures.is_unsure:
+        return deviation
+    return max(deviation, body.measures.height_sd_mm)
 
 
 def _point(values: FloatArray) -> tuple[float, float, float]:

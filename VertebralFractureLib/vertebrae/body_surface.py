@@ -6,6 +6,7 @@ plane, walls and endplates, landmarks, a solid, and how sure each of them is. Im
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -142,6 +143,16 @@ class SurfaceMeasures:
     lateral_mm: tuple[float, float]
     upper_scale_mm: float
     lower_scale_mm: float
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether an endplate is so hard to see that heights between them are doubtful."""
+        return max(self.upper_scale_mm, self.lower_scale_mm) >= SURFACES.unsure_from_mm
+
+    @property
+    def height_sd_mm(self) -> float:
+        """Standard deviation of a height, from the scales of Laplace distributions of both endplates."""
+        return math.sqrt(2.0) * math.hypot(self.upper_scale_mm, self.lower_scale_mm)
 
 
 def compute_surfaces(spine: StraightenedVolume, blocks: Sequence[BodyBlock], model: SurfaceModel) -> list[BodySurface]:
