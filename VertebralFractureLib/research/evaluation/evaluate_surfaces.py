@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from VertebralFractureLib.atomic_write import write_file
+from VertebralFractureLib.research.simulation.changed_acquisition import thicken_rows
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
 from VertebralFractureLib.research.training.surface_windows import (
     Window,
@@ -55,9 +56,7 @@ def judge_window(window: Window, model: SurfaceModel, rng: np.random.Generator, 
     """Compare the network's surface of one window with its truth; ``thick_mm``: on slices of that, averaged."""
     hu, truth = window.hu, window.distance_mm
     if thick_mm:
-        from VertebralFractureLib.research.simulation.incidental_findings import _thick_slices
-
-        hu = _thick_slices(torch.from_numpy(hu)[None, None], thick_mm, int(rng.integers(thick_mm)))[0, 0].numpy()
+        hu = thicken_rows(hu, thick_mm, float(rng.uniform(0.0, thick_mm)))
     low, high = rng.normal(0.0, HINT_ERROR_MM, 2)
     ahead, aside = rng.normal(0.0, HINT_ERROR_MM, 2)
     s, a, r = block_axes_mm()
@@ -141,7 +140,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folds-folder", type=Path, required=True, help="holds fold0, fold1, ... with weights")
     parser.add_argument("--weights-folder", type=Path, default=None, help="weights judged on phantoms; none: shipped")
     parser.add_argument("--phantoms", type=int, nargs=2, default=(500_000, 500_000), help="first seed and one past")
-    parser.add_argument("--thick-mm", type=int, default=0, help="average slices to this thickness; odd; 0: as they are")
+    parser.add_argument("--thick-mm", type=int, default=0, help="average slices to this thickness; 0: as they are")
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the figures")
 
 

@@ -7,22 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
+from VertebralFractureLib.types import Float32Array
 
 _LOWEST_HU, _HIGHEST_HU = -1024.0, 3071.0
 
 
 def thicken_slices(spine: StraightenedVolume, slice_mm: float, phase_mm: float = 0.0) -> StraightenedVolume:
-    """Average over slices of ``slice_mm``, ``slice_mm`` apart, and interpolate linearly between them.
+    """A spine volume at 1 mm along s, its rows as ``thicken_rows`` leaves them."""
+    return replace(spine, hu=thicken_rows(spine.hu, slice_mm, phase_mm))
+
+
+def thicken_rows(hu: NDArray[Any], slice_mm: float, phase_mm: float = 0.0) -> Float32Array:
+    """Average rows over slices of ``slice_mm``, ``slice_mm`` apart, and interpolate linearly between them.
 
     Args:
-        spine: at 1 mm along s.
+        hu: ``[k, j, i]``, rows 1 mm apart.
         phase_mm: where the first slice begins, from 0 to ``slice_mm``.
     """
-    rows = spine.hu.shape[0]
+    rows = hu.shape[0]
     starts = np.arange(phase_mm - slice_mm, rows, slice_mm)
     share = np.clip(
         np.minimum(np.arange(rows) + 1.0, starts[:, None] + slice_mm) - np.maximum(np.arange(rows), starts[:, None]),
@@ -37,8 +45,8 @@ def thicken_slices(spine: StraightenedVolume, slice_mm: float, phase_mm: float =
     high = np.minimum(low + 1, len(middles) - 1)
     upper = np.clip(where - low, 0.0, 1.0)
     mix = (1.0 - upper)[:, None] * share[low] + upper[:, None] * share[high]
-    flat = np.asarray(spine.hu, dtype=np.float32).reshape(rows, -1)
-    return replace(spine, hu=(mix.astype(np.float32) @ flat).reshape(spine.hu.shape))
+    flat = np.asarray(hu, dtype=np.float32).reshape(rows, -1)
+    return np.asarray((mix.astype(np.float32) @ flat).reshape(hu.shape))
 
 
 def change_hu(
