@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import hypothesis
 import pytest
+from drawn_phantoms import RUN, draw_once, make_folder
 
-from VertebralFractureLib.research.phantom import FractureOptions, PhantomOptions, make_phantom
+from VertebralFractureLib.research.phantom import FractureOptions, PhantomOptions
 from VertebralFractureLib.volume import write_volume
 
 # The same examples in every run, so that a test that passed does not fail on another machine.
@@ -19,6 +21,13 @@ hypothesis.settings.register_profile("suite", derandomize=True, max_examples=40,
 hypothesis.settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def pytest_configure(config):
+    """Give the run a folder for the phantoms that its processes share; pytest-xdist's processes find it made."""
+    if RUN not in os.environ:
+        folder = make_folder()
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture
@@ -50,7 +59,7 @@ def modules_after():
 
 @pytest.fixture(scope="session")
 def a_phantom():
-    """T8 to L4 with a severe fracture of T12, cropped to the spine; drawn once for all tests."""
+    """T8 to L4 with a severe fracture of T12, cropped to the spine; drawn once for all tests of a run."""
     options = PhantomOptions(
         seed=77,
         caudal_level="L4",
@@ -60,7 +69,7 @@ def a_phantom():
         slice_thickness_mm=2.0,
         fractures=(FractureOptions("T12", "wedge", 0.5),),
     )
-    return make_phantom(options)
+    return draw_once(options)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from drawn_phantoms import draw_once
 
 from VertebralFractureLib.canal import detect_canal, detect_centerline
 from VertebralFractureLib.canal.axial_stack import build_axial_stack
@@ -188,7 +189,7 @@ def test_reading_windows_gives_the_places_that_reading_whole_slices_gives():
     options = PhantomOptions(
         seed=4, caudal_level="L2", cranial_level="T9", spacing_mm=(3.0, 3.0, 4.0), slice_thickness_mm=4.0
     )
-    stack = build_axial_stack(make_phantom(options).ct)
+    stack = build_axial_stack(draw_once(options).ct)
     weights = load_weights("cord")
     network = network_from_weights(weights)
 

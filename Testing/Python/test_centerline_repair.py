@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from centerline_breaks import BREAKS, canal_at, error_mm, repaired_by_dragging
+from drawn_phantoms import draw_once
 
 from VertebralFractureLib.canal import (
     Centerline,
@@ -15,7 +16,7 @@ from VertebralFractureLib.canal import (
     repair_centerline,
 )
 from VertebralFractureLib.canal.centerline import order_points
-from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom
+from VertebralFractureLib.research.phantom import PhantomOptions
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def truth(a_phantom):
 @pytest.fixture(scope="module")
 def a_wide_phantom():
     """Its slices are larger than the windows that are read along the path."""
-    return make_phantom(
+    return draw_once(
         PhantomOptions(
             seed=4, caudal_level="L2", cranial_level="T9", spacing_mm=(3.0, 3.0, 4.0), slice_thickness_mm=4.0
         )
