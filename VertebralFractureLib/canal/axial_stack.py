@@ -1,7 +1,8 @@
 """``AxialStack``: any CT, oblique or not, as axial slices of the patient on one coarse grid that the network reads.
 
 The volume is first averaged in blocks of its own voxels to about 2 mm and only then interpolated, so that thin or noisy
-slices are averaged rather than skipped, and time follows the size of the body and not of the scan.
+slices are averaged rather than skipped, and time follows the size of the body and not of the scan. Blocks and grid are
+laid from the world's origin, so that neither a crop nor another order of storage moves them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ SLICE_MM = 4.0
 _BLOCK_MM = 2.0
 _CHUNK_VOXELS = 1_000_000
 """Voxels of the scan, and points of the stack, that are worked on at a time; bounds the working memory."""
-_MULTIPLE = 16
+POOLED_PIXELS = 16
+"""Pixels of a slice that the network pools into one at its lowest level."""
+_FROM_BOUNDARY = 0.29
+"""Added before an index is rounded down; odd, because headers put the world's origin on voxels or between two."""
+FROM_FACE_MM = 0.37
+"""The least distance of a slice from the scan's outer faces; odd for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,11 @@ class AxialStack:
 
 
 def build_axial_stack(ct: CTVolume, slice_mm: float = SLICE_MM, in_plane_mm: float = IN_PLANE_MM) -> AxialStack:
-    """Resample ``ct`` onto axial slices of the patient; the in-plane extent is cropped to what is denser than air."""
+    """Resample ``ct`` onto axial slices of the patient; the in-plane extent is cropped to what is denser than air.
+
+    Voxels lie on whole multiples of the spacing from the world's origin, and the first of every slice on one of
+    ``POOLED_PIXELS`` times as much, so that a network that pools sees the same patient on the same grid after a crop.
+    """
     blocks, ijk_to_ras = _block_means(ct)
     low, high = compute_bounds_ras(ct.shape_kji, ct.ijk_to_ras)
     body_low, body_high = _body_bounds_ras(blocks, ijk_to_ras)
@@ -65,33 +75,66 @@ def build_axial_stack(ct: CTVolume, slice_mm: float = SLICE_MM, in_plane_mm: flo
     low[:2] = np.maximum(low[:2], body_low[:2] - CANAL_STACK.body_margin_mm)
     high[:2] = np.minimum(high[:2], body_high[:2] + CANAL_STACK.body_margin_mm)
     step = np.array([in_plane_mm, in_plane_mm, slice_mm])
-    counts = np.maximum(np.floor((high - low) / step + 1e-6).astype(int), 1)
-    counts[:2] = -(-counts[:2] // _MULTIPLE) * _MULTIPLE
-    origin = 0.5 * (low + high) - 0.5 * (counts - 1) * step
+    first, stop = np.zeros(3, dtype=int), np.zeros(3, dtype=int)
+    first[:2] = POOLED_PIXELS * np.floor(low[:2] / (POOLED_PIXELS * step[:2])).astype(int)
+    stop[:2] = POOLED_PIXELS * np.ceil(high[:2] / (POOLED_PIXELS * step[:2])).astype(int)
+    first[2] = np.ceil((low[2] + FROM_FACE_MM) / slice_mm)
+    stop[2] = np.floor((high[2] - FROM_FACE_MM) / slice_mm) + 1
+    counts, origin = np.maximum(stop - first, [POOLED_PIXELS, POOLED_PIXELS, 1]), first * step
     hu = _interpolate(blocks, ijk_to_ras, origin, step, counts)
     r, a, s = (float(value) for value in origin)
     return AxialStack(hu, (r, a, s), (in_plane_mm, in_plane_mm, slice_mm), extent_s)
 
 
 def _block_means(ct: CTVolume) -> tuple[Float32Array, FloatArray]:
-    """Means over blocks of whole voxels and their IJK-to-RAS matrix; a last block may hold fewer voxels."""
+    """Means over blocks of whole voxels and their IJK-to-RAS matrix; first and last blocks may hold fewer voxels."""
     spacing = np.array(ct.spacing_mm)
     factors = np.maximum(np.floor(_BLOCK_MM / spacing + 0.25).astype(int), 1)
     factors = np.minimum(factors, np.array(ct.shape_kji[::-1]))
+    missing = _missing_before(ct, factors)
     fi, fj, fk = (int(factor) for factor in factors)
     rows = max(1, _CHUNK_VOXELS // (ct.hu.shape[1] * ct.hu.shape[2] * fk)) * fk
-    counts = [-(-size // factor) for size, factor in zip(ct.hu.shape, (fk, fj, fi), strict=True)]
-    means = np.empty(counts, dtype=np.float32)
-    for start in range(0, ct.hu.shape[0], rows):
-        part = to_tensor(ct.hu[start : start + rows].astype(np.float32))[None, None]
+    sizes = np.array(ct.hu.shape) + missing[::-1]
+    means = np.empty(-(-sizes // factors[::-1]), dtype=np.float32)
+    for start in range(0, int(sizes[0]), rows):
+        before = int(missing[2]) if start == 0 else 0
+        part = to_tensor(ct.hu[max(start - int(missing[2]), 0) : start - int(missing[2]) + rows].astype(np.float32))
+        part = part[None, None]
         if (fi, fj, fk) != (1, 1, 1):
-            kernel = (min(fk, part.shape[2]), fj, fi)
-            part = torch.nn.functional.avg_pool3d(part, kernel, kernel, ceil_mode=True, count_include_pad=False)
+            part = _pool(part, (fk, fj, fi), (before, int(missing[1]), int(missing[0])))
         means[start // fk : start // fk + part.shape[2]] = to_array(part[0, 0])
     matrix = ct.ijk_to_ras.copy()
     matrix[:3, :3] = ct.ijk_to_ras[:3, :3] * factors
-    matrix[:3, 3] += ct.ijk_to_ras[:3, :3] @ (0.5 * (factors - 1))
+    matrix[:3, 3] += ct.ijk_to_ras[:3, :3] @ (0.5 * (factors - 1) - missing)
     return means, matrix
+
+
+def _missing_before(ct: CTVolume, factors: NDArray[np.int_]) -> NDArray[np.int_]:
+    """How many voxels along i, j and k the first block lacks, where blocks begin at the voxel of the world's origin.
+
+    They are counted along the positive direction of the world, so that a flipped axis has the same blocks.
+    """
+    sizes = np.array(ct.shape_kji[::-1])
+    axes = ct.ijk_to_ras[:3, :3]
+    flipped = axes[np.abs(axes).argmax(axis=0), np.arange(3)] < 0.0
+    origin = np.linalg.inv(ct.ijk_to_ras)[:3, 3]
+    begin = np.floor(np.where(flipped, sizes - 1.0 - origin, origin) + _FROM_BOUNDARY).astype(int)
+    return np.asarray(-np.where(flipped, sizes - begin, begin) % factors)
+
+
+def _pool(part: torch.Tensor, factors: tuple[int, int, int], missing: tuple[int, int, int]) -> torch.Tensor:
+    """Means of ``(1, 1, k, j, i)`` over blocks, of which the first along each axis lacks so many voxels."""
+    rest = [-(size + lack) % factor for size, lack, factor in zip(part.shape[2:], missing, factors, strict=True)]
+    padding = [count for lack, extra in zip(missing[::-1], rest[::-1], strict=True) for count in (lack, extra)]
+    if not any(padding):
+        return torch.nn.functional.avg_pool3d(part, factors, factors)
+    pooled = torch.nn.functional.avg_pool3d(torch.nn.functional.pad(part, padding), factors, factors)
+    for axis in range(3):
+        held = torch.ones(pooled.shape[2 + axis])
+        held[0] -= missing[axis] / factors[axis]
+        held[-1] -= rest[axis] / factors[axis]
+        pooled /= held.view([-1 if axis == other else 1 for other in range(3)])
+    return pooled
 
 
 def compute_bounds_ras(shape_kji: tuple[int, int, int], ijk_to_ras: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from VertebralFractureLib.canal.axial_stack import AxialStack
+from VertebralFractureLib.canal.axial_stack import POOLED_PIXELS, AxialStack
 from VertebralFractureLib.canal.network import (
     BOX_PIXELS,
     BOX_SIDES,
@@ -126,7 +126,9 @@ class CanalReader:
             return
         self.runs += 1
         found, rows = self.found, np.arange(count)
-        whole = rows[tuned.whole_every // 2 :: tuned.whole_every]
+        # The same slices of the patient whatever the scan begins with.
+        lowest = round(float(found.heights_mm[0]) / self._slice_mm)
+        whole = rows[(tuned.whole_every // 2 - lowest) % tuned.whole_every :: tuned.whole_every]
         self._read(whole, None, _reported(progress, 0.0, 0.5))
         path = find_canal_path(found.position_mm[whole], found.probability[whole], tuned.whole_every * self._slice_mm)
         others = np.setdiff1d(rows, whole)
@@ -171,9 +173,13 @@ class CanalReader:
         return np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], axis=1)
 
     def _corners(self, center_mm: FloatArray, size: tuple[int, int]) -> NDArray[np.int_]:
-        """First pixel (i, j) of each window, moved into the slice where it would hang over."""
+        """First pixel (i, j) of each window, moved into the slice where it would hang over.
+
+        Windows begin where the network pools the whole slice too, so that it sees the canal on the same grid in both.
+        """
         window = np.array(size[::-1])
-        pixel = np.rint((center_mm - self._origin) / self._spacing).astype(int) - window // 2
+        first = (center_mm - self._origin) / self._spacing - 0.5 * window
+        pixel = POOLED_PIXELS * np.rint(first / POOLED_PIXELS).astype(int)
         return np.asarray(np.clip(pixel, 0, np.array(self._slices.shape[:0:-1]) - window))
 
     def _enter(self, rows: IntArray, corner: NDArray[np.int_], logits: torch.Tensor, boxes: torch.Tensor) -> None:

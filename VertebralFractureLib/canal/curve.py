@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from VertebralFractureLib.canal.axial_stack import AxialStack
+from VertebralFractureLib.canal.axial_stack import FROM_FACE_MM, AxialStack
 from VertebralFractureLib.canal.candidates import CanalCandidates
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.canal.path import CanalPath
@@ -39,8 +39,10 @@ def fit_centerline(stack: AxialStack, candidates: CanalCandidates, path: CanalPa
     points = np.column_stack([smooth, candidates.heights_mm[rows]])
     confidence = compute_confidence(probability, residual, sd)
     low, high = stack.extent_s_mm
-    lead = _stretch_to(low, points[0], points[1], slice_mm)
-    tail = _stretch_to(high, points[-1], points[-2], slice_mm)
+    # The outermost slices lie so far from the faces at most.
+    reach_mm = slice_mm + FROM_FACE_MM
+    lead = _stretch_to(low, points[0], points[1], reach_mm)
+    tail = _stretch_to(high, points[-1], points[-2], reach_mm)
     points = np.vstack([lead, points, tail])
     confidence = np.pad(confidence, (len(lead), len(tail)), mode="edge")
     missing = np.pad(probability == 0.0, (len(lead), len(tail)))
@@ -81,7 +83,7 @@ def compute_confidence(probability: FloatArray, residual_mm: FloatArray, sd_mm: 
 
 
 def _stretch_to(face_mm: float, end: FloatArray, next_to_it: FloatArray, reach_mm: float) -> FloatArray:
-    """``(1, 3)``, the curve gone on straight to the scan's face where that is at most a slice away, else ``(0, 3)``."""
+    """``(1, 3)``, the curve gone on straight to the scan's face where that is within reach, else ``(0, 3)``."""
     if not CANAL_CURVE.least_stretch_mm < abs(face_mm - end[2]) <= reach_mm:
         return np.zeros((0, 3))
     slope = (end - next_to_it) / (end[2] - next_to_it[2])
