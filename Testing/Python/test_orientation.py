@@ -157,12 +157,12 @@ def test_reversing_the_head_keeps_the_front_and_the_canal():
 
 
 def test_bodies_on_two_sides_of_the_canal_are_refused_and_on_none_leave_it_open():
-    turns = patient_axes._turns_about(np.array([0.0, 0.0, 1.0]))
+    turns = patient_axes.list_turns_about(np.array([0.0, 0.0, 1.0]))
 
-    assert patient_axes._choose(turns, [0.5, 1.0, 0.0, 0.0]) is None
-    np.testing.assert_array_equal(patient_axes._choose(turns, [30.0, 1.0, 0.0, 2.0]), np.eye(3))
+    assert patient_axes.choose_turn(turns, [0.5, 1.0, 0.0, 0.0]) is None
+    np.testing.assert_array_equal(patient_axes.choose_turn(turns, [30.0, 1.0, 0.0, 2.0]), np.eye(3))
     with pytest.raises(PositionUnclear, match="two sides"):
-        patient_axes._choose(turns, [30.0, 0.0, 0.0, 20.0])
+        patient_axes.choose_turn(turns, [30.0, 0.0, 0.0, 20.0])
 
 
 def test_vertebrae_that_hardly_tell_head_from_feet_are_doubted_or_refused():

@@ -96,13 +96,13 @@ def find_axes_along(ct: CTVolume, centerline: Centerline, model: OrientationMode
     """
     tuned = ORIENTATION
     enough = max(tuned.least_cells, tuned.cells_per_mm * centerline.length_mm)
-    turns = _turns_about(_nearest_axis(_way_of(centerline)))
+    turns = list_turns_about(_nearest_axis(_way_of(centerline)))
     seen = _see_in_turns(ct, centerline, turns, model)
     if max(seen) < enough:
         # The front may lie between two quarter turns, where the network sees little.
         between = [_turn_about_head(degrees) @ turn for turn in turns for degrees in (30.0, 60.0)]
         turns, seen = [*turns, *between], [*seen, *_see_in_turns(ct, centerline, between, model)]
-    return _choose(turns, seen)
+    return choose_turn(turns, seen)
 
 
 def find_axes(ct: CTVolume, model: OrientationModel) -> FloatArray | None:
@@ -120,7 +120,7 @@ def find_axes(ct: CTVolume, model: OrientationModel) -> FloatArray | None:
     if max(seen) < ORIENTATION.least_cells:
         between = [_turn_about_head(45.0) @ turn for turn in turns]
         turns, seen = [*turns, *between], [*seen, *_see_in_turns(ct, None, between, model)]
-    return _choose(turns, seen)
+    return choose_turn(turns, seen)
 
 
 def _find_rotated(
@@ -161,7 +161,7 @@ def _see_in_turns(
     return cells
 
 
-def _choose(turns: Sequence[FloatArray], cells: Sequence[float]) -> FloatArray | None:
+def choose_turn(turns: Sequence[FloatArray], cells: Sequence[float]) -> FloatArray | None:
     """The rotation in which a spine is seen, between neighboring turns by what each of them shows; None: in no one.
 
     Raises:
@@ -179,7 +179,7 @@ def _choose(turns: Sequence[FloatArray], cells: Sequence[float]) -> FloatArray |
     same_head = [is_beside and turn[2] @ head > 0.99 for turn, is_beside in zip(turns, beside, strict=True)]
     fronts = [count * turn[1] for turn, count, use in zip(turns, cells, same_head, strict=True) if use]
     rotation = rotation_from_directions(np.sum(fronts, axis=0), head)
-    nearest = min(_turns_about(head), key=lambda turn: measure_angle_deg(rotation @ turn.T))
+    nearest = min(list_turns_about(head), key=lambda turn: measure_angle_deg(rotation @ turn.T))
     # What any patient on a table may be rolled by is no rotation.
     return nearest if measure_angle_deg(rotation @ nearest.T) <= tuned.largest_twist_deg else rotation
 
@@ -196,7 +196,7 @@ def reverse_head(centerline: Centerline) -> Centerline:
     )
 
 
-def _turns_about(head: FloatArray) -> list[FloatArray]:
+def list_turns_about(head: FloatArray) -> list[FloatArray]:
     """The four quarter turns with this axis of the file as the head, those nearest to the file's own axes first."""
     return [rotation for rotation in list_axis_rotations() if rotation[2] @ head > 0.5]
 

@@ -1,6 +1,6 @@
 """Copies of a scan whose slices were lost, copied, cut out, moved or exchanged, and copies that only look otherwise.
 
-    python -m VertebralFractureLib.research.evaluation.stack_changes SCAN.nii.gz ... [--places 3]
+    python -m VertebralFractureLib.research.evaluation.stack_changes SCAN.nii.gz ... [--places 3] [--kinds KIND ...]
 
 counts for every kind of damage, at random places of every scan, how often ``volume.continuity`` finds it, how often
 the volume is refused, and how often something is found in the scans as they are. Whole detections on such copies are
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,14 +161,16 @@ def _translation(by_mm: float) -> FloatArray:
     return matrix
 
 
-def count_found(scans: list[Path], places: int) -> Mapping[str, Counter[str]]:
+def count_found(
+    scans: Sequence[Path], places: int, kinds: Sequence[str] = tuple(SLICE_CHANGES)
+) -> Mapping[str, Counter[str]]:
     """For every kind of change how many copies were made, found to be damaged, and refused."""
-    counted: dict[str, Counter[str]] = {name: Counter() for name in ("as it is", *SLICE_CHANGES)}
+    counted: dict[str, Counter[str]] = {name: Counter() for name in ("as it is", *kinds)}
     rng = np.random.default_rng(0)
     for path in scans:
         ct = read_volume(path)
         _count(counted["as it is"], ct)
-        for name in SLICE_CHANGES:
+        for name in kinds:
             for _ in range(places):
                 try:
                     _count(counted[name], change_slices(ct, name, rng))
@@ -190,9 +192,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scans", type=Path, nargs="+")
     parser.add_argument("--places", type=int, default=3, help="copies of each kind and scan")
+    parser.add_argument("--kinds", nargs="+", choices=list(SLICE_CHANGES), default=list(SLICE_CHANGES))
     arguments = parser.parse_args()
     print("| copy | copies | found | refused |\n|---|---|---|---|")
-    for name, counter in count_found(arguments.scans, arguments.places).items():
+    for name, counter in count_found(arguments.scans, arguments.places, arguments.kinds).items():
         print(f"| {name} | {counter['copies']} | {counter['found']} | {counter['refused']} |")
 
 
