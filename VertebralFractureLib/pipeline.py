@@ -42,6 +42,7 @@ from VertebralFractureLib.result import SpineReport
 from VertebralFractureLib.result.build_report import build_not_evaluable_report, build_report
 from VertebralFractureLib.types import FloatArray, Point
 from VertebralFractureLib.vertebrae import localize_vertebrae
+from VertebralFractureLib.vertebrae.level_input import build_fine_volume
 from VertebralFractureLib.vertebrae.localization import LocalizedBody, localize_bodies_in_canal_plane
 from VertebralFractureLib.vertebrae.lost_slices import locate_faults
 from VertebralFractureLib.vertebrae.vertebra import Status, Vertebra
@@ -49,6 +50,8 @@ from VertebralFractureLib.volume import CTVolume, read_volume, with_acquisition
 from VertebralFractureLib.volume.continuity import list_plane_doubts, measure_resolution_mm, refuse_broken_stack
 
 if TYPE_CHECKING:
+    import torch
+
     from VertebralFractureLib.canal.control_point_path import CanalEvidence
 
 logger = logging.getLogger(__name__)
@@ -214,9 +217,10 @@ class _Run:
                 seen, off_scale = shift_to_hu_scale(spine)
             with watch.stage("vertebrae"):
                 first: list[LocalizedBody] | None = localize_bodies_in_canal_plane(seen, models.vertebrae.body)
-                odds = measure_head_up(seen, first or (), models.upright)
+                fine: torch.Tensor | None = build_fine_volume(seen)
+                odds = measure_head_up(seen, first or (), models.upright, fine)
             if is_head_down(odds):
-                first = None
+                first, fine = None, None
                 centerline = reverse_head(centerline)
                 with watch.stage("cpr"):
                     spine = self._straighten(centerline)
@@ -234,6 +238,7 @@ class _Run:
                     faults=locate_faults(ct, spine.frame),
                     in_view=ct.contains_points,
                     first=first,
+                    fine=fine,
                     progress=self._progress("vertebrae"),
                 )
             with watch.stage("fracture"):

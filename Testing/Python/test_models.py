@@ -8,6 +8,7 @@ from VertebralFractureLib.errors import WeightsDamaged
 from VertebralFractureLib.models import Models
 from VertebralFractureLib.options import SINGLE_MODEL, DetectionOptions
 from VertebralFractureLib.session import VolumeSession
+from VertebralFractureLib.vertebrae import level_input
 from VertebralFractureLib.weights import MANIFEST, weights_folder
 
 
@@ -25,12 +26,23 @@ def files_read(monkeypatch):
     return names
 
 
-def test_a_detection_reads_each_weights_file_once_and_what_follows_reads_none(a_phantom, files_read):
+@pytest.fixture
+def volumes_pooled(monkeypatch):
+    """How many volumes are pooled from here on: two, values and field of view, for what the column's networks see."""
+    shapes, pool = [], level_input._pooled
+    monkeypatch.setattr(level_input, "_pooled", lambda volume: (shapes.append(volume.shape), pool(volume))[1])
+    return shapes
+
+
+def test_a_detection_reads_each_weights_file_and_pools_the_column_once_and_what_follows_reads_none(
+    a_phantom, files_read, volumes_pooled
+):
     session = VolumeSession(a_phantom.ct)
 
     curve = session.detect().report.centerline.points_ras
 
     assert sorted(files_read) == sorted(path.name for path in weights_folder().glob("*.safetensors"))
+    assert len(volumes_pooled) == 2
     files_read.clear()
     r, a, s = curve[len(curve) // 3]
     repaired, _ = session.repair(curve, (r + 6.0, a, s))

@@ -50,7 +50,10 @@ def count_spine_cells(hu: Float32Array, near: Float32Array | None, model: Orient
 
 
 def measure_upright(
-    spine: StraightenedVolume, extents_mm: Sequence[tuple[float, float]], model: UprightModel
+    spine: StraightenedVolume,
+    extents_mm: Sequence[tuple[float, float]],
+    model: UprightModel,
+    fine: torch.Tensor | None = None,
 ) -> FloatArray:
     """Log-odds ``(n,)`` that the head end of a spine volume is up, one for each of its bodies.
 
@@ -59,10 +62,11 @@ def measure_upright(
 
     Args:
         extents_mm: arc lengths of lower and upper endplates, caudal to cranial.
+        fine: of ``build_fine_volume`` for this volume, where it is built already.
     """
     if not extents_mm:
         return np.zeros(0)
-    fine, s_from = build_fine_volume(spine), spine.origin_mm[2]
+    fine, s_from = build_fine_volume(spine) if fine is None else fine, spine.origin_mm[2]
     seen = _log_odds(fine, s_from, extents_mm, model)
     turned, extents = reverse_column(fine, s_from, np.array(extents_mm))
     against = _log_odds(turned, s_from, [(float(low), float(high)) for low, high in extents], model)[::-1]

@@ -17,15 +17,26 @@ from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.localization import LocalizedBody
 
 if TYPE_CHECKING:
+    import torch
+
     from VertebralFractureLib.orientation.upright_network import UprightModel
 
 
-def measure_head_up(spine: StraightenedVolume, bodies: Sequence[LocalizedBody], upright: UprightModel) -> FloatArray:
-    """Log-odds ``(n,)`` of every one of the bodies, caudal to cranial, that the head end of the spine volume is up."""
+def measure_head_up(
+    spine: StraightenedVolume,
+    bodies: Sequence[LocalizedBody],
+    upright: UprightModel,
+    fine: torch.Tensor | None = None,
+) -> FloatArray:
+    """Log-odds ``(n,)`` of every one of the bodies, caudal to cranial, that the head end of the spine volume is up.
+
+    Args:
+        fine: of ``level_input.build_fine_volume`` for this volume, where it is built already.
+    """
     from VertebralFractureLib.orientation.estimation import measure_upright
 
     extents = [(one.span.s_inferior_mm, one.span.s_superior_mm) for one in bodies]
-    return np.asarray(measure_upright(spine, extents, upright))
+    return np.asarray(measure_upright(spine, extents, upright, fine))
 
 
 def is_head_down(odds: FloatArray) -> bool:

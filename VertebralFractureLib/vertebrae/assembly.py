@@ -47,6 +47,8 @@ from VertebralFractureLib.vertebrae.uncertainty import estimate_height_sd
 from VertebralFractureLib.vertebrae.vertebra import Reason, Vertebra
 
 if TYPE_CHECKING:
+    import torch
+
     from VertebralFractureLib.vertebrae.models import VertebraModels
 
 _LESS_TRUE = (Reason.LOW_CONFIDENCE, Reason.METAL_OR_CEMENT)
@@ -62,6 +64,7 @@ def localize_vertebrae(
     faults: Sequence[SpineFault] = (),
     in_view: Callable[[FloatArray], BoolArray] | None = None,
     first: Sequence[LocalizedBody] | None = None,
+    fine: torch.Tensor | None = None,
     progress: StageProgress | None = None,
 ) -> list[Vertebra]:
     """Localize, label and measure every vertebra of the spine volume, caudal to cranial; not scored yet.
@@ -77,6 +80,7 @@ def localize_vertebrae(
         in_view: whether RAS mm points ``(n, 3)`` lie in the scan (``CTVolume.contains_points``). A body that is not
             whole in the spine volume is then called truncated only where the scan itself ends; None: always.
         first: as for ``localize_bodies_in_their_planes``.
+        fine: of ``level_input.build_fine_volume`` for this volume, where it is built already.
 
     Raises:
         WeightsDamaged: when the weights that ship are missing or damaged.
@@ -93,7 +97,7 @@ def localize_vertebrae(
     report(0.7)
     bodies = [body for body in bodies if not any(fault.hides(_extent(body)) for fault in faults)]
     runs = split_at_jumps([body.span.middle_mm for body in bodies], faults)
-    labels, is_counted_only = _label_runs(spine, [_extent(body) for body in bodies], models, runs)
+    labels, is_counted_only = _label_runs(spine, [_extent(body) for body in bodies], models, runs, fine)
     report(0.9)
     account = account_for(bodies)
     densities = [measure_density(spine, body) for body in bodies]
@@ -179,7 +183,11 @@ def _extent(body: LocalizedBody) -> tuple[float, float]:
 
 
 def _label_runs(
-    spine: StraightenedVolume, extents_mm: list[tuple[float, float]], models: VertebraModels, runs: Sequence[slice]
+    spine: StraightenedVolume,
+    extents_mm: list[tuple[float, float]],
+    models: VertebraModels,
+    runs: Sequence[slice],
+    fine: torch.Tensor | None,
 ) -> tuple[list[LevelLabel], list[bool]]:
     """Label the bodies of each run by themselves, and drop names that contradict each other.
 
@@ -187,7 +195,7 @@ def _label_runs(
         The label of each body, and whether it was counted without a landmark.
     """
     if len(runs) < 2:
-        whole = label_bodies(spine, extents_mm, models.levels)
+        whole = label_bodies(spine, extents_mm, models.levels, fine=fine)
         return whole.labels, [whole.is_counted_only] * len(extents_mm)
     s = spine.axis_mm("s")
     # What lies between two runs belongs to neither: a landmark of one is none of the other.

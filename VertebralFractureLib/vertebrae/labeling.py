@@ -55,6 +55,7 @@ def label_bodies(
     extents_mm: Sequence[tuple[float, float]],
     model: LevelModel,
     seen_mm: tuple[float, float] | None = None,
+    fine: torch.Tensor | None = None,
 ) -> LabeledColumn:
     """Label each body, given the arc lengths of its lower and upper endplate, caudal to cranial.
 
@@ -63,9 +64,10 @@ def label_bodies(
 
     Args:
         seen_mm: the stretch that the bodies are judged in; None: all of the volume.
+        fine: of ``build_fine_volume`` for all of the volume, where it is built already.
     """
-    shown = spine if seen_mm is None else _cut(spine, seen_mm)
-    return label_column(compute_level_opinion(shown, extents_mm, model), weigh_steps(extents_mm))
+    shown, fine = (spine, fine) if seen_mm is None else (_cut(spine, seen_mm), None)
+    return label_column(compute_level_opinion(shown, extents_mm, model, fine), weigh_steps(extents_mm))
 
 
 def _cut(spine: StraightenedVolume, seen_mm: tuple[float, float]) -> StraightenedVolume:
@@ -85,19 +87,22 @@ def label_column(opinion: LevelOpinion, steps: Steps) -> LabeledColumn:
 
 
 def compute_level_opinion(
-    spine: StraightenedVolume, extents_mm: Sequence[tuple[float, float]], model: LevelModel
+    spine: StraightenedVolume,
+    extents_mm: Sequence[tuple[float, float]],
+    model: LevelModel,
+    fine: torch.Tensor | None = None,
 ) -> LevelOpinion:
-    """What the network says of every body, and of the cells between and beyond them."""
+    """What the network says of every body, and of the cells around them; ``fine`` as in ``label_bodies``."""
     if not extents_mm:
         nothing = np.zeros((0, len(REGIONS)))
         return LevelOpinion(np.zeros((0, len(LEVEL_CLASSES))), nothing, nothing[:, 0], np.zeros(0, dtype=np.intp))
     column = lay_column(extents_mm)
-    return judge_column(draw_column(spine, column), column, model)
+    return judge_column(draw_column(spine, column, fine), column, model)
 
 
-def draw_column(spine: StraightenedVolume, column: Column) -> torch.Tensor:
-    """The picture of the column that the network sees, ``(3, cells * 6, 28, 32)``."""
-    return draw_fine_column(build_fine_volume(spine), spine.origin_mm[2], column)
+def draw_column(spine: StraightenedVolume, column: Column, fine: torch.Tensor | None = None) -> torch.Tensor:
+    """The picture of the column that the network sees, ``(3, cells * 6, 28, 32)``; ``fine`` as in ``label_bodies``."""
+    return draw_fine_column(build_fine_volume(spine) if fine is None else fine, spine.origin_mm[2], column)
 
 
 def judge_column(picture: torch.Tensor, column: Column, model: LevelModel) -> LevelOpinion:
