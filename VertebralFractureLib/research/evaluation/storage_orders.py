@@ -218,13 +218,11 @@ def _missing_rows(scans: Sequence[Path], folds: Path, rows: Sequence[dict[str, A
     loaded: dict[int, Models] = {}
     measured = {row["scan"] for row in rows if row["kind"] == "counts"}
     searched = {(row["scan"], row["order"]) for row in rows if row["kind"] == "search"}
-    wanted: dict[str, list[int]] = {}
-    rng = np.random.default_rng(0)
-    for at in range(sample):
-        wanted.setdefault(scans[at % len(scans)].name, []).append(int(rng.integers(1, 48)))
+    each = -(-sample // max(len(scans), 1))
     for path in sorted(scans, key=lambda one: crc32(one.name.encode())):
         scan = path.name.removesuffix(".nii.gz")
-        left = [order for order in wanted.get(path.name, []) if (scan, order) not in searched]
+        rng = np.random.default_rng(crc32(scan.encode()))
+        left = [order for order in rng.integers(1, 48, each).tolist() if (scan, order) not in searched]
         if scan in measured and not left:
             continue
         ct, models = read_volume(path), _load(scan, folds, loaded)
@@ -265,7 +263,7 @@ def main() -> None:
     parser.add_argument("scans", type=Path, nargs="+")
     parser.add_argument("--folds-folder", type=Path, default=Path("Testing/FoldWeights"))
     parser.add_argument("--out", type=Path, default=Path("orders.jsonl"), help="JSON lines, appended to")
-    parser.add_argument("--sample", type=int, default=0, help="whole searches at random")
+    parser.add_argument("--sample", type=int, default=0, help="whole searches at random, spread over the scans")
     parser.add_argument("--table", action="store_true", help="only print the table of what --out holds")
     arguments = parser.parse_args()
     if arguments.affine == "true":
