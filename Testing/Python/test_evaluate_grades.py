@@ -23,8 +23,8 @@ from VertebralFractureLib.research.evaluation.broken_spines import (
 )
 from VertebralFractureLib.research.evaluation.evaluate_grades import figures_of, format_table, grade_rows, product_judge
 from VertebralFractureLib.research.phantom import Phantom
-from VertebralFractureLib.vertebrae.grading import HeightLoss, classify_shape, grade_from_loss
-from VertebralFractureLib.vertebrae.vertebra import Heights, Shape, Vertebra
+from VertebralFractureLib.vertebrae.grading import classify_shape, grade_from_loss
+from VertebralFractureLib.vertebrae.vertebra import HeightLosses, Heights, Shape, Vertebra
 from VertebralFractureLib.weights import weights_folder
 
 BOTH = list(Simulation)
@@ -76,7 +76,7 @@ def test_the_heights_of_both_simulations_lose_what_their_grade_says(simulation: 
         spine = break_spine(a_trabecular_spine(), {2: asked}, simulation)
         heights = np.array(spine.boxed[2].heights_mm, dtype=float)
         assert spine.boxed[2].grade == spine.plan[2][0] == grade_from_loss(max(spine.losses[2]))
-        assert spine.boxed[2].shape == spine.plan[2][1] == str(classify_shape(HeightLoss(*spine.losses[2])))
+        assert spine.boxed[2].shape == spine.plan[2][1] == str(classify_shape(HeightLosses(*spine.losses[2])))
         assert max(spine.losses[2]) == pytest.approx(1.0 - heights.min() / 22.0, abs=0.03)
 
 

@@ -11,6 +11,8 @@ import pytest
 from scipy.interpolate import CubicSpline
 from test_vertebrae_training import a_block_spine
 
+from VertebralFractureLib.canal import Centerline
+from VertebralFractureLib.cpr import lay_frame
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.simulation.body_surfaces import BodySurfaces
 from VertebralFractureLib.research.simulation.loss_maps import SIDE, LossMap, draw_loss_map
@@ -98,6 +100,19 @@ def test_a_mild_crush_is_found_for_bodies_that_are_lower_in_front() -> None:
     for seed in range(3):
         losses = broken(1, "crush", seed, case).losses[BROKEN]
         assert 0.2 <= losses[2] <= max(losses) < 0.25
+
+
+def test_a_body_in_a_bend_of_the_spine_keeps_the_heights_that_were_read_before_it_breaks() -> None:
+    """Given a kyphosis in which the planes fan out, when a body is drawn anew, then its heights follow the reader's."""
+    case = a_trabecular_spine()
+    turn = np.arange(38) * 5.0 / 110.0
+    points = 110.0 * np.column_stack([np.zeros(38), 1.0 - np.cos(turn), np.sin(turn)])
+    frame = lay_frame(Centerline(points, np.ones(38)))
+    case = replace(case, volume=replace(case.volume, frame=frame))
+    drawn = broken(0, None, case=case)
+
+    before, after = (np.array(one.reference.vertebrae[BROKEN].heights_mm) for one in (case, drawn.case))
+    assert after / before == pytest.approx(1.0 - np.array(drawn.losses[BROKEN]), abs=0.02)
 
 
 def test_what_lies_between_a_sunken_endplate_and_where_it_was_is_disc() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from VertebralFractureLib.research.datasets import ReferenceVertebra
+from VertebralFractureLib.research.datasets import BodyBox, ReferenceVertebra
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.simulation.changed_acquisition import thicken_slices
 from VertebralFractureLib.research.simulation.collapsed_cases import with_fractures
@@ -123,9 +123,10 @@ def _by_the_first(case: StraightCase, plan: Mapping[int, tuple[int, str]], rng: 
         assert box is not None
         known = old.heights_mm
         if index in plan:
-            points = made.volume.frame.ras_to_straight(np.array(new.landmarks_ras))
-            lost = box.s_sup - box.s_inf - (points[:3, 2] - points[3:, 2])
-            sizes = [height or box.s_sup - box.s_inf for height in known]
+            points = np.array(new.landmarks_ras)
+            before_mm = _level_heights(made, box, made.volume.frame.ras_to_straight(points)[:3, 1])
+            lost = before_mm - np.linalg.norm(points[:3] - points[3:], axis=1)
+            sizes = [height or float(own) for height, own in zip(known, before_mm, strict=True)]
             losses[index] = _three(lost / np.array(sizes))
             known = tuple(None if h is None else h - float(mm) for h, mm in zip(known, lost, strict=True))  # type: ignore[assignment]
             grade = grade_from_loss(max(losses[index]))
@@ -135,6 +136,14 @@ def _by_the_first(case: StraightCase, plan: Mapping[int, tuple[int, str]], rng: 
         vertebrae.append(replace(new, heights_mm=known))
     changed = replace(made, reference=replace(made.reference, vertebrae=tuple(vertebrae)))
     return BrokenSpine(changed, plan, losses, dict.fromkeys(plan, "columns"))
+
+
+def _level_heights(case: StraightCase, box: BodyBox, a_mm: FloatArray) -> FloatArray:
+    """Distance in the patient between the planes at a box's two ends, at each a; the planes fan out in a bend."""
+    zero = np.zeros(len(a_mm))
+    ends = [np.stack([zero, a_mm, zero + s], axis=1) for s in (box.s_sup, box.s_inf)]
+    upper, lower = (case.volume.frame.straight_to_ras(points) for points in ends)
+    return np.asarray(np.linalg.norm(upper - lower, axis=1))
 
 
 def _three(values: FloatArray) -> tuple[float, float, float]:

@@ -81,6 +81,17 @@ class BodySurfaces:
         front, middle, back = np.linalg.norm(points[:3] - points[3:], axis=1)
         return float(front), float(middle), float(back)
 
+    def opened(self, frame: ReformatFrame, heights_mm: FloatArray) -> BodySurfaces:
+        """The body with its endplates moved apart, both alike and smoothly, until its heights are these."""
+        body = self
+        for _ in range(2):
+            own = np.array(body.heights(frame))
+            apart = np.array([body.read(body.upper_mm - body.lower_mm, float(a)) for a in body.depths_mm])
+            lacking = np.polyfit(body.depths_mm, apart * (heights_mm / own - 1.0), 2)
+            half = 0.5 * np.polyval(lacking, np.clip(body.a_mm, body.box.a_post, body.box.a_ant))[:, None]
+            body = replace(body, upper_mm=body.upper_mm + half, lower_mm=body.lower_mm - half)
+        return body
+
     def moved(self, down_mm: FloatArray) -> BodySurfaces:
         """The body after its columns sank by ``down_mm`` ``(A, R)``."""
         upper, lower = self.upper_mm - down_mm, self.lower_mm - down_mm
@@ -115,51 +126,59 @@ def footprint_of(box: BodyBox, a_mm: FloatArray, r_mm: FloatArray) -> BoolArray:
 def trace_surfaces(
     hu: Float32Array,
     origin_mm: tuple[float, float, float],
+    frame: ReformatFrame,
     box: BodyBox,
     gaps_mm: tuple[float, float],
     heights_mm: tuple[float | None, float | None, float | None] = (None, None, None),
 ) -> BodySurfaces:
     """The endplates of a body on the image, from its box.
 
+    In a bend of the spine the planes fan out, so that endplates which are parallel in the patient are not in straight
+    space. The search starts from what the heights are there.
+
     Args:
         hu: float32 ``[k, j, i]`` along (s, a, r), 1 mm.
         origin_mm: straight (r, a, s) of voxel (0, 0, 0).
+        frame: of the straight space.
         gaps_mm: of the disc below and above, beyond whose middle nothing is looked for.
-        heights_mm: read by a person; where all three are known, the fields are moved to agree with them.
+        heights_mm: read by a person; where all three are known, the fields are moved to agree with them. Otherwise the
+            body is taken to be as high in front and behind as in its middle.
     """
     a_mm = origin_mm[1] + np.arange(hu.shape[1], dtype=np.float64)
     r_mm = origin_mm[0] + np.arange(hu.shape[2], dtype=np.float64)
     footprint = footprint_of(box, a_mm, r_mm)
+    level = np.zeros((len(a_mm), len(r_mm)))
+    flat = BodySurfaces(box, a_mm, r_mm, level + box.s_sup, level + box.s_inf, footprint)
+    known = [height for height in heights_mm if height is not None]
+    middle = flat.heights(frame)[1]
+    wanted = np.array(known if len(known) == len(heights_mm) else [middle] * len(heights_mm), dtype=np.float64)
+    start = flat.opened(frame, wanted)
     fields = [
         _trace(hu, origin_mm[2], at, sign, footprint, min(max(0.5 * gap, 1.0), 4.0))
-        for at, sign, gap in ((box.s_sup, 1.0, gaps_mm[1]), (box.s_inf, -1.0, gaps_mm[0]))
+        for at, sign, gap in ((start.upper_mm, 1.0, gaps_mm[1]), (start.lower_mm, -1.0, gaps_mm[0]))
     ]
-    found = BodySurfaces(box, a_mm, r_mm, fields[0], fields[1], footprint)
-    if None not in heights_mm:
-        wanted = np.array([float(height or 0.0) for height in heights_mm])
-        own = np.array([found.read(found.upper_mm - found.lower_mm, float(a)) for a in found.depths_mm])
-        lacking = np.polyval(np.polyfit(found.depths_mm, np.clip(wanted - own, -3.0, 3.0), 2), a_mm)
-        lacking = np.clip(lacking, -3.0, 3.0)[:, None]
-        found = replace(found, upper_mm=found.upper_mm + 0.5 * lacking, lower_mm=found.lower_mm - 0.5 * lacking)
+    found = replace(flat, upper_mm=fields[0], lower_mm=fields[1])
+    if len(known) == len(heights_mm):
+        found = found.opened(frame, wanted)
     return found.with_middle()
 
 
 def _trace(
-    hu: Float32Array, s_from_mm: float, start_mm: float, sign: float, footprint: BoolArray, beyond_mm: float
+    hu: Float32Array, s_from_mm: float, start_mm: FloatArray, sign: float, footprint: BoolArray, beyond_mm: float
 ) -> FloatArray:
-    """The steepest fall outward near a level, smooth over the footprint ``(A, R)``."""
-    first = max(int(np.floor(start_mm - s_from_mm)) - 9, 0)
-    part = np.clip(hu[first : first + 20], -50.0, 600.0)
+    """The steepest fall outward near a surface ``(A, R)``, smooth over the footprint."""
+    first = max(int(np.floor(float(start_mm.min()) - s_from_mm)) - 9, 0)
+    last = int(np.ceil(float(start_mm.max()) - s_from_mm)) + 11
+    part = np.clip(hu[first:last], -50.0, 600.0)
     part = gaussian_filter(part, (0.7, 1.0, 1.0))
     s = s_from_mm + first + np.arange(len(part), dtype=np.float64)[:, None, None]
     fall = np.maximum(-sign * np.gradient(part, axis=0), 0.0) ** 2
     fall = np.where(sign * (s - start_mm) <= beyond_mm, fall, 0.0)
-    surface = np.full(footprint.shape, start_mm)
+    away = np.zeros(footprint.shape)
     for width in _WIDTHS_MM:
-        weight = fall * np.exp(-0.5 * ((s - surface) / width) ** 2) * footprint
-        weight[:, ~footprint] = 0.0
-        mass, moment = weight.sum(axis=0), (weight * s).sum(axis=0)
+        weight = fall * np.exp(-0.5 * ((s - start_mm - away) / width) ** 2) * footprint
+        mass, moment = weight.sum(axis=0), (weight * (s - start_mm)).sum(axis=0)
         floor = 0.05 * float(np.median(mass[footprint])) + 1e-6
         smooth_mass = gaussian_filter(mass, _SMOOTH_MM) + floor
-        surface = (gaussian_filter(moment, _SMOOTH_MM) + floor * surface) / smooth_mass
-    return np.asarray(surface, dtype=np.float64)
+        away = (gaussian_filter(moment, _SMOOTH_MM) + floor * away) / smooth_mass
+    return np.asarray(start_mm + away, dtype=np.float64)

@@ -215,7 +215,7 @@ class _Scan:
         heights_mm: tuple[float | None, float | None, float | None],
     ) -> BodySurfaces:
         gaps = (box.s_inf - below.s_sup if below else 4.0, above[0].s_inf - box.s_sup if above else 4.0)
-        return trace_surfaces(self.hu, self.origin_mm, box, gaps, heights_mm)
+        return trace_surfaces(self.hu, self.origin_mm, self.case.volume.frame, box, gaps, heights_mm)
 
     def noise(self, shape: tuple[int, ...], rng: np.random.Generator) -> Float32Array:
         """Noise as the scan's own, HU."""
