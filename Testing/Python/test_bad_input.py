@@ -171,7 +171,7 @@ def run_in_process(path, out, **options):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a POSIX facility")
-@pytest.mark.parametrize(("room", "advice"), [(20_000, "free some space"), (700_000, "check free space")])
+@pytest.mark.parametrize(("room", "advice"), [(20_000, "free some space"), (1_100_000, "check free space")])
 def test_a_disk_without_space(tmp_path, a_phantom_file, room, advice):
     """A limit on the size of a file stands for a disk without space: first for the picture, then for the scene."""
     import resource

@@ -71,6 +71,7 @@ def what_a_perfect_reader_finds(case: StraightCase, *, shift: int = 0) -> list[V
                 detection_confidence=0.9,
                 level=level,
                 grade=0,
+                morphometric_grade=0,
                 heights_mm=Heights(HEIGHT, HEIGHT - 1.0, HEIGHT),
             )
         )
