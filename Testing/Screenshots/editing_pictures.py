@@ -63,6 +63,7 @@ class Editing:
         _show(_markups(views.scene), [self._nodes.centerline, heights])
         center = self.chosen_center + np.array([0.0, -15.0, 0.0])
         patient = views.slice_picture("Sagittal", self._nodes.input_volume, center, VIEW_HEIGHT_MM, size, "ruler")
+        self._nodes.bodies.GetDisplayNode().SetVisibility(False)
         straight.GetDisplayNode().RemoveAllViewNodeIDs()
         _show(_markups(views.scene), [straight])
         bounds = [0.0] * 6
@@ -71,6 +72,7 @@ class Editing:
         center = (0.0, 10.0, at[2])
         moved = views.slice_picture("Sagittal", self._nodes.straightened, center, VIEW_HEIGHT_MM, size, "ruler")
         _show(_markups(views.scene), shown)
+        self._nodes.bodies.GetDisplayNode().SetVisibility(True)
         self._nodes.centerline.GetDisplayNode().SetSliceProjection(False)
         return patient, moved
 

@@ -28,7 +28,7 @@ THUMBNAIL = ROOT / "VertebralFracture" / "Resources" / "Icons" / "VertebralFract
 BONE_THRESHOLD_HU = 190.0
 SPACE, BAR = 4, 22
 CHOSEN_LEVEL = "T12"
-PANEL_HEIGHT, RUNNING_ROWS = 900, 150
+PANEL_HEIGHT, RUNNING_ROWS = 1060, 260
 BAR_TEXT, BACKGROUND = (0.05, 0.05, 0.05), (0.16, 0.16, 0.17)
 # The colors of Slicer's default views, and that of the straightened one in the layout of the panel.
 BARS = {
@@ -178,11 +178,20 @@ def straightened_views(views: SlicerViews, nodes: Any, place: Any, width: int, m
         markups.SetAndObserveTransformNodeID(nodes.transform.GetID())
         markups.GetDisplayNode().SetSliceProjection(True)
         markups.GetDisplayNode().SetSliceProjectionOpacity(1.0)
+    # Side by side shows each view the bodies of its own space.
+    bodies = [node.GetDisplayNode() for node in (nodes.bodies, nodes.straight_bodies)]
+    seen = [(display, display.GetVisibility(), list(display.GetViewNodeIDs())) for display in bodies]
+    for display, visible in zip(bodies, (False, True), strict=True):
+        display.SetVisibility(visible)
+        display.RemoveAllViewNodeIDs()
     center = middle_of(nodes.straightened)
     straight = views.slice_picture("Sagittal", nodes.straightened, center, height_mm, size, marks)
     for markups in moved:
         markups.SetAndObserveTransformNodeID(None)
         markups.GetDisplayNode().SetSliceProjection(False)
+    for display, visibility, ids in seen:
+        display.SetVisibility(visibility)
+        display.SetViewNodeIDs(ids)
     return original, straight
 
 
