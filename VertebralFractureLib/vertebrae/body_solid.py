@@ -11,7 +11,7 @@ import numpy as np
 
 from VertebralFractureLib.thresholds import BODY_SOLID, LATERAL_WALLS
 from VertebralFractureLib.types import BoolArray, FloatArray, IntArray
-from VertebralFractureLib.vertebrae.outline import widen_polygon
+from VertebralFractureLib.vertebrae.outline import scale_to_unit, widen_polygon
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
 _RINGS = 13
@@ -102,8 +102,8 @@ def _lay_out(vertebra: Vertebra) -> tuple[FloatArray, FloatArray, tuple[float, f
         left, right = middle - low, low + box.size_mm[0] - middle
         return axes, outline, (max(left, 1.0), max(right, 1.0))
     marks = np.array(vertebra.landmarks_ras)
-    anterior = _unit(marks[0] + marks[3] - marks[2] - marks[5])
-    right_axis = _unit(np.cross(anterior, marks[:3].sum(axis=0) - marks[3:].sum(axis=0)))
+    anterior = scale_to_unit(marks[0] + marks[3] - marks[2] - marks[5])
+    right_axis = scale_to_unit(np.cross(anterior, marks[:3].sum(axis=0) - marks[3:].sum(axis=0)))
     axes = np.stack([right_axis, anterior, np.cross(right_axis, anterior)])
     outline = points @ axes.T
     depth = float(outline[:, 1].max() - outline[:, 1].min())
@@ -119,7 +119,3 @@ def _is_inside(polygon: FloatArray, x: FloatArray, y: FloatArray) -> BoolArray:
         if y0 != y1:
             inside ^= crosses & (x < x0 + (y - y0) * ((x1 - x0) / (y1 - y0)))
     return inside
-
-
-def _unit(vector: FloatArray) -> FloatArray:
-    return np.asarray(vector / np.linalg.norm(vector))

@@ -13,6 +13,7 @@ from VertebralFractureLib.cpr.straightened_volume import OUTSIDE_HU, Straightene
 from VertebralFractureLib.thresholds import LATERAL_WALLS
 from VertebralFractureLib.types import FloatArray, Point
 from VertebralFractureLib.vertebrae.localization import LocalizedBody
+from VertebralFractureLib.vertebrae.outline import scale_to_unit
 from VertebralFractureLib.vertebrae.vertebra import OrientedBox
 from VertebralFractureLib.volume.sampling import sample_nearest
 
@@ -32,9 +33,9 @@ def oriented_box(spine: StraightenedVolume, body: LocalizedBody) -> OrientedBox 
         for r, a in ((left, body.middle_mm), (right, body.middle_mm), (0.0, shape.a_posterior), (0.0, shape.a_anterior))
     ]
     upper, lower = corners[:3], corners[3:]
-    anterior = _unit(_unit(upper[0] - upper[2]) + _unit(lower[0] - lower[2]))
+    anterior = scale_to_unit(scale_to_unit(upper[0] - upper[2]) + scale_to_unit(lower[0] - lower[2]))
     rightward = walls[1] - walls[0]
-    rightward = _unit(rightward - (rightward @ anterior) * anterior)
+    rightward = scale_to_unit(rightward - (rightward @ anterior) * anterior)
     axes = np.stack([rightward, anterior, np.cross(rightward, anterior)])
     inside = np.concatenate([corners, walls]) @ axes.T
     low = np.array([inside[:, 0].min(), inside[8:, 1].min(), inside[:6, 2].min()])
@@ -75,10 +76,6 @@ def _wall(r: FloatArray, profile: FloatArray, usual: float) -> float:
     best = int(score.argmax())
     near = slice(max(best - 1, 0), best + 2)
     return float((at[near] * fall[near]).sum() / fall[near].sum())
-
-
-def _unit(vector: FloatArray) -> FloatArray:
-    return np.asarray(vector / np.linalg.norm(vector))
 
 
 def _vector(values: FloatArray) -> Point:

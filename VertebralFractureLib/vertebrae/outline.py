@@ -78,9 +78,9 @@ def follow_landmarks(
     """
     outline, after = np.array(outline_ras, dtype=np.float64), np.array(after_ras, dtype=np.float64)
     before = _cross_outline(outline, after) if before_ras is None else np.array(before_ras, dtype=np.float64)
-    anterior = _unit(before[0] + before[3] - before[2] - before[5])
+    anterior = scale_to_unit(before[0] + before[3] - before[2] - before[5])
     superior = before[:3].mean(axis=0) - before[3:].mean(axis=0)
-    superior = _unit(superior - (superior @ anterior) * anterior)
+    superior = scale_to_unit(superior - (superior @ anterior) * anterior)
     depth = outline @ anterior
     height, moved = [], []
     for plate in (slice(0, 3), slice(3, 6)):
@@ -114,7 +114,8 @@ def _cross_outline(outline: FloatArray, landmarks: FloatArray) -> FloatArray:
     return crossings
 
 
-def _unit(vector: FloatArray) -> FloatArray:
+def scale_to_unit(vector: FloatArray) -> FloatArray:
+    """The vector with length 1; one without a length stays what it is."""
     return np.asarray(vector) / max(float(np.linalg.norm(vector)), 1e-9)
 
 
