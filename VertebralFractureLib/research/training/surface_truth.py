@@ -18,6 +18,7 @@ from VertebralFractureLib.research.datasets import BodyBox, ReferenceVertebra
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.phantom.options import PhantomOptions
 from VertebralFractureLib.research.phantom.skeleton import PlacedVertebra, build_skeleton
+from VertebralFractureLib.research.training.vertebra_targets import continue_parabola
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.localization import LocalizedBody
 from VertebralFractureLib.vertebrae.mid_plane import MidPlane
@@ -129,12 +130,8 @@ def fit_surface(volume: StraightenedVolume, box: BodyBox, body: LocalizedBody) -
 
 def _plate_form(points: FloatArray, a: FloatArray, at_middle: float) -> FloatArray:
     """``(a, 1)``: a parabola through three landmarks, straight beyond them, moved to the reader's endplate."""
-    order = np.argsort(points[:, 0])
-    x, y = points[order, 0], points[order, 1]
-    fit = np.polyfit(x, y, 2)
-    within = np.clip(a, x[0], x[2])
-    curve = np.polyval(fit, within) + 0.5 * np.polyval(np.polyder(fit), within) * (a - within)
-    return np.asarray(curve + at_middle - np.polyval(fit, 0.0))[:, None]
+    curve = continue_parabola(points, np.append(a, 0.0))
+    return np.asarray(curve[:-1] + at_middle - curve[-1])[:, None]
 
 
 def _wall_form(half_width: float, half_depth: float) -> FloatArray:

@@ -46,7 +46,7 @@ def _plates(
     if vertebra.landmarks_ras is None:
         return np.full(len(a), box.s_sup), np.full(len(a), box.s_inf)
     points = case.volume.frame.ras_to_straight(np.array(vertebra.landmarks_ras))
-    return _parabola(points[:3], a), _parabola(points[3:], a)
+    return continue_parabola(points[:3, 1:], a), continue_parabola(points[3:, 1:], a)
 
 
 def _phantom_targets(case: StraightCase, s: FloatArray) -> BodyTargets:
@@ -60,7 +60,7 @@ def _phantom_targets(case: StraightCase, s: FloatArray) -> BodyTargets:
             _ignore(weight, vertebra, s)
             continue
         points = case.volume.frame.ras_to_straight(np.array(vertebra.landmarks_ras))
-        upper, lower = _parabola(points[:3], a), _parabola(points[3:], a)
+        upper, lower = continue_parabola(points[:3, 1:], a), continue_parabola(points[3:, 1:], a)
         a_post, a_ant = _walls(vertebra.box, points)
         within = np.clip(0.5 + np.minimum(a - a_post, a_ant - a), 0.0, 1.0)
         below_upper = np.clip(0.5 + upper[None] - s[:, None], 0.0, 1.0)
@@ -78,10 +78,9 @@ def _walls(box: BodyBox | None, points: FloatArray) -> tuple[float, float]:
     return float(points[[2, 5], 1].mean() - 3.0), float(points[[0, 3], 1].mean() + 3.5)
 
 
-def _parabola(points: FloatArray, a: FloatArray) -> FloatArray:
-    """s over a through three landmarks; straight beyond the outer two, where a parabola would run away."""
-    order = np.argsort(points[:, 1])
-    x, y = points[order, 1], points[order, 2]
+def continue_parabola(points: FloatArray, a: FloatArray) -> FloatArray:
+    """s over a through three landmarks ``(3, 2)`` of (a, s); straight beyond the outer two, where it would run away."""
+    x, y = points[np.argsort(points[:, 0])].T
     coefficients = np.polyfit(x, y, 2)
     inside = np.clip(a, x[0], x[2])
     slope = np.polyval(np.polyder(coefficients), inside)
