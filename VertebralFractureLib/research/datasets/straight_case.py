@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -49,6 +51,20 @@ class StraightCase:
     source_spacing_mm: tuple[float, float, float]
 
 
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill beside ``folder``, which is renamed when it is complete; one that another run wrote stays."""
+    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+    partial.mkdir(parents=True)
+    yield partial
+    try:
+        partial.rename(folder)
+    except OSError:
+        shutil.rmtree(partial)
+        if not folder.is_dir():
+            raise
+
+
 def write_case(folder: Path, ct: CTVolume, reference: ReferenceSpine, labels: ByteArray | None) -> None:
     """Straighten a scan along its reference centerline and write the case's folder atomically.
 
@@ -58,26 +74,19 @@ def write_case(folder: Path, ct: CTVolume, reference: ReferenceSpine, labels: By
         reference: its truth.
         labels: uint8 ``[k, j, i]`` on the scan's grid, VerSe numbers of the bodies, where they are known.
     """
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    partial.mkdir(parents=True)
     spine = straighten(ct, reference.centerline)
-    np.save(partial / "hu.npy", np.round(spine.hu).clip(-1024, 3071).astype(np.int16))
-    np.save(partial / "inside.npy", spine.inside)
-    if labels is not None:
-        np.save(partial / "body_labels.npy", labels_to_straight(labels, ct, spine))
-    content = {
-        "origin_mm": spine.origin_mm,
-        "spacing_mm": spine.spacing_mm,
-        "source_spacing_mm": ct.spacing_mm,
-    }
-    (partial / "reference.json").write_text(json.dumps(reference_to_json(reference)), encoding="utf-8")
-    (partial / "case.json").write_text(json.dumps(content), encoding="utf-8")
-    try:
-        partial.rename(folder)
-    except OSError:
-        shutil.rmtree(partial)
-        if not folder.is_dir():
-            raise
+    with whole_folder(folder) as partial:
+        np.save(partial / "hu.npy", np.round(spine.hu).clip(-1024, 3071).astype(np.int16))
+        np.save(partial / "inside.npy", spine.inside)
+        if labels is not None:
+            np.save(partial / "body_labels.npy", labels_to_straight(labels, ct, spine))
+        content = {
+            "origin_mm": spine.origin_mm,
+            "spacing_mm": spine.spacing_mm,
+            "source_spacing_mm": ct.spacing_mm,
+        }
+        (partial / "reference.json").write_text(json.dumps(reference_to_json(reference)), encoding="utf-8")
+        (partial / "case.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def load_case(folder: Path, identifier: str, fold: int | None, *, is_phantom: bool, may_train: bool) -> StraightCase:

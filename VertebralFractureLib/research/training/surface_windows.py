@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from VertebralFractureLib.research.datasets import BodyBox
-from VertebralFractureLib.research.datasets.straight_case import StraightCase
+from VertebralFractureLib.research.datasets.straight_case import StraightCase, whole_folder
 from VertebralFractureLib.research.phantom import random_options
 from VertebralFractureLib.research.simulation.fracture_shapes import (
     BICONCAVE,
@@ -104,20 +102,12 @@ def load_or_build_windows(cache: Path, case: StraightCase, body: BodyModel | Non
 
 
 def _write_windows(folder: Path, windows: Iterator[Window]) -> None:
-    """Write beside the folder and rename, so that two trainings that share a cache cannot read half a case."""
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    partial.mkdir(parents=True)
     rows = []
-    for index, window in enumerate(windows):
-        np.save(partial / f"{index}.npy", window.pair)
-        rows.append({key: value for key, value in window.__dict__.items() if key != "pair"})
-    (partial / "windows.json").write_text(json.dumps(rows), encoding="utf-8")
-    try:
-        partial.rename(folder)
-    except OSError:
-        shutil.rmtree(partial)
-        if not folder.is_dir():
-            raise
+    with whole_folder(folder) as partial:
+        for index, window in enumerate(windows):
+            np.save(partial / f"{index}.npy", window.pair)
+            rows.append({key: value for key, value in window.__dict__.items() if key != "pair"})
+        (partial / "windows.json").write_text(json.dumps(rows), encoding="utf-8")
 
 
 def _phantom_windows(case: StraightCase) -> Iterator[Window]:
