@@ -827,7 +827,10 @@ class EndplateThresholds:
 class SurfaceThresholds:
     """From a body's signed distance to walls and endplates (``vertebrae/body_surface.py``)."""
 
-    strip_mm: float = _tuned(3.0, "half the strip beside the mid plane that heights are averaged over: the reader's")
+    strip_mm: float = _tuned(
+        3.0, "half the strip beside the mid plane that heights, and at mid height and depth walls, are averaged over"
+    )
+    lateral_seed_mm: float = _tuned(4.0, "how far beside the mid plane the body is looked for at mid height")
     seed_mm: float = _tuned(6.0, "how far from the block's middle a point of the body is looked for")
     at_once: int = _tuned(4, "bodies that the network sees at once: bounds its memory", unit="bodies")
     centered_mm: float = _tuned(

@@ -69,12 +69,8 @@ class BodySurface:
         Args:
             landmark_outward_mm: added to the anterior, middle and posterior landmark, away from the body.
         """
-        s, a, r = block_axes_mm()
-        strip = np.abs(r) <= SURFACES.strip_mm
-        plane, scale = (
-            np.asarray(values[:, :, strip].mean(axis=-1), dtype=np.float64)
-            for values in (self.distance_mm, self.scale_mm)
-        )
+        s, a, _ = block_axes_mm()
+        plane, scale = _on_mid_plane(self.distance_mm), _on_mid_plane(self.scale_mm)
         core = _core(plane, s, a)
         if core is None or core.walls[1] - core.walls[0] < ENDPLATES.minimum_depth_mm:
             return None
@@ -101,9 +97,9 @@ class BodySurface:
     def _lateral_walls(self, middle_s: float, middle_a: float) -> tuple[float, float]:
         """Left (negative) and right wall at mid height and depth, mm from the plane."""
         s, a, r = block_axes_mm()
-        rows, columns = np.abs(s - middle_s) <= 3.0, np.abs(a - middle_a) <= 3.0
+        rows, columns = np.abs(s - middle_s) <= SURFACES.strip_mm, np.abs(a - middle_a) <= SURFACES.strip_mm
         profile = np.asarray(self.distance_mm[np.ix_(rows, columns)].mean(axis=(0, 1)), dtype=np.float64)
-        start = int(np.where(np.abs(r) <= 4.0, profile, np.inf).argmin())
+        start = int(np.where(np.abs(r) <= SURFACES.lateral_seed_mm, profile, np.inf).argmin())
         right, left = _crossing(r, profile, start), _crossing(-r[::-1], profile[::-1], len(r) - 1 - start)
         return -(left if left is not None else r[-1]), right if right is not None else float(r[-1])
 
@@ -113,8 +109,8 @@ class BodySurface:
         Where rays from ``middle``, 5 degrees apart, first leave the body; None where one never does, or ``middle``
         lies outside.
         """
-        s, a, r = block_axes_mm()
-        plane = np.asarray(self.distance_mm[:, :, np.abs(r) <= SURFACES.strip_mm].mean(axis=-1), dtype=np.float64)
+        s, a, _ = block_axes_mm()
+        plane = _on_mid_plane(self.distance_mm)
         angles = 0.25 * np.pi + np.linspace(0.0, 2.0 * np.pi, _OUTLINE_POINTS, endpoint=False)
         radius = np.arange(0.0, 0.5 * np.hypot(SHAPE[0] * STEP_MM[0], SHAPE[1] * STEP_MM[1]), 0.25)
         at_a = middle[0] - self.block.a_mm + np.cos(angles)[:, None] * radius
@@ -211,6 +207,12 @@ def _core(plane: FloatArray, s: FloatArray, a: FloatArray) -> _Core | None:
             return None
         core, middle_a = _Core(ends, walls), 0.5 * (walls[0] + walls[1])
     return core
+
+
+def _on_mid_plane(values: Float32Array) -> FloatArray:
+    """Mean of the block's values ``SHAPE`` over the strip beside the mid plane, ``(s, a)``."""
+    strip = np.abs(block_axes_mm()[2]) <= SURFACES.strip_mm
+    return np.asarray(values[:, :, strip].mean(axis=-1), dtype=np.float64)
 
 
 def _deepest(plane: FloatArray, s: FloatArray, a: FloatArray) -> tuple[int, int] | None:
