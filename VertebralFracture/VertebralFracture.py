@@ -224,10 +224,10 @@ class VertebralFractureWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         batch, self.batch = self.batch, None
         if self.run is not None:
             self.run.cancel()
-        self.missing = batch.missing
         before = self.volumeOfBefore
         if before is not None and before.GetScene() is not None and not slicer.mrmlScene.IsClosing():
             self.ui.inputSelector.setCurrentNode(before)
+        # After the choice of the CT, which forgets what was missing for the one before.
         self.missing = batch.missing
         self.showMessage(batch.summary)
 
