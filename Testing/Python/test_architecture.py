@@ -175,6 +175,18 @@ def test_no_part_of_the_product_imports_research(project_folder):
     assert users == set()
 
 
+def test_the_product_imports_nothing_that_research_alone_installs(project_folder):
+    """Not inside a function either: a user's environment lacks it, however many of our own hold it."""
+    research = {"scipy", "sklearn", "matplotlib"}
+    for path in sorted((project_folder / PACKAGE).rglob("*.py")):
+        if path.is_relative_to(project_folder / PACKAGE / "research"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not research & {name.split(".")[0] for name in names}, path.name
+
+
 def test_the_slicer_module_imports_only_what_slicer_brings(project_folder):
     for path in (project_folder / "VertebralFracture").rglob("*.py"):
         at_top = {name.split(".")[0] for name in imported_at_file_scope(path)}
