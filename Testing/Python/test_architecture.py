@@ -20,7 +20,8 @@ MODEL_FREE = (
     "session",
     "cli.main",
 )
-HEAVY = {"torch", "slicer", "qt", "vtk", "matplotlib", "scipy", "sklearn", f"{PACKAGE}.research"}
+RESEARCH_LIBRARIES = {"matplotlib", "scipy", "sklearn"}
+HEAVY = {"torch", "slicer", "qt", "vtk", *RESEARCH_LIBRARIES, f"{PACKAGE}.research"}
 
 # The one direction of the data: a part may import from the parts on its right, and from nothing else of ours.
 SHARED = {"doubts", "errors", "options", "progress", "thresholds", "torch_arrays", "types", "weights"}
@@ -177,14 +178,15 @@ def test_no_part_of_the_product_imports_research(project_folder):
 
 def test_the_product_imports_nothing_that_research_alone_installs(project_folder):
     """Not inside a function either: a user's environment lacks it, however many of our own hold it."""
-    research = {"scipy", "sklearn", "matplotlib"}
-    for path in sorted((project_folder / PACKAGE).rglob("*.py")):
-        if path.is_relative_to(project_folder / PACKAGE / "research"):
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not research & {name.split(".")[0] for name in names}, path.name
+    package = project_folder / PACKAGE
+    users = {
+        (str(path.relative_to(package)), name)
+        for path in sources(project_folder)
+        for name in imported_names(path)
+        if name.split(".")[0] in RESEARCH_LIBRARIES and part_of(path, package) in PRODUCT
+    }
+
+    assert users == set()
 
 
 def test_the_slicer_module_imports_only_what_slicer_brings(project_folder):
