@@ -7,7 +7,6 @@ drawn off screen (``slicer_views``); putting several of them into one picture is
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from editing_pictures import Editing
 from panel_pictures import grab, open_panel, wait_until
+from PIL import Image
 from slicer_views import Picture, SlicerViews, add_bone_surface
 
 from VertebralFractureLib.cli.main import main as vertebral_fracture
@@ -29,6 +29,7 @@ BONE_THRESHOLD_HU = 190.0
 SPACE, BAR = 4, 22
 CHOSEN_LEVEL = "T12"
 PANEL_HEIGHT, RUNNING_ROWS = 1060, 260
+_GRAY_STEP = 6.0
 BAR_TEXT, BACKGROUND = (0.05, 0.05, 0.05), (0.16, 0.16, 0.17)
 # The colors of Slicer's default views, and that of the straightened one in the layout of the panel.
 BARS = {
@@ -57,7 +58,8 @@ def main() -> None:
         if arguments.only_editing:
             save(editing(SlicerViews(scene)), out / "editing.png")
             return
-        shutil.copyfile(result / "overview.png", out / "overview.png")
+        with Image.open(result / "overview.png") as overview:
+            save(np.asarray(overview.convert("RGB")), out / "overview.png")
         panel = open_panel(scene)
         shown = grab(panel, PANEL_HEIGHT)
         save(shown, out / "panel-result.png")
@@ -237,8 +239,8 @@ def as_picture(canvas: Canvas) -> Picture:
 
 def save(picture: Picture, path: Path) -> None:
     canvas = Canvas(picture.shape[1], picture.shape[0], BACKGROUND)
-    # In steps of four gray levels, which nobody sees and which make noise a third smaller in a file.
-    canvas.image(np.round(picture / 4.0) * 4.0 / 255.0, 0, 0)
+    # In steps of a few gray levels, which nobody sees and which make noise much smaller in a file.
+    canvas.image(np.round(picture / _GRAY_STEP) * _GRAY_STEP / 255.0, 0, 0)
     path.write_bytes(canvas.png())
     print(f"{path.name}: {picture.shape[1]} x {picture.shape[0]}, {path.stat().st_size / 1000:.0f} kB")
 
