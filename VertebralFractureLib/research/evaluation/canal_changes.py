@@ -22,11 +22,39 @@ _KEEP_MM = 25.0
 
 
 @dataclass(frozen=True)
+class Cut:
+    """Planes that were taken out: ``count`` of them from index ``at`` on along an axis of (i, j, k)."""
+
+    axis: int
+    at: int
+    count: int
+
+
+@dataclass(frozen=True)
 class ChangedScan:
-    """``to_first`` is a 4x4 matrix from the changed world's RAS mm to the first one's."""
+    """``to_first`` is a 4x4 matrix from the changed world's RAS mm to the first one's, beyond what was cut out."""
 
     ct: CTVolume
     to_first: FloatArray
+    cut: Cut | None = None
+
+    def points_to_first(self, points_ras: FloatArray) -> FloatArray:
+        """Points ``(n, 3)`` of the changed scan, RAS mm, in the first scan's world."""
+        ijk = self.ct.ras_to_ijk_points(points_ras)
+        if self.cut is not None:
+            ijk[:, self.cut.axis] += np.where(ijk[:, self.cut.axis] >= self.cut.at - 0.5, self.cut.count, 0)
+        points = self.ct.ijk_to_ras_points(ijk)
+        return np.asarray(points @ self.to_first[:3, :3].T + self.to_first[:3, 3])
+
+    def indices_from_first(self, points_ras: FloatArray) -> FloatArray:
+        """(i, j, k) in the changed scan of points ``(n, 3)`` of the first one, RAS mm; NaN where they were cut out."""
+        back = np.linalg.inv(self.to_first)
+        ijk = self.ct.ras_to_ijk_points(points_ras @ back[:3, :3].T + back[:3, 3])
+        if self.cut is not None:
+            along, first, beyond = ijk[:, self.cut.axis].copy(), self.cut.at, self.cut.at + self.cut.count
+            ijk[:, self.cut.axis] = np.where(along < first, along, along - self.cut.count)
+            ijk[(along >= first - 0.5) & (along < beyond - 0.5)] = np.nan
+        return np.asarray(ijk)
 
     def taken_back(self, line: Centerline) -> Centerline:
         """A centerline of the changed scan in the first scan's world."""
@@ -125,6 +153,11 @@ def _cropped(ct: CTVolume, line: Centerline, shift_mm: float) -> ChangedScan:
         start = max(start, float(ijk[:, column].max()) + margin - half)
         low[column] = int(np.clip(start, 0, max(size - half, 0)))
         high[column] = min(low[column] + half, size)
+    return _cut_to(ct, low, high)
+
+
+def _cut_to(ct: CTVolume, low: NDArray[np.int_], high: NDArray[np.int_]) -> ChangedScan:
+    """The voxels from ``low`` up to ``high`` in (i, j, k)."""
     matrix = ct.ijk_to_ras.copy()
     matrix[:3, 3] += matrix[:3, :3] @ low
     hu = np.ascontiguousarray(ct.hu[low[2] : high[2], low[1] : high[1], low[0] : high[0]])
@@ -169,6 +202,62 @@ def stretched(axis: int, factor: float) -> Change:
 
 def _voxels(hu: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.asarray(np.rint(np.clip(np.asarray(hu, dtype=np.float32), *_RANGE_HU)), dtype=np.int16)
+
+
+def reordered(ct: CTVolume, _line: Centerline, rng: np.random.Generator) -> ChangedScan:
+    """Axes exchanged or flipped in one of the 47 ways, and the affine does not say so."""
+    order = np.eye(3)
+    while np.array_equal(order, np.eye(3)):
+        order = np.eye(3)[rng.permutation(3)] * rng.choice([-1.0, 1.0], 3)[:, None]
+    return _in_another_world(ct, order)
+
+
+def tilted(least_degrees: float, most_degrees: float) -> Change:
+    """The patient rotated about any axis by so many degrees, and no header says so."""
+
+    def change(ct: CTVolume, _line: Centerline, rng: np.random.Generator) -> ChangedScan:
+        axis = rng.standard_normal(3)
+        x, y, z = axis / np.linalg.norm(axis)
+        across = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+        angle = np.radians(rng.uniform(least_degrees, most_degrees))
+        # Rodrigues' formula.
+        return _in_another_world(ct, np.eye(3) + np.sin(angle) * across + (1.0 - np.cos(angle)) * across @ across)
+
+    return change
+
+
+def other_hu(ct: CTVolume, _line: Centerline, rng: np.random.Generator) -> ChangedScan:
+    """Another scale (0.8 to 1.25) and offset (-100 to 150 HU); in every third copy values end at -200 and 800 HU."""
+    hu = ct.hu * np.float32(np.exp(rng.uniform(np.log(0.8), np.log(1.25)))) + np.float32(rng.uniform(-100.0, 150.0))
+    return ChangedScan(replace(ct, hu=_voxels(np.clip(hu, -200, 800) if rng.random() < 1 / 3 else hu)), np.eye(4))
+
+
+def crop_anywhere(ct: CTVolume, line: Centerline, rng: np.random.Generator) -> ChangedScan:
+    """A stretch of 90 to 260 mm of the spine, 35 to 90 mm to every side of the canal."""
+    column = int(np.abs(ct.ijk_to_ras[2, :3]).argmax())
+    length = float(rng.uniform(90.0, 260.0))
+    start = float(rng.uniform(0.0, max(line.length_mm - length, 0.0)))
+    inside = line.positions_ras(np.arange(start, min(start + length, line.length_mm), 2.0))
+    ijk = ct.ras_to_ijk_points(inside)
+    low, high = np.zeros(3, int), np.array(ct.hu.shape[::-1])
+    for axis in range(3):
+        margin = np.zeros(2) if axis == column else rng.uniform(35.0, 90.0, 2) / ct.spacing_mm[axis]
+        low[axis] = max(int(ijk[:, axis].min() - margin[0]), 0)
+        high[axis] = min(int(ijk[:, axis].max() + margin[1]) + 1, high[axis])
+    return _cut_to(ct, low, high)
+
+
+def box_lost(ct: CTVolume, line: Centerline, rng: np.random.Generator) -> ChangedScan:
+    """A box on the spine, 10 to 60 mm along and 30 to 120 mm across it, filled with air, zeros or soft tissue."""
+    middle = line.positions_ras(np.array([rng.uniform(0.15, 0.85) * line.length_mm]))[0]
+    middle = middle + np.array([rng.uniform(-20.0, 20.0), rng.uniform(0.0, 35.0), 0.0])
+    half = 0.5 * np.array([rng.uniform(30.0, 120.0), rng.uniform(30.0, 120.0), rng.uniform(10.0, 60.0)])
+    corners = ct.ras_to_ijk_points(np.array([middle - half, middle + half]))
+    low = np.clip(np.floor(corners.min(axis=0)).astype(int), 0, None)
+    high = np.ceil(corners.max(axis=0)).astype(int) + 1
+    hu = ct.hu.copy()
+    hu[low[2] : high[2], low[1] : high[1], low[0] : high[0]] = int(rng.choice([int(_AIR_HU), 0, 40]))
+    return ChangedScan(replace(ct, hu=hu), np.eye(4))
 
 
 ROBUSTNESS: Mapping[str, Change] = {

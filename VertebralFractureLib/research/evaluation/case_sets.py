@@ -35,12 +35,21 @@ def annotated_cases(data: Path, weights: Path | None, fold_weights: Path | None)
     for annotation in sorted(data.glob("*.json")):
         volume = annotation.with_name(f"{annotation.stem}.nii.gz")
         if volume.is_file():
-            fold = fold_of_scan(annotation.stem)
-            own = weights if fold is None or fold_weights is None else fold_weights / f"fold{fold}"
+            own = weights_of_volume(volume, fold_weights) or weights
             cases.append(Case(annotation.stem, patient_of_scan(annotation.stem), volume, annotation, own))
     if not cases:
         raise UnreadableVolume(f"The folder '{data.name}' holds no <id>.nii.gz with <id>.json.")
     return cases
+
+
+def weights_of_volume(volume: Path, fold_weights: Path | None) -> Path | None:
+    """The folder of weights that never saw the patient of ``<id>.nii.gz``; None: those that ship.
+
+    A scan that an annotation lies beside is judged as in ``annotated_cases``; one without annotation was in no fold.
+    """
+    name = volume.name.removesuffix(".nii.gz")
+    fold = fold_of_scan(name) if volume.with_name(f"{name}.json").is_file() else None
+    return None if fold is None or fold_weights is None else fold_weights / f"fold{fold}"
 
 
 def phantom_cases(count: int, folder: Path, weights: Path | None) -> list[Case]:

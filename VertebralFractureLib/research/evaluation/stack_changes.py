@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.errors import BrokenStack
-from VertebralFractureLib.research.evaluation.canal_changes import Change, ChangedScan
+from VertebralFractureLib.research.evaluation.canal_changes import Change, ChangedScan, Cut
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume, read_volume
 from VertebralFractureLib.volume.continuity import find_slice_axis, refuse_broken_stack
@@ -96,6 +96,12 @@ def change_slices(ct: CTVolume, name: str, rng: np.random.Generator) -> CTVolume
         ValueError: when the scan is too short for this change.
     """
     change, length_mm = SLICE_CHANGES[name]
+    return _change_somewhere(ct, name, change, length_mm, rng).ct
+
+
+def _change_somewhere(
+    ct: CTVolume, name: str, change: SliceChange, length_mm: float, rng: np.random.Generator
+) -> ChangedScan:
     axis = find_slice_axis(ct)
     slices = np.moveaxis(ct.hu, axis, 0)
     sample = slices[:, ::5, ::5].reshape(len(slices), -1)
@@ -105,19 +111,26 @@ def change_slices(ct: CTVolume, name: str, rng: np.random.Generator) -> CTVolume
     last = len(slices) - count - _FROM_THE_ENDS
     if last <= _FROM_THE_ENDS:
         raise ValueError(f"'{ct.name}' has too few slices for '{name}'.")
-    changed = change(slices, int(rng.integers(_FROM_THE_ENDS, last)), count)
+    at = int(rng.integers(_FROM_THE_ENDS, last))
+    changed = change(slices, at, count)
     moved = ct.ijk_to_ras.copy()
     moved[:3, 3] += shown[0] * moved[:3, 2 - axis]
-    return replace(ct, hu=np.ascontiguousarray(np.moveaxis(changed, 0, axis)), ijk_to_ras=moved)
+    copy = replace(ct, hu=np.ascontiguousarray(np.moveaxis(changed, 0, axis)), ijk_to_ras=moved)
+    return ChangedScan(copy, np.eye(4), Cut(2 - axis, at, count) if change is _cut_out else None)
 
 
 def changed_slices(name: str) -> Change:
-    """As ``change_slices``, for ``changed_copies``; what lies above slices that were cut out is not taken back."""
+    """As ``change_slices``, for ``changed_copies``."""
+    change, length_mm = SLICE_CHANGES[name]
+    return lambda ct, _line, rng: _change_somewhere(ct, name, change, length_mm, rng)
 
-    def change(ct: CTVolume, _line: Centerline, rng: np.random.Generator) -> ChangedScan:
-        return ChangedScan(change_slices(ct, name, rng), np.eye(4))
 
-    return change
+def block_lost(ct: CTVolume, _line: Centerline, rng: np.random.Generator) -> ChangedScan:
+    """Slices over 3 to 60 mm (no more than a fifth of the scan) lost: zeros, air, the slice before, or cut out."""
+    axis = find_slice_axis(ct)
+    most_mm = min(60.0, 0.2 * ct.hu.shape[axis] * ct.spacing_mm[2 - axis])
+    change = (_filled(0), _filled(-1024), _copied, _cut_out)[int(rng.integers(4))]
+    return _change_somewhere(ct, "a block of slices lost", change, float(rng.uniform(3.0, most_mm)), rng)
 
 
 def moved_origin(by_mm: float) -> Change:

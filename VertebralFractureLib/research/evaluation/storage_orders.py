@@ -43,7 +43,7 @@ from VertebralFractureLib.orientation.patient_axes import choose_turn, crop_to_p
 from VertebralFractureLib.orientation.rotations import list_axis_rotations, rotate_array
 from VertebralFractureLib.orientation.upright import is_head_down, measure_head_up
 from VertebralFractureLib.pipeline import find_patient_centerline
-from VertebralFractureLib.research.datasets.reference_set import fold_of_scan
+from VertebralFractureLib.research.evaluation.case_sets import weights_of_volume
 from VertebralFractureLib.thresholds import ORIENTATION
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.localization import localize_bodies_in_canal_plane
@@ -205,17 +205,17 @@ def name_order(order: FloatArray) -> str:
     return " ".join(f"{value:+d}" for value in np.rint(order).astype(int).ravel().tolist())
 
 
-def _load(scan: str, folds: Path, loaded: dict[int, Models]) -> Models:
-    """The models that never saw the scan's patient; of a scan in no fold, those of fold 0."""
-    fold = fold_of_scan(scan) or 0
-    if fold not in loaded:
-        loaded[fold] = Models.load(DetectionOptions(weights_folder=folds / f"fold{fold}", threads=1))
-    return loaded[fold]
+def _load(scan: Path, folds: Path, loaded: dict[Path | None, Models]) -> Models:
+    """The models that never saw the scan's patient; of a scan in no fold, those that ship."""
+    folder = weights_of_volume(scan, folds)
+    if folder not in loaded:
+        loaded[folder] = Models.load(DetectionOptions(weights_folder=folder, threads=1))
+    return loaded[folder]
 
 
 def _missing_rows(scans: Sequence[Path], folds: Path, rows: Sequence[dict[str, Any]], sample: int) -> Iterator[Any]:
     """Measure and search what the rows lack."""
-    loaded: dict[int, Models] = {}
+    loaded: dict[Path | None, Models] = {}
     measured = {row["scan"] for row in rows if row["kind"] == "counts"}
     searched = {(row["scan"], row["order"]) for row in rows if row["kind"] == "search"}
     each = -(-sample // max(len(scans), 1))
@@ -225,7 +225,7 @@ def _missing_rows(scans: Sequence[Path], folds: Path, rows: Sequence[dict[str, A
         left = [order for order in rng.integers(1, 48, each).tolist() if (scan, order) not in searched]
         if scan in measured and not left:
             continue
-        ct, models = read_volume(path), _load(scan, folds, loaded)
+        ct, models = read_volume(path), _load(path, folds, loaded)
         if scan not in measured:
             yield {"kind": "counts", "scan": scan, **measure_orders(ct, models)}
         for order in left:
