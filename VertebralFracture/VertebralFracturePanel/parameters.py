@@ -61,6 +61,15 @@ class Parameters:
         self._set("ChosenVertebra", "" if index is None else str(index))
 
     @property
+    def followsVertebra(self) -> bool:
+        """Whether the views of the CT turn to the chosen vertebra."""
+        return self._node.GetParameter("FollowVertebra") != "0"
+
+    @followsVertebra.setter
+    def followsVertebra(self, value: bool) -> None:
+        self._set("FollowVertebra", "1" if value else "0")
+
+    @property
     def threshold(self) -> float | None:
         """Of the reader's last choice, for results to come; None: the model's own."""
         value = self._number("Threshold", float)

@@ -24,6 +24,7 @@ from VertebralFracturePanel.documentation import READING, pageAddress
 from VertebralFracturePanel.export.export_section import ExportSection
 from VertebralFracturePanel.read.criteria_section import CriteriaSection
 from VertebralFracturePanel.read.display_section import DisplaySection
+from VertebralFracturePanel.read.followed_vertebra import FollowedVertebra
 from VertebralFracturePanel.read.results_table import hoverText, setUpTable, showReport
 from VertebralFracturePanel.read.side_by_side import SideBySide
 from VertebralFracturePanel.read.vertebra_walk import VertebraWalk
@@ -51,7 +52,8 @@ class ResultsView:
         self.displaySection = DisplaySection(ui)
         self.exportSection = ExportSection(ui)
         self.advancedSection = AdvancedSection(ui)
-        self.vertebraWalk = VertebraWalk(ui)
+        self.followedVertebra = FollowedVertebra(ui, logic)
+        self.vertebraWalk = VertebraWalk(ui, self.followedVertebra)
         self.sideBySide = SideBySide()
         ui.resultSelector.connect("currentIndexChanged(int)", self._onResultChosen)
         ui.howToReadButton.connect("clicked(bool)", self._onHowToRead)
@@ -77,9 +79,11 @@ class ResultsView:
         self.readerVertebrae.leave()
         self.centerlineSection.leave()
         self._ui.sideBySideButton.checked = False
+        self.followedVertebra.leave()
 
     def forgetScene(self) -> None:
         """The scene is being closed: nothing in it is touched any more."""
+        self.followedVertebra.leave()
         self.sideBySide.forget()
         self._ui.sideBySideButton.checked = False
         self.exportSection.forget()
@@ -227,6 +231,7 @@ class ResultsView:
     def _onSideBySide(self, isWanted: bool) -> None:
         if not isWanted:
             self.sideBySide.leave()
+            self.followedVertebra.turn()
         elif self.nodes is not None:
             self.sideBySide.enter(self.nodes)
             self.centerlineSection.editedCurve.refresh()

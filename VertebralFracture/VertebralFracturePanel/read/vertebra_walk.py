@@ -14,6 +14,7 @@ from VertebralFractureLib.export.scene.markups_nodes import holds_group
 from VertebralFractureLib.export.scene.slice_views import highlight_vertebra, jump_to_vertebra, vertebra_at
 from VertebralFractureLib.result import SpineReport, is_suspected
 from VertebralFracturePanel.process.signal import Signal
+from VertebralFracturePanel.read.followed_vertebra import FollowedVertebra
 from VertebralFracturePanel.read.results_table import rowOf
 
 UP, DOWN = -1, 1
@@ -26,8 +27,9 @@ class VertebraWalk(VTKObservationMixin):
     error message, so that the points are free while they are watched here, and what is deleted comes back.
     """
 
-    def __init__(self, ui: Any) -> None:
+    def __init__(self, ui: Any, followed: FollowedVertebra) -> None:
         VTKObservationMixin.__init__(self)
+        self._followed = followed
         self.chosen = Signal()
         self.damaged = Signal()
         self._ui = ui
@@ -58,6 +60,7 @@ class VertebraWalk(VTKObservationMixin):
         self.leave()
         self._nodes, self._report = nodes, report
         self._index = index if report is not None and index is not None and index < len(report.vertebrae) else None
+        self._followed.show(nodes, report, self._index)
         for node in nodes.points.values() if nodes is not None else ():
             display = node.GetDisplayNode()
             if display is not None:
@@ -83,6 +86,8 @@ class VertebraWalk(VTKObservationMixin):
         self._index = index
         self._showChosen()
         jump_to_vertebra(slicer.mrmlScene, self._nodes, self._report.vertebrae, index)
+        self._followed.show(self._nodes, self._report, index)
+        self._followed.turn()
         self.chosen.emit(index)
 
     def walk(self, direction: int) -> None:

@@ -88,13 +88,12 @@ _SAME_PLACE_MM = 1.0
 
 def jump_to_vertebra(scene: Any, nodes: SceneNodes, vertebrae: Sequence[Vertebra], index: int) -> None:
     """Center every slice view on vertebra ``index`` (caudal first); does nothing while the user places points."""
-    if _is_placing(scene):
+    if is_placing(scene):
         return
     straight = None
     if nodes.straight_points is not None and index < nodes.straight_points.GetNumberOfControlPoints():
         straight = nodes.straight_points.GetNthControlPointPositionWorld(index)
-    for place in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
-        view = scene.GetNthNodeByClass(place, "vtkMRMLSliceNode")
+    for view in list_slice_views(scene):
         if not shows_straight(scene, nodes, view):
             view.JumpSliceByCentering(*vertebrae[index].center_ras)
         elif straight is not None:
@@ -122,6 +121,13 @@ def _is_there(point: Point, center: Point) -> bool:
     return bool(np.linalg.norm(np.subtract(point, center)) < _SAME_PLACE_MM)
 
 
-def _is_placing(scene: Any) -> bool:
+def list_slice_views(scene: Any) -> list[Any]:
+    """Every ``vtkMRMLSliceNode`` of the scene."""
+    count = scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")
+    return [scene.GetNthNodeByClass(place, "vtkMRMLSliceNode") for place in range(count)]
+
+
+def is_placing(scene: Any) -> bool:
+    """Whether the next click in a view places a point."""
     interaction = scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
     return interaction is not None and interaction.GetCurrentInteractionMode() == interaction.Place

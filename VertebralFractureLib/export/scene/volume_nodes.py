@@ -150,11 +150,17 @@ def shows_straight(scene: Any, nodes: SceneNodes, view: Any) -> bool:
     """Whether a slice view (``vtkMRMLSliceNode``) has the straightened volume of ``nodes`` in its background."""
     if nodes.straightened is None or nodes.transform is None:
         return False
+    composite = find_composite(scene, view)
+    return composite is not None and bool(composite.GetBackgroundVolumeID() == nodes.straightened.GetID())
+
+
+def find_composite(scene: Any, view: Any) -> Any:
+    """The ``vtkMRMLSliceCompositeNode`` that says which volumes a slice view shows; None where there is none yet."""
     for place in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
         composite = scene.GetNthNodeByClass(place, "vtkMRMLSliceCompositeNode")
         if composite.GetLayoutName() == view.GetLayoutName():
-            return bool(composite.GetBackgroundVolumeID() == nodes.straightened.GetID())
-    return False
+            return composite
+    return None
 
 
 _ALONG_ATTRIBUTE = roles.ATTRIBUTE_PREFIX + "straightenedAlong"
