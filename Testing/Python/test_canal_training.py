@@ -179,7 +179,7 @@ def test_the_command_trains_from_a_data_folder_to_weights_that_load(tmp_path):
     parser = argparse.ArgumentParser()
     train_canal.add_arguments(parser)
     out = tmp_path / "out"
-    arguments = ["--data", str(tmp_path), "--out", str(out), "--steps", "2", "--fold", "1"]
+    arguments = ["--data", str(tmp_path), "--out", str(out), "--steps", "2"]
     arguments += ["--phantoms", "0", "--without-spine", "1"]
 
     code = train_canal.run(parser.parse_args([*arguments, "--weights-folder", str(tmp_path / "weights")]))
@@ -188,14 +188,6 @@ def test_the_command_trains_from_a_data_folder_to_weights_that_load(tmp_path):
     assert code == 0
     assert weights.config["training"]["scans"] == ["hcc-007a"]
     assert isinstance(network_from_weights(weights), CanalNetwork)
-
-
-def test_a_fold_that_does_not_exist_is_refused(tmp_path):
-    parser = argparse.ArgumentParser()
-    train_canal.add_arguments(parser)
-
-    with pytest.raises(ValueError, match="no fold 7"):
-        train_canal.run(parser.parse_args(["--out", str(tmp_path), "--weights-folder", str(tmp_path), "--fold", "7"]))
 
 
 def test_a_shifted_curve_is_as_far_off_as_it_was_shifted():

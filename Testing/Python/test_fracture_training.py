@@ -10,6 +10,7 @@ import pytest
 import torch
 from bone_stack_samples import BOXES, ORIGIN, a_stack_of_blocks
 from sklearn.metrics import roc_auc_score
+from study_samples import correct_grade
 
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cli.main import main
@@ -273,9 +274,10 @@ def test_one_command_leads_from_annotated_scans_to_a_calibrated_ensemble(
     command += ["--variants", "1"]
 
     first = main(command)
-    monkeypatch.setattr(train_fracture, "run", lambda _: pytest.fail("trained again what was trained already"))
-    monkeypatch.setattr(evaluate_fracture, "run", lambda _: 0)  # its figures are there
-    again = main(command)
+    with monkeypatch.context() as patch:
+        patch.setattr(train_fracture, "train", lambda *_, **__: pytest.fail("trained again what was trained already"))
+        patch.setattr(evaluate_fracture, "run", lambda _: 0)  # its figures are there
+        again = main(command)
 
     assert (first, again) == (0, 0)
     weights = load_weights("fracture-25d-sagittal", tmp_path / "out" / "weights")
@@ -295,6 +297,14 @@ def test_one_command_leads_from_annotated_scans_to_a_calibrated_ensemble(
     assert weights.sha256 in card
     assert "first learned from phantoms alone (2 steps), then from everything (2 steps), from\nseed 0." in card
     assert all(scan in card for scan in scans)
+    # A grade that a reader corrected reaches the weights of everyone who trained on it, and of nobody else.
+    correct_grade(tmp_path / "scans" / f"{scans[1]}.json", "L2", 3)
+    trained = []
+    with monkeypatch.context() as patch:
+        real = train_fracture.train
+        patch.setattr(train_fracture, "train", lambda *words, **more: trained.append(words[4]) or real(*words, **more))
+        assert main(command) == 0
+    assert [path.parent.name for path in trained] == [f"25d-sagittal-{stage}" for stage in ("fold0", "fold2", "final")]
 
 
 def _names_of_fold(fold: int) -> list[str]:

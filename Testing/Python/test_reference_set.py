@@ -2,6 +2,7 @@
 
 import pytest
 
+from VertebralFractureLib.errors import UnreadableVolume
 from VertebralFractureLib.research.datasets.reference_set import (
     fold_count,
     fold_of_scan,
@@ -41,5 +42,5 @@ def test_every_volume_with_its_annotation_is_found(tmp_path):
 
 
 def test_a_folder_without_scans_is_refused_in_words(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no <id>\.nii\.gz with <id>\.json"):
+    with pytest.raises(UnreadableVolume, match=r"no <id>\.nii\.gz with <id>\.json"):
         reference_scans(tmp_path)

@@ -63,7 +63,11 @@ class _Parser(argparse.ArgumentParser):
     """As argparse's, but every word is checked before anything is read, and refused in one sentence.
 
     What an option may be at most stands where it is declared; no count, size or path goes unchecked where it does not.
+    An option is given by its whole name: a beginning of it could be that of another (``--seed`` for ``--seeds``).
     """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **settings})
 
     def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
         check = option_types.CHECKS.get(settings.get("type"))

@@ -24,6 +24,8 @@ from VertebralFractureLib.research.datasets.reference_spine import ReferenceSpin
 from VertebralFractureLib.types import ByteArray, Float32Array
 from VertebralFractureLib.volume import CTVolume
 
+REFERENCE_FILE = "reference.json"
+
 
 @dataclass(frozen=True)
 class StraightCase:
@@ -39,6 +41,9 @@ class StraightCase:
         reference: truth; ``s`` of its boxes is ``s`` of the volume.
         body_labels: uint8 ``[k, j, i]`` on the volume's grid, VerSe numbers of the bodies (memory-mapped), where known.
         source_spacing_mm: of the CT's grid along i, j and k; the largest tells how thick its slices are.
+        patient: whom a real scan shows; empty for phantoms.
+        content_key: tells whether volume and truth are the same as those of another case; what is made from a case and
+            kept is kept under it. Empty where nothing is kept.
     """
 
     identifier: str
@@ -49,6 +54,8 @@ class StraightCase:
     reference: ReferenceSpine
     body_labels: ByteArray | None
     source_spacing_mm: tuple[float, float, float]
+    patient: str = ""
+    content_key: str = ""
 
 
 @contextmanager
@@ -85,14 +92,23 @@ def write_case(folder: Path, ct: CTVolume, reference: ReferenceSpine, labels: By
             "spacing_mm": spine.spacing_mm,
             "source_spacing_mm": ct.spacing_mm,
         }
-        (partial / "reference.json").write_text(json.dumps(reference_to_json(reference)), encoding="utf-8")
+        (partial / REFERENCE_FILE).write_text(json.dumps(reference_to_json(reference)), encoding="utf-8")
         (partial / "case.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def load_case(folder: Path, identifier: str, fold: int | None, *, is_phantom: bool, may_train: bool) -> StraightCase:
+def load_case(
+    folder: Path,
+    identifier: str,
+    fold: int | None,
+    *,
+    is_phantom: bool,
+    may_train: bool,
+    patient: str = "",
+    content_key: str = "",
+) -> StraightCase:
     """The case that ``write_case`` left in ``folder``, its arrays memory-mapped."""
     content = json.loads((folder / "case.json").read_text(encoding="utf-8"))
-    reference = read_annotation(folder / "reference.json")
+    reference = read_annotation(folder / REFERENCE_FILE)
     hu = np.load(folder / "hu.npy", mmap_mode="r", allow_pickle=False)
     inside = np.load(folder / "inside.npy", mmap_mode="r", allow_pickle=False)
     labels_path = folder / "body_labels.npy"
@@ -102,4 +118,6 @@ def load_case(folder: Path, identifier: str, fold: int | None, *, is_phantom: bo
     frame: ReformatFrame = lay_frame(reference.centerline)
     volume = StraightenedVolume(cast(Float32Array, hu), inside, (r, a, s), (step_r, step_a, step_s), frame)
     i, j, k = content["source_spacing_mm"]
-    return StraightCase(identifier, fold, is_phantom, may_train, volume, reference, labels, (i, j, k))
+    return StraightCase(
+        identifier, fold, is_phantom, may_train, volume, reference, labels, (i, j, k), patient, content_key
+    )

@@ -122,7 +122,7 @@ def score_cases(
                 series = {
                     name: compute_scan_logit(scores.logits[judged, 0], pooling[name]) for name, scores in raw.items()
                 }
-                patient = patient_of_scan(case.identifier)
+                patient = case.patient or patient_of_scan(case.identifier)
                 result.append(SpineScore(case.identifier, patient, kind, case.fold, slice_mm, vertebrae, series))
     return result
 

@@ -14,16 +14,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from VertebralFractureLib.atomic_write import atomic_write
-from VertebralFractureLib.fracture.members import PREFIX
-from VertebralFractureLib.research.datasets.reference_set import fold_count
+from VertebralFractureLib.errors import OptionRefused
+from VertebralFractureLib.options import AUTOMATIC, DEVICES
+from VertebralFractureLib.research.datasets.reference_set import ReferenceScan, fold_count, reference_scans
 from VertebralFractureLib.research.evaluation import evaluate_fracture
 from VertebralFractureLib.research.evaluation.fracture_scores import VARIANTS
 from VertebralFractureLib.research.release import calibrate_fracture
 from VertebralFractureLib.research.release.fracture_card import write_cards
 from VertebralFractureLib.research.training import train_fracture
 from VertebralFractureLib.research.training.fracture_members import MEMBERS, SEEDS, SHIPPED, member_name
-from VertebralFractureLib.research.training.save_weights import save_weights
-from VertebralFractureLib.weights import MANIFEST, load_weights, weights_names
+from VertebralFractureLib.research.training.run_options import add_other_models
 
 logger = logging.getLogger(__name__)
 
@@ -43,17 +43,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--steps", type=int, default=None, help="steps of each stage; the members' own when left out")
     parser.add_argument("--minutes", type=float, default=None, help="most wall time of one training; no limit left out")
+    parser.add_argument("--device", choices=DEVICES, default=AUTOMATIC, help="where the networks train")
 
 
 def run(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
+    scans = reference_scans(arguments.data)
+    _refuse_missing_folds(scans)
     names = [member_name(variant, seed) for variant in arguments.members for seed in range(arguments.seeds)]
     if arguments.phantoms:
         for first in sorted({MEMBERS[variant].first for variant in arguments.members}):
-            _train_missing(arguments, first, None, is_first=True)
+            _train_seeds(arguments, first, None, is_first=True)
     for variant in arguments.members:
         for fold in (*range(fold_count()), None):
-            _train_missing(arguments, variant, fold, is_first=False)
+            _train_seeds(arguments, variant, fold, is_first=False)
     figures = out / "figures.json"
     evaluate_fracture.run(
         Namespace(
@@ -69,42 +72,49 @@ def run(arguments: argparse.Namespace) -> int:
     calibrate_fracture.run(
         Namespace(figures=figures, trained=out / "final", weights_folder=out / "weights", folds_folder=out / "folds")
     )
-    for folder in (out / "weights", *(out / "folds" / f"fold{fold}" for fold in range(fold_count()))):
-        add_other_models(folder)
+    add_other_models(out / "weights")
+    for fold in range(fold_count()):
+        held_out = [scan.identifier for scan in scans if scan.fold == fold]
+        add_other_models(out / "folds" / f"fold{fold}", held_out)
     write_cards(out / "weights", figures, arguments.data)
-    draw_curves({path.parent.name: path for path in sorted((out / "runs").glob("*/log.json"))}, out / "curves.png")
+    logs = sorted((out / "runs").glob("*/*/log.json"))
+    draw_curves({path.parent.parent.name: path for path in logs}, out / "curves.png")
     return 0
 
 
-def add_other_models(folder: Path) -> None:
-    """The models that ship, for those that the folder lacks, so that ``detect --weights`` can use it."""
-    present = weights_names("", folder)
-    for name in weights_names(""):
-        if name not in present and not name.startswith(PREFIX):
-            weights = load_weights(name)
-            save_weights(name, weights.tensors, weights.config, folder)
+def _refuse_missing_folds(scans: Sequence[ReferenceScan]) -> None:
+    """Check that every fold holds a patient: without one, weights would be judged by nobody or by what they saw.
+
+    Raises:
+        OptionRefused: otherwise.
+    """
+    empty = [str(fold) for fold in range(fold_count()) if not any(scan.fold == fold for scan in scans)]
+    if empty:
+        raise OptionRefused(
+            f"No patient lies in fold {' and '.join(empty)}; cross-validation needs patients in each of "
+            f"{fold_count()} folds. Split them in the column fold of patients.csv beside the scans."
+        )
 
 
-def _trained(folder: Path) -> Sequence[str]:
-    return weights_names(PREFIX, folder) if (folder / MANIFEST).is_file() else []
-
-
-def _train_missing(arguments: Namespace, variant: str, fold: int | None, *, is_first: bool) -> None:
-    """The seeds of one training, those that are not there yet: the first stage, or the second without ``fold``."""
+def _train_seeds(arguments: Namespace, variant: str, fold: int | None, *, is_first: bool) -> None:
+    """The seeds of one training that are not there yet as they are asked for: the first stage, or without ``fold``."""
     member = MEMBERS[variant]
     stage = "first" if is_first else "final" if fold is None else f"fold{fold}"
     folder = arguments.out / ("folds" if stage.startswith("fold") else "") / stage
     for seed in range(arguments.seeds):
         name = member_name(variant, seed)
-        if PREFIX + name in _trained(folder):
-            continue
         goes_on = bool(arguments.phantoms) and not is_first
         train_fracture.run(
             Namespace(
                 data=None if is_first else arguments.data,
                 cache=arguments.cache,
                 out=arguments.out / "runs" / f"{name}-{stage}",
-                fold="none" if fold is None else str(fold),
+                fold=fold,
+                validation_fold=None,
+                patience=None,
+                validation_every=100,
+                device=arguments.device,
+                again=True,
                 phantoms=arguments.phantoms,
                 series_per_scan=arguments.series_per_scan,
                 series_per_phantom=arguments.series_per_phantom,

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from VertebralFractureLib.atomic_write import atomic_write
 from VertebralFractureLib.fracture.patches import CODE_PERIODS_MM, PatchGrid
+from VertebralFractureLib.research.datasets.content_keys import key_of
+from VertebralFractureLib.research.datasets.disk_space import say_space
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.training.fracture_data import Batch, SeriesOptions, make_series
 from VertebralFractureLib.types import Float32Array
@@ -32,22 +34,46 @@ def build_series(
 ) -> list[Path]:
     """Series files of the cases, ``per_case`` of each on average (more of longer spines), built where missing.
 
-    A case of which no vertebra has a known grade gives none.
+    A file's name says what it was made of, so that another grade, grid or option makes another file. A case of which no
+    vertebra has a known grade gives none.
+
+    Raises:
+        OutputRefused: when the disk has no room for them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
+    recipe = [repr(options), {name: repr(grid) for name, grid in grids.items()}]
+    wanted = []
     for case in cases:
         known = sum(v.complete and v.grade is not None for v in case.reference.vertebrae)
         count = 0 if known == 0 else max(1, round(per_case * float(np.sqrt(known / 10.0))))
-        for index in range(count):
-            path = folder / f"{case.identifier}--{index:04d}.npz"
+        stem = f"{case.identifier}--{key_of([case.content_key, recipe])}"
+        wanted.append((case, [folder / f"{stem}--{index:04d}.npz" for index in range(count)]))
+    missing = sum(not path.is_file() for _, paths in wanted for path in paths)
+    one = sum(_patch_bytes(grid, options.length) for grid in grids.values())
+    say_space(folder, missing * one, f"{missing} training series")
+    files = []
+    for number, (case, paths) in enumerate(wanted, 1):
+        if not all(path.is_file() for path in paths):
+            logger.info("Series of %s (%d of %d)", case.identifier, number, len(wanted))
+        for index, path in enumerate(paths):
             if not path.is_file():
-                seed = int.from_bytes(hashlib.sha256(path.stem.encode()).digest()[:7], "little")
+                name = f"{case.identifier}--{index:04d}"
+                seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "little")
                 columns = make_series(case, grids, options, seed)
                 with atomic_write(path) as partial, partial.open("wb") as stream:
                     np.savez(stream, **{name: values.astype(np.float16) for name, values in columns.items()})  # type: ignore[arg-type]
             files.append(path)
     return files
+
+
+def scan_of_series(path: Path) -> str:
+    """The case that a series file was made of."""
+    return path.stem.rsplit("--", 2)[0]
+
+
+def _patch_bytes(grid: PatchGrid, length: int) -> int:
+    """Of the patches of one series on disk: HU and inside, in half precision."""
+    return 4 * length * int(np.prod(grid.shape))
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ resumed run takes exactly the steps that one without interruption would.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,21 @@ from typing import Any
 import torch
 
 from VertebralFractureLib.atomic_write import atomic_write, write_file
+from VertebralFractureLib.compute_device import usable_device
+from VertebralFractureLib.errors import OptionRefused
+from VertebralFractureLib.options import AUTOMATIC
+from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
 
 logger = logging.getLogger(__name__)
 
 BatchMaker = Callable[[int], Any]
 """From a step's seed to a batch (any structure that the loss understands)."""
 LossFunction = Callable[[torch.nn.Module, Any, torch.device], torch.Tensor]
+LogEntry = dict[str, float]
+CHECKPOINT = "checkpoint.pt"
+_LOG_COLUMNS = ("step", "loss", "validation_loss", "elapsed_s")
+_FREE_TO_CHANGE = ("checkpoint_every", "log_every", "device")
+"""Options that change nothing about the weights that a run gives."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +52,33 @@ class TrainingOptions:
     average_decay: float = 0.99
     time_limit_s: float | None = None
     """Stop after this wall time even if steps are left; the schedule then follows time, not steps."""
+    device: str = AUTOMATIC
+    """One of ``options.DEVICES``."""
 
 
-def training_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+@dataclass(frozen=True)
+class Validation:
+    """Batches of patients that do not train: their loss says when to stop.
+
+    Attributes:
+        batches: always the same ones.
+        every: steps between two looks at them.
+        patience: looks in a row without a lower loss after which the run ends and returns the weights with the lowest;
+            None only writes the loss down.
+    """
+
+    batches: Sequence[Any]
+    every: int = 100
+    patience: int | None = None
+
+
+@dataclass
+class _Best:
+    """The lowest validation loss so far, and its weights."""
+
+    loss: float = math.inf
+    state: dict[str, torch.Tensor] | None = None
+    worse: int = 0
 
 
 def _bfloat16_is_fast(device: torch.device) -> bool:
@@ -63,31 +97,52 @@ def train(
     loss_of: LossFunction,
     options: TrainingOptions,
     folder: Path,
-) -> list[dict[str, float]]:
+    made_of: Mapping[str, Any] | None = None,
+    validation: Validation | None = None,
+    *,
+    anew: bool = False,
+) -> list[LogEntry]:
     """Train ``model`` in place and return its log, one entry per ``log_every`` steps and one for the last step.
 
-    ``folder`` holds ``checkpoint.pt`` (resumed from when it is there) and ``log.json``.
+    ``folder`` holds ``checkpoint.pt`` (resumed from when it is there), ``log.json`` and ``log.csv``.
+
+    Args:
+        made_of: what the run depends on beside ``options`` (data, fold, model, ...), as plain values: a checkpoint of
+            another run is not gone on from.
+        validation: held-out batches to watch.
+        anew: a checkpoint of another run is left behind instead of refused.
+
+    Raises:
+        OptionRefused: when the folder holds a checkpoint of another run; the sentence names what differs.
+        DeviceMissing: when a card is wanted and there is none.
     """
-    device = training_device()
+    device = torch.device(usable_device(options.device))
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
     average = {key: value.detach().clone() for key, value in model.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint_path = folder / "checkpoint.pt"
+    checkpoint_path = folder / CHECKPOINT
+    fingerprint = _fingerprint(options, made_of or {}, validation)
     first_step, log, spent_s, averaging = 0, [], 0.0, False
     running, seen = 0.0, 0
+    best, is_over = _Best(), False
+    if anew:
+        _leave_other_run(checkpoint_path, fingerprint)
     if checkpoint_path.is_file():
         saved = torch.load(checkpoint_path, map_location=device, weights_only=True)
+        _refuse_other_run(json.loads(saved.get("fingerprint", "{}")), fingerprint, folder)
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         average, first_step, spent_s = saved["average"], int(saved["step"]), float(saved["spent_s"])
         averaging = bool(saved["averaging"])
         log = json.loads(saved["log"])
         running, seen = float(saved["running"]), int(saved["seen"])
+        best, is_over = _Best(float(saved["best_loss"]), saved["best"], int(saved["worse"])), bool(saved["is_over"])
+        logger.info("Going on from step %d of %d in %s", first_step, options.steps, folder)
     started = time.monotonic() - spent_s
     use_bfloat16 = _bfloat16_is_fast(device)
     step = first_step
-    while step < options.steps:
+    while step < options.steps and not is_over:
         elapsed = time.monotonic() - started
         share = step / options.steps
         if options.time_limit_s is not None:
@@ -110,11 +165,23 @@ def train(
         if share >= options.average_from:
             _update_average(average, model, options.average_decay if averaging else 0.0)
             averaging = True
-        if step % options.log_every == 0 or step == options.steps:
-            log.append({"step": step, "loss": running / seen, "elapsed_s": time.monotonic() - started})
-            logger.info("step %d of %d, loss %.4f, %.0f s", step, options.steps, running / seen, log[-1]["elapsed_s"])
+        looked = validation is not None and (step % validation.every == 0 or step == options.steps)
+        if step % options.log_every == 0 or step == options.steps or looked:
+            entry = {"step": step, "loss": running / seen, "elapsed_s": time.monotonic() - started}
+            said = ""
+            if looked and validation is not None:
+                now = {
+                    key: value.detach().clone() for key, value in (average if averaging else model.state_dict()).items()
+                }
+                entry["validation_loss"] = _validation_loss(model, now, validation, loss_of, device)
+                said = f", on held-out patients {entry['validation_loss']:.4f}"
+                is_over = _note_look(best, entry["validation_loss"], now, validation)
+            log.append(entry)
+            logger.info(
+                "step %d of %d, loss %.4f%s, %.0f s", step, options.steps, running / seen, said, entry["elapsed_s"]
+            )
             running, seen = 0.0, 0
-        if step % options.checkpoint_every == 0:
+        if step % options.checkpoint_every == 0 or is_over:
             progress = {
                 "step": step,
                 "averaging": averaging,
@@ -122,13 +189,104 @@ def train(
                 "seen": seen,
                 "log": json.dumps(log),
                 "spent_s": time.monotonic() - started,
+                "fingerprint": json.dumps(fingerprint, sort_keys=True),
+                "best": best.state,
+                "best_loss": best.loss,
+                "worse": best.worse,
+                "is_over": is_over,
             }
             _save_checkpoint(checkpoint_path, model, optimizer, average, progress)
-    if averaging:
+    if validation is not None and validation.patience is not None and best.state is not None:
+        model.load_state_dict(best.state)
+    elif averaging:
         model.load_state_dict(average)
-    write_file(folder / "log.json", json.dumps({"options": asdict(options), "log": log}, indent=1) + "\n")
+    content = {"options": asdict(options), "made_of": fingerprint, "log": log}
+    write_file(folder / "log.json", json.dumps(content, indent=1) + "\n")
+    write_file(folder / "log.csv", _as_csv(log))
     model.eval()
     return log
+
+
+def _fingerprint(options: TrainingOptions, made_of: Mapping[str, Any], validation: Validation | None) -> dict[str, Any]:
+    """What the weights of a run depend on, as JSON has it."""
+    own = {name: value for name, value in asdict(options).items() if name not in _FREE_TO_CHANGE}
+    watched = {} if validation is None else {"every": validation.every, "patience": validation.patience}
+    content: dict[str, Any] = json.loads(json.dumps({**own, **made_of, **watched}))
+    return content
+
+
+def _refuse_other_run(found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
+    """Check that a checkpoint is of the run that is asked for.
+
+    Raises:
+        OptionRefused: otherwise.
+    """
+    name = one_line(folder.name, NAME_LIMIT)
+    if not found:
+        raise OptionRefused(
+            f"'{name}' holds a checkpoint of an earlier version, which does not say what it was trained on; "
+            "remove it or choose another --out."
+        )
+    other = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
+    if other:
+        differences = ", ".join(
+            f"{key} ({_brief(found.get(key))} there, {_brief(wanted.get(key))} now)" for key in other
+        )
+        raise OptionRefused(
+            f"'{name}' holds a checkpoint of another run: {differences}. "
+            "Choose another --out, or remove it to train anew."
+        )
+
+
+def _leave_other_run(path: Path, wanted: Mapping[str, Any]) -> None:
+    """Remove a checkpoint of another run, and say so."""
+    if not path.is_file():
+        return
+    found = json.loads(torch.load(path, map_location="cpu", weights_only=True).get("fingerprint", "{}"))
+    if found != wanted:
+        logger.info("Data or options have changed: '%s' is trained anew", path.parent)
+        path.unlink()
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _validation_loss(
+    model: torch.nn.Module,
+    state: Mapping[str, torch.Tensor],
+    validation: Validation,
+    loss_of: LossFunction,
+    device: torch.device,
+) -> float:
+    """Mean loss over the held-out batches of the model with the tensors ``state``; the model stays as it was."""
+    own = {key: value.detach().clone() for key, value in model.state_dict().items()}
+    model.load_state_dict(dict(state))
+    model.eval()
+    with torch.no_grad():
+        losses = [float(loss_of(model, batch, device)) for batch in validation.batches]
+    model.load_state_dict(own)
+    model.train()
+    return sum(losses) / len(losses)
+
+
+def _note_look(best: _Best, loss: float, state: dict[str, torch.Tensor], validation: Validation) -> bool:
+    """Keep the state with the lowest loss; whether patience is at its end."""
+    if loss < best.loss:
+        best.loss, best.state, best.worse = loss, state, 0
+    else:
+        best.worse += 1
+    return validation.patience is not None and best.worse >= validation.patience
+
+
+def _as_csv(log: Sequence[LogEntry]) -> str:
+    """The log as a table for spreadsheets; a cell is empty where nothing was measured."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_LOG_COLUMNS)
+    writer.writerows([entry.get(column, "") for column in _LOG_COLUMNS] for entry in log)
+    return text.getvalue()
 
 
 def _schedule(share: float) -> float:

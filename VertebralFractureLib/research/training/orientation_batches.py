@@ -18,7 +18,8 @@ from VertebralFractureLib.atomic_write import atomic_write
 from VertebralFractureLib.canal.axial_stack import OUTSIDE_HU, build_axial_stack
 from VertebralFractureLib.orientation.network import CELL_VOXELS, VOXEL_MM, normalize_orientation
 from VertebralFractureLib.research.datasets import read_annotation
-from VertebralFractureLib.research.datasets.reference_set import reference_scans
+from VertebralFractureLib.research.datasets.content_keys import file_sha256, key_of
+from VertebralFractureLib.research.datasets.reference_set import describe_grouping, reference_scans
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume, read_volume
 from VertebralFractureLib.volume.sampling import sample_tensor
@@ -47,6 +48,7 @@ class OrientationCase:
         tangent: ``(m, 3)``, to the head.
         fold: of a real scan; None for a phantom.
         is_real: whether heart, liver and vessels are where a patient has them.
+        content_key: of a real scan, tells whether volume and canal are the same as another's.
     """
 
     name: str
@@ -56,6 +58,7 @@ class OrientationCase:
     tangent: FloatArray
     fold: int | None
     is_real: bool
+    content_key: str = ""
 
 
 def load_or_build_cases(cache: Path, data: Path | None, phantoms: int) -> list[OrientationCase]:
@@ -66,15 +69,19 @@ def load_or_build_cases(cache: Path, data: Path | None, phantoms: int) -> list[O
 
     cache.mkdir(parents=True, exist_ok=True)
     cases = []
-    for scan in [] if data is None else reference_scans(data):
+    scans = [] if data is None else reference_scans(data)
+    for said in describe_grouping(scans) if scans else ():
+        logger.info("%s", said)
+    for scan in scans:
         if scan.fold is None:
             continue
-        path = cache / f"{scan.identifier}.npz"
+        line = read_annotation(scan.annotation_path).centerline
+        key = key_of([file_sha256(scan.volume_path), line.points_ras.tolist()])
+        path = cache / f"{scan.identifier}--{key}.npz"
         if not path.is_file():
-            line = read_annotation(scan.annotation_path).centerline
             points = line.positions_ras(np.arange(0.0, line.length_mm, 4.0))
             _save(path, read_volume(scan.volume_path), points)
-        cases.append(_load(path, scan.identifier, scan.fold, is_real=True))
+        cases.append(_load(path, scan.identifier, scan.fold, is_real=True, content_key=key))
     for seed in range(phantoms):
         path = cache / f"phantom-{seed}.npz"
         if not path.is_file():
@@ -106,13 +113,13 @@ def _save(path: Path, ct: CTVolume, points_ras: FloatArray) -> None:
         np.savez(stream, hu=hu, origin=np.array(stack.origin_ras), points=points_ras)
 
 
-def _load(path: Path, name: str, fold: int | None, *, is_real: bool) -> OrientationCase:
+def _load(path: Path, name: str, fold: int | None, *, is_real: bool, content_key: str = "") -> OrientationCase:
     with np.load(path, allow_pickle=False) as content:
         points = content["points"]
         tangent = np.gradient(points, axis=0) if len(points) else points
         tangent = tangent / np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
         hu = torch.from_numpy(content["hu"].astype(np.float32))
-        return OrientationCase(name, hu, content["origin"], points, tangent, fold, is_real)
+        return OrientationCase(name, hu, content["origin"], points, tangent, fold, is_real, content_key)
 
 
 class OrientationBatches:

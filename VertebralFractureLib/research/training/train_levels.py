@@ -8,13 +8,13 @@ region of each vertebra is learned from its own picture, beyond the found bodies
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from VertebralFractureLib.research.training import straight_training
 from VertebralFractureLib.research.training.level_batches import UNKNOWN, Batch, LevelBatches
+from VertebralFractureLib.research.training.run_options import add_other_models
 from VertebralFractureLib.research.training.save_weights import save_weights
 from VertebralFractureLib.research.training.straight_training import train_on_cases
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_numbering_phantoms
@@ -38,7 +38,6 @@ _REGION_SMOOTHING = 0.05
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     straight_training.add_arguments(parser, default_steps=STEPS)
     parser.add_argument("--numbering-phantoms", type=int, default=48, help="columns with variants, seeds from 0")
-    parser.add_argument("--start-from", type=Path, default=None, help="folder of weights to go on from; none: random")
 
 
 def level_loss(model: torch.nn.Module, batch: Batch, device: torch.device) -> torch.Tensor:
@@ -82,11 +81,11 @@ def run(arguments: argparse.Namespace) -> int:
         learning_rate=_LEARNING_RATE if start is None else _FURTHER_RATE,
         weight_decay=3e-2,
         more_phantoms=load_or_build_numbering_phantoms(arguments.cache, range(arguments.numbering_phantoms)),
+        starts_itself=True,
     )
     config = {"architecture": "LevelNetwork", "width": 64, "classes": list(LEVEL_CLASSES), **done.record}
-    if start is not None:
-        config["started_from_sha256"] = start.sha256
     save_weights(LEVEL_WEIGHTS, done.tensors, config, arguments.weights_folder)
+    add_other_models(arguments.weights_folder, done.held_out)
     return 0
 
 

@@ -9,12 +9,13 @@ import torch
 from VertebralFractureLib.orientation import UPRIGHT_WEIGHTS
 from VertebralFractureLib.orientation.upright_network import UprightNetwork
 from VertebralFractureLib.research.training import straight_training
+from VertebralFractureLib.research.training.run_options import add_other_models
 from VertebralFractureLib.research.training.save_weights import save_weights
 from VertebralFractureLib.research.training.straight_training import train_on_cases
 from VertebralFractureLib.research.training.upright_batches import Batch, UprightBatches
 from VertebralFractureLib.torch_arrays import to_tensor
 from VertebralFractureLib.vertebrae.models import LEVEL_WEIGHTS
-from VertebralFractureLib.weights import WeightsFolder
+from VertebralFractureLib.weights import MANIFEST, WeightsFolder
 
 __all__ = ["add_arguments", "run", "upright_loss"]
 
@@ -37,10 +38,14 @@ def upright_loss(model: torch.nn.Module, batch: Batch, device: torch.device) -> 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train and save ``upright`` into the weights folder; where that holds level weights, it starts from them."""
+    """Train and save ``upright`` into the weights folder; where that holds level weights, it starts from them.
+
+    ``--start-from`` names other weights of the same network to go on from.
+    """
     start = None
-    if LEVEL_WEIGHTS in WeightsFolder(arguments.weights_folder).names():
-        start = WeightsFolder(arguments.weights_folder).load(LEVEL_WEIGHTS).tensors
+    if (arguments.weights_folder / MANIFEST).is_file() and arguments.start_from is None:
+        folder = WeightsFolder(arguments.weights_folder)
+        start = folder.load(LEVEL_WEIGHTS).tensors if LEVEL_WEIGHTS in folder.names() else None
 
     def make() -> UprightNetwork:
         network = UprightNetwork()
@@ -61,4 +66,5 @@ def run(arguments: argparse.Namespace) -> int:
     )
     config = {"architecture": "UprightNetwork", "started_from_levels": start is not None, **done.record}
     save_weights(UPRIGHT_WEIGHTS, done.tensors, config, arguments.weights_folder)
+    add_other_models(arguments.weights_folder, done.held_out)
     return 0

@@ -15,6 +15,7 @@ import torch
 
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.training import straight_training
+from VertebralFractureLib.research.training.run_options import add_other_models
 from VertebralFractureLib.research.training.save_weights import save_weights
 from VertebralFractureLib.research.training.straight_training import train_on_cases
 from VertebralFractureLib.research.training.vertebra_batches import Batch, BodyBatches
@@ -55,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     save_weights(BODY_WEIGHTS, done.tensors, {**config, "edge_outward_mm": 0.0}, folder)
     config["edge_outward_mm"] = measure_edge_offset(done.cases, folder)
     save_weights(BODY_WEIGHTS, done.tensors, config, folder)
+    add_other_models(folder, done.held_out)
     return 0
 
 

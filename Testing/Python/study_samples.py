@@ -1,0 +1,57 @@
+"""A study in small: phantoms that stand for a hospital's scans, drawn once and small enough to train on in seconds."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+from VertebralFractureLib.research.datasets import reference_to_json
+from VertebralFractureLib.research.datasets.reference_set import fold_of_scan
+from VertebralFractureLib.research.phantom import Phantom, make_phantom
+from VertebralFractureLib.research.phantom.options import FractureOptions, PhantomOptions
+from VertebralFractureLib.volume import write_volume
+
+
+@cache
+def a_small_spine(seed: int, fracture: str | None = None) -> Phantom:
+    """T11 to L4 on a coarse grid; ``fracture``: the level that has lost half of its anterior height."""
+    return make_phantom(
+        PhantomOptions(
+            seed,
+            fractures=() if fracture is None else (FractureOptions(fracture, "wedge", 0.5),),
+            field_of_view="spine",
+            caudal_level="L4",
+            cranial_level="T11",
+            spacing_mm=(2.0, 2.0, 2.5),
+        )
+    )
+
+
+def name_of_fold(fold: int) -> str:
+    """A user's own scan, by name, that belongs to the fold."""
+    return next(f"p{n}_scan" for n in range(50) if fold_of_scan(f"p{n}_scan") == fold)
+
+
+def write_scan(folder: Path, name: str, phantom: Phantom) -> None:
+    """``<name>.nii.gz`` with ``<name>.json`` in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_volume(phantom.ct, folder / f"{name}.nii.gz")
+    (folder / f"{name}.json").write_text(json.dumps(reference_to_json(phantom.reference)), encoding="utf-8")
+
+
+def write_three_patients(folder: Path) -> list[str]:
+    """A patient in each fold; the second has a fracture of L1. The names, by fold."""
+    names = [name_of_fold(fold) for fold in range(3)]
+    for seed, name in enumerate(names):
+        write_scan(folder, name, a_small_spine(seed, "L1" if seed == 1 else None))
+    return names
+
+
+def correct_grade(annotation: Path, level: str, grade: int) -> None:
+    """What a reader does who looks again: one grade in one annotation."""
+    content = json.loads(annotation.read_text(encoding="utf-8"))
+    for vertebra in content["vertebrae"]:
+        if vertebra["level"] == level:
+            vertebra["genant_visual"] = grade
+    annotation.write_text(json.dumps(content), encoding="utf-8")

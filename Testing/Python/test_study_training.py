@@ -1,0 +1,295 @@
+"""A training on one's own scans does what was asked, and says what it leaves out: folds, caches, patients, adapting."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from study_samples import a_small_spine, correct_grade, name_of_fold, write_scan, write_three_patients
+
+from VertebralFractureLib.cli.main import _TRAINABLE, main
+from VertebralFractureLib.errors import OptionRefused, OutputRefused, RefusedContent
+from VertebralFractureLib.research.datasets import disk_space
+from VertebralFractureLib.research.datasets.reference_set import describe_grouping, reference_scans
+from VertebralFractureLib.research.training.fracture_data import SeriesOptions
+from VertebralFractureLib.research.training.fracture_members import GRIDS
+from VertebralFractureLib.research.training.fracture_series import build_series
+from VertebralFractureLib.research.training.loop import TrainingOptions, Validation, train
+from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
+from VertebralFractureLib.weights import load_weights, weights_names
+
+OPTIONS = TrainingOptions(steps=30, checkpoint_every=10, log_every=5, seed=3, learning_rate=1e-2)
+
+
+def a_line() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torch.nn.Linear(4, 1)
+
+
+def a_batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    inputs = torch.randn(16, 4, generator=torch.Generator().manual_seed(seed))
+    return inputs, inputs.sum(dim=1, keepdim=True)
+
+
+def squared_error(model, batch, device):
+    inputs, targets = (tensor.to(device) for tensor in batch)
+    return torch.nn.functional.mse_loss(model(inputs), targets)
+
+
+@pytest.fixture(scope="module")
+def three_patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study") / "scans"
+    write_three_patients(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("other", "word"),
+    [
+        ({"made_of": {"fold_left_out": 1}}, r"fold_left_out \(0 there, 1 now\)"),
+        ({"made_of": {"fold_left_out": 0, "data": {"a": "changed"}}}, "data"),
+        ({"options": replace(OPTIONS, steps=60)}, r"steps \(30 there, 60 now\)"),
+        ({"options": replace(OPTIONS, seed=4)}, "seed"),
+    ],
+)
+def test_a_checkpoint_of_another_fold_seed_or_length_is_not_gone_on_from(other, word, tmp_path):
+    made_of = {"fold_left_out": 0}
+    train(a_line(), a_batch, squared_error, OPTIONS, tmp_path, made_of)
+
+    with pytest.raises(OptionRefused, match=word):
+        train(
+            a_line(),
+            a_batch,
+            squared_error,
+            other.get("options", OPTIONS),
+            tmp_path,
+            other.get("made_of", made_of),
+        )
+
+
+def test_a_checkpoint_of_an_earlier_version_is_refused_as_it_does_not_say_what_it_saw(tmp_path):
+    train(a_line(), a_batch, squared_error, OPTIONS, tmp_path)
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del saved["fingerprint"]
+    torch.save(saved, tmp_path / "checkpoint.pt")
+
+    with pytest.raises(OptionRefused, match="earlier version"):
+        train(a_line(), a_batch, squared_error, OPTIONS, tmp_path)
+
+
+def test_training_stops_when_held_out_patients_gain_nothing_and_returns_the_best_weights(tmp_path):
+    """The held-out truth is the opposite of the training's: every step makes it worse, the first look is the best."""
+    inputs, targets = a_batch(99)
+    validation = Validation([(inputs, -targets)], every=5, patience=3)
+    model = a_line()
+
+    log = train(model, a_batch, squared_error, replace(OPTIONS, steps=500), tmp_path, validation=validation)
+
+    looks = [entry["validation_loss"] for entry in log if "validation_loss" in entry]
+    assert log[-1]["step"] == 20, "the look at step 5 was the best, three more brought nothing"
+    assert looks[0] == min(looks)
+    with torch.no_grad():
+        assert float(squared_error(model, validation.batches[0], torch.device("cpu"))) == pytest.approx(looks[0])
+    with (tmp_path / "log.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["step"] for row in rows] == [str(entry["step"]) for entry in log]
+    assert float(rows[-1]["validation_loss"]) == pytest.approx(looks[-1])
+
+
+@pytest.mark.parametrize("model", [name for name in _TRAINABLE if name != "ensemble"])
+def test_a_fold_that_does_not_exist_is_refused(model, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "o"), "--weights-folder", str(tmp_path / "w")]
+    cache = [] if model == "canal" else ["--cache", str(tmp_path / "c")]
+
+    assert main(["train", model, *cache, *out, "--fold", "7"]) == 2
+
+    assert "There is no fold '7'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_beginning_of_an_option_starts_no_run(tmp_path, capsys):
+    command = ["train", "ensemble", "--data", "d", "--cache", str(tmp_path / "c"), "--out", str(tmp_path / "o")]
+
+    with pytest.raises(SystemExit):
+        main([*command, "--seed", "1"])
+
+    assert "unrecognized arguments: --seed" in capsys.readouterr().err
+
+
+def test_a_fold_without_patients_is_refused_before_anything_is_trained(tmp_path, capsys):
+    one = tmp_path / "scans"
+    write_scan(one, name_of_fold(0), a_small_spine(0))
+    (one / "patients.csv").write_text(f"scan,patient\n{name_of_fold(0)},p\n", encoding="utf-8")
+    words = ["--data", str(one), "--cache", str(tmp_path / "c"), "--out", str(tmp_path / "o")]
+
+    code = main(["train", "ensemble", *words])
+
+    assert code == 2
+    assert "No patient lies in fold" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_second_fold_is_trained_on_other_patients_than_the_first_though_both_share_their_folders(
+    three_patients, tmp_path
+):
+    """Given one --out and one --cache, when two folds are trained, then each has weights of its own patients."""
+    command = ["train", "fracture", "--data", str(three_patients), "--cache", str(tmp_path / "cache")]
+    command += ["--out", str(tmp_path / "out"), "--phantoms", "0", "--steps", "2", "--series-per-scan", "1"]
+    for fold in (0, 1):
+        assert main([*command, "--fold", str(fold), "--weights-folder", str(tmp_path / f"fold{fold}")]) == 0
+
+    first, second = (load_weights("fracture-25d-sagittal", tmp_path / f"fold{fold}") for fold in (0, 1))
+    names = [name_of_fold(fold) for fold in range(3)]
+    assert first.config["training"]["scans"] == sorted([names[1], names[2]])
+    assert second.config["training"]["scans"] == sorted([names[0], names[2]])
+    assert any(not np.array_equal(first.tensors[key], second.tensors[key]) for key in first.tensors)
+    assert (tmp_path / "out" / "fold-0" / "log.csv").is_file()
+    assert {"cord", "levels", "vertebrae", "orientation"} <= set(weights_names("", tmp_path / "fold0")), "complete"
+
+
+def test_weights_that_saw_a_patient_never_lie_beside_those_that_must_not(three_patients, tmp_path, capsys):
+    command = ["train", "fracture", "--data", str(three_patients), "--cache", str(tmp_path / "cache")]
+    command += ["--out", str(tmp_path / "out"), "--phantoms", "0", "--steps", "2", "--series-per-scan", "1"]
+    assert main([*command, "--fold", "0", "--weights-folder", str(tmp_path / "w")]) == 0
+
+    other = main([*command, "--fold", "1", "--seed", "1", "--weights-folder", str(tmp_path / "w")])
+    started = main([*command, "--fold", "1", "--start-from", str(tmp_path / "w"), "--weights-folder", "elsewhere"])
+
+    said = capsys.readouterr().err
+    assert (other, started) == (2, 2)
+    assert "'fracture-25d-sagittal' in 'w' were trained on 1 of the scans that are left out" in said
+    assert "The weights of --start-from were trained on 1 of the scans" in said
+
+
+def test_a_corrected_grade_reaches_the_cache_and_the_training_series(tmp_path):
+    """Given a cached study, when one grade is corrected, then the case has it and its series are made again."""
+    data, name = tmp_path / "scans", name_of_fold(0)
+    write_scan(data, name, a_small_spine(0))
+    cache = tmp_path / "cache"
+    options = SeriesOptions(length=8)
+    [before] = load_or_build_cases(cache, data)
+    first = build_series(tmp_path / "series", [before], GRIDS, options, 1)
+    hu = (cache / "real" / name / "hu.npy").stat().st_mtime_ns
+
+    correct_grade(data / f"{name}.json", "L1", 3)
+    [after] = load_or_build_cases(cache, data)
+    second = build_series(tmp_path / "series", [after], GRIDS, options, 1)
+
+    assert {v.level: v.grade for v in after.reference.vertebrae}["L1"] == 3
+    assert not set(first) & set(second)
+    assert before.content_key != after.content_key
+    assert (cache / "real" / name / "hu.npy").stat().st_mtime_ns == hu, "the picture is the same and stays"
+    assert build_series(tmp_path / "series", [after], GRIDS, options, 1) == second
+    assert not set(second) & set(build_series(tmp_path / "series", [after], GRIDS, replace(options, length=9), 1))
+
+
+def test_another_volume_under_the_same_name_is_straightened_anew(tmp_path):
+    data, name = tmp_path / "scans", name_of_fold(0)
+    write_scan(data, name, a_small_spine(0))
+    [before] = load_or_build_cases(tmp_path / "cache", data)
+    kept = np.array(before.volume.hu)
+    annotation = (data / f"{name}.json").read_text(encoding="utf-8")
+    write_scan(data, name, a_small_spine(1))
+    (data / f"{name}.json").write_text(annotation, encoding="utf-8")
+
+    [after] = load_or_build_cases(tmp_path / "cache", data)
+
+    assert not np.array_equal(kept, after.volume.hu)
+
+
+def test_a_case_of_an_earlier_version_is_used_as_long_as_its_annotation_is_the_same(tmp_path, caplog):
+    data, name = tmp_path / "scans", name_of_fold(0)
+    write_scan(data, name, a_small_spine(0))
+    load_or_build_cases(tmp_path / "cache", data)
+    (tmp_path / "cache" / "real" / name / "content.json").unlink()
+
+    with caplog.at_level(logging.INFO):
+        load_or_build_cases(tmp_path / "cache", data)
+
+    assert not [record for record in caplog.records if "changed" in record.message or "Straightening" in record.message]
+
+
+def an_annotated_folder(folder: Path, names: list[str], table: str | None = None) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / f"{name}.nii.gz").touch()
+        (folder / f"{name}.json").write_text("{}", encoding="utf-8")
+    if table is not None:
+        (folder / "patients.csv").write_text(table, encoding="utf-8")
+    return folder
+
+
+def test_a_table_says_whose_each_scan_is_and_in_which_fold(tmp_path):
+    table = "scan,patient,fold,sex\nx-2019,A,0,f\nx-2021,A,0,f\ny,B,none,m\n"
+
+    scans = {s.identifier: s for s in reference_scans(an_annotated_folder(tmp_path, ["x-2019", "x-2021", "y"], table))}
+
+    assert {name: (scan.patient, scan.fold) for name, scan in scans.items()} == {
+        "x-2019": ("A", 0),
+        "x-2021": ("A", 0),
+        "y": ("B", None),
+    }
+    said = "\n".join(describe_grouping(list(scans.values())))
+    assert "3 scans of 2 patients (by patients.csv)" in said
+    assert "Patient A: x-2019, x-2021" in said
+    assert "Fold 0: 2 scans of 1 patients" in said
+
+
+@pytest.mark.parametrize(
+    ("table", "word"),
+    [
+        ("scan,patient\na,A\n", "lacks 1 of the scans"),
+        ("scan,patient\na,A\nb,B\na,C\n", "'a' twice"),
+        ("scan,patient,fold\na,A,0\nb,A,1\n", "into two folds"),
+        ("scan,patient,fold\na,A,0\nb,B,3\n", "the fold '3'"),
+        ("scan;who\na;A\nb;B\n", "needs the columns scan and patient"),
+        ("scan,patient\na,\nb,B\n", "without a scan or a patient"),
+    ],
+)
+def test_a_table_of_patients_that_would_let_one_leak_is_refused(table, word, tmp_path):
+    with pytest.raises(RefusedContent, match=word):
+        reference_scans(an_annotated_folder(tmp_path, ["a", "b"], table))
+
+
+def test_semicolons_of_a_spreadsheet_are_read_as_well(tmp_path):
+    scans = reference_scans(an_annotated_folder(tmp_path, ["a", "b"], "scan;patient;fold\na;A;0\nb;B;2\n"))
+
+    assert [(scan.patient, scan.fold) for scan in scans] == [("A", 0), ("B", 2)]
+
+
+def test_names_that_may_hide_one_patient_or_many_are_told_before_anything_is_trained(tmp_path):
+    dates = describe_grouping(reference_scans(an_annotated_folder(tmp_path / "a", ["p07-2019", "p07-2021", "p08"])))
+    one = describe_grouping(reference_scans(an_annotated_folder(tmp_path / "b", [f"CT_{n}" for n in range(5)])))
+    verse = describe_grouping(
+        reference_scans(an_annotated_folder(tmp_path / "c", [f"sub-verse{n:03d}_dir-sag" for n in range(4, 24)]))
+    )
+
+    assert any("p07-2019, p07-2021 count as 2 patients and may be one" in line for line in dates)
+    assert any("most scans count as one patient, 'CT'" in line for line in one)
+    assert not any("CAUTION" in line for line in verse)
+
+
+def test_a_spreadsheet_file_is_refused_with_what_to_do(tmp_path, capsys):
+    (tmp_path / "grades.xlsx").write_bytes(b"PK\x03\x04" + bytes(200))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.nii.gz").touch()
+    words = ["--from", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+
+    code = main(["import-dataset", *words, "--grades", str(tmp_path / "grades.xlsx")])
+
+    assert code == 2
+    assert "save its sheet as CSV" in capsys.readouterr().err
+
+
+def test_what_a_cache_takes_is_said_before_it_is_made_and_refused_where_it_does_not_fit(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        disk_space.say_space(tmp_path / "cache", 60_000_000, "3 straightened spines")
+
+    assert "'cache' gets 3 straightened spines: about 0.1 GB" in caplog.text
+    with pytest.raises(OutputRefused, match="no room"):
+        disk_space.say_space(tmp_path, 10**18, "a series")
