@@ -6,11 +6,13 @@ import json
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from VertebralFractureLib.research.datasets import reference_to_json
 from VertebralFractureLib.research.datasets.reference_set import fold_of_scan
 from VertebralFractureLib.research.phantom import Phantom, make_phantom
 from VertebralFractureLib.research.phantom.options import FractureOptions, PhantomOptions
-from VertebralFractureLib.volume import write_volume
+from VertebralFractureLib.volume import CTVolume, write_volume
 
 
 @cache
@@ -46,6 +48,23 @@ def write_three_patients(folder: Path) -> list[str]:
     for seed, name in enumerate(names):
         write_scan(folder, name, a_small_spine(seed, "L1" if seed == 1 else None))
     return names
+
+
+def write_verse_scan(tree: Path, name: str, phantom: Phantom) -> None:
+    """The phantom as VerSe stores an image: CT, mask of the bodies, and centroids in voxels."""
+    subject = name.split("_")[0]
+    raw, derived = tree / "rawdata" / subject, tree / "derivatives" / subject
+    raw.mkdir(parents=True, exist_ok=True)
+    derived.mkdir(parents=True, exist_ok=True)
+    ct, labels = phantom.ct, phantom.body_labels
+    write_volume(ct, raw / f"{name}_ct.nii.gz")
+    mask = CTVolume(labels.astype(np.int16), ct.ijk_to_ras)
+    write_volume(mask, derived / f"{name}_seg-vert_msk.nii.gz")
+    points: list[dict[str, object]] = [{"direction": ["L", "A", "S"]}]
+    for number in np.unique(labels[labels > 0]):
+        k, j, i = np.argwhere(labels == number).mean(axis=0)
+        points.append({"label": int(number), "X": float(i), "Y": float(j), "Z": float(k)})
+    (derived / f"{name}_seg-subreg_ctd.json").write_text(json.dumps(points), encoding="utf-8")
 
 
 def correct_grade(annotation: Path, level: str, grade: int) -> None:

@@ -167,7 +167,7 @@ def json_or_none(text: str) -> object:
 
 
 def check_grades(path: Path) -> None:
-    for grades in read_grades(path).values():
+    for grades in read_grades(path).scans.values():
         assert set(grades.grades.values()) <= {0, 1, 2, 3}
         assert set(grades.grades) <= {*LEVEL_NUMBERS, "*"}
 

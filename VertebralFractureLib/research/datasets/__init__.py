@@ -5,6 +5,7 @@ from VertebralFractureLib.research.datasets.reference_spine import (
     BodyBox,
     ReferenceSpine,
     ReferenceVertebra,
+    Source,
     fracture_summary,
 )
 
@@ -12,6 +13,7 @@ __all__ = [
     "BodyBox",
     "ReferenceSpine",
     "ReferenceVertebra",
+    "Source",
     "fracture_summary",
     "read_annotation",
     "reference_to_json",

@@ -13,7 +13,12 @@ from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.checked_json import parse_json, read_text_file, show_value
 from VertebralFractureLib.checked_record import name_row, value_from_content
 from VertebralFractureLib.errors import RefusedContent
-from VertebralFractureLib.research.datasets.reference_spine import BodyBox, ReferenceSpine, ReferenceVertebra
+from VertebralFractureLib.research.datasets.reference_spine import (
+    BodyBox,
+    ReferenceSpine,
+    ReferenceVertebra,
+    Source,
+)
 from VertebralFractureLib.result.consistency import check_curve_points
 from VertebralFractureLib.result.report import MOST_POINTS
 from VertebralFractureLib.types import Point, about
@@ -33,6 +38,9 @@ _MM = about("mm along the frame of the centerline", least=-LONGEST_CURVE_MM, mos
 _HEIGHT = about("mm", least=0.1, most=TALLEST_MM)
 _SIDES = ("s_inf", "s_sup", "a_post", "a_ant", "r_left", "r_right")
 _SHAPES = about("shape", pattern="|".join(Shape), form=f"one of {', '.join(Shape)}")
+_TABLE = about("where the grade comes from", pattern="table", form="table")
+_GRADE = about("grade", least=0, most=3)
+_SOURCE = about("where it comes from", pattern="|".join(Source), form=f"one of {', '.join(Source)}")
 _CONFIDENCE = about("how sure the level is", pattern="certain|probable|unknown", form="certain, probable or unknown")
 
 
@@ -54,15 +62,21 @@ def read_annotation(path: Path) -> ReferenceSpine:
         uncertain = [_range(item, row) for row, item in enumerate(_list(line.get("uncertain_ranges", ()), "ranges"))]
         rows = _list(content.get("vertebrae"), "'vertebrae'")
         vertebrae = tuple(_vertebra(item, f"'vertebrae', {name_row(row, item)}") for row, item in enumerate(rows))
+        line_by = _source(line, "source")
+        unplaced = value_from_content(
+            Mapping[str, int], content.get("unplaced_grades") or {}, "unplaced_grades", _GRADE
+        )
     except RefusedContent as error:
         raise RefusedContent(f"{path.name} is not a reference annotation: {str(error).rstrip('.')}.") from error
-    return ReferenceSpine(identifier, Centerline(np.array(points), np.ones(len(points))), vertebrae, tuple(uncertain))
+    centerline = Centerline(np.array(points), np.ones(len(points)))
+    return ReferenceSpine(identifier, centerline, vertebrae, tuple(uncertain), line_by, unplaced)
 
 
 def _vertebra(item: Any, row: str) -> ReferenceVertebra:
     try:
         content = _object(item, "the row")
         heights = _object(content.get("heights_mm") or {}, "'heights_mm'")
+        sources = _object(content.get("sources") or {}, "'sources'")
         flags = content.get("flags")
         center = content.get("center_ras", content.get("centre_ras"))
         landmarks = about_point("of the endplates", count=LANDMARK_COUNT)
@@ -74,18 +88,25 @@ def _vertebra(item: Any, row: str) -> ReferenceVertebra:
             center_ras=value_from_content(Point, center, "center_ras", about_point("of the body")),
             box=_box(content.get("body_box")),
             heights_mm=(ant, mid, post),
-            grade=value_from_content(
-                int | None, content.get("genant_visual"), "genant_visual", about("grade", least=0, most=3)
-            ),
+            grade=value_from_content(int | None, content.get("genant_visual"), "genant_visual", _GRADE),
             shape=value_from_content(str | None, content.get("shape"), "shape", _SHAPES),
             flags=value_from_content(tuple[str, ...], [] if flags is None else flags, "flags"),
             level_certain=value_from_content(str | None, confidence, "level_confidence", _CONFIDENCE) == "certain",
             landmarks_ras=value_from_content(
                 tuple[Point, ...] | None, content.get("landmarks_ras"), "landmarks_ras", landmarks
             ),
+            center_by=_source(sources, "center"),
+            heights_by=_source(sources, "heights"),
+            level_by=_source(sources, "level"),
+            grade_by_table=value_from_content(str | None, sources.get("grade"), "grade", _TABLE) is not None,
         )
     except RefusedContent as error:
         raise RefusedContent(f"{row}, {error}") from None
+
+
+def _source(content: Mapping[str, Any], name: str) -> Source:
+    word = value_from_content(str | None, content.get(name), name, _SOURCE)
+    return Source.GIVEN if word is None else Source(word)
 
 
 def _box(box: Any) -> BodyBox | None:
@@ -130,7 +151,9 @@ def reference_to_json(reference: ReferenceSpine) -> dict[str, Any]:
         "centerline": {
             "points_ras": np.round(reference.centerline.points_ras, 4).tolist(),
             "uncertain_ranges": [list(extent) for extent in reference.uncertain_mm],
+            "source": reference.centerline_by.value,
         },
+        "unplaced_grades": dict(reference.unplaced_grades),
         "vertebrae": [
             {
                 "level": vertebra.level,
@@ -143,6 +166,12 @@ def reference_to_json(reference: ReferenceSpine) -> dict[str, Any]:
                 "shape": vertebra.shape,
                 "flags": list(vertebra.flags),
                 "landmarks_ras": vertebra.landmarks_ras,
+                "sources": {
+                    "center": vertebra.center_by.value,
+                    "heights": vertebra.heights_by.value,
+                    "level": vertebra.level_by.value,
+                    **({"grade": "table"} if vertebra.grade_by_table else {}),
+                },
             }
             for vertebra in reference.vertebrae
         ],

@@ -2,6 +2,11 @@
 
 The centerline is the program's own. With masks, bodies are measured on them in straight space; without, they are those
 that the program finds and names, and the table says which of them are fractured: look at them before you trust them.
+Every item says where it comes from, so that no figure is measured against the program's own answer.
+
+What an import made is kept and used again while CT, mask and centroids are the same; the table is laid onto it anew
+every time, so that a corrected grade, or a corrected level in the annotation, counts. ``import-dataset.json`` beside
+the annotations says what was joined to what, and what was left out with which grades.
 """
 
 from __future__ import annotations
@@ -9,21 +14,40 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralFractureLib import __version__
 from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.canal import Centerline, detect_centerline, load_canal_model
+from VertebralFractureLib.checked_json import parse_json, read_text_file
 from VertebralFractureLib.cpr import StraightenedVolume, straighten
 from VertebralFractureLib.errors import NotEvaluable, UnreadableVolume
-from VertebralFractureLib.research.datasets import BodyBox, ReferenceSpine, ReferenceVertebra, reference_to_json
+from VertebralFractureLib.research.datasets import (
+    BodyBox,
+    ReferenceSpine,
+    ReferenceVertebra,
+    Source,
+    read_annotation,
+    reference_to_json,
+)
 from VertebralFractureLib.research.datasets.centroid_file import read_centroids
-from VertebralFractureLib.research.datasets.grade_table import ScanGrades, read_grades, scan_key
+from VertebralFractureLib.research.datasets.content_keys import file_sha256
+from VertebralFractureLib.research.datasets.grade_table import (
+    EVERY_LEVEL,
+    GradeJoin,
+    GradeTable,
+    ScanGrades,
+    read_grades,
+)
 from VertebralFractureLib.research.datasets.label_maps import labels_to_straight
 from VertebralFractureLib.types import BoolArray, ByteArray
 from VertebralFractureLib.vertebrae import Vertebra, localize_vertebrae
@@ -34,6 +58,10 @@ from VertebralFractureLib.volume import CTVolume, ct_from_sitk, read_volume
 logger = logging.getLogger(__name__)
 _CT_ENDING, _MASK_ENDING, _CENTROID_ENDING = "_ct.nii.gz", "_seg-vert_msk.nii.gz", "_ctd.json"
 _STRIP_MM, _POSTERIOR_MM, _ANTERIOR_MM = 3.0, 3.0, 3.5
+_OTHER_IMAGE = re.compile("_(split|dir)-")
+_LOG = "import-dataset.json"
+_MADE_OF = "imported_from_sha256"
+_LEFT_OUT = "left out"
 _LEAST_VOXELS = 400
 _CANAL_MM = 4.0
 _CENTROID_MM = 30.0
@@ -55,20 +83,44 @@ class SourceScan:
 def source_scans(folder: Path) -> list[SourceScan]:
     """The CTs below ``folder``: ``*_ct.nii.gz`` of a BIDS tree with its derivatives, or else every ``*.nii.gz``.
 
+    Files of one name in several folders (``ct.nii.gz`` of every patient) are called by folder and name.
+
     Raises:
         UnreadableVolume: when there is none.
     """
     every = sorted(path for path in folder.rglob("*.nii.gz"))
     in_tree = [path for path in every if path.name.endswith(_CT_ENDING)]
+    chosen = in_tree or [path for path in every if "_seg" not in path.name]
+    stems = Counter(_stem(path) for path in chosen)
+    centroids = sorted(folder.rglob(f"*{_CENTROID_ENDING}"))
     scans = []
-    for path in in_tree or [path for path in every if "_seg" not in path.name]:
-        stem = path.name.removesuffix(_CT_ENDING).removesuffix(".nii.gz")
-        masks = [other for other in every if other.name == f"{stem}{_MASK_ENDING}"]
-        points = sorted(folder.rglob(f"{stem}_*{_CENTROID_ENDING}")) + sorted(folder.rglob(f"{stem}{_CENTROID_ENDING}"))
-        scans.append(SourceScan(stem, path, masks[0] if masks else None, points[0] if points else None))
+    for path in chosen:
+        stem = _stem(path)
+        masks = [other for other in every if other.name == f"{stem}{_MASK_ENDING}" and _goes_with(other, path, stems)]
+        points = [other for other in centroids if _is_of(other, stem) and _goes_with(other, path, stems)]
+        name = stem if stems[stem] == 1 else "_".join((*path.parent.relative_to(folder).parts, stem))
+        scans.append(SourceScan(name, path, masks[0] if masks else None, points[0] if points else None))
     if not scans:
         raise UnreadableVolume(f"The folder '{folder.name}' holds no .nii.gz.")
     return scans
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(_CT_ENDING).removesuffix(".nii.gz")
+
+
+def _is_of(centroids: Path, stem: str) -> bool:
+    """Whether a centroid file names this image: what stands between stem and ending says what was segmented, and is no
+    split or direction, which would be another image of the subject."""
+    if not centroids.name.startswith(stem):
+        return False
+    between = centroids.name[len(stem) : -len(_CENTROID_ENDING)]
+    return between == "" or (between.startswith("_") and not _OTHER_IMAGE.search(between))
+
+
+def _goes_with(other: Path, volume: Path, stems: Counter[str]) -> bool:
+    """Whether a file lies where the volume's own do: in its folder, where several volumes have its name."""
+    return stems[_stem(volume)] == 1 or other.parent == volume.parent
 
 
 def import_scan(scan: SourceScan, grades: ScanGrades, weights_folder: Path | None = None) -> ReferenceSpine:
@@ -90,7 +142,13 @@ def import_scan(scan: SourceScan, grades: ScanGrades, weights_folder: Path | Non
         if scan.centroids is not None:
             _check_centroids(scan, ct, labels)
         vertebrae = _from_mask(labels_to_straight(labels, ct, spine), spine, grades)
-    return ReferenceSpine(scan.identifier, Centerline(line.points_ras, np.ones(len(line.points_ras))), tuple(vertebrae))
+    return ReferenceSpine(
+        scan.identifier,
+        Centerline(line.points_ras, np.ones(len(line.points_ras))),
+        tuple(vertebrae),
+        centerline_by=Source.PROGRAM,
+        unplaced_grades=grades.unplaced([vertebra.level for vertebra in vertebrae]),
+    )
 
 
 def _labels(scan: SourceScan, ct: CTVolume) -> ByteArray:
@@ -193,16 +251,19 @@ def _from_detection(vertebra: Vertebra, spine: StraightenedVolume, grades: ScanG
     box = BodyBox(*vertebra.extent_mm, middle - 0.5 * depth, middle + 0.5 * depth, -half, half)
     own = vertebra.heights_mm
     heights: Heights = (None, None, None) if own is None else (own.anterior, own.middle, own.posterior)
-    judged = vertebra.reason is None
     return ReferenceVertebra(
         vertebra.level,
         vertebra.complete,
         vertebra.center_ras,
         box,
         heights,
-        grades.grade(vertebra.level) if judged else None,
+        grades.grade(vertebra.level),
         grades.shape(vertebra.level),
         level_certain=False,
+        center_by=Source.PROGRAM,
+        heights_by=Source.PROGRAM,
+        level_by=Source.PROGRAM,
+        grade_by_table=grades.grade(vertebra.level) is not None,
     )
 
 
@@ -212,29 +273,185 @@ def _vertebra(
     middle = (0.5 * (box.r_left + box.r_right), 0.5 * (box.a_post + box.a_ant), 0.5 * (box.s_inf + box.s_sup))
     x, y, z = spine.frame.straight_to_ras(np.array([middle]))[0]
     center = (float(x), float(y), float(z))
-    return ReferenceVertebra(level, complete, center, box, heights, grades.grade(level), grades.shape(level))
+    grade = grades.grade(level)
+    return ReferenceVertebra(
+        level,
+        complete,
+        center,
+        box,
+        heights,
+        grade,
+        grades.shape(level),
+        center_by=Source.MASK,
+        heights_by=Source.MASK,
+        level_by=Source.MASK,
+        grade_by_table=grade is not None,
+    )
 
 
-def import_scans(scans: Sequence[SourceScan], table: Path | None, out: Path) -> int:
-    """Write ``<id>.nii.gz`` (a link where the file system can) and ``<id>.json`` of every scan; how many there are now.
+@dataclass(frozen=True)
+class ImportedScan:
+    """What became of one scan.
 
-    A scan that cannot be imported is left out, with the reason in the log; those already there are kept.
+    Attributes:
+        state: "imported", "kept" (its geometry is that of an earlier run), or "left out".
+        reason: why it was left out.
+        graded, fractured: vertebrae of its annotation with a grade, and with one above 0; of a scan that was left out,
+            rows of the table.
+        regraded: vertebrae of a kept annotation whose grade is another one now.
+        unplaced: grades of the table that no vertebra carries.
     """
-    grades = {} if table is None else read_grades(table)
+
+    identifier: str
+    state: str
+    reason: str = ""
+    graded: int = 0
+    fractured: int = 0
+    regraded: int = 0
+    unplaced: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Import:
+    """What became of all scans, and how the table lay beside them."""
+
+    scans: tuple[ImportedScan, ...]
+    join: GradeJoin
+
+    @property
+    def done(self) -> int:
+        return sum(scan.state != _LEFT_OUT for scan in self.scans)
+
+
+def import_scans(
+    scans: Sequence[SourceScan], table: Path | None, out: Path, say: Callable[[str], object] = logger.info
+) -> Import:
+    """Write ``<id>.nii.gz`` (a link where the file system can) and ``<id>.json`` of every scan, and what became of it.
+
+    A scan that cannot be imported is left out with its reason; it is listed with its grades in ``import-dataset.json``.
+
+    Args:
+        scans: from ``source_scans``.
+        table: CSV of grades; unknown without it.
+        out: folder to write into.
+        say: called with a line of each scan when it is done.
+    """
+    grades = GradeTable() if table is None else read_grades(table)
+    join = grades.join([scan.identifier for scan in scans])
     out.mkdir(parents=True, exist_ok=True)
-    done = 0
-    for scan in scans:
-        annotation = out / f"{scan.identifier}.json"
+    done = []
+    for number, scan in enumerate(scans, 1):
+        known = join.grades.get(scan.identifier, ScanGrades())
         try:
-            if not annotation.is_file():
-                known = grades.get(scan_key(scan.identifier), ScanGrades())
-                content = json.dumps(reference_to_json(import_scan(scan, known)), indent=1)
-                _link(scan.volume, out / f"{scan.identifier}.nii.gz")
-                write_file(annotation, content + "\n")
-            done += 1
+            imported = _import_or_keep(scan, known, out)
         except (NotEvaluable, UnreadableVolume) as error:
-            logger.warning("%s is left out: %s", scan.identifier, error)
-    return done
+            rows = [grade for level, grade in known.grades.items() if level != EVERY_LEVEL]
+            imported = ImportedScan(
+                scan.identifier, _LEFT_OUT, str(error), len(rows), sum(g > 0 for g in rows), unplaced=dict(known.grades)
+            )
+        done.append(imported)
+        say(f"{number} of {len(scans)}: {_in_words(imported)}")
+    result = Import(tuple(done), join)
+    write_file(out / _LOG, json.dumps(_log_content(result, table), indent=1) + "\n")
+    return result
+
+
+def left_out_scans(folder: Path) -> list[ImportedScan]:
+    """The scans that the import into ``folder`` left out; none where it says nothing."""
+    try:
+        content = json.loads((folder / _LOG).read_text(encoding="utf-8"))
+        rows = [ImportedScan(**row) for row in content["scans"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [row for row in rows if row.state == _LEFT_OUT]
+
+
+def _import_or_keep(scan: SourceScan, grades: ScanGrades, out: Path) -> ImportedScan:
+    annotation, volume = out / f"{scan.identifier}.json", out / f"{scan.identifier}.nii.gz"
+    made_of = {
+        name: None if path is None else file_sha256(path)
+        for name, path in (("volume", scan.volume), ("mask", scan.mask), ("centroids", scan.centroids))
+    }
+    content = _content_of(annotation)
+    if content is not None and content.get(_MADE_OF) in (None, made_of):
+        regraded = _lay_grades(content, grades)
+        state = "kept"
+    else:
+        content = {**reference_to_json(import_scan(scan, grades)), _MADE_OF: made_of}
+        volume.unlink(missing_ok=True)
+        regraded, state = 0, "imported"
+    _link(scan.volume, volume)
+    write_file(annotation, json.dumps(content, indent=1) + "\n")
+    known = [vertebra["genant_visual"] for vertebra in content["vertebrae"] if vertebra["genant_visual"] is not None]
+    return ImportedScan(
+        scan.identifier,
+        state,
+        "",
+        len(known),
+        sum(grade > 0 for grade in known),
+        regraded,
+        content.get("unplaced_grades") or {},
+    )
+
+
+def _content_of(annotation: Path) -> dict[str, Any] | None:
+    """The annotation as plain data; None where there is none.
+
+    Raises:
+        RefusedContent: when the file is something else.
+    """
+    if not annotation.is_file():
+        return None
+    read_annotation(annotation)
+    content: dict[str, Any] = parse_json(read_text_file(annotation))
+    return content
+
+
+def _lay_grades(content: dict[str, Any], grades: ScanGrades) -> int:
+    """Put the table's grades onto an annotation that is there; how many vertebrae have another one than before.
+
+    A grade that an earlier table gave and this one does not becomes unknown; one that a reader wrote stays.
+    """
+    changed = 0
+    for vertebra in content["vertebrae"]:
+        level, before = vertebra.get("level"), vertebra.get("genant_visual")
+        sources = dict(vertebra.get("sources") or {})
+        grade = grades.grade(level)
+        if grade is None and sources.get("grade") != "table":
+            grade = before
+        else:
+            sources.pop("grade", None)
+            if grade is not None:
+                sources["grade"] = "table"
+            vertebra["shape"] = grades.shape(level)
+        vertebra["genant_visual"], vertebra["sources"] = grade, sources
+        changed += grade != before
+    content["unplaced_grades"] = grades.unplaced([vertebra.get("level") for vertebra in content["vertebrae"]])
+    return changed
+
+
+def _in_words(scan: ImportedScan) -> str:
+    if scan.state == _LEFT_OUT:
+        rows = f" Its {scan.graded} graded rows ({scan.fractured} fractured) have no scan." if scan.graded else ""
+        return f"{scan.identifier} is LEFT OUT: {scan.reason}{rows}"
+    text = f"{scan.identifier} {scan.state}, {scan.graded} vertebrae graded, {scan.fractured} of them fractured"
+    if scan.regraded:
+        text += f"; {scan.regraded} have another grade than before"
+    if scan.unplaced:
+        rows = ", ".join(f"{level} grade {grade}" for level, grade in scan.unplaced.items())
+        text += f"; NOT FOUND in it: {rows}"
+    return f"{text}."
+
+
+def _log_content(result: Import, table: Path | None) -> dict[str, Any]:
+    return {
+        "software": __version__,
+        "table": None if table is None else {"name": table.name, "sha256": file_sha256(table)},
+        "scans": [asdict(scan) for scan in result.scans],
+        "scans_without_row": list(result.join.scans_without_row),
+        "rows_without_scan": list(result.join.rows_without_scan),
+        "rows_of_several_scans": {name: list(scans) for name, scans in result.join.shared.items()},
+    }
 
 
 def _link(source: Path, target: Path) -> None:
