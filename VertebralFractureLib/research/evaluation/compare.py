@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from VertebralFractureLib.canal import Centerline
-from VertebralFractureLib.research.datasets import ReferenceSpine, ReferenceVertebra
+from VertebralFractureLib.research.datasets import ReferenceSpine, ReferenceVertebra, Source
 from VertebralFractureLib.research.evaluation.evaluate_canal import CenterlineErrors, centerline_errors
 from VertebralFractureLib.result import SpineReport, is_suspected
 from VertebralFractureLib.types import Point
@@ -21,6 +21,8 @@ from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
 from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
 MATCH_MM = 10.0
+_SAME_MM = 0.002
+"""Between a curve and itself after an annotation rounded it; no reader draws one so."""
 _REGULAR_LEVELS = [name for name in CRANIAL_TO_CAUDAL if name not in ("T13", "L6")]
 
 
@@ -43,7 +45,9 @@ class Comparison:
         extra: found, scored vertebrae that match no reference vertebra although they lie within the annotated stretch.
         level_shift: the most frequent difference (found minus true, in levels, caudal positive), None when no level
             was named.
-        false_alarms: labels of suspected vertebrae whose truth is not a fracture.
+        false_alarms: labels of suspected vertebrae that the reference calls normal, and of suspected ``extra`` ones.
+        called_ungraded: labels of suspected vertebrae whose grade nobody knows.
+        unplaced: for each of the reference's ``unplaced_grades`` the vertebra that was found under its level, or None.
     """
 
     centerline: CenterlineErrors | None
@@ -53,28 +57,49 @@ class Comparison:
     levels_named: int
     levels_right: int
     false_alarms: tuple[str, ...]
+    called_ungraded: tuple[str, ...] = ()
+    unplaced: tuple[Vertebra | None, ...] = ()
 
 
 def compare(report: SpineReport, truth: ReferenceSpine) -> Comparison:
-    """Everything that can be compared without knowing how the report was made."""
-    pairs, extra = _match(report.vertebrae, truth)
-    shifts = [shift for pair in pairs if (shift := _level_shift(pair)) is not None]
-    threshold = report.scan.decision_threshold
-    alarms = [
-        pair.found.label
-        for pair in pairs
-        if pair.found is not None and is_suspected(pair.found, threshold) and not pair.truth.grade
+    """Everything that can be compared without knowing how the report was made.
+
+    What the reference has from the program itself is compared with nothing: its centerline, and its levels.
+    """
+    matched, unmatched = _match(report.vertebrae, truth)
+    unplaced = [next((v for v in unmatched if v.level == level), None) for level in truth.unplaced_grades]
+    low, high = _annotated_stretch(truth)
+    extra = [
+        vertebra
+        for vertebra in unmatched
+        if vertebra not in unplaced and vertebra.status == "scored" and low <= vertebra.center_ras[2] <= high
     ]
+    pairs = [pair for pair in matched if pair.truth.complete and pair.truth.level != "S1"]
+    shifts = [shift for pair in matched if (shift := _level_shift(pair)) is not None]
+    threshold = report.scan.decision_threshold
+    called = [pair for pair in pairs if pair.found is not None and is_suspected(pair.found, threshold)]
+    alarms = [pair.found.label for pair in called if pair.found is not None and pair.truth.grade == 0]
     alarms += [vertebra.label for vertebra in extra if is_suspected(vertebra, threshold)]
     return Comparison(
-        centerline=_centerline_errors(report, truth),
-        pairs=tuple(pair for pair in pairs if pair.truth.complete and pair.truth.level != "S1"),
+        centerline=None if is_own_centerline(report, truth) else _centerline_errors(report, truth),
+        pairs=tuple(pairs),
         extra=tuple(extra),
         level_shift=Counter(shifts).most_common(1)[0][0] if shifts else None,
         levels_named=len(shifts),
         levels_right=shifts.count(0),
         false_alarms=tuple(alarms),
+        called_ungraded=tuple(p.found.label for p in called if p.found is not None and p.truth.grade is None),
+        unplaced=tuple(unplaced),
     )
+
+
+def is_own_centerline(report: SpineReport, truth: ReferenceSpine) -> bool:
+    """Whether the reference's centerline is the program's: it says so, or it is the report's to the last digit."""
+    if truth.centerline_by is Source.PROGRAM:
+        return True
+    points = np.array(report.centerline.points_ras)
+    own = truth.centerline.points_ras
+    return points.shape == own.shape and len(points) > 2 and bool(np.allclose(points, own, atol=_SAME_MM))
 
 
 def _centerline_errors(report: SpineReport, truth: ReferenceSpine) -> CenterlineErrors | None:
@@ -111,13 +136,7 @@ def _match(found: tuple[Vertebra, ...], truth: ReferenceSpine) -> tuple[list[Ver
         for row, reference in enumerate(references)
     ]
     matched = {column for column, _ in partner.values()}
-    low, high = _annotated_stretch(truth)
-    extra = [
-        vertebra
-        for column, vertebra in enumerate(found)
-        if column not in matched and vertebra.status == "scored" and low <= vertebra.center_ras[2] <= high
-    ]
-    return pairs, extra
+    return pairs, [vertebra for column, vertebra in enumerate(found) if column not in matched]
 
 
 def _annotated_stretch(truth: ReferenceSpine) -> tuple[float, float]:
@@ -127,6 +146,8 @@ def _annotated_stretch(truth: ReferenceSpine) -> tuple[float, float]:
 
 def _level_shift(pair: VertebraPair) -> int | None:
     if pair.found is None or pair.found.level is None or pair.truth.level is None:
+        return None
+    if pair.truth.level_by is Source.PROGRAM:
         return None
     if pair.found.level == pair.truth.level:
         return 0

@@ -21,10 +21,12 @@ _STYLE = (
 )
 _CALLED_HEAD = (
     "group",
-    "fractured (patients)",
-    "sensitivity (95 %, by patient)",
-    "normal (patients)",
-    "specificity (95 %, by patient)",
+    "fractured (patients), answered",
+    "sensitivity of the answered (95 %, by patient)",
+    "by intention to diagnose",
+    "normal (patients), answered",
+    "specificity of the answered (95 %, by patient)",
+    "by intention to diagnose",
 )
 _MOST_ALARMS = 2.0
 """Where the FROC plot ends: more false alarms a scan than that are of no use."""
@@ -51,9 +53,11 @@ def _section(title: str, figures: Mapping[str, Any], pictures: Mapping[str, str]
     facts = [
         ["scans (patients)", f"{figures['scans']} ({figures['patients']})"],
         ["scans with a fracture", figures["fractured_scans"]],
-        ["scans not evaluable", figures["not_evaluable_scans"]],
+        ["scans not evaluable (refused)", f"{figures['not_evaluable_scans']} ({figures['refused_scans']})"],
         ["vertebrae, fractured", f"{figures['vertebrae']}, {figures['fractured_vertebrae']}"],
-        ["vertebrae without an answer", figures["unscored_vertebrae"]],
+        ["vertebrae without an answer (fractured)", _unanswered(figures)],
+        ["complete vertebrae of unknown grade, in no figure", figures["ungraded_vertebrae"]],
+        ["found where the truth has nothing", figures["extra_vertebrae"]],
         ["scan AUC", format_estimate(figures["scan_auc"])],
         ["vertebra AUC", format_estimate(figures["vertebra_auc"])],
         ["false alarms a scan", format_number(at["false_alarms_per_scan"])],
@@ -82,6 +86,10 @@ def _section(title: str, figures: Mapping[str, Any], pictures: Mapping[str, str]
         f"{_uncertainty(figures['uncertainty'])}"
         f"<h3>The most confident errors</h3>{_worst(figures['worst'], pictures)}"
     )
+
+
+def _unanswered(figures: Mapping[str, Any]) -> str:
+    return f"{figures['unscored_vertebrae']} ({figures['unscored_fractured_vertebrae']})"
 
 
 def _plots(figures: Mapping[str, Any]) -> str:
@@ -126,12 +134,15 @@ def _called_rows(groups: Mapping[str, Mapping[str, Any]]) -> list[list[object]]:
     return [
         [
             name,
-            f"{group['fractured']} ({group['fractured_patients']})",
+            f"{group['fractured']} ({group['fractured_patients']}), {group['answered_fractured']}",
             _share(group["sensitivity"], group["sensitivity_interval"]),
-            f"{group['normal']} ({group['normal_patients']})",
+            _share(all_of["sensitivity"], all_of["sensitivity_interval"]),
+            f"{group['normal']} ({group['normal_patients']}), {group['answered_normal']}",
             _share(group["specificity"], group["specificity_interval"]),
+            _share(all_of["specificity"], all_of["specificity_interval"]),
         ]
         for name, group in groups.items()
+        for all_of in (group["intention_to_diagnose"],)
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from VertebralFractureLib.research.evaluation.judged import JudgedScan, JudgedVertebra
+from VertebralFractureLib.research.evaluation.judged import JudgedScan, JudgedVertebra, Outcome
 from VertebralFractureLib.research.evaluation.metrics import (
     UNSCORED,
     Estimate,
@@ -49,20 +49,30 @@ _BONE_HU = {"below 100 HU": (-math.inf, 100.0), "100 to 160 HU": (100.0, 160.0),
 
 @dataclass(frozen=True)
 class VertebraRows:
-    """Vertebrae as arrays ``(n,)``: score, truth, grade, and the index of the scan."""
+    """Vertebrae as arrays ``(n,)``: score (``UNSCORED`` without an answer), truth, grade, and index of the scan.
+
+    ``is_extra``: found where the truth has nothing; it can raise a false alarm, and is no normal vertebra that could be
+    spared.
+    """
 
     score: FloatArray
     truth: BoolArray
     grade: IntArray
     scan: IntArray
+    is_extra: BoolArray
 
     @staticmethod
     def of(scans: Sequence[JudgedScan]) -> VertebraRows:
-        """Every vertebra, and every extra one as a normal one that was scored."""
-        rows = [(_score(v), v.truth_grade, index) for index, scan in enumerate(scans) for v in scan.vertebrae]
-        rows += [(p, 0, index) for index, scan in enumerate(scans) for p in scan.extra_probabilities]
-        score, grade, scan_index = (np.array(column) for column in zip(*rows, strict=True))
-        return VertebraRows(score.astype(np.float64), grade > 0, grade, scan_index)
+        """Every vertebra of known grade, then every extra one."""
+        rows = [(_score(v), v.truth_grade, index, 0) for index, scan in enumerate(scans) for v in scan.vertebrae]
+        rows += [(p, 0, index, 1) for index, scan in enumerate(scans) for p in scan.extra_probabilities]
+        score, grade, scan_index, extra = (np.array(column) for column in zip(*rows, strict=True))
+        return VertebraRows(score.astype(np.float64), grade > 0, grade, scan_index, extra.astype(bool))
+
+    @property
+    def is_evaluable(self) -> BoolArray:
+        """Vertebrae of known grade that were answered."""
+        return np.asarray((self.score > UNSCORED) & ~self.is_extra)
 
 
 def _score(vertebra: JudgedVertebra) -> float:
@@ -77,7 +87,7 @@ def estimate_by_patient(scans: Sequence[JudgedScan], statistic: Callable[[Sequen
 def vertebra_auc(scans: Sequence[JudgedScan]) -> float:
     """AUC over the vertebrae that were scored; nan where one class is missing."""
     rows = VertebraRows.of(scans)
-    judged = rows.score > UNSCORED
+    judged = rows.is_evaluable
     return auc(rows.score[judged], rows.truth[judged])
 
 
@@ -97,11 +107,12 @@ def froc_sensitivity(scans: Sequence[JudgedScan], most_alarms: float, least_grad
 
 
 def sensitivity_at_specificity(scans: Sequence[JudgedScan], specificity: float) -> float:
-    """Sensitivity for vertebrae where at least this fraction of the normal ones is not called."""
+    """Sensitivity for answered vertebrae where at least this fraction of the normal ones is not called."""
     rows = VertebraRows.of(scans)
-    if not rows.truth.any():
+    judged = rows.is_evaluable
+    if not rows.truth[judged].any():
         return float("nan")
-    return sensitivity_at(*roc(rows.score, rows.truth), 1.0 - specificity)
+    return sensitivity_at(*roc(rows.score[judged], rows.truth[judged]), 1.0 - specificity)
 
 
 def confusion(scans: Sequence[JudgedScan]) -> list[list[int]]:
@@ -122,7 +133,7 @@ def performance(scans: Sequence[JudgedScan], threshold: float) -> dict[str, Any]
     if not scans:
         raise ValueError("There is no scan with a vertebra of known grade; nothing can be measured.")
     rows = VertebraRows.of(scans)
-    judged = rows.score > UNSCORED
+    judged = rows.is_evaluable
     answered = [scan for scan in scans if scan.probability is not None]
     scan_p = np.array([scan.probability for scan in answered], dtype=np.float64)
     scan_truth = np.array([scan.is_fractured for scan in answered], dtype=bool)
@@ -133,9 +144,13 @@ def performance(scans: Sequence[JudgedScan], threshold: float) -> dict[str, Any]
         "patients": len({scan.patient for scan in scans}),
         "fractured_scans": sum(scan.is_fractured for scan in scans),
         "not_evaluable_scans": len(scans) - len(answered),
-        "vertebrae": len(rows.score) - sum(len(scan.extra_probabilities) for scan in scans),
+        "refused_scans": sum(scan.outcome is Outcome.REFUSED for scan in scans),
+        "vertebrae": int((~rows.is_extra).sum()),
         "fractured_vertebrae": int(rows.truth.sum()),
-        "unscored_vertebrae": int((~judged).sum()),
+        "unscored_vertebrae": int((rows.score == UNSCORED).sum()),
+        "unscored_fractured_vertebrae": int((rows.truth & (rows.score == UNSCORED)).sum()),
+        "extra_vertebrae": int(rows.is_extra.sum()),
+        "ungraded_vertebrae": sum(scan.ungraded for scan in scans),
         "threshold": threshold,
         "scan_auc": _estimate(estimate_by_patient(scans, scan_auc)),
         "vertebra_auc": _estimate(estimate_by_patient(scans, vertebra_auc)),
@@ -151,8 +166,13 @@ def performance(scans: Sequence[JudgedScan], threshold: float) -> dict[str, Any]
             f"{at:.2f}": _estimate(estimate_by_patient(scans, _specificity_statistic(at))) for at in SPECIFICITIES
         },
         "at_threshold": {
-            "scans": _called(scan_p, scan_truth, [scan.patient for scan in answered], threshold),
-            "vertebrae": _called(rows.score, rows.truth, [scans[index].patient for index in rows.scan], threshold),
+            "scans": _called(
+                np.array([UNSCORED if scan.probability is None else scan.probability for scan in scans]),
+                np.array([scan.is_fractured for scan in scans], dtype=bool),
+                [scan.patient for scan in scans],
+                threshold,
+            ),
+            "vertebrae": _called_vertebrae(scans, threshold, lambda _: True),
             "false_alarms_per_scan": _alarms_per_scan(rows, threshold, len(scans), np.ones(len(scans), dtype=bool)),
             "false_alarms_per_unfractured_scan": _alarms_per_scan(
                 rows, threshold, len(plain), np.array([not scan.is_fractured for scan in scans])
@@ -229,20 +249,33 @@ def _called_vertebrae(
 
 
 def _called(scores: FloatArray, truth: BoolArray, patients: Sequence[str], threshold: float) -> dict[str, Any]:
-    """Sensitivity and specificity with intervals by patient."""
-    is_called = scores >= threshold
+    """Sensitivity and specificity with intervals by patient: of what was answered, and by intention to diagnose.
+
+    The latter counts what was not answered as wrong, on both sides.
+    """
+    is_called, answered = scores >= threshold, scores > UNSCORED
     owners = np.array(patients, dtype=object)
-    caught = proportion_by_patient(is_called[truth], owners[truth])
-    spared = proportion_by_patient(~is_called[~truth], owners[~truth])
+    caught = proportion_by_patient(is_called[truth & answered], owners[truth & answered])
+    spared = proportion_by_patient(~is_called[~truth & answered], owners[~truth & answered])
+    caught_of_all = proportion_by_patient(is_called[truth], owners[truth])
+    spared_of_all = proportion_by_patient(answered[~truth] & ~is_called[~truth], owners[~truth])
     return {
-        "fractured": caught.count,
-        "normal": spared.count,
-        "fractured_patients": caught.patients,
-        "normal_patients": spared.patients,
+        "fractured": caught_of_all.count,
+        "normal": spared_of_all.count,
+        "fractured_patients": caught_of_all.patients,
+        "normal_patients": spared_of_all.patients,
+        "answered_fractured": caught.count,
+        "answered_normal": spared.count,
         "sensitivity": caught.value,
         "sensitivity_interval": [caught.low, caught.high],
         "specificity": spared.value,
         "specificity_interval": [spared.low, spared.high],
+        "intention_to_diagnose": {
+            "sensitivity": caught_of_all.value,
+            "sensitivity_interval": [caught_of_all.low, caught_of_all.high],
+            "specificity": spared_of_all.value,
+            "specificity_interval": [spared_of_all.low, spared_of_all.high],
+        },
     }
 
 

@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from VertebralFractureLib.research.datasets import ReferenceSpine, read_annotation
@@ -19,13 +19,18 @@ from VertebralFractureLib.volume import read_volume
 
 @dataclass(frozen=True)
 class Case:
-    """A volume, its truth, and the weights to judge it with (None: those that ship)."""
+    """A volume, its truth, and the weights to judge it with (None: those that ship).
+
+    ``characteristics``: what a table says of patient and scan; ``seen_by``: weights that were trained on the patient.
+    """
 
     identifier: str
     patient: str
     volume: Path
     annotation: Path
     weights_folder: Path | None = None
+    characteristics: Mapping[str, str] = field(default_factory=dict)
+    seen_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,20 @@ from dataclasses import asdict
 import numpy as np
 
 from VertebralFractureLib.progress import STAGES
-from VertebralFractureLib.research.evaluation.compare import Comparison, VertebraPair
+from VertebralFractureLib.research.datasets import Source
+from VertebralFractureLib.research.evaluation.compare import Comparison
 from VertebralFractureLib.research.evaluation.judged import judged_scans
-from VertebralFractureLib.research.evaluation.metrics import Estimate, Proportion, proportion_by_patient
+from VertebralFractureLib.research.evaluation.metrics import Estimate, proportion_by_patient
 from VertebralFractureLib.research.evaluation.performance import estimate_by_patient, scan_auc, vertebra_auc
 from VertebralFractureLib.research.evaluation.run_cases import CaseResult
+from VertebralFractureLib.thresholds import SCORING
 
 _CASE_HEADER = (
     "| scan | spacing mm | weights | centerline mean / p95 mm | covered | vertebrae found | extra | levels right | "
     "shift | center mm | height mm | false alarms | outcome |"
 )
 _LEAST_FRACTURED = 5
+_NOT_MEASURED = "not measured; the reference has none, or the program's own."
 _TIME_HEADER = "| scan | " + " | ".join(STAGES) + " | whole command | peak MB |"
 
 
@@ -121,11 +124,11 @@ def _case_row(result: CaseResult) -> str:
 
 
 def height_errors_mm(results: Sequence[CaseResult]) -> list[float]:
-    """Found minus true height, mm, over every height that both sides give."""
+    """Found minus true height, mm, over every height that both sides give and the program did not measure for both."""
     errors: list[float] = []
     for result in results:
         for pair in result.comparison.pairs if result.comparison is not None else ():
-            if pair.found is None or pair.found.heights_mm is None:
+            if pair.found is None or pair.found.heights_mm is None or pair.truth.heights_by is Source.PROGRAM:
                 continue
             found = pair.found.heights_mm
             measured = (found.anterior, found.middle, found.posterior)
@@ -137,8 +140,13 @@ def summary_lines(results: Sequence[CaseResult]) -> list[str]:
     """The set's figures as a Markdown list."""
     compared = [result for result in results if result.comparison is not None]
     comparisons = [result.comparison for result in compared if result.comparison is not None]
-    pairs = [pair for comparison in comparisons for pair in comparison.pairs]
-    owners = [r.case.patient for r, c in zip(compared, comparisons, strict=True) for _ in c.pairs]
+    given = [
+        (pair, result.case.patient)
+        for result, comparison in zip(compared, comparisons, strict=True)
+        for pair in comparison.pairs
+        if pair.truth.center_by is not Source.PROGRAM
+    ]
+    pairs, owners = [pair for pair, _ in given], [patient for _, patient in given]
     found = proportion_by_patient([pair.found is not None for pair in pairs], owners)
     extra = sum(len(c.extra) for c in comparisons)
     lines_with_error = [c.centerline for c in comparisons if c.centerline is not None]
@@ -146,7 +154,8 @@ def summary_lines(results: Sequence[CaseResult]) -> list[str]:
     shifted = sum(1 for c in comparisons if c.level_shift not in (None, 0))
     unnamed = sum(1 for c in comparisons if c.level_shift is None)
     alarms = sum(len(c.false_alarms) for c in comparisons)
-    heights = np.abs(height_errors_mm(compared)) if height_errors_mm(compared) else np.array([np.nan])
+    heights = np.abs(height_errors_mm(compared))
+    ungraded = sum(len(c.called_ungraded) for c in comparisons)
     evaluable = sum(r.report is not None and r.report.status == "evaluable" for r in results)
     patients = len({result.case.patient for result in results})
     lines = [
@@ -156,9 +165,18 @@ def summary_lines(results: Sequence[CaseResult]) -> list[str]:
         f"scored where none is annotated: {extra}.",
         f"- Levels: {right} of {named} labeled vertebrae right ({_percent(right, named)}); scans shifted: {shifted}, "
         f"scans left unlabeled: {unnamed}.",
-        f"- Heights: mean absolute difference {heights.mean():.2f} mm over {len(heights)} heights.",
-        f"- False alarms: {alarms} in {len(compared)} scans ({alarms / max(len(compared), 1):.2f} a scan).",
+        f"- Heights: mean absolute difference {heights.mean():.2f} mm over {len(heights)} heights."
+        if len(heights)
+        else f"- Heights: {_NOT_MEASURED}",
+        f"- False alarms: {alarms} in {len(compared)} scans ({alarms / max(len(compared), 1):.2f} a scan) on vertebrae "
+        f"graded normal or where none is annotated; {ungraded} more of unknown grade were called.",
     ]
+    if not pairs:
+        lines[1] = f"- Complete vertebrae found: {_NOT_MEASURED} Scored where none is annotated: {extra}."
+    if not named and any(v.level_by is Source.PROGRAM for r in results for v in r.truth.vertebrae):
+        lines[2] = f"- Levels: {_NOT_MEASURED}"
+    if comparisons and not lines_with_error:
+        lines.insert(1, f"- Centerline: {_NOT_MEASURED}")
     if lines_with_error:
         means = [error.mean_mm for error in lines_with_error]
         worst = [error.p95_mm for error in lines_with_error]
@@ -173,7 +191,10 @@ def summary_lines(results: Sequence[CaseResult]) -> list[str]:
 
 
 def accuracy_lines(results: Sequence[CaseResult]) -> list[str]:
-    """AUC of scans and of vertebrae, and sensitivity by grade at the shipped threshold; every interval by patient."""
+    """AUC of scans and of vertebrae that were answered, and of the fractures of each grade how many were called.
+
+    Fractures without an answer count as missed, those of refused scans as well. Every interval is by patient.
+    """
     scans = judged_scans(results)
     answered = [scan for scan in scans if scan.probability is not None]
     rows = [v for scan in scans for v in scan.vertebrae if v.probability is not None]
@@ -184,7 +205,9 @@ def accuracy_lines(results: Sequence[CaseResult]) -> list[str]:
         "vertebrae fractured.",
     ]
     for grade in (1, 2, 3):
-        caught = _caught(results, grade)
+        of_grade = [(v.probability, scan.patient) for scan in scans for v in scan.vertebrae if v.truth_grade == grade]
+        called = [answer is not None and answer >= SCORING.decision_threshold for answer, _ in of_grade]
+        caught = proportion_by_patient(called, [patient for _, patient in of_grade])
         lines.append(
             f"- Suspected of grade {grade}: {caught.hits} of {caught.count} in {caught.patients} patients "
             f"({caught.low:.0%} to {caught.high:.0%})."
@@ -197,21 +220,6 @@ def _in_words(estimate: Estimate) -> str:
         f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f}, n = {estimate.patients} patients, "
         f"{estimate.samples} scans)"
     )
-
-
-def _caught(results: Sequence[CaseResult], grade: int) -> Proportion:
-    rows = [
-        (_is_called(pair, result.report.scan.decision_threshold), result.case.patient)
-        for result in results
-        if result.comparison is not None and result.report is not None
-        for pair in result.comparison.pairs
-        if pair.truth.grade == grade
-    ]
-    return proportion_by_patient([called for called, _ in rows], [patient for _, patient in rows])
-
-
-def _is_called(pair: VertebraPair, threshold: float) -> bool:
-    return pair.found is not None and (pair.found.fracture_probability or 0.0) >= threshold
 
 
 def _percent(part: int, whole: int) -> str:
