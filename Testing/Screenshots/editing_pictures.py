@@ -59,7 +59,6 @@ class Editing:
         for node in (self._nodes.centerline, straight, heights):
             node.GetDisplayNode().SetSliceProjection(True)
             node.GetDisplayNode().SetSliceProjectionOpacity(1.0)
-        heights.GetDisplayNode().SetPointLabelsVisibility(False)
         _show(_markups(views.scene), [self._nodes.centerline, heights])
         center = self.chosen_center + np.array([0.0, -15.0, 0.0])
         patient = views.slice_picture("Sagittal", self._nodes.input_volume, center, VIEW_HEIGHT_MM, size, "ruler")

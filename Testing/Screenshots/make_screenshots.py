@@ -180,11 +180,13 @@ def straightened_views(views: SlicerViews, nodes: Any, place: Any, width: int, m
         markups.SetAndObserveTransformNodeID(nodes.transform.GetID())
         markups.GetDisplayNode().SetSliceProjection(True)
         markups.GetDisplayNode().SetSliceProjectionOpacity(1.0)
-    # Side by side shows each view the bodies of its own space.
-    bodies = [node.GetDisplayNode() for node in (nodes.bodies, nodes.straight_bodies)]
-    seen = [(display, display.GetVisibility(), list(display.GetViewNodeIDs())) for display in bodies]
-    for display, visible in zip(bodies, (False, True), strict=True):
-        display.SetVisibility(visible)
+    # Side by side shows each view the bodies and labels of its own space.
+    patient = (nodes.bodies, nodes.labels, nodes.side_labels)
+    straightened = (nodes.straight_bodies, nodes.straight_labels)
+    displays = [node.GetDisplayNode() for node in (*patient, *straightened)]
+    seen = [(display, display.GetVisibility(), list(display.GetViewNodeIDs())) for display in displays]
+    for number, display in enumerate(displays):
+        display.SetVisibility(number >= len(patient))
         display.RemoveAllViewNodeIDs()
     center = middle_of(nodes.straightened)
     straight = views.slice_picture("Sagittal", nodes.straightened, center, height_mm, size, marks)
@@ -198,7 +200,7 @@ def straightened_views(views: SlicerViews, nodes: Any, place: Any, width: int, m
 
 
 def overlays(nodes: Any) -> list[Any]:
-    found = [nodes.centerline, nodes.straight_points, nodes.landmarks, *nodes.points.values()]
+    found = [nodes.centerline, nodes.straight_points, nodes.landmarks, *nodes.label_nodes, *nodes.points.values()]
     return [markups for markups in found if markups is not None]
 
 

@@ -21,7 +21,9 @@ def state(nodes):
     picture = read_picture(nodes)
     attributes = {name: nodes.table.GetAttribute(name) for name in nodes.table.GetAttributeNames()}
     attributes.pop("VertebralFracture.displayCriteria", None)
-    lists = [node for node in (*nodes.points.values(), nodes.landmarks, nodes.straight_points) if node is not None]
+    straight = (nodes.straight_points, nodes.straight_labels)
+    own = (*nodes.points.values(), nodes.landmarks, nodes.labels, nodes.side_labels, *straight)
+    lists = [node for node in own if node is not None]
     return {
         "curve": control_points(nodes.centerline),
         "measured": [
@@ -37,7 +39,7 @@ def state(nodes):
         "points": {
             node.GetName(): [
                 (
-                    tuple(np.round(point, 1)) if node is nodes.straight_points else point,
+                    tuple(np.round(point, 1)) if node in straight else point,
                     node.GetNthControlPointLabel(place),
                     node.GetNthControlPointDescription(place),
                 )

@@ -123,10 +123,12 @@ PLAIN_READER = """
                 if node.GetNthNodeReferenceID(role, nth) and node.GetNthNodeReference(role, nth) is None:
                     broken.append([node.GetName(), role])
         if node.IsA("vtkMRMLMarkupsFiducialNode") and node.GetDisplayNode().GetVisibility():
-            color = node.GetDisplayNode().GetColor()
+            display = node.GetDisplayNode()
             for nth in range(node.GetNumberOfControlPoints()):
-                labels = node.GetDisplayNode().GetPointLabelsVisibility()
-                points[node.GetNthControlPointLabel(nth)] = [list(color), labels]
+                seen = points.setdefault(node.GetNthControlPointLabel(nth), [None, 0])
+                if display.GetGlyphScale() > 0.0:
+                    seen[0] = list(display.GetColor())
+                seen[1] += display.GetPointLabelsVisibility()
     def names(kind):
         return [scene.GetNthNodeByClass(n, kind).GetName() for n in range(scene.GetNumberOfNodesByClass(kind))]
     def shape(place):
@@ -172,7 +174,8 @@ def test_the_scene_opens_without_our_code_and_shows_everything_at_the_first_susp
     assert seen["rows"] == [3, len(a_report.sequence.positions_mm)]
     assert set(seen["points"]) == {"L1 · 0.10", "T12 · 0.93", "T11 · not evaluable"}
     assert len({tuple(color) for color, _ in seen["points"].values()}) == 3
-    assert all(labels for _, labels in seen["points"].values())
+    # Behind the canal and beside the body, and not on the point.
+    assert [labels for _, labels in seen["points"].values()] == [2, 2, 2]
     assert seen["view"] == [1.0, 20.0, 40.0]
     assert seen["background"] == "vtkMRMLScalarVolumeNode1"
 

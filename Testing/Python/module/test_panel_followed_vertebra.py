@@ -5,7 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import slicer
-from outline_samples import an_outline
+from leaning_vertebra import (
+    AXES,
+    VIEWS,
+    add_composite,
+    add_layout,
+    find_vertebra,
+    let_t12_lean,
+    rotation,
+    show_in_all_views,
+    view,
+)
 from panel_helpers import choose, close_and_load, detect, load_scene
 from PySide6.QtWidgets import QApplication
 
@@ -13,60 +23,10 @@ from VertebralFractureLib.export.scene import find_results, new_scene, save_mrb
 from VertebralFractureLib.export.scene.turned_views import turn_views
 from VertebralFracturePanel.read.side_by_side import STRAIGHT_VIEW
 
-VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
-TURN_DEG, LEAN_DEG, TILT_DEG = 14.0, 9.0, 25.0
-"""Of T12 about its long axis, to the side, and forward."""
-
-
-def rotation(axis, degrees):
-    one, two = [(1, 2), (2, 0), (0, 1)][axis]
-    matrix = np.eye(3)
-    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    matrix[one, one] = matrix[two, two] = cosine
-    matrix[one, two], matrix[two, one] = -sine, sine
-    return matrix
-
-
-AXES = rotation(1, LEAN_DEG) @ rotation(0, -TILT_DEG) @ rotation(2, TURN_DEG)
-"""Columns: to the right, front and top of T12, a body of a scoliosis with kyphosis."""
-
-
-def laid(points, center):
-    """Points about a body in the plane R = 0 at A = 27, S = 0 as those of T12."""
-    around = np.array(points) - (0.0, 27.0, 0.0)
-    return tuple(tuple(point) for point in np.round(around @ AXES.T + np.array(center), 3).tolist())
-
 
 @pytest.fixture
 def a_report(a_report):
-    marks = [(0.0, a, s) for s in (12.0, -12.0) for a in (40.0, 27.0, 14.0)]
-    traced = [
-        replace(v, outline_ras=laid(an_outline(0.0), v.center_ras), landmarks_ras=laid(marks, v.center_ras))
-        if v.label == "T12"
-        else v
-        for v in a_report.vertebrae
-    ]
-    return replace(a_report, vertebrae=tuple(traced))
-
-
-def add_layout(scene):
-    """Slicer's layout and view nodes with their own logics: layout, presets, and what links views."""
-    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
-    layout, links = slicer.vtkMRMLLayoutLogic(), slicer.vtkMRMLSliceLinkLogic()
-    links.SetMRMLScene(scene)  # first: it knows the views that are made while it watches
-    layout.SetMRMLScene(scene)
-    layout.GetLayoutNode().SetViewArrangement(layout.GetLayoutNode().SlicerLayoutFourUpView)
-    for name in VIEWS:
-        add_composite(scene, name)
-    return layout, links
-
-
-def add_composite(scene, name):
-    """As Slicer's slice widget makes it for its view."""
-    composite = slicer.vtkMRMLSliceCompositeNode()
-    composite.SetSingletonTag(name)
-    composite.SetLayoutName(name)
-    return scene.AddNode(composite)
+    return let_t12_lean(a_report)
 
 
 @pytest.fixture
@@ -80,13 +40,8 @@ def logics(scene):
 @pytest.fixture
 def a_result(widget, scene, logics, a_spine_ct, a_successful_worker):  # noqa: ARG001
     detect(widget)
-    for name in VIEWS:
-        scene.GetSingletonNode(name, "vtkMRMLSliceCompositeNode").SetBackgroundVolumeID(a_spine_ct.GetID())
+    show_in_all_views(scene, a_spine_ct)
     return find_results(scene)[0]
-
-
-def view(scene, name):
-    return scene.GetSingletonNode(name, "vtkMRMLSliceNode")
 
 
 def orientations(scene):
@@ -97,10 +52,6 @@ def matrix(scene, name):
     return slicer.util.arrayFromVTKMatrix(view(scene, name).GetSliceToRAS())
 
 
-def vertebra(report, label):
-    return next(v for v in report.vertebrae if v.label == label)
-
-
 def off_the_plane(scene, name, points):
     """How far points (n, 3) lie from what a view shows, mm."""
     shown = matrix(scene, name)
@@ -109,7 +60,7 @@ def off_the_plane(scene, name, points):
 
 def test_the_sagittal_view_shows_the_chosen_vertebra_where_its_outline_is_drawn(widget, scene, a_result, a_report):
     # Given a body that is turned, leaning and tilted, whose outline a plain sagittal slice cuts far from
-    t12 = vertebra(a_report, "T12")
+    t12 = find_vertebra(a_report, "T12")
     choose(widget, "L1")
     view(scene, "Yellow").JumpSliceByCentering(*t12.center_ras)
     assert off_the_plane(scene, "Yellow", t12.outline_ras).max() > 3.0
@@ -140,7 +91,7 @@ def test_a_vertebra_that_was_not_traced_is_shown_along_the_canal(widget, scene, 
     tangent = np.array([0.0, np.cos(70.0 / 30.0) / 30.0, 1.0])
     assert matrix(scene, "Red")[:3, 2] == pytest.approx(tangent / np.linalg.norm(tangent), abs=0.01)
     assert abs(matrix(scene, "Yellow")[0, 2]) == pytest.approx(1.0, abs=0.01)
-    assert matrix(scene, "Yellow")[:3, 3] == pytest.approx(vertebra(a_report, "T11").center_ras)
+    assert matrix(scene, "Yellow")[:3, 3] == pytest.approx(find_vertebra(a_report, "T11").center_ras)
 
 
 @pytest.mark.usefixtures("a_result")
@@ -270,7 +221,7 @@ def test_side_by_side_turns_the_patients_views_and_not_the_straightened_one(widg
 
     assert a_result.straightened is not None
     assert view(scene, STRAIGHT_VIEW).GetOrientation() == "Sagittal"
-    assert off_the_plane(scene, "Yellow", vertebra(a_report, "T12").outline_ras).max() < 0.01
+    assert off_the_plane(scene, "Yellow", find_vertebra(a_report, "T12").outline_ras).max() < 0.01
 
     widget.ui.sideBySideButton.click()
 
@@ -311,7 +262,7 @@ def test_a_scene_saved_turned_opens_upright_at_the_vertebra_where_this_module_is
     widget, scene, a_result, a_report, tmp_path, sideBySide
 ):
     # Given a scene that was saved with the views turned
-    t12 = vertebra(a_report, "T12")
+    t12 = find_vertebra(a_report, "T12")
     assert a_result.straightened is not None
     widget.ui.sideBySideButton.checked = sideBySide
     choose(widget, "T12")

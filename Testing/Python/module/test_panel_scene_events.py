@@ -116,7 +116,7 @@ def test_a_scene_saved_side_by_side_opens_with_views_where_the_layout_is_not_kno
 
 
 @pytest.mark.parametrize("sideBySide", [False, True])
-def test_a_saved_scene_shows_its_labels_in_every_view_of_a_slicer_without_this_module(
+def test_a_saved_scene_shows_outlines_and_labels_in_every_view_of_a_slicer_without_this_module(
     widget, scene, layout, a_spine_result, tmp_path, sideBySide
 ):
     # Given a result in a scene that was saved as it is, or side by side
@@ -147,15 +147,23 @@ def test_a_saved_scene_shows_its_labels_in_every_view_of_a_slicer_without_this_m
         views = [view for view in logic.GetViewNodes() if view is not None]
         assert views
 
-        # Then each view shows points and labels of the patient, and none shows those of the straightened spine
+        # Then each view shows points, labels and outlines of the patient, and none those of the straightened spine
         for view in views:
             for node in nodes.points.values():
                 display = node.GetDisplayNode()
                 assert display.IsDisplayableInView(view.GetID()), (arrangement, view.GetID())
                 assert display.GetVisibility()
+            for node in (nodes.labels, nodes.side_labels):
+                display = node.GetDisplayNode()
+                assert display.IsDisplayableInView(view.GetID()), (arrangement, view.GetID())
+                assert display.GetVisibility()
                 assert display.GetPointLabelsVisibility()
-            straight = nodes.straight_points.GetDisplayNode()
-            assert not (straight.GetVisibility() and straight.IsDisplayableInView(view.GetID()))
+            outlines = nodes.bodies.GetDisplayNode()
+            assert outlines.IsDisplayableInView(view.GetID())
+            assert outlines.GetVisibility2D()
+            for node in (nodes.straight_points, nodes.straight_labels, nodes.straight_bodies):
+                straight = node.GetDisplayNode()
+                assert not (straight.GetVisibility() and straight.IsDisplayableInView(view.GetID()))
 
 
 def test_a_scene_saved_with_the_layout_opens_with_its_views_because_it_is_known_from_the_start(scene, layout):

@@ -151,7 +151,7 @@ def test_the_views_stay_where_they_are_while_points_are_placed(scene, nodes, a_r
 
 
 def test_one_vertebra_stands_out_and_its_point_names_it(nodes, a_report):
-    highlight_vertebra(nodes, a_report.vertebrae[1].center_ras)
+    highlight_vertebra(nodes, a_report.vertebrae, 1)
 
     chosen = [
         (key, n)

@@ -36,8 +36,9 @@ class DisplaySection:
         for box, displays in zip(self._boxes, (points, lines, landmarks), strict=True):
             box.enabled = bool(displays)
             box.checked = any(display.GetVisibility() for display in displays)
-        self._ui.labelsCheckBox.enabled = bool(points)
-        self._ui.labelsCheckBox.checked = any(display.GetPointLabelsVisibility() for display in points)
+        labels = self._labels()
+        self._ui.labelsCheckBox.enabled = bool(labels)
+        self._ui.labelsCheckBox.checked = any(display.GetPointLabelsVisibility() for display in labels)
         outlines = self._outlines()
         self._ui.outlinesCheckBox.enabled = bool(outlines)
         self._ui.outlinesCheckBox.checked = any(display.GetVisibility2D() for display in outlines)
@@ -52,12 +53,13 @@ class DisplaySection:
         for box, displays in zip(self._boxes, (points, lines, landmarks), strict=True):
             for display in displays:
                 display.SetVisibility(bool(box.checked))
-        for display in points:
+        for display in self._labels():
+            # As for the outlines: whether a node is seen at all follows from the layout.
             display.SetPointLabelsVisibility(bool(self._ui.labelsCheckBox.checked))
         for display in self._outlines():
             # The one switch of both: in which views each is seen follows from the layout.
             display.SetVisibility2D(bool(self._ui.outlinesCheckBox.checked))
-        for display in (*points, *lines, *landmarks, *self._outlines()):
+        for display in (*points, *lines, *landmarks, *self._labels(), *self._outlines()):
             display.SetOpacity(float(self._ui.opacitySlider.value))
 
     def _displays(self) -> tuple[Displays, Displays, Displays]:
@@ -71,6 +73,12 @@ class DisplaySection:
             for kind in kinds
         )
         return points, lines, landmarks
+
+    def _labels(self) -> Displays:
+        """Display nodes of what writes level and probability: beside the bodies, in older scenes at the points."""
+        nodes = self._nodes
+        written = () if nodes is None else nodes.label_nodes or tuple(nodes.points.values())
+        return [node.GetDisplayNode() for node in written if node.GetDisplayNode() is not None]
 
     def _outlines(self) -> list[slicer.vtkMRMLModelDisplayNode]:
         """Display nodes of the bodies, in the patient and straightened."""

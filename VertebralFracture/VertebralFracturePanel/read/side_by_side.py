@@ -117,15 +117,15 @@ class SideBySide:
 
     @property
     def _straightDisplays(self) -> list[slicer.vtkMRMLDisplayNode]:
-        """Of points and bodies in straightened coordinates; the user may have deleted them."""
-        nodes = (self._nodes.straight_points, self._nodes.straight_bodies)
+        """Of points, labels and bodies in straightened coordinates; the user may have deleted them."""
+        nodes = (self._nodes.straight_points, self._nodes.straight_labels, self._nodes.straight_bodies)
         displays = [node.GetDisplayNode() for node in nodes if node is not None]
         return [display for display in displays if display is not None]
 
     def _ofThePatient(self) -> list[slicer.vtkMRMLDisplayableNode]:
         nodes = self._nodes
-        markups = [*nodes.points.values(), nodes.centerline, nodes.landmarks, nodes.bodies]
-        return [node for node in markups if node is not None and node.GetDisplayNode() is not None]
+        own = [*nodes.points.values(), nodes.labels, nodes.side_labels, nodes.centerline, nodes.landmarks, nodes.bodies]
+        return [node for node in own if node is not None and node.GetDisplayNode() is not None]
 
 
 def registerLayout() -> None:

@@ -118,8 +118,7 @@ class VertebraWalk(VTKObservationMixin):
         else:
             table.selectRow(rowOf(self._report, self._index))
         if self._nodes is not None:
-            center = None if self._index is None else self._report.vertebrae[self._index].center_ras
-            highlight_vertebra(self._nodes, center)
+            highlight_vertebra(self._nodes, self._report.vertebrae, self._index)
 
     def _onPointsChanged(self, _node: slicer.vtkMRMLMarkupsNode, _event: str) -> None:
         """Never from within an event of the node, which may still be at work."""

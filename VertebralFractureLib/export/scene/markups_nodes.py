@@ -178,7 +178,6 @@ def add_landmarks_node(scene: Any, vertebrae: Sequence[Vertebra], name: str) -> 
     node = _add_points_node(scene, name, _LANDMARK_COLOR)
     fill_landmarks_node(node, vertebrae)
     node.GetDisplayNode().SetVisibility(False)
-    node.GetDisplayNode().SetPointLabelsVisibility(False)
     return node
 
 
@@ -242,7 +241,8 @@ def _add_points_node(scene: Any, name: str, color: tuple[float, float, float]) -
     display.SetColor(*color)
     display.SetSelectedColor(*color)
     display.SetGlyphScale(2.0)
-    display.SetTextScale(2.8)
+    # What a point is called stands beside the body (``label_nodes``), where it covers no endplate.
+    display.SetPointLabelsVisibility(False)
     node.SetLocked(True)
     return node
 
@@ -327,5 +327,6 @@ def _add(scene: Any, class_name: str, name: str) -> Any:
     display.SetColor(*_COLOR)
     display.SetSelectedColor(*_COLOR)
     display.SetGlyphScale(2.0)
-    display.SetTextScale(2.5)
+    # The panel says which point is which; beside it, its name would cover the endplate that it is put on.
+    display.SetPointLabelsVisibility(False)
     return node

@@ -29,6 +29,9 @@ BODIES = "bodies"
 STRAIGHT_BODIES = "bodies_straight"
 SEGMENTATION = "segmentation"
 """Made on demand and the user's from then on: no node reference leads to it, and it stays when a result is removed."""
+LABELS = "labels"
+SIDE_LABELS = "labels_side"
+STRAIGHT_LABELS = "labels_straight"
 SEQUENCE = "sequence_table"
 GRADE_COLORS = "grade_colors"
 PROBABILITY_COLORS = "probability_colors"
@@ -55,6 +58,9 @@ class SceneNodes:
         landmarks: six endplate points per measured vertebra in RAS, hidden at first.
         bodies: ``vtkMRMLModelNode``, the traced bodies in RAS, whose cuts with the slices are their outlines.
         straight_bodies: the same in straight space, hidden at first.
+        labels: ``vtkMRMLMarkupsFiducialNode``, level and probability behind the canal, in RAS, without glyphs.
+        side_labels: the same to the left of the bodies, for coronal and axial views.
+        straight_labels: those behind the canal in straight space, hidden at first.
         sequence: ``vtkMRMLTableNode``, probability along the centerline.
         grade_colors, probability_colors: ``vtkMRMLColorTableNode``.
         series, threshold_series: ``vtkMRMLPlotSeriesNode``, the two lines of the chart.
@@ -72,6 +78,9 @@ class SceneNodes:
     landmarks: Any = None
     bodies: Any = None
     straight_bodies: Any = None
+    labels: Any = None
+    side_labels: Any = None
+    straight_labels: Any = None
     sequence: Any = None
     grade_colors: Any = None
     probability_colors: Any = None
@@ -79,6 +88,11 @@ class SceneNodes:
     threshold_series: Any = None
     chart: Any = None
     report: Any = None
+
+    @property
+    def label_nodes(self) -> tuple[Any, ...]:
+        """What writes level and probability beside the bodies; none in a scene of an earlier version."""
+        return tuple(node for node in (self.labels, self.side_labels, self.straight_labels) if node is not None)
 
     @property
     def own(self) -> tuple[Any, ...]:
@@ -93,6 +107,7 @@ class SceneNodes:
             *self.points.values(),
             self.straight_points,
             self.landmarks,
+            *self.label_nodes,
             self.bodies,
             self.straight_bodies,
             self.straightened,
@@ -131,6 +146,9 @@ def nodes_of(table: Any) -> SceneNodes:
         landmarks=node(LANDMARKS),
         bodies=node(BODIES),
         straight_bodies=node(STRAIGHT_BODIES),
+        labels=node(LABELS),
+        side_labels=node(SIDE_LABELS),
+        straight_labels=node(STRAIGHT_LABELS),
         sequence=node(SEQUENCE),
         grade_colors=node(GRADE_COLORS),
         probability_colors=node(PROBABILITY_COLORS),

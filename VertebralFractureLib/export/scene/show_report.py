@@ -17,6 +17,7 @@ from VertebralFractureLib.export.palette import GROUPS
 from VertebralFractureLib.export.scene import scene_nodes as roles
 from VertebralFractureLib.export.scene.body_nodes import fill_bodies_node
 from VertebralFractureLib.export.scene.display_nodes import set_probability_colors
+from VertebralFractureLib.export.scene.label_nodes import fill_labels_node, label_places
 from VertebralFractureLib.export.scene.markups_nodes import (
     add_group_node,
     fill_centerline_node,
@@ -167,6 +168,8 @@ def show_report(
     if nodes.straight_points is not None and nodes.transform is not None and not same_vertebrae:
         centers = [vertebra.center_ras for vertebra in report.vertebrae]
         fill_straight_points_node(nodes.straight_points, straight_places(nodes.transform, centers), report.vertebrae)
+    if not same_vertebrae:
+        _show_labels(nodes, report)
     if same_vertebrae and same_sequence:
         return criteria.apply(report)
     return show_with_criteria(scene, nodes, report, criteria)
@@ -194,6 +197,16 @@ def show_with_criteria(scene: Any, nodes: SceneNodes, report: SpineReport, crite
         set_probability_colors(nodes.probability_colors, criteria.threshold)
         refresh_colors(nodes)
     return shown
+
+
+def _show_labels(nodes: SceneNodes, report: SpineReport) -> None:
+    if nodes.labels is not None:
+        fill_labels_node(nodes.labels, report.vertebrae, label_places(report))
+    if nodes.side_labels is not None:
+        fill_labels_node(nodes.side_labels, report.vertebrae, label_places(report, at_side=True))
+    if nodes.straight_labels is not None and nodes.transform is not None:
+        straight = straight_places(nodes.transform, label_places(report))
+        fill_labels_node(nodes.straight_labels, report.vertebrae, straight)
 
 
 def _show_groups(scene: Any, nodes: SceneNodes, shown: SpineReport) -> None:

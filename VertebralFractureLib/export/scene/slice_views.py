@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import vtk
 
+from VertebralFractureLib.export.scene.label_nodes import choose_label
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes
 from VertebralFractureLib.export.scene.volume_nodes import shows_straight
 from VertebralFractureLib.result.report import SpineReport
@@ -100,8 +101,11 @@ def jump_to_vertebra(scene: Any, nodes: SceneNodes, vertebrae: Sequence[Vertebra
             view.JumpSliceByCentering(*straight)
 
 
-def highlight_vertebra(nodes: SceneNodes, center_ras: Point | None) -> None:
-    """Let the vertebra there stand out among the points of all groups; None lets none stand out."""
+def highlight_vertebra(nodes: SceneNodes, vertebrae: Sequence[Vertebra], index: int | None) -> None:
+    """Let the point and the label of vertebra ``index`` stand out; None lets none stand out."""
+    center_ras = None if index is None else vertebrae[index].center_ras
+    for labels in nodes.label_nodes:
+        choose_label(labels, index)
     for node in nodes.points.values():
         for place in range(node.GetNumberOfControlPoints()):
             chosen = center_ras is not None and _is_there(node.GetNthControlPointPositionWorld(place), center_ras)

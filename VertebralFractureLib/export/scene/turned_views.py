@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import vtk
 
-from VertebralFractureLib.cpr import lay_frame
-from VertebralFractureLib.errors import NotEvaluable
+from VertebralFractureLib.export.scene.canal_axes import find_canal
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes
 from VertebralFractureLib.export.scene.slice_views import is_placing, list_slice_views
 from VertebralFractureLib.export.scene.volume_nodes import find_composite
@@ -25,7 +24,6 @@ from VertebralFractureLib.result.report import SpineReport
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.body_axes import find_body_axes
 from VertebralFractureLib.vertebrae.outline import scale_to_unit
-from VertebralFractureLib.vertebrae.vertebra import Vertebra
 
 NORMALS = {"Sagittal": 0, "Coronal": 1, "Axial": 2}
 """The orientations that follow, and which of the vertebra's axes (right, front, top) stands on each."""
@@ -42,7 +40,7 @@ def turn_views(scene: Any, nodes: SceneNodes, report: SpineReport, index: int) -
         return
     vertebra = report.vertebrae[index]
     patient_axes = np.array(report.centerline.patient_axes_ras)
-    axes = find_body_axes(vertebra, find_canal_axes(report, vertebra))
+    axes = find_body_axes(vertebra, find_canal(report)[1][index])
     for view in list_slice_views(scene):
         if not _shows(scene, view, nodes.input_volume):
             _turn_back(view)
@@ -63,17 +61,6 @@ def turn_views_back(scene: Any) -> None:
     """Give every view that was turned here Slicer's own orientation again, at the place where it is."""
     for view in list_slice_views(scene):
         _turn_back(view)
-
-
-def find_canal_axes(report: SpineReport, vertebra: Vertebra) -> FloatArray:
-    """Right, front and tangent of the canal at a vertebra, ``(3, 3)`` rows in RAS; without one the patient's."""
-    try:
-        planes = lay_frame(report.centerline.curve()).reformat_planes(np.array([vertebra.middle_mm]))
-    except (NotEvaluable, ValueError):
-        return np.array(report.centerline.patient_axes_ras)
-    right = scale_to_unit(planes.right_ras[0])
-    tangent = planes.normal_ras[0]
-    return np.stack([right, np.cross(tangent, right), tangent])
 
 
 def _orientation_to_follow(view: Any) -> str | None:

@@ -17,6 +17,7 @@ from VertebralFractureLib.export.palette import GROUPS
 from VertebralFractureLib.export.scene import scene_nodes as roles
 from VertebralFractureLib.export.scene.body_nodes import add_bodies_node
 from VertebralFractureLib.export.scene.display_nodes import add_chart, add_grade_colors, add_probability_colors
+from VertebralFractureLib.export.scene.label_nodes import add_labels_node, add_straight_labels_node, label_places
 from VertebralFractureLib.export.scene.markups_nodes import (
     add_centerline_node,
     add_group_node,
@@ -141,6 +142,11 @@ def missing_nodes_steps(
         if role not in made and list_members(report, group):
             made[role] = add_group_node(scene, group, report, f"Vertebrae {group.name}")
             yield 0.45
+    if roles.LABELS not in made:
+        made[roles.LABELS] = add_labels_node(scene, "Vertebra labels", report)
+    if roles.SIDE_LABELS not in made:
+        made[roles.SIDE_LABELS] = add_labels_node(scene, "Vertebra labels beside the bodies", report, at_side=True)
+    yield 0.5
     if roles.LANDMARKS not in made:
         made[roles.LANDMARKS] = add_landmarks_node(scene, report.vertebrae, "Vertebra landmarks")
     if roles.BODIES not in made:
@@ -175,6 +181,11 @@ def _straight_steps(
     if roles.STRAIGHT_POINTS not in made:
         made[roles.STRAIGHT_POINTS] = add_straight_points_node(
             scene, spine.frame, report.vertebrae, "Vertebrae in straight space", _STRAIGHT_POINT_COLOR
+        )
+    if roles.STRAIGHT_LABELS not in made:
+        straight = spine.frame.ras_to_straight(label_places(report))
+        made[roles.STRAIGHT_LABELS] = add_straight_labels_node(
+            scene, "Vertebra labels in straight space", report.vertebrae, straight
         )
     if roles.STRAIGHT_BODIES not in made:
         made[roles.STRAIGHT_BODIES] = add_bodies_node(
