@@ -1,12 +1,14 @@
 """Scenes come and go as Slicer loads them: within a batch, its own selector first, with or without side by side."""
 
 import sys
+import types
 from concurrent.futures import Future
 from typing import ClassVar
 
 import pytest
 import slicer
 import slicer_stand_ins
+from curve_helpers import drag, edit, settled
 from panel_helpers import cells, choose, detect, load_scene, until
 from PySide6.QtWidgets import QApplication
 
@@ -51,18 +53,27 @@ def layout(scene):
 def test_a_volume_that_is_added_within_a_batch_can_be_detected_at_once(widget, scene, add_volume):
     with Batch(scene):
         add_volume("CT of a batch")
+        QApplication.processEvents()  # as Slicer does while it loads, to show how far it is
 
     assert widget.ui.detectButton.enabled
 
 
 @pytest.mark.usefixtures("a_ct")
-def test_a_scene_that_is_loaded_in_place_of_another_can_be_detected_at_once(widget, scene, tmp_path):
+@pytest.mark.parametrize("isOpen", [True, False])
+def test_a_scene_that_is_loaded_in_place_of_another_can_be_detected_at_once(widget, scene, tmp_path, isOpen):
+    # Given a saved scene with a CT, and an open one without any, or with another
     save_mrb(scene, tmp_path / "one.mrb")
+    if not isOpen:
+        scene.Clear(0)
+        QApplication.processEvents()
+        assert not widget.ui.detectButton.enabled
+
     with Batch(scene):
         scene.Clear(0)
+        QApplication.processEvents()
         load_scene(scene, tmp_path / "one.mrb")
 
-    assert widget.ui.inputSelector.currentNode() is not None
+    assert widget.ui.inputSelector.currentNode().GetName() == "Chest CT"
     assert widget.ui.detectButton.enabled
 
 
@@ -164,6 +175,27 @@ def test_a_saved_scene_shows_outlines_and_labels_in_every_view_of_a_slicer_witho
             for node in (nodes.straight_points, nodes.straight_labels, nodes.straight_bodies):
                 straight = node.GetDisplayNode()
                 assert not (straight.GetVisibility() and straight.IsDisplayableInView(view.GetID()))
+
+
+def test_the_layout_is_known_once_slicer_has_started(scene, layout, monkeypatch):  # noqa: ARG001
+    # Given Slicer's application, which tells the modules that it has started
+    class Application:
+        started: ClassVar[list] = []
+
+        def connect(self, signal, listener):
+            assert signal == "startupCompleted()"
+            self.started.append(listener)
+
+    monkeypatch.setattr(slicer, "app", Application(), raising=False)
+    monkeypatch.setattr(slicer, "modules", types.SimpleNamespace(), raising=False)
+    module.VertebralFracture(types.SimpleNamespace())
+    assert not layout.IsLayoutDescription(LAYOUT_ID)
+
+    for listener in Application.started:
+        if listener is not module.registerSampleData:  # test_sample_data has that
+            listener()
+
+    assert layout.IsLayoutDescription(LAYOUT_ID)
 
 
 def test_a_scene_saved_with_the_layout_opens_with_its_views_because_it_is_known_from_the_start(scene, layout):
@@ -270,3 +302,32 @@ def test_no_patients_voxels_stay_on_the_disk_while_slicer_idles(scene, tmp_path,
     assert list(folder.rglob("*.nrrd")) == []
     assert NoTurn.waiting == []
     widget.cleanup()
+
+
+@pytest.fixture
+def temporary(threads_that_get_no_turn, tmp_path, monkeypatch):  # noqa: ARG001
+    """The folder for temporary files, of this test alone, where threads never run by themselves."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["page.html", "scene.mrb"])
+def test_no_copy_of_the_ct_stays_after_an_export_while_slicer_idles(temporary, export, name):
+    export(name)
+
+    until(lambda: not list(temporary.glob("*/request.json")))
+    assert list(temporary.rglob("*.nrrd")) == []
+    assert NoTurn.waiting == []
+
+
+def test_no_scores_stay_on_the_disk_after_a_correction_while_slicer_idles(temporary, widget, scene, a_spine_result):  # noqa: ARG001
+    edit(widget)
+    until(settled(widget))
+    drag(widget, 8, (2.0, 0.0, 0.0))
+
+    until(settled(widget))
+    assert list(temporary.rglob("report.json")) == []
+    assert list(temporary.rglob("spine.npz")) == []
+    assert NoTurn.waiting == []
