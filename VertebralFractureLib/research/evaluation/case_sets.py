@@ -10,12 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from VertebralFractureLib.atomic_write import write_file
-from VertebralFractureLib.errors import UnreadableVolume
+from VertebralFractureLib.errors import OptionRefused, UnreadableVolume
+from VertebralFractureLib.fracture.members import PREFIX
+from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
 from VertebralFractureLib.research.datasets import reference_to_json
-from VertebralFractureLib.research.datasets.reference_set import fold_of_scan, patient_of_scan
+from VertebralFractureLib.research.datasets.patient_table import PatientTable
+from VertebralFractureLib.research.datasets.reference_set import patient_table_of, reference_scans
+from VertebralFractureLib.research.datasets.training_record import trained_scans
 from VertebralFractureLib.research.evaluation.run_cases import Case
 from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom, random_options
 from VertebralFractureLib.volume import write_volume
+from VertebralFractureLib.weights import MANIFEST, WeightsFolder, weights_names
 
 FIRST_TEST_SEED = 900_000
 """Phantom seeds from here on are for testing only."""
@@ -23,22 +28,38 @@ FIRST_OOD_SEED = 950_000
 
 
 def annotated_cases(data: Path, weights: Path | None, fold_weights: Path | None) -> list[Case]:
-    """Every ``<id>.nii.gz`` with ``<id>.json`` in ``data``.
+    """Every ``<id>.nii.gz`` with ``<id>.json`` in ``data``, with what its ``patients.csv`` says of patient and scan.
 
-    A scan of the reference set is judged with the weights of its fold, trained without its patient, when
-    ``fold_weights`` (with ``fold0``, ``fold1``, ... in it) is given; every other scan with ``weights``.
+    A scan is judged with the weights of its fold, trained without its patient, when ``fold_weights`` (with ``fold0``,
+    ``fold1``, ... in it) is given; a scan that only evaluates with ``weights``.
 
     Raises:
         UnreadableVolume: when there is none.
+        RefusedContent: when ``patients.csv`` is no such table.
+        OptionRefused: when a folder holds no weights that ``detect`` could use.
     """
+    scans = reference_scans(data)
+    table = patient_table_of(data) or PatientTable()
+    folders = [
+        weights if scan.fold is None or fold_weights is None else fold_weights / f"fold{scan.fold}" for scan in scans
+    ]
+    seen = {folder: _seen_scans(folder) for folder in dict.fromkeys(folders)}
+    patients = {scan.identifier: scan.patient for scan in scans}
     cases = []
-    for annotation in sorted(data.glob("*.json")):
-        volume = annotation.with_name(f"{annotation.stem}.nii.gz")
-        if volume.is_file():
-            own = weights_of_volume(volume, fold_weights) or weights
-            cases.append(Case(annotation.stem, patient_of_scan(annotation.stem), volume, annotation, own))
-    if not cases:
-        raise UnreadableVolume(f"The folder '{data.name}' holds no <id>.nii.gz with <id>.json.")
+    for scan, folder in zip(scans, folders, strict=True):
+        own = [name for name, patient in patients.items() if patient == scan.patient]
+        seen_by = tuple(name for name, known in seen[folder].items() if known & set(own))
+        cases.append(
+            Case(
+                scan.identifier,
+                scan.patient,
+                scan.volume_path,
+                scan.annotation_path,
+                folder,
+                table.characteristics.get(scan.identifier, {}),
+                seen_by,
+            )
+        )
     return cases
 
 
@@ -48,8 +69,38 @@ def weights_of_volume(volume: Path, fold_weights: Path | None) -> Path | None:
     A scan that an annotation lies beside is judged as in ``annotated_cases``; one without annotation was in no fold.
     """
     name = volume.name.removesuffix(".nii.gz")
-    fold = fold_of_scan(name) if volume.with_name(f"{name}.json").is_file() else None
-    return None if fold is None or fold_weights is None else fold_weights / f"fold{fold}"
+    if fold_weights is None or not volume.with_name(f"{name}.json").is_file():
+        return None
+    fold = next(scan.fold for scan in reference_scans(volume.parent) if scan.identifier == name)
+    return None if fold is None else fold_weights / f"fold{fold}"
+
+
+def refuse_unusable_weights(folder: Path | None) -> None:
+    """Check that a folder holds weights of every step, before any scan is judged with it.
+
+    Raises:
+        OptionRefused: otherwise, with what is missing.
+        WeightsDamaged: when its list is damaged.
+    """
+    if folder is None:
+        return
+    name = one_line(folder.name, NAME_LIMIT)
+    if not (folder / MANIFEST).is_file():
+        raise OptionRefused(f"'{name}' holds no weights: there is no {MANIFEST} in it.")
+    there = weights_names("", folder)
+    missing = [one for one in weights_names("") if not one.startswith(PREFIX) and one not in there]
+    missing += [] if any(one.startswith(PREFIX) for one in there) else ["a fracture member"]
+    if missing:
+        raise OptionRefused(
+            f"The weights in '{name}' lack {', '.join(missing)}; 'train' completes a folder when it saves into it."
+        )
+
+
+def _seen_scans(folder: Path | None) -> dict[str, set[str]]:
+    """By the weights' name, the scans that they were trained on."""
+    refuse_unusable_weights(folder)
+    weights = WeightsFolder(folder)
+    return {name: set(trained_scans(weights.load(name).config)) for name in weights.names()}
 
 
 def phantom_cases(count: int, folder: Path, weights: Path | None) -> list[Case]:

@@ -13,6 +13,7 @@ from VertebralFractureLib.research.evaluation.judged import JudgedScan
 _MOST_GROUPS = 8
 """A column with more different words than that names scans and groups nothing."""
 UNKNOWN = "unknown"
+_UP_TO, _ABOVE = "up to ", "above "
 
 
 def with_characteristics(scans: Sequence[JudgedScan], table: Mapping[str, Mapping[str, str]]) -> list[JudgedScan]:
@@ -36,7 +37,7 @@ def groups_by_characteristic(scans: Sequence[JudgedScan]) -> dict[str, dict[str,
         for scan, name in zip(scans, names, strict=True):
             groups.setdefault(name, []).append(scan)
         if len(groups) > 1:
-            result[column] = dict(sorted(groups.items(), key=lambda item: (item[0] == UNKNOWN, item[0])))
+            result[column] = dict(sorted(groups.items(), key=lambda item: _order(item[0])))
     return result
 
 
@@ -52,10 +53,17 @@ def _group_names(cells: Sequence[str]) -> list[str] | None:
     return [UNKNOWN if number is None else _third(number, float(low), float(high)) for number in numbers]
 
 
+def _order(name: str) -> tuple[int, str]:
+    """Where a group stands: the lowest third first, the highest after it, what is unknown last."""
+    if name == UNKNOWN:
+        return 3, name
+    return (0 if name.startswith(_UP_TO) else 2 if name.startswith(_ABOVE) and " to " not in name else 1), name
+
+
 def _third(number: float, low: float, high: float) -> str:
     if number <= low:
-        return f"up to {low:g}"
-    return f"above {low:g} to {high:g}" if number <= high else f"above {high:g}"
+        return f"{_UP_TO}{low:g}"
+    return f"{_ABOVE}{low:g} to {high:g}" if number <= high else f"{_ABOVE}{high:g}"
 
 
 def _as_number(text: str) -> float | None:

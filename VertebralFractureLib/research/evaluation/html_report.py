@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from VertebralFractureLib import RESEARCH_USE_ONLY, __version__
 from VertebralFractureLib.research.evaluation.metrics import format_estimate, format_number
+from VertebralFractureLib.research.evaluation.study import Table
 
 _STYLE = (
     "body{font:15px/1.45 sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#222}"
@@ -32,14 +33,23 @@ _MOST_ALARMS = 2.0
 """Where the FROC plot ends: more false alarms a scan than that are of no use."""
 
 
-def html_report(sets: Mapping[str, Mapping[str, Any]], pictures: Mapping[str, str]) -> str:
+def html_report(
+    sets: Mapping[str, Mapping[str, Any]],
+    pictures: Mapping[str, str],
+    studies: Mapping[str, Sequence[Table]] | None = None,
+    said: Sequence[str] = (),
+) -> str:
     """The page.
 
     Args:
         sets: title of each set to its ``performance``.
         pictures: scan to the address, relative to the page, of its overview picture; scans without one get none.
+        studies: title of each set to the tables of its study, which stand before the rest.
+        said: lines of what must be known of all sets, such as the weights.
     """
-    body = "".join(_section(title, figures, pictures) for title, figures in sets.items())
+    tables = studies or {}
+    body = "".join(f"<p>{escape(line)}</p>" for line in said)
+    body += "".join(_section(title, figures, pictures, tables.get(title, ())) for title, figures in sets.items())
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Evaluation</title><style>{_STYLE}</style>'
         f"<h1>Evaluation of VertebralFracture {escape(__version__)}</h1>"
@@ -48,7 +58,7 @@ def html_report(sets: Mapping[str, Mapping[str, Any]], pictures: Mapping[str, st
     )
 
 
-def _section(title: str, figures: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+def _section(title: str, figures: Mapping[str, Any], pictures: Mapping[str, str], study: Sequence[Table]) -> str:
     at, calibration = figures["at_threshold"], figures["calibration_error"]
     facts = [
         ["scans (patients)", f"{figures['scans']} ({figures['patients']})"],
@@ -76,7 +86,7 @@ def _section(title: str, figures: Mapping[str, Any], pictures: Mapping[str, str]
     points += [[f"specificity {name}", format_estimate(v)] for name, v in figures["sensitivity_at_specificity"].items()]
     return (
         f"<h2>{escape(title)}</h2>{_table(['what', 'figure'], facts)}"
-        f'<div class="plots">{_plots(figures)}</div>'
+        f'<div class="plots">{_plots(figures)}</div>{"".join(_study_table(table) for table in study)}'
         f"<h3>At the decision threshold of {figures['threshold']:g}</h3>"
         f"{_table(_CALLED_HEAD, _called_rows(called))}"
         "<h3>Sensitivity at a number of false alarms a scan, and at a specificity</h3>"
@@ -86,6 +96,12 @@ def _section(title: str, figures: Mapping[str, Any], pictures: Mapping[str, str]
         f"{_uncertainty(figures['uncertainty'])}"
         f"<h3>The most confident errors</h3>{_worst(figures['worst'], pictures)}"
     )
+
+
+def _study_table(table: Table) -> str:
+    note = f"<p>{escape(table.note)}</p>" if table.note else ""
+    content = _table(table.head, table.rows) if table.rows else "<p>none</p>"
+    return f"<h3>{escape(table.title)}</h3>{note}{content}"
 
 
 def _unanswered(figures: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from VertebralFractureLib.options import AUTOMATIC, DEVICES
 from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
 from VertebralFractureLib.research.datasets.reference_set import fold_count
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
+from VertebralFractureLib.research.datasets.training_record import trained_scans
 from VertebralFractureLib.research.training.loop import CHECKPOINT
 from VertebralFractureLib.research.training.save_weights import save_weights
 from VertebralFractureLib.weights import MANIFEST, load_weights, weights_names
@@ -108,13 +109,6 @@ def refuse_empty_folds(folds: Sequence[int | None], arguments: argparse.Namespac
 def content_of(cases: Sequence[StraightCase]) -> dict[str, str]:
     """Identifiers and content keys of cases, for the fingerprint of a run."""
     return {case.identifier: case.content_key for case in cases}
-
-
-def trained_scans(config: Mapping[str, Any]) -> list[str]:
-    """The real scans that weights were trained on, those of what they started from included, as far as they say."""
-    record = config.get("training", config)
-    before = record.get("first_stage") or {}
-    return sorted({*record.get("scans", ()), *before.get("scans", ()), *record.get("started_from_scans", ())})
 
 
 def refuse_seen(config: Mapping[str, Any], held_out: Sequence[str], what: str) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from VertebralFractureLib.errors import OptionRefused
 from VertebralFractureLib.orientation import UPRIGHT_WEIGHTS
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
+from VertebralFractureLib.research.datasets.training_record import trained_scans
 from VertebralFractureLib.research.training.loop import (
     BatchMaker,
     LossFunction,
@@ -32,7 +33,6 @@ from VertebralFractureLib.research.training.run_options import (
     refuse_mixed_folder,
     refuse_seen,
     run_folder,
-    trained_scans,
 )
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases, training_cases
 from VertebralFractureLib.vertebrae.models import BODY_WEIGHTS, LEVEL_WEIGHTS, SURFACE_WEIGHTS

@@ -22,6 +22,7 @@ from VertebralFractureLib.errors import OptionRefused
 from VertebralFractureLib.research.datasets import read_annotation, reference_to_json
 from VertebralFractureLib.research.datasets.content_keys import file_sha256, key_of
 from VertebralFractureLib.research.datasets.reference_set import ReferenceScan, describe_grouping, reference_scans
+from VertebralFractureLib.research.datasets.training_record import trained_scans
 from VertebralFractureLib.research.phantom import PhantomOptions, make_phantom, random_options
 from VertebralFractureLib.research.training.canal_cases import (
     CanalCase,
@@ -39,7 +40,6 @@ from VertebralFractureLib.research.training.run_options import (
     refuse_mixed_folder,
     refuse_seen,
     run_folder,
-    trained_scans,
 )
 from VertebralFractureLib.research.training.save_weights import save_weights
 from VertebralFractureLib.torch_arrays import to_array

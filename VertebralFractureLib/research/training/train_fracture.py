@@ -20,6 +20,7 @@ from VertebralFractureLib.errors import OptionRefused
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.fracture.network import GRADES, FractureNetwork
 from VertebralFractureLib.research.datasets.content_keys import key_of
+from VertebralFractureLib.research.datasets.training_record import trained_scans
 from VertebralFractureLib.research.training.fracture_data import Batch, SeriesOptions
 from VertebralFractureLib.research.training.fracture_members import GRIDS, MEMBERS, SHIPPED, member_name
 from VertebralFractureLib.research.training.fracture_series import SeriesStore, build_series, scan_of_series
@@ -32,7 +33,6 @@ from VertebralFractureLib.research.training.run_options import (
     refuse_mixed_folder,
     refuse_seen,
     run_folder,
-    trained_scans,
 )
 from VertebralFractureLib.research.training.save_weights import save_weights
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases, training_cases

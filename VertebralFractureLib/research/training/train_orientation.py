@@ -9,6 +9,7 @@ import torch
 
 from VertebralFractureLib.orientation import ORIENTATION_WEIGHTS
 from VertebralFractureLib.orientation.network import OrientationNetwork
+from VertebralFractureLib.research.datasets.training_record import trained_scans
 from VertebralFractureLib.research.training import straight_training
 from VertebralFractureLib.research.training.loop import TrainingOptions, Validation, train
 from VertebralFractureLib.research.training.orientation_batches import Batch, OrientationBatches, load_or_build_cases
@@ -18,7 +19,6 @@ from VertebralFractureLib.research.training.run_options import (
     refuse_mixed_folder,
     refuse_seen,
     run_folder,
-    trained_scans,
 )
 from VertebralFractureLib.research.training.save_weights import save_weights
 from VertebralFractureLib.weights import load_weights, restore
