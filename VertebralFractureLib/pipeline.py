@@ -267,18 +267,21 @@ class _Run:
 
     def _find_centerline(self, models: Models) -> tuple[PlacedCenterline, CanalEvidence | None]:
         """The canal's centerline with the patient's axes, and what the network sees of the canal as the file lies."""
-        progress, seen = self._progress("canal"), None
+        from VertebralFractureLib.canal.axial_stack import AxialStacks
+
+        progress, seen, stacks = self._progress("canal"), None, AxialStacks(self.ct)
 
         def find(ct: CTVolume) -> Centerline:
             nonlocal seen
             if self.find_canal is not None and ct is self.ct:
                 return self.find_canal(models, progress)
             refuse_short_scan(ct)
-            evidence = canal_evidence(ct, models.canal, progress=progress)
+            own = stacks if ct is self.ct else None
+            evidence = canal_evidence(ct, models.canal, stacks=own, progress=progress)
             seen = evidence if ct is self.ct else seen
             return detect_canal(ct, models.canal, evidence=evidence).centerline
 
-        return find_centerline_in_patient(self.ct, find, models.orientation), seen
+        return find_centerline_in_patient(self.ct, find, models.orientation, stacks), seen
 
     def _straighten(self, centerline: Centerline) -> StraightenedVolume:
         if self.straightened is not None:

@@ -13,6 +13,7 @@ from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.types import FloatArray
 
 if TYPE_CHECKING:
+    from VertebralFractureLib.canal.axial_stack import AxialStacks
     from VertebralFractureLib.canal.control_point_path import CanalEvidence
     from VertebralFractureLib.canal.detection import CanalDetection
     from VertebralFractureLib.canal.editing import RepairedCenterline
@@ -77,12 +78,16 @@ def detect_centerline(
 
 
 def canal_evidence(
-    ct: CTVolume, model: CanalModel | None = None, *, progress: StageProgress | None = None
+    ct: CTVolume,
+    model: CanalModel | None = None,
+    *,
+    stacks: AxialStacks | None = None,
+    progress: StageProgress | None = None,
 ) -> CanalEvidence:
     """What the network sees of the canal; see ``canal.control_point_path.canal_evidence``."""
     from VertebralFractureLib.canal import control_point_path
 
-    return control_point_path.canal_evidence(ct, model or load_canal_model(), progress=progress)
+    return control_point_path.canal_evidence(ct, model or load_canal_model(), stacks=stacks, progress=progress)
 
 
 def draw_centerline(evidence: CanalEvidence, points_ras: FloatArray) -> RepairedCenterline:

@@ -8,6 +8,7 @@ laid from the world's origin, so that neither a crop nor another order of storag
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -23,8 +24,10 @@ OUTSIDE_HU = -1024.0
 IN_PLANE_MM = 2.0
 SLICE_MM = 4.0
 _BLOCK_MM = 2.0
-_CHUNK_VOXELS = 1_000_000
-"""Voxels of the scan, and points of the stack, that are worked on at a time; bounds the working memory."""
+_CHUNK_POINTS = 250_000
+"""Points of the stack that are worked on at a time; bounds the working memory."""
+_STRAIGHT = 1e-3
+"""Voxels of the scan's blocks by which the grid's axes may run off those of the array from one end to the other."""
 POOLED_PIXELS = 16
 """Pixels of a slice that the network pools into one at its lowest level."""
 _FROM_BOUNDARY = 0.29
@@ -62,28 +65,71 @@ class AxialStack:
         return CTVolume(self.hu, matrix)
 
 
-def build_axial_stack(ct: CTVolume, slice_mm: float = SLICE_MM, in_plane_mm: float = IN_PLANE_MM) -> AxialStack:
-    """Resample ``ct`` onto axial slices of the patient; the in-plane extent is cropped to what is denser than air.
+@dataclass(frozen=True)
+class AxialStacks:
+    """The stacks of one CT on any grid; the voxels are averaged in blocks once, with the first of them."""
 
-    Voxels lie on whole multiples of the spacing from the world's origin, and the first of every slice on one of
-    ``POOLED_PIXELS`` times as much, so that a network that pools sees the same patient on the same grid after a crop.
-    """
-    blocks, ijk_to_ras = _block_means(ct)
-    low, high = compute_bounds_ras(ct.shape_kji, ct.ijk_to_ras)
-    body_low, body_high = _body_bounds_ras(blocks, ijk_to_ras)
-    extent_s = (float(low[2]), float(high[2]))
-    low[:2] = np.maximum(low[:2], body_low[:2] - CANAL_STACK.body_margin_mm)
-    high[:2] = np.minimum(high[:2], body_high[:2] + CANAL_STACK.body_margin_mm)
-    step = np.array([in_plane_mm, in_plane_mm, slice_mm])
-    first, stop = np.zeros(3, dtype=int), np.zeros(3, dtype=int)
-    first[:2] = POOLED_PIXELS * np.floor(low[:2] / (POOLED_PIXELS * step[:2])).astype(int)
-    stop[:2] = POOLED_PIXELS * np.ceil(high[:2] / (POOLED_PIXELS * step[:2])).astype(int)
-    first[2] = np.ceil((low[2] + FROM_FACE_MM) / slice_mm)
-    stop[2] = np.floor((high[2] - FROM_FACE_MM) / slice_mm) + 1
-    counts, origin = np.maximum(stop - first, [POOLED_PIXELS, POOLED_PIXELS, 1]), first * step
-    hu = _interpolate(blocks, ijk_to_ras, origin, step, counts)
-    r, a, s = (float(value) for value in origin)
-    return AxialStack(hu, (r, a, s), (in_plane_mm, in_plane_mm, slice_mm), extent_s)
+    ct: CTVolume
+
+    def build(
+        self,
+        slice_mm: float = SLICE_MM,
+        in_plane_mm: float = IN_PLANE_MM,
+        *,
+        around_ras: FloatArray | None = None,
+        margin_mm: float = 0.0,
+    ) -> AxialStack:
+        """Resample the CT onto axial slices of the patient; the in-plane extent is cropped to what is denser than air.
+
+        Voxels lie on whole multiples of the spacing from the world's origin, and the first of every slice on one of
+        ``POOLED_PIXELS`` times as much, so that a network that pools sees the same patient on the same grid after a
+        crop.
+
+        Args:
+            around_ras: points ``(n, 3)``; what lies farther than ``margin_mm`` from their box is left out.
+        """
+        blocks, ijk_to_ras = self._blocks
+        low, high = compute_bounds_ras(self.ct.shape_kji, self.ct.ijk_to_ras)
+        body_low, body_high = self._body_bounds
+        extent_s = (float(low[2]), float(high[2]))
+        low[:2] = np.maximum(low[:2], body_low[:2] - CANAL_STACK.body_margin_mm)
+        high[:2] = np.minimum(high[:2], body_high[:2] + CANAL_STACK.body_margin_mm)
+        step = np.array([in_plane_mm, in_plane_mm, slice_mm])
+        first, stop = np.zeros(3, dtype=int), np.zeros(3, dtype=int)
+        first[:2] = POOLED_PIXELS * np.floor(low[:2] / (POOLED_PIXELS * step[:2])).astype(int)
+        stop[:2] = POOLED_PIXELS * np.ceil(high[:2] / (POOLED_PIXELS * step[:2])).astype(int)
+        first[2] = np.ceil((low[2] + FROM_FACE_MM) / slice_mm)
+        stop[2] = np.floor((high[2] - FROM_FACE_MM) / slice_mm) + 1
+        counts, origin = np.maximum(stop - first, [POOLED_PIXELS, POOLED_PIXELS, 1]), first * step
+        if around_ras is not None:
+            begin, end = lay_crop(around_ras, margin_mm, origin, step, counts)
+            counts, origin = end - begin, origin + begin * step
+        hu = _interpolate(blocks, ijk_to_ras, origin, step, counts)
+        r, a, s = (float(value) for value in origin)
+        return AxialStack(hu, (r, a, s), (in_plane_mm, in_plane_mm, slice_mm), extent_s)
+
+    @cached_property
+    def _blocks(self) -> tuple[Float32Array, FloatArray]:
+        return _block_means(self.ct)
+
+    @cached_property
+    def _body_bounds(self) -> tuple[FloatArray, FloatArray]:
+        return _body_bounds_ras(*self._blocks)
+
+
+def build_axial_stack(ct: CTVolume, slice_mm: float = SLICE_MM, in_plane_mm: float = IN_PLANE_MM) -> AxialStack:
+    """One stack of ``ct``, as ``AxialStacks.build`` makes it."""
+    return AxialStacks(ct).build(slice_mm, in_plane_mm)
+
+
+def lay_crop(
+    points_ras: FloatArray, margin_mm: float, origin: FloatArray, step: FloatArray, counts: NDArray[np.int_]
+) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """First voxel and the one after the last, (i, j, k), of the box of points ``(n, 3)`` with a margin on a grid."""
+    index, margin = (points_ras - origin) / step, margin_mm / step
+    begin = np.clip(np.floor(index.min(axis=0) - margin).astype(int), 0, counts - 1)
+    end = np.clip(np.ceil(index.max(axis=0) + margin).astype(int) + 1, begin + 1, counts)
+    return begin, end
 
 
 def _block_means(ct: CTVolume) -> tuple[Float32Array, FloatArray]:
@@ -92,21 +138,40 @@ def _block_means(ct: CTVolume) -> tuple[Float32Array, FloatArray]:
     factors = np.maximum(np.floor(_BLOCK_MM / spacing + 0.25).astype(int), 1)
     factors = np.minimum(factors, np.array(ct.shape_kji[::-1]))
     missing = _missing_before(ct, factors)
-    fi, fj, fk = (int(factor) for factor in factors)
-    rows = max(1, _CHUNK_VOXELS // (ct.hu.shape[1] * ct.hu.shape[2] * fk)) * fk
-    sizes = np.array(ct.hu.shape) + missing[::-1]
-    means = np.empty(-(-sizes // factors[::-1]), dtype=np.float32)
-    for start in range(0, int(sizes[0]), rows):
-        before = int(missing[2]) if start == 0 else 0
-        part = to_tensor(ct.hu[max(start - int(missing[2]), 0) : start - int(missing[2]) + rows].astype(np.float32))
-        part = part[None, None]
-        if (fi, fj, fk) != (1, 1, 1):
-            part = _pool(part, (fk, fj, fi), (before, int(missing[1]), int(missing[0])))
-        means[start // fk : start // fk + part.shape[2]] = to_array(part[0, 0])
     matrix = ct.ijk_to_ras.copy()
     matrix[:3, :3] = ct.ijk_to_ras[:3, :3] * factors
     matrix[:3, 3] += ct.ijk_to_ras[:3, :3] @ (0.5 * (factors - 1) - missing)
+    sizes = np.array(ct.hu.shape) + missing[::-1]
+    means = np.empty(-(-sizes // factors[::-1]), dtype=np.float32)
+    (fi, fj, fk), (mi, mj, mk) = (tuple(int(value) for value in values) for values in (factors, missing))
+    blocks = zip(ct.hu.shape, (fk, fj, fi), (mk, mj, mi), strict=True)
+    held = [_count_held(size, factor, lack) for size, factor, lack in blocks]
+    for block in range(len(means)):
+        voxels = ct.hu[max(block * fk - mk, 0) : (block + 1) * fk - mk]
+        plane = voxels[0].astype(np.float32)
+        for other in voxels[1:]:
+            plane += other
+        plane = _add_blocks(_add_blocks(plane, fj, mj, means.shape[1]).T, fi, mi, means.shape[2]).T
+        np.divide(plane, held[0][block] * held[1][:, None] * held[2][None], out=means[block])
     return means, matrix
+
+
+def _add_blocks(plane: Float32Array, factor: int, missing: int, count: int) -> Float32Array:
+    """Sums ``(count, n)`` over ``factor`` neighboring rows of ``(m, n)``; the first block lacks ``missing`` of them."""
+    if factor == 1:
+        return plane
+    total = np.zeros((count, plane.shape[1]), dtype=np.float32, order="F" if plane.flags.f_contiguous else "C")
+    for shift in range(factor):
+        first = (shift - missing) % factor
+        part = plane[first::factor]
+        at = (first + missing) // factor
+        total[at : at + len(part)] += part
+    return total
+
+
+def _count_held(size: int, factor: int, missing: int) -> Float32Array:
+    """How many voxels each block along an axis of ``size`` voxels holds."""
+    return np.bincount((np.arange(size) + missing) // factor).astype(np.float32)
 
 
 def _missing_before(ct: CTVolume, factors: NDArray[np.int_]) -> NDArray[np.int_]:
@@ -120,21 +185,6 @@ def _missing_before(ct: CTVolume, factors: NDArray[np.int_]) -> NDArray[np.int_]
     origin = np.linalg.inv(ct.ijk_to_ras)[:3, 3]
     begin = np.floor(np.where(flipped, sizes - 1.0 - origin, origin) + _FROM_BOUNDARY).astype(int)
     return np.asarray(-np.where(flipped, sizes - begin, begin) % factors)
-
-
-def _pool(part: torch.Tensor, factors: tuple[int, int, int], missing: tuple[int, int, int]) -> torch.Tensor:
-    """Means of ``(1, 1, k, j, i)`` over blocks, of which the first along each axis lacks so many voxels."""
-    rest = [-(size + lack) % factor for size, lack, factor in zip(part.shape[2:], missing, factors, strict=True)]
-    padding = [count for lack, extra in zip(missing[::-1], rest[::-1], strict=True) for count in (lack, extra)]
-    if not any(padding):
-        return torch.nn.functional.avg_pool3d(part, factors, factors)
-    pooled = torch.nn.functional.avg_pool3d(torch.nn.functional.pad(part, padding), factors, factors)
-    for axis in range(3):
-        held = torch.ones(pooled.shape[2 + axis])
-        held[0] -= missing[axis] / factors[axis]
-        held[-1] -= rest[axis] / factors[axis]
-        pooled /= held.view([-1 if axis == other else 1 for other in range(3)])
-    return pooled
 
 
 def compute_bounds_ras(shape_kji: tuple[int, int, int], ijk_to_ras: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -162,9 +212,15 @@ def _body_bounds_ras(blocks: Float32Array, ijk_to_ras: FloatArray) -> tuple[Floa
 def _interpolate(
     blocks: Float32Array, ijk_to_ras: FloatArray, origin: FloatArray, step: FloatArray, counts: NDArray[np.int_]
 ) -> Float32Array:
+    """HU ``[k, j, i]`` on the grid, linear between the blocks; ``OUTSIDE_HU`` beyond their outer faces."""
     inverse = np.linalg.inv(ijk_to_ras)
     axes = inverse[:3, :3] * step
     start = inverse[:3, :3] @ origin + inverse[:3, 3]
+    along = np.abs(axes).argmax(axis=0)
+    aside = np.abs(axes)
+    aside[along, np.arange(3)] = 0.0
+    if len(set(along.tolist())) == 3 and float((aside @ counts).max()) < _STRAIGHT:
+        return _interpolate_straight(blocks, axes[along, np.arange(3)], start[along], along, counts)
     size = np.array(blocks.shape[::-1], dtype=np.float64)
     source = to_tensor(blocks)[None, None]
     i = torch.arange(int(counts[0]), dtype=torch.float32)[None, None, :, None] * _row(axes[:, 0])
@@ -172,7 +228,7 @@ def _interpolate(
     plane = i + j + _row(start)
     hu = np.full((int(counts[2]), int(counts[1]), int(counts[0])), OUTSIDE_HU, dtype=np.float32)
     limit = torch.tensor(size - 0.5, dtype=torch.float32)
-    rows = max(1, _CHUNK_VOXELS // 4 // int(counts[0] * counts[1]))
+    rows = max(1, _CHUNK_POINTS // int(counts[0] * counts[1]))
     for first in range(0, int(counts[2]), rows):
         k = torch.arange(first, min(first + rows, int(counts[2])), dtype=torch.float32)[:, None, None, None]
         index = plane + k * _row(axes[:, 2])
@@ -181,6 +237,32 @@ def _interpolate(
         values[~inside] = OUTSIDE_HU
         hu[first : first + rows] = to_array(values)
     return hu
+
+
+def _interpolate_straight(
+    blocks: Float32Array, step: FloatArray, start: FloatArray, along: NDArray[np.int_], counts: NDArray[np.int_]
+) -> Float32Array:
+    """The same where the grid's axes lie along those of the array, one axis after the other.
+
+    Args:
+        along: for R, A and S the axis of the array, 0 for i, 1 for j and 2 for k.
+        step, start: of the grid on that axis, in blocks.
+    """
+    values = to_tensor(blocks.transpose([2 - int(axis) for axis in along[::-1]]))
+    for axis in range(3):
+        size, way = values.shape[axis], 2 - axis
+        index = start[way] + step[way] * np.arange(int(counts[way]))
+        outside = (index < -0.5) | (index > size - 0.5)
+        index = np.clip(index, 0.0, size - 1.0)
+        lower = np.minimum(index.astype(np.int64), max(size - 2, 0))
+        share = torch.tensor(index - lower, dtype=torch.float32).view(
+            [-1 if axis == other else 1 for other in range(3)]
+        )
+        at = to_tensor(lower)
+        below, above = (values.index_select(axis, one) for one in (at, (at + 1).clamp(max=size - 1)))
+        values = below.add_(above.sub_(below).mul_(share))
+        values.index_fill_(axis, to_tensor(np.flatnonzero(outside)), OUTSIDE_HU)
+    return to_array(values)
 
 
 def _row(values: FloatArray) -> torch.Tensor:

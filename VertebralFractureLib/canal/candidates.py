@@ -24,6 +24,7 @@ from VertebralFractureLib.canal.network import (
     compute_log_probabilities,
 )
 from VertebralFractureLib.canal.path import CanalPath, find_canal_path
+from VertebralFractureLib.fast_networks import like_network
 from VertebralFractureLib.progress import StageProgress
 from VertebralFractureLib.thresholds import CANAL_CANDIDATES
 from VertebralFractureLib.torch_arrays import to_array, to_tensor
@@ -146,7 +147,6 @@ class CanalReader:
         count, *whole = self._slices.shape
         size = (whole[0], whole[1]) if center_mm is None else (min(whole[0], _WINDOW), min(whole[1], _WINDOW))
         offsets = torch.arange(CHANNELS) - CHANNELS // 2
-        device = next(self._network.parameters()).device
         with torch.inference_mode():
             for start in range(0, len(rows), _SLICES_PER_BATCH):
                 batch = to_tensor(rows[start : start + _SLICES_PER_BATCH])
@@ -161,7 +161,9 @@ class CanalReader:
                         for near, (i, j) in zip(neighbors, corner.tolist(), strict=True)
                     ]
                 )
-                logits, boxes = read_both_ways(self._network, CANAL_NETWORK.normalize(slices).to(device))
+                logits, boxes = read_both_ways(
+                    self._network, like_network(CANAL_NETWORK.normalize(slices), self._network)
+                )
                 self._enter(to_array(batch), corner, logits.cpu(), boxes.cpu())
                 self.seen_mm[rows[start : start + _SLICES_PER_BATCH]] = self._sides_mm(corner, size)
                 report((start + len(batch)) / len(rows))
@@ -198,8 +200,8 @@ def read_both_ways(network: CanalNetwork, slices: torch.Tensor) -> tuple[torch.T
 
     A spine is symmetric, a trained network is so only roughly: each sets the canal a tenth of a pixel to its own side.
     """
-    logits, boxes = network(slices)
-    other_logits, other_boxes = network(slices.flip(-1))
+    logits, boxes = (answer.float() for answer in network(slices))
+    other_logits, other_boxes = (answer.float() for answer in network(slices.flip(-1)))
     signs = torch.tensor(_MIRRORED_SIGNS, device=boxes.device)[:, None, None]
     mirrored = signs * other_boxes.flip(-1)[:, _MIRRORED_SIDES]
     return 0.5 * (logits + other_logits.flip(-1)), 0.5 * (boxes + mirrored)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from VertebralFractureLib.canal.axial_stack import AxialStack, build_axial_stack
+from VertebralFractureLib.canal.axial_stack import AxialStack, AxialStacks
 from VertebralFractureLib.canal.candidates import CanalCandidates, CanalReader
 from VertebralFractureLib.canal.centerline import Centerline, order_points
 from VertebralFractureLib.canal.curve import fit_centerline
@@ -51,13 +51,18 @@ class CanalEvidence:
                 return
 
 
-def canal_evidence(ct: CTVolume, model: CanalModel, *, progress: StageProgress | None = None) -> CanalEvidence:
+def canal_evidence(
+    ct: CTVolume, model: CanalModel, *, stacks: AxialStacks | None = None, progress: StageProgress | None = None
+) -> CanalEvidence:
     """Run the canal network over the CT as far as detection needs it.
+
+    Args:
+        stacks: of the CT, where others are built of it too.
 
     Raises:
         Cancelled: from ``progress``.
     """
-    stack = build_axial_stack(ct)
+    stack = (stacks or AxialStacks(ct)).build()
     reader = CanalReader(model.network, stack)
     reader.read_along_path(progress)
     return CanalEvidence(stack, reader.found, reader)

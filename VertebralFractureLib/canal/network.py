@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from VertebralFractureLib.fast_networks import shorten
 from VertebralFractureLib.weights import Weights, build_network
 
 CHANNELS = 5
@@ -109,4 +110,4 @@ class CanalModel:
         Raises:
             WeightsDamaged: when tensors and configuration do not fit each other.
         """
-        return CanalModel(network_from_weights(weights).to(device), weights.config)
+        return CanalModel(shorten(network_from_weights(weights).to(device)), weights.config)

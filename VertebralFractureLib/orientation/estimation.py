@@ -12,6 +12,7 @@ import torch
 
 from VertebralFractureLib.canal.axial_stack import OUTSIDE_HU
 from VertebralFractureLib.cpr import StraightenedVolume
+from VertebralFractureLib.fast_networks import like_network
 from VertebralFractureLib.orientation.network import CELL_VOXELS, MULTIPLE, OrientationModel, normalize_orientation
 from VertebralFractureLib.orientation.upright_network import UprightModel
 from VertebralFractureLib.thresholds import ORIENTATION
@@ -38,7 +39,7 @@ def count_spine_cells(hu: Float32Array, near: Float32Array | None, model: Orient
     padding = [extra for size in hu.shape[::-1] for extra in (0, -size % MULTIPLE)]
     volume = torch.nn.functional.pad(to_tensor(hu), padding, value=OUTSIDE_HU)
     with torch.inference_mode():
-        logits = model.network(normalize_orientation(volume[None]).to(model.device))[0, 0].double()
+        logits = model.network(like_network(normalize_orientation(volume[None]), model.network))[0, 0].double()
     # In the training a cell with a canal weighed as much as several without.
     odds = to_array(logits).ravel() - np.log(ORIENTATION.canal_cell_weight)
     probability = 1.0 / (1.0 + np.exp(-odds))

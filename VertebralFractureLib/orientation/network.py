@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from VertebralFractureLib.fast_networks import shorten
 from VertebralFractureLib.volume.hu_windows import ORIENTATION_NETWORK_BONE, ORIENTATION_NETWORK_WIDE
 from VertebralFractureLib.weights import Weights, build_network
 
@@ -69,7 +70,7 @@ class OrientationModel:
     @staticmethod
     def from_weights(weights: Weights, device: str = "cpu") -> OrientationModel:
         """Build the network on ``device``, by its name in torch; raises as ``build_network`` does."""
-        return OrientationModel(build_network(OrientationNetwork, weights).to(device))
+        return OrientationModel(shorten(build_network(OrientationNetwork, weights).to(device)))
 
     @property
     def device(self) -> torch.device:

@@ -34,7 +34,7 @@ _UNCLEAR_FRONT = (
 _FRONT_OF_FILE = np.array([0.0, 1.0, 0.0])
 
 if TYPE_CHECKING:
-    from VertebralFractureLib.canal.axial_stack import AxialStack
+    from VertebralFractureLib.canal.axial_stack import AxialStack, AxialStacks
     from VertebralFractureLib.orientation.network import OrientationModel
 
 
@@ -47,12 +47,16 @@ class PlacedCenterline:
 
 
 def find_centerline_in_patient(
-    ct: CTVolume, find: Callable[[CTVolume], Centerline], model: OrientationModel
+    ct: CTVolume,
+    find: Callable[[CTVolume], Centerline],
+    model: OrientationModel,
+    stacks: AxialStacks | None = None,
 ) -> PlacedCenterline:
     """Find the canal and the patient's axes, however the patient lies; its later end counts as the head.
 
     Args:
         find: the search for the canal, which expects the body's axis along S.
+        stacks: of the CT, where others are built of it too.
 
     Raises:
         PositionUnclear: when vertebral bodies seem to lie on two sides of the canal.
@@ -62,30 +66,34 @@ def find_centerline_in_patient(
     try:
         centerline = find(ct)
     except NotEvaluable:
-        axes = find_axes(ct, model)
+        axes = find_axes(ct, model, stacks)
         if axes is None or np.allclose(axes, np.eye(3)):
             raise
         return _find_rotated(ct, axes, find, model)
     way = _way_of(centerline)
     if _degrees(way, _nearest_axis(way)) <= ORIENTATION.largest_lean_deg:
-        return check_front(ct, centerline, model)
-    axes = find_axes_along(ct, centerline, model)
+        return check_front(ct, centerline, model, stacks)
+    axes = find_axes_along(ct, centerline, model, stacks)
     return _find_rotated(ct, rotation_from_directions(_FRONT_OF_FILE if axes is None else axes[1], way), find, model)
 
 
-def check_front(ct: CTVolume, centerline: Centerline, model: OrientationModel) -> PlacedCenterline:
+def check_front(
+    ct: CTVolume, centerline: Centerline, model: OrientationModel, stacks: AxialStacks | None = None
+) -> PlacedCenterline:
     """The canal's centerline with the patient's axes, which are the file's where the patient lies as it says.
 
     Raises:
         PositionUnclear: when vertebral bodies seem to lie on two sides of the canal.
     """
-    axes = find_axes_along(ct, centerline, model)
+    axes = find_axes_along(ct, centerline, model, stacks)
     if axes is None:
         return PlacedCenterline(centerline, is_front_seen=False)
     return PlacedCenterline(replace(centerline, patient_axes=axes), is_front_seen=True)
 
 
-def find_axes_along(ct: CTVolume, centerline: Centerline, model: OrientationModel) -> FloatArray | None:
+def find_axes_along(
+    ct: CTVolume, centerline: Centerline, model: OrientationModel, stacks: AxialStacks | None = None
+) -> FloatArray | None:
     """The patient's axes, rows along the file's RAS, given the canal; its later end counts as the head.
 
     Returns:
@@ -97,7 +105,7 @@ def find_axes_along(ct: CTVolume, centerline: Centerline, model: OrientationMode
     tuned = ORIENTATION
     enough = max(tuned.least_cells, tuned.cells_per_mm * centerline.length_mm)
     turns = list_turns_about(_nearest_axis(_way_of(centerline)))
-    seen = _see_in_turns(ct, centerline, turns, model)
+    seen = _see_in_turns(ct, centerline, turns, model, stacks)
     if max(seen) < enough:
         # The front may lie between two quarter turns, where the network sees little.
         between = [_turn_about_head(degrees) @ turn for turn in turns for degrees in (30.0, 60.0)]
@@ -105,7 +113,7 @@ def find_axes_along(ct: CTVolume, centerline: Centerline, model: OrientationMode
     return choose_turn(turns, seen)
 
 
-def find_axes(ct: CTVolume, model: OrientationModel) -> FloatArray | None:
+def find_axes(ct: CTVolume, model: OrientationModel, stacks: AxialStacks | None = None) -> FloatArray | None:
     """The patient's axes where no canal was found as the file lies; which end is the head is not told.
 
     Returns:
@@ -116,7 +124,7 @@ def find_axes(ct: CTVolume, model: OrientationModel) -> FloatArray | None:
     """
     # One of each two that differ in head and feet alone: the one whose head is nearer to the file's.
     turns = [rotation for rotation in list_axis_rotations() if rotation[2].sum() > 0.0]
-    seen = _see_in_turns(ct, None, turns, model)
+    seen = _see_in_turns(ct, None, turns, model, stacks)
     if max(seen) < ORIENTATION.least_cells:
         between = [_turn_about_head(45.0) @ turn for turn in turns]
         turns, seen = [*turns, *between], [*seen, *_see_in_turns(ct, None, between, model)]
@@ -137,27 +145,31 @@ def _find_rotated(
 
 
 def _see_in_turns(
-    ct: CTVolume, centerline: Centerline | None, turns: Sequence[FloatArray], model: OrientationModel
+    ct: CTVolume,
+    centerline: Centerline | None,
+    turns: Sequence[FloatArray],
+    model: OrientationModel,
+    stacks: AxialStacks | None = None,
 ) -> list[float]:
     """How many cells with a canal and vertebral bodies in front of it the network sees in each position."""
-    from VertebralFractureLib.canal.axial_stack import build_axial_stack
+    from VertebralFractureLib.canal.axial_stack import AxialStacks
     from VertebralFractureLib.orientation.estimation import count_spine_cells
     from VertebralFractureLib.orientation.network import VOXEL_MM
 
     points = None
     if centerline is not None:
         points = centerline.positions_ras(np.arange(0.0, centerline.length_mm, VOXEL_MM))
-    hu, near = crop_to_points(build_axial_stack(ct, VOXEL_MM, VOXEL_MM), points)
+    stacks, margin_mm = stacks or AxialStacks(ct), ORIENTATION.around_mm
+    hu, near = crop_to_points(stacks.build(VOXEL_MM, VOXEL_MM, around_ras=points, margin_mm=margin_mm), points)
     cells = []
     for turn in turns:
         if np.allclose(turn, np.rint(turn)):
             kept = None if near is None else rotate_array(near, turn)
             cells.append(count_spine_cells(rotate_array(hu, turn), kept, model))
         else:
-            rotated = build_axial_stack(rotate_volume(ct, turn), VOXEL_MM, VOXEL_MM)
-            cells.append(
-                count_spine_cells(*crop_to_points(rotated, None if points is None else points @ turn.T), model)
-            )
+            along, turned = None if points is None else points @ turn.T, AxialStacks(rotate_volume(ct, turn))
+            rotated = turned.build(VOXEL_MM, VOXEL_MM, around_ras=along, margin_mm=margin_mm)
+            cells.append(count_spine_cells(*crop_to_points(rotated, along), model))
     return cells
 
 
@@ -230,11 +242,11 @@ def crop_to_points(stack: AxialStack, points_ras: FloatArray | None) -> tuple[Fl
     tuned = ORIENTATION
     if points_ras is None:
         return np.asarray(stack.hu, dtype=np.float32), None
-    index = (points_ras - np.array(stack.origin_ras)) / np.array(stack.spacing_mm)
-    size = np.array(stack.hu.shape[::-1])
-    margin = tuned.around_mm / np.array(stack.spacing_mm)
-    low = np.clip(np.floor(index.min(axis=0) - margin).astype(int), 0, size - 1)
-    high = np.clip(np.ceil(index.max(axis=0) + margin).astype(int) + 1, low + 1, size)
+    from VertebralFractureLib.canal.axial_stack import lay_crop
+
+    origin, step = np.array(stack.origin_ras), np.array(stack.spacing_mm)
+    index = (points_ras - origin) / step
+    low, high = lay_crop(points_ras, tuned.around_mm, origin, step, np.array(stack.hu.shape[::-1]))
     hu = np.asarray(stack.hu[low[2] : high[2], low[1] : high[1], low[0] : high[0]], dtype=np.float32)
     near = np.zeros(hu.shape, dtype=np.float32)
     reach = round(tuned.near_mm / stack.spacing_mm[0])

@@ -8,6 +8,7 @@ voxels in any storage order without a copy and needs no table of coordinates, wh
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -60,19 +61,34 @@ def sample_linear(array: NDArray[Any], index: FloatArray) -> FloatArray:
     The last axis of ``index`` runs against the axes of the array, so that it is (i, j) or (i, j, k). Beyond the outer
     voxel centers the values of the border go on. An axis on which all indices are whole is not blended.
     """
-    size = np.array(array.shape[::-1])
-    inside = np.clip(index, 0.0, size - 1.0)
-    lower = np.minimum(np.floor(inside), np.maximum(size - 2, 0)).astype(np.intp)
-    fraction = inside - lower
-    blended = [axis for axis in range(len(size)) if np.any(fraction[..., axis])]
+    lowest: list[NDArray[np.intp]] = []
+    blended: dict[int, tuple[FloatArray, FloatArray]] = {}
+    for axis, size in enumerate(array.shape[::-1]):
+        inside = np.clip(index[..., axis], 0.0, size - 1.0)
+        lower = np.minimum(np.floor(inside), max(size - 2, 0))
+        fraction = inside - lower
+        if np.any(fraction):
+            blended[axis] = (1.0 - fraction, fraction)
+        lowest.append(lower.astype(np.intp))
+    read = _reader_from(array, lowest)
     values = np.zeros(index.shape[:-1])
     for corner in product((0, 1), repeat=len(blended)):
-        at, weight = lower.copy(), np.ones(index.shape[:-1])
-        for axis, step in zip(blended, corner, strict=True):
-            at[..., axis] += step
-            weight *= fraction[..., axis] if step else 1.0 - fraction[..., axis]
-        values += weight * array[tuple(np.moveaxis(at, -1, 0)[::-1])]
+        steps, weight = dict(zip(blended, corner, strict=True)), np.ones(())
+        for axis, step in steps.items():
+            weight = weight * blended[axis][step]
+        values += weight * read(steps)
     return values
+
+
+def _reader_from(array: NDArray[Any], lowest: list[NDArray[np.intp]]) -> Callable[[Mapping[int, int]], NDArray[Any]]:
+    """What reads the voxels that lie the given steps along axes (0: i) beyond ``lowest``, indices (i, j, k)."""
+    if not array.flags.c_contiguous:
+        return lambda steps: array[tuple(at + steps.get(axis, 0) for axis, at in enumerate(lowest))[::-1]]
+    # One index into the voxels in their order is read faster than one along each axis.
+    flat = array.reshape(-1)
+    strides = [int(np.prod(array.shape[array.ndim - axis :])) for axis in range(array.ndim)]
+    first = sum((stride * at for stride, at in zip(strides[1:], lowest[1:], strict=True)), lowest[0])
+    return lambda steps: np.asarray(flat[first + sum(strides[axis] * step for axis, step in steps.items())])
 
 
 def sample_tensor(
