@@ -2,6 +2,7 @@
 
 import pytest
 import slicer
+import vtk
 from panel_helpers import until
 from PySide6.QtWidgets import QApplication
 
@@ -79,6 +80,16 @@ def test_a_ct_that_is_refused_does_not_stop_the_others(
 
     assert [nodes.input_volume for nodes in find_results(scene)] == [three_cts[0], three_cts[2]]
     assert widget.ui.stageLabel.text.splitlines()[1] == "Second CT: This is not a CT."
+
+
+@pytest.mark.usefixtures("a_successful_worker")
+def test_a_volume_that_cannot_even_be_read_does_not_stop_the_others(widget, scene, three_cts):
+    three_cts[0].SetAndObserveImageData(vtk.vtkImageData())
+
+    detect_all(widget)
+
+    assert [nodes.input_volume for nodes in find_results(scene)] == three_cts[1:]
+    assert widget.ui.stageLabel.text.splitlines()[0].startswith("First CT: The volume 'First CT' holds no image")
 
 
 @pytest.mark.usefixtures("three_cts", "a_successful_worker")

@@ -302,6 +302,18 @@ def test_a_script_hears_why_there_are_no_scores(logic, a_spine_result, tmp_path)
         logic.scoreAgain(a_spine_result)
 
 
+def test_a_right_click_is_promised_only_where_slicer_has_a_menu(widget, scene, a_spine_result):  # noqa: ARG001
+    # Given the curve and its handles in straightened coordinates, whose node is hidden from editors
+    edit(widget)
+    curves = slicer.util.getNodesByClass("vtkMRMLMarkupsCurveNode")
+    (straight,) = [node for node in curves if node.GetHideFromEditors()]
+    assert straight is not a_spine_result.centerline
+
+    # Then the tip names the views of the patient, whose node has Slicer's menu
+    assert "right-click on a point deletes it, in views of the patient" in widget.ui.editCenterlineButton.toolTip
+    assert not a_spine_result.centerline.GetHideFromEditors()
+
+
 def test_while_the_curve_is_edited_its_line_is_thinner_than_its_handles(widget, a_spine_result):
     display = a_spine_result.centerline.GetDisplayNode()
     assert display.GetCurveLineSizeMode() == display.UseLineDiameter

@@ -29,7 +29,7 @@ def opened(monkeypatch):
 
 
 def test_without_a_volume_the_panel_leads_to_the_dicom_module(widget, opened, add_volume):
-    assert widget.ui.nextStepLabel.text.startswith("No CT is loaded.")
+    assert widget.ui.nextStepLabel.text.startswith("No CT is loaded;")
     assert not widget.ui.impressionLabel.visible
 
     widget.ui.nextStepButton.click()

@@ -17,6 +17,21 @@ def _property(get, put):
     return property(lambda self: getattr(self, get)(), lambda self, value: getattr(self, put)(value))
 
 
+def _isShown(widget):
+    """Whether it would be seen if nothing above it were folded."""
+    folded = getattr(widget.parentWidget(), "hiddenByFold", {})
+    return folded[widget] if widget in folded else not widget.isHidden()
+
+
+def _setShown(widget, isShown):
+    """As in CTK, what is shown or hidden in a folded section is so once that is unfolded."""
+    folded = getattr(widget.parentWidget(), "hiddenByFold", {})
+    if widget in folded:
+        folded[widget] = isShown
+    else:
+        widget.setVisible(isShown)
+
+
 class PythonQtNames:
     """Properties where PySide6 has a getter and a setter."""
 
@@ -24,7 +39,7 @@ class PythonQtNames:
     enabled = _property("isEnabled", "setEnabled")
     accessibleName = property(lambda self: QtWidgets.QWidget.accessibleName(self))
     toolTip = property(lambda self: QtWidgets.QWidget.toolTip(self))
-    visible = property(lambda self: not self.isHidden(), lambda self, value: self.setVisible(value))
+    visible = property(_isShown, _setShown)
 
 
 class QFrame(PythonQtNames, QtWidgets.QFrame):
@@ -84,7 +99,7 @@ class ctkCollapsibleButton(PythonQtNames, QtWidgets.QWidget):
         self._title.setSizePolicy(QtWidgets.QSizePolicy.Expanding, QtWidgets.QSizePolicy.Fixed)
         self._title.clicked.connect(lambda: self._setCollapsed(not self._collapsed))
         self._collapsed = False
-        self._shown = {}
+        self.hiddenByFold = {}
 
     def _setText(self, text):
         self._title.setText(text)
@@ -110,11 +125,11 @@ class ctkCollapsibleButton(PythonQtNames, QtWidgets.QWidget):
         self.setMaximumHeight(height if self._collapsed else 16777215)
         for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
             if child is not self._title:
-                if self._collapsed and child not in self._shown:
-                    self._shown[child] = not child.isHidden()
+                if self._collapsed and child not in self.hiddenByFold:
+                    self.hiddenByFold[child] = not child.isHidden()
                     child.setVisible(False)
-                elif not self._collapsed and child in self._shown:
-                    child.setVisible(self._shown.pop(child))
+                elif not self._collapsed and child in self.hiddenByFold:
+                    child.setVisible(self.hiddenByFold.pop(child))
 
     text = QtCore.Property(str, lambda self: self._title.text(), _setText)
     collapsed = QtCore.Property(bool, lambda self: self._collapsed, _setCollapsed)

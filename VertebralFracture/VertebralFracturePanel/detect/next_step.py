@@ -48,7 +48,7 @@ class NextStep:
 def loadStep() -> Step:
     """For a scene without a volume."""
     return Step(
-        "No CT is loaded. Any CT that shows thoracic or lumbar vertebrae will do.",
+        "No CT is loaded; any that shows thoracic or lumbar vertebrae will do.",
         "&Load DICOM data …",
         lambda: slicer.util.selectModule("DICOM"),
         "Opens the module DICOM. Files of other kinds: File > Add Data.",
