@@ -185,3 +185,13 @@ def test_a_fold_s_weights_judge_the_patients_that_the_table_puts_there(tmp_path:
     assert cases["a"].weights_folder == folds / "fold2"
     assert cases["b"].weights_folder is None
     assert cases["a"].characteristics == {"sex": "f"}
+
+
+def test_every_card_names_the_license_of_its_weights(project_folder: Path) -> None:
+    cards = sorted((project_folder / "Resources" / "Weights").glob("*.md"))
+
+    assert len(cards) == len(weights_names(""))
+    for card in cards:
+        text = card.read_text(encoding="utf-8")
+        assert re.search(r"Licen[sc]e of the weights\W+Apache-2\.0", text), card.name
+        assert "measured on the weights before" not in text, card.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from VertebralFractureLib.cli.main import _TRAINABLE, main
 from VertebralFractureLib.errors import OptionRefused, OutputRefused, RefusedContent
 from VertebralFractureLib.research.datasets import disk_space
 from VertebralFractureLib.research.datasets.reference_set import describe_grouping, reference_scans
+from VertebralFractureLib.research.datasets.training_record import trained_scans
+from VertebralFractureLib.research.evaluation.case_sets import refuse_unusable_weights
 from VertebralFractureLib.research.training.fracture_data import SeriesOptions
 from VertebralFractureLib.research.training.fracture_members import GRIDS
 from VertebralFractureLib.research.training.fracture_series import build_series
@@ -293,3 +296,49 @@ def test_what_a_cache_takes_is_said_before_it_is_made_and_refused_where_it_does_
     assert "'cache' gets 3 straightened spines: about 0.1 GB" in caplog.text
     with pytest.raises(OutputRefused, match="no room"):
         disk_space.say_space(tmp_path, 10**18, "a series")
+
+
+@pytest.mark.slow
+def test_a_body_network_goes_on_from_what_ships_and_ends_in_a_folder_that_detects(three_patients, tmp_path):
+    """Given three patients, when a fold is left out and one watched, then one patient trains, and the rest ships."""
+    command = ["train", "vertebrae", "--data", str(three_patients), "--cache", str(tmp_path / "cache")]
+    command += ["--out", str(tmp_path / "out"), "--phantoms", "0", "--steps", "2", "--start-from", "shipped"]
+    command += ["--fold", "0", "--validation-fold", "1", "--validation-every", "1", "--patience", "1"]
+
+    assert main([*command, "--weights-folder", str(tmp_path / "w")]) == 0
+
+    config = load_weights("vertebrae", tmp_path / "w").config
+    assert config["scans"] == [name_of_fold(2)]
+    assert config["started_from_sha256"] == load_weights("vertebrae").sha256
+    assert "lidc-0314" in trained_scans(config), "what it started from saw that scan"
+    refuse_unusable_weights(tmp_path / "w")
+    with (tmp_path / "out" / "fold-0" / "log.csv").open(encoding="utf-8") as stream:
+        assert all(row["validation_loss"] for row in csv.DictReader(stream))
+
+
+@pytest.mark.slow
+def test_adapting_gives_a_complete_calibrated_folder_and_says_whether_it_helped(three_patients, tmp_path, caplog):
+    """Given three graded patients, when the ensemble goes on from what ships, then folds calibrate and compare it."""
+    command = ["train", "ensemble", "--data", str(three_patients), "--cache", str(tmp_path / "cache")]
+    command += ["--members", "25d-sagittal", "--seeds", "1", "--phantoms", "0", "--validation-phantoms", "0"]
+    command += ["--steps", "3", "--series-per-scan", "2", "--variants", "1"]
+    command += ["--patience", "1", "--validation-every", "1"]
+
+    with caplog.at_level(logging.INFO):
+        assert main([*command, "--out", str(tmp_path / "out"), "--start-from", "shipped"]) == 0
+    again = main([*command, "--out", str(tmp_path / "other"), "--start-from", str(tmp_path / "out" / "weights")])
+
+    made = load_weights("fracture-25d-sagittal", tmp_path / "out" / "weights")
+    shipped = load_weights("fracture-25d-sagittal")
+    assert made.config["training"]["started_from"] == shipped.sha256
+    assert made.config["calibration"]["vertebra"] not in ([1.0, 0.0], shipped.config["calibration"]["vertebra"])
+    refuse_unusable_weights(tmp_path / "out" / "weights")
+    compared = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
+    assert compared["vertebrae"]["any grade"]["both_answered"] > 10
+    assert "Adapted against what it started from, vertebrae, auc on held-out patients" in caplog.text
+    card = (tmp_path / "out" / "weights" / "VertebralFracture-fracture-25d-sagittal.md").read_text(encoding="utf-8")
+    assert "grade 1 fractured vertebrae on 1 of the scans" in card
+    assert "Not validated on real fractures" not in card
+    assert "were not experts" not in card
+    assert "to be chosen by whoever trained them" in card
+    assert again == 2, "these weights saw every patient that a fold would leave out"

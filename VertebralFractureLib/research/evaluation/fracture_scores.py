@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,6 +79,24 @@ class SpineScore:
     @property
     def is_fractured(self) -> bool:
         return any(vertebra.grade > 0 for vertebra in self.vertebrae)
+
+
+def spines_of(content: Mapping[str, Any]) -> list[SpineScore]:
+    """The scores that ``evaluate_fracture`` wrote into its JSON, under "spines"."""
+    spines = []
+    for row in content["spines"]:
+        vertebrae = [
+            VertebraScore(
+                **{
+                    **item,
+                    "logits": {name: tuple(values) for name, values in item["logits"].items()},
+                    "found": None if item["found"] is None else FoundScore(**item["found"]),
+                }
+            )
+            for item in row["vertebrae"]
+        ]
+        spines.append(SpineScore(**{**row, "vertebrae": tuple(vertebrae)}))
+    return spines
 
 
 def evaluation_spines(case: StraightCase, variants: int = VARIANTS) -> Iterator[tuple[str, LabeledSpine]]:

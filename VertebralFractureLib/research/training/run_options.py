@@ -22,10 +22,11 @@ from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.datasets.training_record import trained_scans
 from VertebralFractureLib.research.training.loop import CHECKPOINT
 from VertebralFractureLib.research.training.save_weights import save_weights
-from VertebralFractureLib.weights import MANIFEST, load_weights, weights_names
+from VertebralFractureLib.weights import MANIFEST, load_weights, weights_folder, weights_names
 
 logger = logging.getLogger(__name__)
 _MOST_STEPS = 10**9
+SHIPPED_WEIGHTS = "shipped"
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, *, starts_from: bool = True) -> None:
@@ -50,9 +51,9 @@ def add_run_arguments(parser: argparse.ArgumentParser, *, starts_from: bool = Tr
     if starts_from:
         parser.add_argument(
             "--start-from",
-            type=path_to_read("--start-from"),
+            type=read_start,
             default=None,
-            help="folder of weights to go on from; none: random",
+            help="folder of weights to go on from, or 'shipped'; none: random",
         )
 
 
@@ -67,6 +68,18 @@ def read_fold(word: str) -> int | None:
     if not word.isdecimal() or int(word) >= fold_count():
         raise OptionRefused(f"There is no fold '{one_line(word, 40)}'; choose 0 to {fold_count() - 1}, or none.")
     return int(word)
+
+
+def read_start(word: str) -> Path:
+    """The folder of the weights to go on from; "shipped" is that of the weights that ship.
+
+    Raises:
+        OptionRefused: when there are no weights.
+    """
+    folder = weights_folder() if word == SHIPPED_WEIGHTS else path_to_read("--start-from")(word)
+    if not (folder / MANIFEST).is_file():
+        raise OptionRefused(f"--start-from: '{one_line(folder.name, NAME_LIMIT)}' holds no weights.")
+    return folder
 
 
 def run_folder(out: Path, fold: int | None) -> Path:

@@ -119,7 +119,7 @@ def _slabs(
     source = torch.from_numpy(block - OUTSIDE_HU)[None, None]
     values = sample_tensor(source, index[None], beyond="zeros")[0, 0] + OUTSIDE_HU
     slabs = values.view(len(SLAB_CENTERS_MM), len(_SLAB_OFFSETS_MM), *s.shape).mean(1).numpy()
-    noise = rng.normal(0.0, 1.0, slabs.shape).astype(np.float32) * rng.choice([0.0, 10.0, 30.0])
+    noise = rng.normal(0.0, 1.0, slabs.shape).astype(np.float32) * np.float32(rng.choice([0.0, 10.0, 30.0]))
     return torch.from_numpy(VERTEBRA_NETWORKS.normalize(slabs + noise))
 
 
