@@ -16,6 +16,7 @@ from VertebralFractureLib.vertebrae.implants import (
     find_destroyed,
     find_implanted,
     find_metal_beside,
+    find_metal_within,
     measure_density,
 )
 from VertebralFractureLib.vertebrae.localization import LocalizedBody
@@ -96,6 +97,25 @@ def test_a_body_with_cement_is_not_judged_and_its_neighbors_are(hu: float) -> No
 
     assert find_implanted(seen) == [False, False, True, False, False, False]
     assert not any(find_destroyed(seen))
+
+
+@pytest.mark.parametrize("hu", [850.0, 1250.0, 1550.0])
+def test_what_bone_can_be_as_dense_as_is_not_judged_and_not_called_metal(hu: float) -> None:
+    """Given a body that is densely sclerotic, or holds a large bone island, or cement that is no denser, when it is
+    looked at, then it is not judged, and nobody says that it holds metal.
+    """
+    seen = densities(changed(a_spine(), 2, (12, 32), (-10, 10), hu, 4))
+
+    assert find_implanted(seen) == [False, False, True, False, False, False]
+    assert not any(find_metal_within(seen))
+
+
+def test_what_is_denser_than_any_bone_is_metal_in_the_body_and_before_the_canal() -> None:
+    filled = densities(changed(a_spine(), 2, (16, 26), (-6, 6), 2000.0, 5))
+    screwed = densities(changed(a_spine(), 3, (-20, 30), (8, 14), 2800.0, 7))
+
+    assert find_metal_within(filled) == [False, False, True, False, False, False]
+    assert find_metal_within(screwed) == [False, False, False, True, False, False]
 
 
 def test_a_dense_column_is_no_cement() -> None:

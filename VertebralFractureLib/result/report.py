@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from VertebralFractureLib.canal import Centerline
 
 SCHEMA = "vertebral-fracture-report/2"
-REVISION = 7
+REVISION = 8
 """Counts on through the schemas: schema 1 ended at revision 4 (``result.migration``)."""
 MOST_POINTS = 5_000
 """Of a curve, and positions of the sequence: the detected canal has a point about every 5 mm."""

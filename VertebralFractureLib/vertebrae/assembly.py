@@ -24,6 +24,7 @@ from VertebralFractureLib.vertebrae.implants import (
     find_destroyed,
     find_implanted,
     find_metal_beside,
+    find_metal_within,
     measure_density,
 )
 from VertebralFractureLib.vertebrae.labeling import label_bodies
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
     from VertebralFractureLib.vertebrae.models import VertebraModels
 
-_LESS_TRUE = (Reason.LOW_CONFIDENCE, Reason.METAL_OR_CEMENT)
+_LESS_TRUE = (Reason.LOW_CONFIDENCE, Reason.METAL_OR_CEMENT, Reason.AS_DENSE_AS_CEMENT)
 """Reasons that may be the look of lost slices and not the vertebra's own."""
 
 
@@ -110,7 +111,8 @@ def localize_vertebrae(
     is_dense = [finding is not None and finding.is_dense for finding in findings]
     facts = (
         *(account.beside_hole, account.too_tall, account.too_low),
-        *(find_metal_beside(densities), implanted, find_destroyed(densities, is_dense)),
+        *(find_metal_beside(densities), find_metal_within(densities), implanted),
+        find_destroyed(densities, is_dense),
         _find_off_canal(spine, bodies),
         [in_view is not None and not body.complete and _is_in_view(spine, body, in_view) for body in bodies],
         [counted and label.level is not None for counted, label in zip(is_counted_only, labels, strict=True)],
@@ -160,7 +162,9 @@ class _OddBody:
     too_tall: bool
     too_low: bool
     metal_beside: bool
+    metal_within: bool
     implanted: bool
+    """It holds metal, or what is as dense as cement."""
     destroyed: bool
     off_canal: bool
     curve_ends: bool
@@ -230,6 +234,8 @@ def _vertebra(
     reason = None
     if not body.complete:
         reason = Reason.CURVE_ENDS if odd.curve_ends else Reason.TRUNCATED
+    elif odd.metal_within:  # In the neck, too: it stays so where a reader names the vertebra otherwise.
+        reason = Reason.METAL_OR_CEMENT
     elif not is_graded(label.level):
         reason = Reason.LEVEL_NOT_SCORED
     elif odd.too_tall:
@@ -237,7 +243,7 @@ def _vertebra(
     elif odd.off_canal:
         reason = Reason.OFF_CANAL
     elif core.holds_metal or odd.implanted:
-        reason = Reason.METAL_OR_CEMENT
+        reason = Reason.AS_DENSE_AS_CEMENT
     elif odd.destroyed:
         reason = Reason.NO_BONE
     elif span.confidence < LOCALIZATION.lowest_confidence:

@@ -1,7 +1,8 @@
 """See metal, cement and dense contrast medium in and around a body, and bodies whose bone is gone.
 
-Both are told from the density of bone: nothing of a spine is as dense as metal, no sclerosis as evenly dense as cement,
-and a body that holds soft tissue where its neighbors hold bone is destroyed, or is no body at all.
+Both are told from the density of bone: nothing of a spine is as dense as metal, and a body that holds soft tissue where
+its neighbors hold bone is destroyed, or is no body at all. Cement can be less dense than metal; sclerosis and bone
+islands can then be as dense as cement, so that neither is told from the other.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class BodyDensity:
     Attributes:
         metal_mm3: denser than bone can be, in the body, its arch, and the discs beside it.
         hiding_mm3: the same without what lies behind the canal, as rods do.
-        cement_mm3: within the body, as dense as cement and denser than sclerosis.
+        metal_within_mm3: within the body, denser than bone can be.
+    cement_mm3: within the body, as dense as cement and denser than nearly all sclerosis.
         dense_mm3: within the body, as dense as thin cement, sclerosis, or the bone of a hyperostosis.
         core_hu: mean in the middle half of depth and height; NaN where the body was not traced.
         shell_hu: ``(4,)`` lower and upper endplate, posterior and anterior wall: the densest within 2 to 3 mm, median.
@@ -32,6 +34,7 @@ class BodyDensity:
 
     metal_mm3: float
     hiding_mm3: float
+    metal_within_mm3: float
     cement_mm3: float
     dense_mm3: float
     core_hu: float
@@ -62,11 +65,11 @@ def measure_density(spine: StraightenedVolume, body: LocalizedBody) -> BodyDensi
     )
     within = part((s >= low + inset) & (s <= high - inset), (a >= back + inset) & (a <= front - inset), tuned.body_mm)
     ahead = around[:, a[(a >= -tuned.arch_mm) & (a <= front + inset)] >= 0.0]
-    metal, hiding, cement, dense = (
+    metal, hiding, metal_within, cement, dense = (
         float(np.count_nonzero(values > hu))
         for values, hu in (
             *((around, tuned.metal_hu), (ahead, tuned.metal_hu)),
-            *((within, tuned.cement_hu), (within, tuned.dense_hu)),
+            *((within, tuned.metal_hu), (within, tuned.cement_hu), (within, tuned.dense_hu)),
         )
     )
     core, shell = np.nan, np.full(4, np.nan)
@@ -79,7 +82,7 @@ def measure_density(spine: StraightenedVolume, body: LocalizedBody) -> BodyDensi
         for index, wall in enumerate((back, front), start=2):
             plate = part(near_s <= 0.6 * half_s, np.abs(a - wall) <= tuned.wall_mm, tuned.core_mm)
             shell[index] = _median_of_densest(plate, 1)
-    return BodyDensity(metal, hiding, cement, dense, core, shell)
+    return BodyDensity(metal, hiding, metal_within, cement, dense, core, shell)
 
 
 def _mean(values: FloatArray) -> float:
@@ -101,8 +104,17 @@ def find_metal_beside(densities: Sequence[BodyDensity]) -> list[bool]:
     return [one.metal_mm3 >= IMPLANTS.metal_from_mm3 or one.cement_mm3 >= IMPLANTS.cement_from_mm3 for one in densities]
 
 
+def find_metal_within(densities: Sequence[BodyDensity]) -> list[bool]:
+    """Whether so much in each body, or beside or before it, is denser than any bone that it is not judged."""
+    tuned = IMPLANTS
+    return [one.hiding_mm3 >= tuned.hidden_by_mm3 or one.metal_within_mm3 >= tuned.cement_from_mm3 for one in densities]
+
+
 def find_implanted(densities: Sequence[BodyDensity]) -> list[bool]:
-    """Whether each body holds so much metal or cement, or has so much beside or before it, that it is not judged."""
+    """Whether each body holds so much that is as dense as cement or metal, or has it before it, that it is not judged.
+
+    Those that ``find_metal_within`` names are among them; of the others nobody can say whether they hold cement.
+    """
     tuned = IMPLANTS
     dense = np.array([one.dense_mm3 for one in densities])
     return [

@@ -119,7 +119,8 @@ def _why_not(vertebra: Vertebra, core: TrabecularRegion) -> Reason | None:
     if core.mean_hu is None:
         return Reason.NOT_TRACED
     if core.holds_metal:
-        return Reason.METAL_OR_CEMENT
+        is_metal = vertebra.reason == Reason.METAL_OR_CEMENT
+        return Reason.METAL_OR_CEMENT if is_metal else Reason.AS_DENSE_AS_CEMENT
     if vertebra.reason is not None and is_graded(vertebra.level):
         return vertebra.reason
     if _is_lower_for_certain(vertebra):

@@ -41,6 +41,8 @@ class Reason(Word):
     LEVEL_NOT_SCORED = "level_not_scored"
     LOW_CONFIDENCE = "low_confidence"
     METAL_OR_CEMENT = "metal_or_cement"
+    AS_DENSE_AS_CEMENT = "as_dense_as_cement"
+    """Denser than bone usually is, but not beyond what sclerosis or a bone island can be."""
     SLICES_LOST = "slices_lost"
     CURVE_ENDS = "curve_ends"
     """The scan shows all of it, but the centerline ends there or bends too sharply."""

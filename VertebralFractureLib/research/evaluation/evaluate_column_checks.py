@@ -3,7 +3,8 @@
     python -m VertebralFractureLib.research.evaluation.evaluate_column_checks --data DATA --cache CACHE --out FILE
 
 On the reference boxes of every scan: each body in turn is lost, each two neighbors are taken for one, each body is
-found in half. On the straightened scans: each body's bone is replaced by soft tissue, and the curve is moved aside.
+found in half. On the straightened scans: each body's bone is replaced by soft tissue, or made as dense as sclerosis
+and bone islands are, and the curve is moved aside.
 What is said of the untouched scans is a false alarm. No network runs.
 """
 
@@ -23,6 +24,7 @@ from VertebralFractureLib.cpr.canal_enclosure import weigh_enclosure
 from VertebralFractureLib.cpr.hu_scale import shift_to_hu_scale
 from VertebralFractureLib.research.datasets import BodyBox
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
+from VertebralFractureLib.research.simulation.density_changes import DensityChange, change_density
 from VertebralFractureLib.research.training.fracture_data import boxes_of
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
 from VertebralFractureLib.thresholds import ENCLOSURE
@@ -33,6 +35,7 @@ from VertebralFractureLib.vertebrae.implants import (
     find_destroyed,
     find_implanted,
     find_metal_beside,
+    find_metal_within,
     measure_density,
 )
 from VertebralFractureLib.vertebrae.localization import LocalizedBody
@@ -41,6 +44,7 @@ from VertebralFractureLib.vertebrae.sequence_search import Span
 
 ASIDE_MM = (12.0, 16.0, 22.0)
 OFFSETS_HU = (-100.0, -50.0, 50.0, 100.0, 150.0)
+_SCLEROSES = (DensityChange.ISLAND, DensityChange.PATCHY, DensityChange.SCLEROTIC)
 Extent = tuple[float, float]
 
 
@@ -64,6 +68,9 @@ def count_case(case: StraightCase) -> Counter[str]:
         enter("body, destroyed", find_destroyed(densities)[index])
         if 0 < index < len(boxes) - 1:
             enter("bone replaced by soft tissue", find_destroyed(_with_soft(spine, bodies, densities, index))[index])
+            dense = _with_sclerosis(spine, boxes, bodies, densities, index)
+            enter("dense bone, not judged", find_implanted(dense)[index])
+            enter("dense bone, called an implant", find_metal_within(dense)[index])
     for offset in (0.0, *OFFSETS_HU):
         off = np.where(spine.inside, spine.hu + np.float32(offset), spine.hu).astype(np.float32)
         enter(f"{offset:+g} HU", shift_to_hu_scale(replace(spine, hu=off))[1] is not None)
@@ -116,6 +123,21 @@ def _with_soft(
     box = np.ix_(k, j, np.flatnonzero(np.abs(r) <= 22.0))
     hu = spine.hu.copy()
     hu[box] = 50.0 + np.random.default_rng(index).normal(0.0, 15.0, hu[box].shape)
+    changed = list(densities)
+    changed[index] = measure_density(replace(spine, hu=hu), bodies[index])
+    return changed
+
+
+def _with_sclerosis(
+    spine: StraightenedVolume,
+    boxes: Sequence[BodyBox],
+    bodies: Sequence[LocalizedBody],
+    densities: Sequence[BodyDensity],
+    index: int,
+) -> list[BodyDensity]:
+    """The densities when one body holds a bone island, patchy sclerosis, or is sclerotic as a whole, in turn."""
+    rng = np.random.default_rng(index)
+    hu = change_density(spine.hu, spine.origin_mm, boxes[index], _SCLEROSES[index % len(_SCLEROSES)], rng)
     changed = list(densities)
     changed[index] = measure_density(replace(spine, hu=hu), bodies[index])
     return changed
