@@ -59,6 +59,32 @@ def test_lost_planes_that_were_filled_with_a_constant_are_named(value: int) -> N
     assert faults_of(with_planes(ct, hu)) == [(FaultKind.EMPTY, 0, 29, 34)]
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_planes_without_an_image_at_the_ends_are_no_part_of_what_was_imaged(axis: int) -> None:
+    """Given a trunk with planes of zeros beyond both ends of an axis, when its imaged part is asked for, then it is the
+    trunk, at its place; a trunk that has none is itself.
+    """
+    trunk = a_trunk()
+    trunk = replace(trunk, hu=trunk.hu + np.random.default_rng(1).integers(-9, 10, trunk.hu.shape).astype(np.int16))
+    width = [(0, 0)] * 3
+    width[axis] = (3, 5)
+    padded = with_planes(trunk, np.pad(trunk.hu, width))
+    first = np.zeros((1, 3))
+    first[0, 2 - axis] = 3.0
+
+    imaged = padded.imaged
+
+    assert trunk.imaged is trunk
+    np.testing.assert_array_equal(imaged.hu, trunk.hu)
+    np.testing.assert_allclose(imaged.ijk_to_ras[:3, 3], padded.ijk_to_ras_points(first)[0])
+
+
+def test_a_volume_of_few_values_stays_whole() -> None:
+    drawn = CTVolume(np.where(np.indices((20, 20, 20)).sum(0) > 30, 300, 0).astype(np.int16), np.eye(4))
+
+    assert drawn.imaged is drawn
+
+
 def test_lost_planes_that_keep_the_circle_of_the_scanner_are_named() -> None:
     ct = a_trunk()
     hu = ct.hu.copy()

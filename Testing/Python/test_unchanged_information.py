@@ -55,6 +55,34 @@ def cropped(ct: CTVolume, low_ijk: tuple[int, int, int], high_ijk: tuple[int, in
     return replace(ct, hu=np.ascontiguousarray(ct.hu[k, j, i]), ijk_to_ras=matrix)
 
 
+def filled_up(ct: CTVolume, slices: tuple[int, int], hu: int) -> CTVolume:
+    """The volume with so many slices of one value below the first and above the last one."""
+    matrix = ct.ijk_to_ras.copy()
+    matrix[:3, 3] -= slices[0] * matrix[:3, 2]
+    padded = np.pad(ct.hu, (slices, (0, 0), (0, 0)), constant_values=hu)
+    return replace(ct, hu=padded, ijk_to_ras=matrix)
+
+
+@pytest.mark.parametrize(("slices", "hu"), [((1, 1), -1024), ((0, 9), 0), ((7, 2), -1000)])
+def test_slices_of_one_value_beyond_the_scan_change_nothing(a_phantom, slices, hu):
+    """Given a scan that was filled up with air or zeros beyond its ends, when canal and spine volume are laid, then
+    both are those of the scan alone, and what was filled up counts as not seen.
+    """
+    alone, line = a_phantom.ct, a_phantom.reference.centerline
+    padded = filled_up(alone, slices, hu)
+    beyond = alone.ijk_to_ras_points(np.array([[40.0, 40.0, -3.0], [40.0, 40.0, len(alone.hu) + 3.0]]))
+
+    stack, stack_alone = build_axial_stack(padded), build_axial_stack(alone)
+    spine, spine_alone = straighten(padded, line), straighten(alone, line)
+
+    assert stack.extent_s_mm == pytest.approx(stack_alone.extent_s_mm)
+    np.testing.assert_array_equal(stack.hu, stack_alone.hu)
+    np.testing.assert_array_equal(spine.inside, spine_alone.inside)
+    np.testing.assert_array_equal(spine.hu, spine_alone.hu)
+    assert not padded.contains_points(beyond).any()
+    assert padded.shape_kji != alone.shape_kji
+
+
 def stored_in(ct: CTVolume, order: tuple[int, ...], flips: tuple[int, ...]) -> CTVolume:
     """The same voxels with axes exchanged and flipped, and an affine that says so."""
     matrix = ct.ijk_to_ras.copy()

@@ -89,7 +89,7 @@ class AxialStacks:
             around_ras: points ``(n, 3)``; what lies farther than ``margin_mm`` from their box is left out.
         """
         blocks, ijk_to_ras = self._blocks
-        low, high = compute_bounds_ras(self.ct.shape_kji, self.ct.ijk_to_ras)
+        low, high = compute_bounds_ras(self.ct.imaged.shape_kji, self.ct.imaged.ijk_to_ras)
         body_low, body_high = self._body_bounds
         extent_s = (float(low[2]), float(high[2]))
         low[:2] = np.maximum(low[:2], body_low[:2] - CANAL_STACK.body_margin_mm)
@@ -110,7 +110,7 @@ class AxialStacks:
 
     @cached_property
     def _blocks(self) -> tuple[Float32Array, FloatArray]:
-        return _block_means(self.ct)
+        return _block_means(self.ct.imaged)
 
     @cached_property
     def _body_bounds(self) -> tuple[FloatArray, FloatArray]:

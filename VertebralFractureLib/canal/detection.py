@@ -39,7 +39,7 @@ def refuse_short_scan(ct: CTVolume) -> None:
     Raises:
         NoSpineFound: when it covers less than ``shortest_spine_mm`` from bottom to top.
     """
-    low, high = compute_bounds_ras(ct.shape_kji, ct.ijk_to_ras)
+    low, high = compute_bounds_ras(ct.imaged.shape_kji, ct.imaged.ijk_to_ras)
     height, least = float(high[2] - low[2]), CANAL_PLAUSIBILITY.shortest_spine_mm
     if height < least:
         raise NoSpineFound(

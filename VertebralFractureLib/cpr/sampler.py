@@ -26,7 +26,7 @@ class ReformatSampler:
     """One scan, sampled as one grid wants it; ``threads`` None takes what the machine has, at most four."""
 
     def __init__(self, ct: CTVolume, grid: ReformatGrid, threads: int | None = None) -> None:
-        self._ct = ct
+        self._ct = ct = ct.imaged
         self._threads = threads
         self._finer = choose_oversampling(ct, grid.spacing_mm)
         self._kernels = _kernels(ct, grid.interpolation)

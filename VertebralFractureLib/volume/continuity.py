@@ -79,10 +79,12 @@ class Continuity:
         faults: by axis, then ascending.
         repeats_per_plane: along each axis of the array how often every plane is stored, on the average, where the whole
             volume was made finer by repeating its planes; 1 where it was not.
+        imaged: along each axis of the array the planes from the first to the last one that holds an image.
     """
 
     faults: tuple[PlaneFault, ...] = ()
     repeats_per_plane: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    imaged: tuple[slice, slice, slice] = (slice(None), slice(None), slice(None))
 
 
 def refuse_broken_stack(ct: CTVolume) -> None:
@@ -131,7 +133,7 @@ def find_plane_faults(ct: CTVolume) -> Continuity:
     slice the edges of table and cushions are jumps, too.
     """
     faults: list[PlaneFault] = []
-    repeats = [1.0, 1.0, 1.0]
+    repeats, imaged = [1.0, 1.0, 1.0], [slice(None)] * 3
     slices = find_slice_axis(ct)
     for axis in range(3):
         planes = np.moveaxis(ct.hu, axis, 0)
@@ -139,6 +141,7 @@ def find_plane_faults(ct: CTVolume) -> Continuity:
         image = np.flatnonzero(~empty)
         if len(image) < 2:
             continue
+        imaged[axis] = slice(int(image[0]), int(image[-1]) + 1)
         copied = _mark_copies(planes, ~empty)
         tissue = _measure_tissue(planes)
         for first, last in _runs(empty):
@@ -154,7 +157,7 @@ def find_plane_faults(ct: CTVolume) -> Continuity:
         if axis == slices:
             faults += _find_jumps(ct, axis, np.flatnonzero(~empty & ~copied), regular=repeats[axis] > 1.0)
     faults.sort(key=lambda fault: (fault.axis, fault.before))
-    return Continuity(tuple(faults), (repeats[0], repeats[1], repeats[2]))
+    return Continuity(tuple(faults), (repeats[0], repeats[1], repeats[2]), (imaged[0], imaged[1], imaged[2]))
 
 
 def find_slice_axis(ct: CTVolume) -> int:

@@ -105,10 +105,25 @@ class CTVolume:
 
         return find_plane_faults(self)
 
+    @cached_property
+    def imaged(self) -> CTVolume:
+        """The part without the planes at its ends that hold no image, at its place; slices share their voxels.
+
+        What was filled up with air or zeros beyond the last slice was not scanned: a body that the last slice cuts is
+        cut there.
+        """
+        parts = [part.indices(count)[:2] for part, count in zip(self.continuity.imaged, self.hu.shape, strict=True)]
+        if parts == [(0, count) for count in self.hu.shape]:
+            return self
+        matrix = self.ijk_to_ras.copy()
+        matrix[:3, 3] = self.ijk_to_ras_points(np.array([[low for low, _ in reversed(parts)]]))[0]
+        hu = np.ascontiguousarray(self.hu[tuple(slice(*part) for part in parts)])
+        return replace(self, hu=hu, ijk_to_ras=matrix)
+
     def contains_points(self, points_ras: FloatArray) -> BoolArray:
-        """Whether each RAS mm point ``(n, 3)`` lies within the outer faces of the volume, ``(n,)``."""
-        ijk = self.ras_to_ijk_points(points_ras)
-        return np.asarray(np.all((ijk >= -0.5) & (ijk <= np.array(self.hu.shape[::-1]) - 0.5), axis=1))
+        """Whether each RAS mm point ``(n, 3)`` lies within the outer faces of what was imaged, ``(n,)``."""
+        ijk = self.imaged.ras_to_ijk_points(points_ras)
+        return np.asarray(np.all((ijk >= -0.5) & (ijk <= np.array(self.imaged.hu.shape[::-1]) - 0.5), axis=1))
 
     def ijk_to_ras_points(self, points_ijk: FloatArray) -> FloatArray:
         """Map ``(n, 3)`` index points ``(i, j, k)`` to RAS mm."""
