@@ -30,6 +30,21 @@ def a_small_spine(seed: int, fracture: str | None = None) -> Phantom:
     )
 
 
+def a_graded_spine(seed: int, fracture: str | None = None) -> Phantom:
+    """T9 to L4, fine and long enough to be detected and named."""
+    return make_phantom(
+        PhantomOptions(
+            seed,
+            fractures=() if fracture is None else (FractureOptions(fracture, "wedge", 0.45),),
+            field_of_view="spine",
+            caudal_level="L4",
+            cranial_level="T9",
+            spacing_mm=(1.3, 1.3, 2.0),
+            slice_thickness_mm=2.0,
+        )
+    )
+
+
 def name_of_fold(fold: int) -> str:
     """A user's own scan, by name, that belongs to the fold."""
     return next(f"p{n}_scan" for n in range(50) if fold_of_scan(f"p{n}_scan") == fold)
