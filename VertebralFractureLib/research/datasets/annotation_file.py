@@ -66,10 +66,13 @@ def read_annotation(path: Path) -> ReferenceSpine:
         unplaced = value_from_content(
             Mapping[str, int], content.get("unplaced_grades") or {}, "unplaced_grades", _GRADE
         )
+        acquisition = value_from_content(
+            Mapping[str, str], content.get("acquisition") or {}, "acquisition", about("of the header", longest=255)
+        )
     except RefusedContent as error:
         raise RefusedContent(f"{path.name} is not a reference annotation: {str(error).rstrip('.')}.") from error
     centerline = Centerline(np.array(points), np.ones(len(points)))
-    return ReferenceSpine(identifier, centerline, vertebrae, tuple(uncertain), line_by, unplaced)
+    return ReferenceSpine(identifier, centerline, vertebrae, tuple(uncertain), line_by, unplaced, acquisition)
 
 
 def _vertebra(item: Any, row: str) -> ReferenceVertebra:
@@ -154,6 +157,7 @@ def reference_to_json(reference: ReferenceSpine) -> dict[str, Any]:
             "source": reference.centerline_by.value,
         },
         "unplaced_grades": dict(reference.unplaced_grades),
+        "acquisition": dict(reference.acquisition),
         "vertebrae": [
             {
                 "level": vertebra.level,

@@ -24,6 +24,18 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def folder_sha256(folder: Path) -> str:
+    """SHA-256 of the names and contents of all files below a folder.
+
+    Raises:
+        OSError: when one cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
 def key_of(content: Any) -> str:
     """Sixteen letters that are the same for equal plain values (what ``json`` writes), in any order of their keys."""
     text = json.dumps(content, sort_keys=True, default=str)

@@ -1,4 +1,4 @@
-"""Turn other people's data into annotated scans: a VerSe tree with masks, or CTs with nothing but a table of grades.
+"""Turn other people's data into annotated scans: trees with masks, or CTs with nothing but a table of grades.
 
 The centerline is the program's own. With masks, bodies are measured on them in straight space; without, they are those
 that the program finds and names, and the table says which of them are fractured: look at them before you trust them.
@@ -40,7 +40,7 @@ from VertebralFractureLib.research.datasets import (
     reference_to_json,
 )
 from VertebralFractureLib.research.datasets.centroid_file import read_centroids
-from VertebralFractureLib.research.datasets.content_keys import file_sha256
+from VertebralFractureLib.research.datasets.content_keys import file_sha256, folder_sha256
 from VertebralFractureLib.research.datasets.grade_table import (
     EVERY_LEVEL,
     GradeJoin,
@@ -51,12 +51,15 @@ from VertebralFractureLib.research.datasets.grade_table import (
 from VertebralFractureLib.research.datasets.label_maps import labels_to_straight
 from VertebralFractureLib.types import BoolArray, ByteArray
 from VertebralFractureLib.vertebrae import Vertebra, localize_vertebrae
-from VertebralFractureLib.vertebrae.levels import LEVEL_NAMES
+from VertebralFractureLib.vertebrae.levels import LEVEL_NAMES, LEVEL_NUMBERS
 from VertebralFractureLib.vertebrae.models import VertebraModels
-from VertebralFractureLib.volume import CTVolume, ct_from_sitk, read_volume
+from VertebralFractureLib.volume import CTVolume, ct_from_sitk, read_volume, write_volume
+from VertebralFractureLib.volume.ct_volume import ACQUISITION_FACTS
 
 logger = logging.getLogger(__name__)
-_CT_ENDING, _MASK_ENDING, _CENTROID_ENDING = "_ct.nii.gz", "_seg-vert_msk.nii.gz", "_ctd.json"
+_CT_ENDING, _CENTROID_ENDING = "_ct.nii.gz", "_ctd.json"
+_MASK_ENDINGS = ("_seg-vert_msk.nii.gz", "_seg.nii.gz")
+_LEVEL_FOLDER = "segmentations"
 _STRIP_MM, _POSTERIOR_MM, _ANTERIOR_MM = 3.0, 3.0, 3.5
 _OTHER_IMAGE = re.compile("_(split|dir)-")
 _LOG = "import-dataset.json"
@@ -72,37 +75,87 @@ _WIDTH_PER_DEPTH = 1.3
 
 @dataclass(frozen=True)
 class SourceScan:
-    """One CT with what is known beside it."""
+    """One CT with what is known beside it.
+
+    ``volume`` is a file or a DICOM folder; ``level_masks`` are binary masks of single vertebrae, by level.
+    """
 
     identifier: str
     volume: Path
     mask: Path | None = None
     centroids: Path | None = None
+    level_masks: Mapping[str, Path] = field(default_factory=dict)
+
+    def made_of(self) -> dict[str, str | None]:
+        """SHA-256 of all that an annotation is made of."""
+        parts = {"volume": self.volume, "mask": self.mask, "centroids": self.centroids, **self.level_masks}
+        return {name: None if path is None else _sha256(path) for name, path in parts.items()}
 
 
 def source_scans(folder: Path) -> list[SourceScan]:
-    """The CTs below ``folder``: ``*_ct.nii.gz`` of a BIDS tree with its derivatives, or else every ``*.nii.gz``.
+    """The CTs below ``folder``, with the masks that lie beside them.
 
-    Files of one name in several folders (``ct.nii.gz`` of every patient) are called by folder and name.
+    ``*_ct.nii.gz`` of a BIDS tree with its derivatives (VerSe), or else every ``.nii.gz`` that is no mask, or else
+    every folder of DICOM files. Masks are ``<scan>_seg-vert_msk.nii.gz``, ``<scan>_seg.nii.gz`` anywhere below, or
+    ``segmentations/vertebrae_<level>.nii.gz`` beside the CT (TotalSegmentator). Files of one name in several folders
+    (``ct.nii.gz`` of every patient) are called by folder and name.
 
     Raises:
         UnreadableVolume: when there is none.
     """
     every = sorted(path for path in folder.rglob("*.nii.gz"))
     in_tree = [path for path in every if path.name.endswith(_CT_ENDING)]
-    chosen = in_tree or [path for path in every if "_seg" not in path.name]
+    images = [path for path in every if "_seg" not in path.name and path.parent.name != _LEVEL_FOLDER]
+    chosen = in_tree or images
+    if not chosen:
+        chosen = _dicom_folders(folder)
     stems = Counter(_stem(path) for path in chosen)
     centroids = sorted(folder.rglob(f"*{_CENTROID_ENDING}"))
     scans = []
     for path in chosen:
         stem = _stem(path)
-        masks = [other for other in every if other.name == f"{stem}{_MASK_ENDING}" and _goes_with(other, path, stems)]
+        masks = [
+            other
+            for ending in _MASK_ENDINGS
+            for other in every
+            if other.name == f"{stem}{ending}" and _goes_with(other, path, stems)
+        ]
         points = [other for other in centroids if _is_of(other, stem) and _goes_with(other, path, stems)]
         name = stem if stems[stem] == 1 else "_".join((*path.parent.relative_to(folder).parts, stem))
-        scans.append(SourceScan(name, path, masks[0] if masks else None, points[0] if points else None))
+        scans.append(
+            SourceScan(
+                name,
+                path,
+                masks[0] if masks else None,
+                points[0] if points else None,
+                {} if masks or path.is_dir() else _level_masks(path.parent / _LEVEL_FOLDER),
+            )
+        )
     if not scans:
-        raise UnreadableVolume(f"The folder '{folder.name}' holds no .nii.gz.")
+        raise UnreadableVolume(f"The folder '{folder.name}' holds no .nii.gz and no folder of DICOM files.")
     return scans
+
+
+def _dicom_folders(folder: Path) -> list[Path]:
+    """Folders that hold DICOM files themselves, told by their first file."""
+    found = []
+    for one in (folder, *sorted(path for path in folder.rglob("*") if path.is_dir())):
+        first = next((path for path in sorted(one.iterdir()) if path.is_file() and path.suffix != ".csv"), None)
+        if first is not None and one != folder:
+            with first.open("rb") as stream:
+                if first.suffix.lower() == ".dcm" or stream.read(132)[128:] == b"DICM":
+                    found.append(one)
+    return found
+
+
+def _level_masks(folder: Path) -> dict[str, Path]:
+    """Binary masks ``vertebrae_<level>.nii.gz`` by level."""
+    named = {path.name.removesuffix(".nii.gz").removeprefix("vertebrae_"): path for path in folder.glob("vertebrae_*")}
+    return {level: path for level, path in sorted(named.items()) if level in LEVEL_NUMBERS}
+
+
+def _sha256(path: Path) -> str:
+    return folder_sha256(path) if path.is_dir() else file_sha256(path)
 
 
 def _stem(path: Path) -> str:
@@ -133,12 +186,12 @@ def import_scan(scan: SourceScan, grades: ScanGrades, weights_folder: Path | Non
     ct = read_volume(scan.volume)
     line = detect_centerline(ct, load_canal_model(weights_folder))
     spine = straighten(ct, line)
-    if scan.mask is None:
+    if scan.mask is None and not scan.level_masks:
         thickness = max(ct.resolution_mm)
         found = localize_vertebrae(spine, VertebraModels.load(weights_folder), slice_thickness_mm=thickness)
         vertebrae = [_from_detection(vertebra, spine, grades) for vertebra in found]
     else:
-        labels = _labels(scan, ct)
+        labels = _labels(scan, ct) if scan.mask is not None else _merged_labels(scan, ct)
         if scan.centroids is not None:
             _check_centroids(scan, ct, labels)
         vertebrae = _from_mask(labels_to_straight(labels, ct, spine), spine, grades)
@@ -148,13 +201,32 @@ def import_scan(scan: SourceScan, grades: ScanGrades, weights_folder: Path | Non
         tuple(vertebrae),
         centerline_by=Source.PROGRAM,
         unplaced_grades=grades.unplaced([vertebra.level for vertebra in vertebrae]),
+        acquisition={name: ct.source[name] for name in ACQUISITION_FACTS if ct.source.get(name)},
     )
 
 
 def _labels(scan: SourceScan, ct: CTVolume) -> ByteArray:
+    assert scan.mask is not None
+    return _mask_on_grid(scan.mask, scan, ct)
+
+
+def _merged_labels(scan: SourceScan, ct: CTVolume) -> ByteArray:
+    """One label map, with VerSe's numbers, of the masks of single vertebrae."""
+    labels = np.zeros(ct.shape_kji, dtype=np.uint8)
+    for level, path in scan.level_masks.items():
+        labels[_mask_on_grid(path, scan, ct) > 0] = LEVEL_NUMBERS[level]
+    return labels
+
+
+def _mask_on_grid(path: Path, scan: SourceScan, ct: CTVolume) -> ByteArray:
+    """A mask as it lies on the CT's grid.
+
+    Raises:
+        UnreadableVolume: when it is on another one.
+    """
     import SimpleITK as sitk
 
-    mask = ct_from_sitk(sitk.ReadImage(str(scan.mask)))
+    mask = ct_from_sitk(sitk.ReadImage(str(path)))
     if mask.shape_kji != ct.shape_kji or not np.allclose(mask.ijk_to_ras, ct.ijk_to_ras, atol=0.1):
         raise UnreadableVolume(f"The mask of '{scan.identifier}' is not on the grid of its CT; resample it first.")
     return np.asarray(mask.hu).astype(np.uint8)
@@ -368,10 +440,7 @@ def left_out_scans(folder: Path) -> list[ImportedScan]:
 
 def _import_or_keep(scan: SourceScan, grades: ScanGrades, out: Path) -> ImportedScan:
     annotation, volume = out / f"{scan.identifier}.json", out / f"{scan.identifier}.nii.gz"
-    made_of = {
-        name: None if path is None else file_sha256(path)
-        for name, path in (("volume", scan.volume), ("mask", scan.mask), ("centroids", scan.centroids))
-    }
+    made_of = scan.made_of()
     content = _content_of(annotation)
     if content is not None and content.get(_MADE_OF) in (None, made_of):
         regraded = _lay_grades(content, grades)
@@ -455,7 +524,10 @@ def _log_content(result: Import, table: Path | None) -> dict[str, Any]:
 
 
 def _link(source: Path, target: Path) -> None:
-    if not target.exists():
+    if source.is_dir():
+        if not target.exists():
+            write_volume(read_volume(source), target)
+    elif not target.exists():
         try:
             os.link(source, target)
         except OSError:

@@ -66,7 +66,8 @@ class ReferenceSpine:
     """A centerline and its vertebrae, caudal to cranial.
 
     ``unplaced_grades``: grades, by level, that a reader gave and that no vertebra here carries, because it was not
-    found or is called otherwise. A fracture among them was missed, whoever missed it.
+    found or is called otherwise. A fracture among them was missed, whoever missed it. ``acquisition``: what the scan's
+    own header said, such as ``kvp`` and ``kernel``; subgroups are made of it.
     """
 
     identifier: str
@@ -75,6 +76,7 @@ class ReferenceSpine:
     uncertain_mm: tuple[tuple[float, float], ...] = ()
     centerline_by: Source = Source.GIVEN
     unplaced_grades: Mapping[str, int] = field(default_factory=dict)
+    acquisition: Mapping[str, str] = field(default_factory=dict)
 
 
 def fracture_summary(reference: ReferenceSpine) -> str:

@@ -128,7 +128,7 @@ def judge(result: CaseResult) -> JudgedScan:
             reason=result.message,
             ungraded=ungraded,
             truncated=truncated,
-            characteristics=result.case.characteristics,
+            characteristics={**truth.acquisition, **result.case.characteristics},
             seen_by=result.case.seen_by,
         )
     is_evaluable = report.status == "evaluable"
@@ -153,7 +153,7 @@ def judge(result: CaseResult) -> JudgedScan:
         ungraded,
         truncated,
         len(comparison.called_ungraded),
-        result.case.characteristics,
+        {**truth.acquisition, **result.case.characteristics},
         result.case.seen_by,
     )
 
