@@ -7,6 +7,7 @@ machine slows all of them. ``vtk`` and ``scipy`` are needed for one of them each
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
 import time
 import tracemalloc
@@ -183,6 +184,10 @@ def compare(ct: CTVolume, centerline: Centerline) -> None:
         "SimpleITK, displacement field": lambda: with_simpleitk(ct, spine),
         "SimpleITK, plain box (no bending)": lambda: plain_simpleitk(ct, spine),
     }
+    for name, module in (("scipy map_coordinates", "scipy"), ("vtkImageReslice, grid transform", "vtk")):
+        if importlib.util.find_spec(module) is None:
+            print(f"{name}: left out, {module} is not installed")
+            del methods[name]
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     errors: dict[str, float] = {}
     for _ in range(REPEATS):
