@@ -19,8 +19,9 @@ from slicer_views import Picture, SlicerViews, add_bone_surface
 
 from VertebralFractureLib.cli.main import main as vertebral_fracture
 from VertebralFractureLib.export.picture_canvas import Canvas
-from VertebralFractureLib.export.scene import find_results, load_mrb
+from VertebralFractureLib.export.scene import find_results, load_mrb, read_report
 from VertebralFractureLib.export.scene.markups_nodes import control_points
+from VertebralFractureLib.export.scene.turned_views import turn_views
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "docs" / "images"
@@ -148,12 +149,20 @@ def thumbnail(views: SlicerViews, nodes: Any, place: Any) -> Picture:
 
 
 def four_views(views: SlicerViews, nodes: Any, place: Any) -> Picture:
-    """Slicer's four-up layout: axial, 3D, coronal and sagittal at the worst vertebra."""
+    """Slicer's four-up layout when the worst vertebra is chosen: each view is turned to it."""
     volume = nodes.input_volume
     size = (500, 420)
-    axial = views.slice_picture("Axial", volume, place, 150.0, size)
-    coronal = views.slice_picture("Coronal", volume, place, 240.0, size)
-    sagittal = views.slice_picture("Sagittal", volume, place, 240.0, size)
+    report = read_report(views.scene, nodes)
+    away = [np.linalg.norm(np.subtract(vertebra.center_ras, place)) for vertebra in report.vertebrae]
+    chosen = int(np.argmin(away))
+
+    def turn() -> None:
+        turn_views(views.scene, nodes, report, chosen)
+
+    axial, coronal, sagittal = (
+        views.slice_picture(orientation, volume, report.vertebrae[chosen].center_ras, height_mm, size, turn=turn)
+        for orientation, height_mm in (("Axial", 150.0), ("Coronal", 240.0), ("Sagittal", 240.0))
+    )
     space = bone_view(views, nodes, place, size, 0.85)
     return tiled([[("R", axial), ("1", space)], [("G", coronal), ("Y", sagittal)]])
 
@@ -200,8 +209,9 @@ def straightened_views(views: SlicerViews, nodes: Any, place: Any, width: int, m
 
 
 def overlays(nodes: Any) -> list[Any]:
-    found = [nodes.centerline, nodes.straight_points, nodes.landmarks, *nodes.label_nodes, *nodes.points.values()]
-    return [markups for markups in found if markups is not None]
+    straight = (nodes.straight_points, nodes.straight_bodies)
+    found = [nodes.centerline, nodes.landmarks, nodes.bodies, *nodes.label_nodes, *nodes.points.values(), *straight]
+    return [node for node in found if node is not None]
 
 
 def middle_of(volume: Any) -> tuple[float, ...]:

@@ -5,6 +5,7 @@ What is seen is what Slicer draws for the scene's nodes. The window around it (m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -67,10 +68,12 @@ class SlicerViews:
         height_mm: float,
         size: tuple[int, int],
         marks: str = "ruler and cube",
+        turn: Callable[[], None] | None = None,
     ) -> Picture:
         """A slice view of ``volume`` centered at ``center_ras``; ``size`` is (width, height) in pixels.
 
-        ``marks``: "ruler and cube", "ruler" or "none"; the cube names the directions.
+        ``marks``: "ruler and cube", "ruler" or "none"; the cube names the directions. ``turn`` is called when the view
+        is there, and may turn it.
         """
         window, renderer, interactor = _window()
         renderer.GetActiveCamera().ParallelProjectionOn()
@@ -93,6 +96,8 @@ class SlicerViews:
             view.SetOrientationMarkerSize(view.OrientationMarkerSizeSmall)
         view.SetFieldOfView(height_mm * size[0] / size[1], height_mm, 1.0)
         view.JumpSliceByCentering(*center_ras)
+        if turn is not None:
+            turn()
         mapper = vtk.vtkImageMapper()
         mapper.SetColorWindow(255)
         mapper.SetColorLevel(127.5)
