@@ -446,7 +446,14 @@ def test_two_thousand_random_actions_raise_nothing(widget, scene, add_volume, ad
         "boxes": (
             6,
             lambda: rng.choice(
-                (ui.pointsCheckBox, ui.labelsCheckBox, ui.centerlineCheckBox, ui.landmarksCheckBox)
+                (
+                    ui.pointsCheckBox,
+                    ui.labelsCheckBox,
+                    ui.centerlineCheckBox,
+                    ui.landmarksCheckBox,
+                    ui.outlinesCheckBox,
+                    ui.followCheckBox,
+                )
             ).click(),
         ),
         "opacity": (4, lambda: setattr(ui.opacitySlider, "value", rng.random())),
