@@ -21,7 +21,7 @@ MODEL_FREE = (
     "cli.main",
 )
 RESEARCH_LIBRARIES = {"matplotlib", "scipy", "sklearn"}
-HEAVY = {"torch", "slicer", "qt", "vtk", *RESEARCH_LIBRARIES, f"{PACKAGE}.research"}
+HEAVY = {"torch", "slicer", "qt", "vtk", "vtkmodules", *RESEARCH_LIBRARIES, f"{PACKAGE}.research"}
 
 # The one direction of the data: a part may import from the parts on its right, and from nothing else of ours.
 SHARED = {"doubts", "errors", "options", "progress", "thresholds", "torch_arrays", "types", "weights"}
@@ -53,7 +53,7 @@ MAY_IMPORT = {
 RESEARCH = ("datasets", "phantom", "simulation", "training", "evaluation", "release")
 RESEARCH_MAY_IMPORT = {part: set(RESEARCH[:index]) for index, part in enumerate(RESEARCH)}
 PRODUCT = {*MAY_IMPORT, "passive_waiting", "session"}
-SLICER_SIDE = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK"}
+SLICER_SIDE = {"slicer", "vtk", "vtkmodules", "qt", "ctk", "numpy", "SimpleITK"}
 
 
 def imported_names(path):

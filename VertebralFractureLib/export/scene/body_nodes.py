@@ -9,8 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import vtk
-from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
+from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
+from vtkmodules.vtkCommonCore import vtkPoints
+from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
+from vtkmodules.vtkCommonTransforms import vtkGeneralTransform
+from vtkmodules.vtkFiltersCore import vtkAssignAttribute
+from vtkmodules.vtkFiltersGeneral import vtkTransformPolyDataFilter
 
 from VertebralFractureLib.export.palette import GROUPS, group_of
 from VertebralFractureLib.export.scene.display_nodes import fill_grade_colors
@@ -47,9 +51,9 @@ def fill_bodies_node(node: Any, shown: SpineReport, colors: Any, to_straight: An
     """Let the node hold exactly the bodies of the report as it is shown."""
     surface = _surface_of(shown)
     if to_straight is not None:
-        to_world = vtk.vtkGeneralTransform()
+        to_world = vtkGeneralTransform()
         to_straight.GetTransformToWorld(to_world)
-        moving = vtk.vtkTransformPolyDataFilter()
+        moving = vtkTransformPolyDataFilter()
         moving.SetTransform(to_world)
         moving.SetInputData(surface)
         moving.Update()
@@ -60,7 +64,7 @@ def fill_bodies_node(node: Any, shown: SpineReport, colors: Any, to_straight: An
     if display is not None and colors is not None:
         fill_grade_colors(colors)
         display.SetAndObserveColorNodeID(colors.GetID())
-        display.SetActiveScalar(GROUP_SCALARS, vtk.vtkAssignAttribute.POINT_DATA)
+        display.SetActiveScalar(GROUP_SCALARS, vtkAssignAttribute.POINT_DATA)
         display.SetScalarRangeFlag(display.UseManualScalarRange)
         display.SetScalarRange(0, len(GROUPS) - 1)
         display.SetScalarVisibility(True)
@@ -84,11 +88,11 @@ def _surface_of(shown: SpineReport) -> Any:
             points.append(own_points)
             numbers += [GROUPS.index(group_of(vertebra, threshold))] * len(own_points)
     corners = np.concatenate(triangles)
-    surface = vtk.vtkPolyData()
-    places = vtk.vtkPoints()
+    surface = vtkPolyData()
+    places = vtkPoints()
     places.SetData(numpy_to_vtk(np.concatenate(points).astype(np.float32), deep=True))
     surface.SetPoints(places)
-    cells = vtk.vtkCellArray()
+    cells = vtkCellArray()
     offsets = numpy_to_vtkIdTypeArray(3 * np.arange(len(corners) + 1, dtype=np.int64), deep=True)
     cells.SetData(offsets, numpy_to_vtkIdTypeArray(corners.astype(np.int64).ravel(), deep=True))
     surface.SetPolys(cells)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import vtk
+from vtkmodules.vtkCommonDataModel import vtkVector3d
 
 from VertebralFractureLib.export.scene.canal_axes import find_canal
 from VertebralFractureLib.export.scene.markups_nodes import point_label
@@ -61,7 +61,7 @@ def fill_labels_node(node: Any, vertebrae: Sequence[Vertebra], places: FloatArra
     was_modifying = node.StartModify()
     node.RemoveAllControlPoints()
     for vertebra, place in zip(vertebrae, places, strict=True):
-        number = node.AddControlPoint(vtk.vtkVector3d(*place), one_line(point_label(vertebra)))
+        number = node.AddControlPoint(vtkVector3d(*place), one_line(point_label(vertebra)))
         node.SetNthControlPointSelected(number, False)
     node.EndModify(was_modifying)
 

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import vtk
+from vtkmodules.vtkCommonCore import vtkDoubleArray
+from vtkmodules.vtkCommonDataModel import vtkVector3d
+from vtkmodules.vtkFiltersCore import vtkAssignAttribute
 
 from VertebralFractureLib.cpr import ReformatFrame
 from VertebralFractureLib.export.palette import VertebraGroup, group_of
@@ -72,7 +74,7 @@ def fill_centerline_node(node: Any, report: SpineReport, colors: Any) -> None:
     if defined_points(node) != points:
         node.RemoveAllControlPoints()
         for index, point in enumerate(points):
-            node.AddControlPoint(vtk.vtkVector3d(*point), f"{index + 1}")
+            node.AddControlPoint(vtkVector3d(*point), f"{index + 1}")
     _measure(node, CONFIDENCE_MEASUREMENT, report.centerline.confidence)
     along = _arc_lengths(report.centerline)
     if report.sequence.positions_mm and colors is not None and along is not None:
@@ -83,7 +85,7 @@ def fill_centerline_node(node: Any, report: SpineReport, colors: Any) -> None:
         display = node.GetDisplayNode()
         if display is not None and display.GetColorNodeID() != colors.GetID():
             display.SetAndObserveColorNodeID(colors.GetID())
-            display.SetActiveScalar(PROBABILITY_MEASUREMENT, vtk.vtkAssignAttribute.POINT_DATA)
+            display.SetActiveScalar(PROBABILITY_MEASUREMENT, vtkAssignAttribute.POINT_DATA)
             display.SetScalarRangeFlag(display.UseManualScalarRange)
             display.SetScalarRange(NOT_JUDGED, 1.0)
             display.SetScalarVisibility(True)
@@ -199,7 +201,7 @@ def move_points(node: Any, points_ras: Sequence[Point], labels: Sequence[str]) -
         node.RemoveNthControlPoint(node.GetNumberOfControlPoints() - 1)
     for place, (point, label) in enumerate(zip(points_ras, labels, strict=True)):
         if place == node.GetNumberOfControlPoints():
-            node.AddControlPoint(vtk.vtkVector3d(*point), label)
+            node.AddControlPoint(vtkVector3d(*point), label)
         else:
             node.SetNthControlPointPositionWorld(place, point)
             node.SetNthControlPointLabel(place, label)
@@ -248,7 +250,7 @@ def _add_points_node(scene: Any, name: str, color: tuple[float, float, float]) -
 
 
 def _add_point(node: Any, point: Point, label: str, description: str) -> None:
-    place = node.AddControlPoint(vtk.vtkVector3d(*point), one_line(label))
+    place = node.AddControlPoint(vtkVector3d(*point), one_line(label))
     node.SetNthControlPointDescription(place, one_line(description))
     node.SetNthControlPointLocked(place, True)
     node.SetNthControlPointSelected(place, False)
@@ -257,7 +259,7 @@ def _add_point(node: Any, point: Point, label: str, description: str) -> None:
 def _measure(curve: Any, name: str, values: Sequence[float]) -> None:
     import slicer
 
-    array = vtk.vtkDoubleArray()
+    array = vtkDoubleArray()
     array.SetName(name)
     for value in values:
         array.InsertNextValue(value)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from vtk.util.numpy_support import vtk_to_numpy
+from vtkmodules.util.numpy_support import vtk_to_numpy
 
 from VertebralFractureLib.atomic_write import atomic_write
 from VertebralFractureLib.cpr import StraightenedVolume, lay_frame

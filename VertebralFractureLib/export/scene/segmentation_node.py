@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from vtk.util.numpy_support import numpy_to_vtk
+from vtkmodules.util.numpy_support import numpy_to_vtk
 
 from VertebralFractureLib.export.scene.volume_nodes import to_vtk_matrix
 from VertebralFractureLib.export.segmentation import LabelMap

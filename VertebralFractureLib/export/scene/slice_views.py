@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import vtk
+from vtkmodules.vtkCommonMath import vtkMatrix3x3
 
 from VertebralFractureLib.export.scene.label_nodes import choose_label
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes
@@ -61,7 +61,7 @@ def _add_orientations(view: Any) -> None:
         ("Sagittal", view.GetSagittalSliceToRASMatrix),
         ("Coronal", view.GetCoronalSliceToRASMatrix),
     ):
-        matrix = vtk.vtkMatrix3x3()
+        matrix = vtkMatrix3x3()
         read(matrix)
         view.AddSliceOrientationPreset(orientation, matrix)
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import vtk
+from vtkmodules.vtkCommonCore import vtkDoubleArray, vtkIntArray, vtkStringArray
 
 from VertebralFractureLib.export.scene.scene_nodes import ATTRIBUTE_PREFIX
 from VertebralFractureLib.plain_text import one_line
@@ -32,7 +32,7 @@ SEQUENCE_COLUMNS: tuple[tuple[str, ColumnKind], ...] = (
 )
 _FORMER_ATTRIBUTES = ("input", "scan", "timingsS", "peakMemoryMb", "headline")
 """Of scenes of schema 1; the report holds what they said."""
-_ARRAYS = {_TEXT: vtk.vtkStringArray, _NUMBER: vtk.vtkDoubleArray, _WHOLE: vtk.vtkIntArray}
+_ARRAYS = {_TEXT: vtkStringArray, _NUMBER: vtkDoubleArray, _WHOLE: vtkIntArray}
 _MISSING_WHOLE = -1
 _ATTRIBUTE_LIMIT = 20000
 """Characters; the hashes of all weights take some 2000."""

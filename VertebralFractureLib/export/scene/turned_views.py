@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import vtk
+from vtkmodules.vtkCommonMath import vtkMatrix3x3
 
 from VertebralFractureLib.export.scene.canal_axes import find_canal
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes
@@ -84,7 +84,7 @@ def _tilt(preset: FloatArray, number: int, axes: FloatArray, patient_axes: Float
     up = patient_axes.T @ preset[:, 1]
     up = scale_to_unit(up - (up @ normal) * normal)
     across = np.cross(up, normal) * np.sign(np.linalg.det(preset))
-    matrix = vtk.vtkMatrix3x3()
+    matrix = vtkMatrix3x3()
     for row, values in enumerate(np.stack([across, up, normal], axis=1)):
         for column, value in enumerate(values):
             matrix.SetElement(row, column, float(value))

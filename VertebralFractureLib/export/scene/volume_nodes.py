@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import vtk
 from numpy.typing import NDArray
-from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_numpy
+from vtkmodules.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_numpy
+from vtkmodules.vtkCommonDataModel import vtkImageData, vtkVector3d
+from vtkmodules.vtkCommonMath import vtkMatrix4x4
+from vtkmodules.vtkCommonTransforms import vtkGeneralTransform
 
 from VertebralFractureLib.canal.centerline import Centerline
 from VertebralFractureLib.cpr import ReformatFrame, ReformatGrid, StraightenedVolume
@@ -64,7 +66,7 @@ def _add_volume_node(scene: Any, name: str, voxels: NDArray[np.int16], ijk_to_wo
 
 def fill_volume_node(node: Any, voxels: NDArray[np.int16], ijk_to_world: FloatArray) -> None:
     """Let the node hold a copy of ``voxels`` ``[k, j, i]`` on that grid."""
-    image = vtk.vtkImageData()
+    image = vtkImageData()
     image.SetDimensions(*voxels.shape[::-1])
     scalars = numpy_to_vtk(np.ascontiguousarray(voxels).ravel(), deep=True, array_type=get_vtk_array_type(np.int16))
     scalars.SetName("ImageScalars")
@@ -91,7 +93,7 @@ def fill_transform_node(node: Any, grid: DisplacementGrid) -> None:
     import slicer
 
     rows, columns_a, columns_r, _ = grid.displacement_mm.shape
-    image = vtk.vtkImageData()
+    image = vtkImageData()
     image.SetDimensions(columns_r, columns_a, rows)
     image.SetOrigin(*grid.origin_mm)
     image.SetSpacing(*grid.spacing_mm)
@@ -124,7 +126,7 @@ def read_transform_node(node: Any) -> DisplacementGrid | None:
 
 def to_vtk_matrix(matrix: FloatArray) -> Any:
     """A 4x4 array as ``vtkMatrix4x4``."""
-    result = vtk.vtkMatrix4x4()
+    result = vtkMatrix4x4()
     for row in range(4):
         for column in range(4):
             result.SetElement(row, column, float(matrix[row, column]))
@@ -133,14 +135,14 @@ def to_vtk_matrix(matrix: FloatArray) -> Any:
 
 def straight_places(transform: Any, points_ras: Sequence[Point] | FloatArray) -> FloatArray:
     """Points ``(n, 3)`` of the patient in straight space, mm: from its parent the node maps straight space to RAS."""
-    to_world = vtk.vtkGeneralTransform()
+    to_world = vtkGeneralTransform()
     transform.GetTransformToWorld(to_world)
     return np.array([to_world.TransformPoint(tuple(point)) for point in points_ras]).reshape(-1, 3)
 
 
 def patient_place(transform: Any, straight: Point) -> Point:
     """A point of straight space in the patient, RAS mm."""
-    from_world = vtk.vtkGeneralTransform()
+    from_world = vtkGeneralTransform()
     transform.GetTransformFromWorld(from_world)
     r, a, s = (float(value) for value in from_world.TransformPoint(straight))
     return r, a, s
@@ -199,7 +201,7 @@ def read_picture(nodes: SceneNodes) -> StraightPicture | None:
     image = nodes.straightened.GetImageData()
     if grid is None or image.GetPointData().GetScalars() is None:
         return None
-    matrix = vtk.vtkMatrix4x4()
+    matrix = vtkMatrix4x4()
     nodes.straightened.GetIJKToRASMatrix(matrix)
     ijk_to_straight = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
     return StraightPicture(_voxels(nodes.straightened).copy(), ijk_to_straight, grid)
@@ -276,7 +278,7 @@ def add_curve_node(scene: Any, points_ras: FloatArray, name: str) -> Any:
     node = scene.AddNewNodeByClass("vtkMRMLMarkupsCurveNode", name)
     node.CreateDefaultDisplayNodes()
     for index, point in enumerate(points_ras.tolist()):
-        node.AddControlPoint(vtk.vtkVector3d(*point), f"{index + 1}")
+        node.AddControlPoint(vtkVector3d(*point), f"{index + 1}")
     return node
 
 
