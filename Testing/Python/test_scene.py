@@ -11,8 +11,8 @@ import pytest
 
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import ReformatGrid, StraightenedVolume, straighten
-from VertebralFractureLib.errors import UnreadableVolume
-from VertebralFractureLib.result import SpineReport
+from VertebralFractureLib.errors import Cancelled, UnreadableVolume
+from VertebralFractureLib.result import CorrectedReport, SpineReport
 from VertebralFractureLib.result.report import (
     NOT_EVALUABLE,
     BoneDensity,
@@ -27,10 +27,15 @@ from VertebralFractureLib.volume import CTVolume
 
 slicer = pytest.importorskip("slicer", reason="the scene needs slicer-core (the 'scene' group)")
 
+from vtkmodules.util.numpy_support import vtk_to_numpy  # noqa: E402
+from vtkmodules.vtkCommonMath import vtkMatrix4x4  # noqa: E402
+
+from VertebralFractureLib.export import files  # noqa: E402
 from VertebralFractureLib.export.scene import (  # noqa: E402
     find_results,
     load_mrb,
     new_scene,
+    packing_result,
     read_report,
     save_mrb,
     write_scene,
@@ -404,3 +409,53 @@ def test_a_file_that_is_no_scene_is_refused_by_name(tmp_path) -> None:
 def test_a_scene_without_a_result_says_so() -> None:
     with pytest.raises(ValueError, match="holds no VertebralFracture result"):
         read_report(new_scene())
+
+
+def test_a_result_is_packed_with_all_its_voxels_though_its_nodes_were_written_with_one(
+    a_report, a_ct, a_spine, tmp_path
+) -> None:
+    with packing_result(a_ct, a_spine, tmp_path / "scene.mrb") as result:
+        result.write(CorrectedReport(a_report))
+
+    scene = load_mrb(tmp_path / "scene.mrb")
+    nodes = find_results(scene)[0]
+    _assert_close(a_report, read_report(scene), "report")
+    for node, hu, matrix in (
+        (nodes.input_volume, a_ct.hu, a_ct.ijk_to_ras),
+        (nodes.straightened, a_spine.hu, a_spine.ijk_to_straight),
+    ):
+        found = vtkMatrix4x4()
+        node.GetIJKToRASMatrix(found)
+        to_ras = np.array([[found.GetElement(row, column) for column in range(4)] for row in range(4)])
+        voxels = vtk_to_numpy(node.GetImageData().GetPointData().GetScalars())
+        voxels = voxels.reshape(node.GetImageData().GetDimensions()[::-1])
+        # Reading may turn a left-handed grid over.
+        k, j, i = np.indices(voxels.shape).reshape(3, -1)
+        at = (np.linalg.inv(matrix) @ to_ras @ np.stack([i, j, k, np.ones_like(i)]))[:3]
+        assert np.abs(at - np.rint(at)).max() < 1e-4
+        i_there, j_there, k_there = np.rint(at).astype(int)
+        assert voxels.size == hu.size
+        assert np.array_equal(voxels[k, j, i], hu[k_there, j_there, i_there].round())
+    assert [path.name for path in tmp_path.iterdir()] == ["scene.mrb"]
+
+
+def test_a_result_that_is_given_up_leaves_the_former_file_and_stops_compressing(a_ct, a_spine, tmp_path) -> None:
+    (tmp_path / "scene.mrb").write_bytes(b"the former file")
+
+    with pytest.raises(Cancelled), packing_result(a_ct, a_spine, tmp_path / "scene.mrb"):
+        raise Cancelled("by the user")
+
+    assert (tmp_path / "scene.mrb").read_bytes() == b"the former file"
+    assert [path.name for path in tmp_path.iterdir()] == ["scene.mrb"]
+
+
+def test_a_volume_that_could_not_be_compressed_leaves_no_scene(a_report, a_ct, a_spine, tmp_path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "pack_volume", refuse)
+
+    with pytest.raises(OSError, match="No space"), packing_result(a_ct, a_spine, tmp_path / "scene.mrb") as result:
+        result.write(CorrectedReport(a_report))
+
+    assert list(tmp_path.iterdir()) == []

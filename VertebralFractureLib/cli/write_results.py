@@ -9,7 +9,7 @@ from pathlib import Path
 from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.export.page import report_to_html
 from VertebralFractureLib.export.picture import draw_overview
-from VertebralFractureLib.export.scene import new_scene, save_mrb, write_scene
+from VertebralFractureLib.export.scene import packing_result
 from VertebralFractureLib.export.table import COMMA, TableStyle, write_table
 from VertebralFractureLib.pipeline import Detection
 from VertebralFractureLib.progress import StageProgress
@@ -45,18 +45,16 @@ def write_results(
     ct = detection.ct
     if not identifiers:
         corrected, ct = deidentify_corrected(corrected), deidentify_volume(ct)
-    overview = draw_overview(corrected.shown, ct, detection.spine)
-    write_file(folder / "overview.png", overview)
-    counted = agreement(corrected.shown)
-    notes = () if corrected.correction.is_empty else (counted.sentence,)
-    page = report_to_html(corrected.shown, ct, detection.spine, overview, notes)
-    write_file(folder / "report.html", page)
-    progress(0.3)
-    corrected = _timed(corrected, time.monotonic() - started)
-    scene = new_scene()
-    write_scene(corrected, ct, detection.spine, scene)
-    progress(0.5)
-    save_mrb(scene, folder / "scene.mrb")
+    with packing_result(ct, detection.spine, folder / "scene.mrb") as scene:
+        overview = draw_overview(corrected.shown, ct, detection.spine)
+        write_file(folder / "overview.png", overview)
+        counted = agreement(corrected.shown)
+        notes = () if corrected.correction.is_empty else (counted.sentence,)
+        page = report_to_html(corrected.shown, ct, detection.spine, overview, notes)
+        write_file(folder / "report.html", page)
+        progress(0.3)
+        corrected = _timed(corrected, time.monotonic() - started)
+        scene.write(corrected)
     progress(0.9)
     write_file(folder / "report.json", corrected_to_json(corrected))
     write_table(corrected.shown, folder / "vertebrae.csv", table_style)

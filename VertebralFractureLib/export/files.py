@@ -1,7 +1,8 @@
-"""The two files of a result that take long to write, made by the worker: the scene and the HTML page.
+"""The two files of a result that take long to write: the scene and the HTML page.
 
-The program that shows the result hands over what only it has (nodes as a bundle folder, voxels as raw ``.nrrd``); here
-it is compressed, drawn and moved in, so that a crash or a cancel costs neither that program nor the former file.
+For Slicer the worker makes them. The program that shows the result hands over what only it has (nodes as a bundle
+folder, voxels as raw ``.nrrd``); here it is compressed, drawn and moved in, so that a crash or a cancel costs neither
+that program nor the former file.
 """
 
 from __future__ import annotations
@@ -15,10 +16,16 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
+from numpy.typing import NDArray
+
 from VertebralFractureLib.atomic_write import atomic_write, write_file
+from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.volume.nrrd_stream import nrrd_header
 
 _PIECE_BYTES = 4_000_000
 _GZIP = 16 + zlib.MAX_WBITS
+_RAW, _PACKED = b"encoding: raw\n", b"encoding: gzip\n"
 _QUICK = 1
 """Level of compression: the next one halves the speed for a few percent."""
 
@@ -30,7 +37,7 @@ def pack_scene(bundle: Path, volumes: Mapping[str, Path], target: Path, tell: Te
 
     Args:
         bundle: the folder that becomes the only one inside the file.
-        volumes: path inside the bundle to the raw ``.nrrd`` that replaces it.
+        volumes: path inside the bundle to the ``.nrrd`` that replaces it, raw or of ``pack_volume``.
         tell: gets the fraction that is done, several times a second; it may raise, to give up.
 
     Raises:
@@ -85,13 +92,37 @@ def _compressed(source: Path) -> Iterator[tuple[bytes, int]]:
             if not line:
                 raise ValueError(f"'{source.name}' is not a volume that was handed over.")
             header += line
-        if b"encoding: raw\n" not in header:
-            raise ValueError(f"'{source.name}' is not an uncompressed volume.")
-        yield header.replace(b"encoding: raw\n", b"encoding: gzip\n"), 0
+        if _PACKED in header:
+            yield header, 0
+            while piece := raw.read(_PIECE_BYTES):
+                yield piece, len(piece)
+            return
+        if _RAW not in header:
+            raise ValueError(f"'{source.name}' is neither an uncompressed volume nor one that was packed here.")
+        yield header.replace(_RAW, _PACKED), 0
         packer = zlib.compressobj(_QUICK, zlib.DEFLATED, _GZIP)
         while piece := raw.read(_PIECE_BYTES):
             yield packer.compress(piece), len(piece)
         yield packer.flush(), 0
+
+
+def pack_volume(voxels: NDArray[np.int16], ijk_to_world: FloatArray, target: Path, tell: Tell) -> None:
+    """Write voxels ``[k, j, i]`` as a compressed ``.nrrd``; other threads run meanwhile.
+
+    Args:
+        tell: as for ``pack_scene``.
+
+    Raises:
+        OSError: when the disk refuses.
+    """
+    packer = zlib.compressobj(_QUICK, zlib.DEFLATED, _GZIP)
+    slices = max(_PIECE_BYTES // max(2 * voxels[0].size, 1), 1)
+    with target.open("wb") as file:
+        file.write(nrrd_header(voxels.shape, voxels.dtype, ijk_to_world).replace(_RAW, _PACKED))
+        for start in range(0, len(voxels), slices):
+            file.write(packer.compress(np.ascontiguousarray(voxels[start : start + slices]).data))
+            tell(min(start + slices, len(voxels)) / len(voxels))
+        file.write(packer.flush())
 
 
 def write_page(volume: Path, report: Path, notes: Sequence[str], target: Path, tell: Tell) -> None:

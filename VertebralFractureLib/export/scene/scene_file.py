@@ -14,8 +14,12 @@ import shutil
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import Any, cast
 
 import numpy as np
@@ -24,15 +28,17 @@ from vtkmodules.util.numpy_support import vtk_to_numpy
 from VertebralFractureLib.atomic_write import atomic_write
 from VertebralFractureLib.cpr import StraightenedVolume, lay_frame
 from VertebralFractureLib.errors import NotEvaluable, OutputRefused, UnreadableVolume
+from VertebralFractureLib.export import files
 from VertebralFractureLib.export.scene.checked_bundle import checked_bundle
 from VertebralFractureLib.export.scene.report_node import read_correction
 from VertebralFractureLib.export.scene.scene_nodes import SceneNodes, find_results, refresh_colors
 from VertebralFractureLib.export.scene.show_report import criteria_of, show_criteria
-from VertebralFractureLib.export.scene.slice_views import jump_to_vertebra
-from VertebralFractureLib.export.scene.write_scene import scene_steps
+from VertebralFractureLib.export.scene.slice_views import jump_to_vertebra, list_slice_views
+from VertebralFractureLib.export.scene.volume_nodes import int16_voxels
+from VertebralFractureLib.export.scene.write_scene import scene_steps, write_scene
 from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
 from VertebralFractureLib.private_folders import private_folder
-from VertebralFractureLib.result import SpineReport
+from VertebralFractureLib.result import CorrectedReport, SpineReport
 from VertebralFractureLib.result.deidentification import deidentify_corrected
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume import CTVolume
@@ -80,10 +86,95 @@ def save_mrb(scene: Any, path: Path) -> None:
         written = folder / "scene.mrb"
         if not scene.WriteToMRB(str(written)) or not written.is_file():
             raise OutputRefused(f"The scene '{shown}' could not be written; check free space and permissions.")
-        again, logics = _scene_with_logics()
-        if not _read_bundle(again, logics[0], written) or Counter(_contents(scene)) - Counter(_contents(again)):
-            raise OutputRefused(f"The scene '{shown}' could not be read again once written; check free space.")
+        _require_readable(scene, written, shown)
         shutil.move(written, partial)
+
+
+def _require_readable(scene: Any, path: Path, name: str) -> None:
+    """Read the scene again from ``path``, and compare.
+
+    Raises:
+        OutputRefused: when it is not the same.
+    """
+    again, logics = _scene_with_logics()
+    if not _read_bundle(again, logics[0], path) or Counter(_contents(scene)) - Counter(_contents(again)):
+        raise OutputRefused(f"The scene '{name}' could not be read again once written; check free space.")
+
+
+@contextmanager
+def packing_result(ct: CTVolume, spine: StraightenedVolume | None, path: Path) -> Iterator[ResultFile]:
+    """Compress the volumes of a result in a thread of its own, while the block does something else, and write it.
+
+    When the block ends, what it did not write is given up.
+    """
+    given_up = Event()
+
+    def tell(_: float) -> None:
+        if given_up.is_set():
+            raise _GivenUp
+
+    with private_folder(_plain_folder(path.parent)) as folder, ThreadPoolExecutor(1) as thread:
+        sources = {CT_FILE: (ct.hu, ct.ijk_to_ras)}
+        if spine is not None:
+            sources[STRAIGHTENED_FILE] = (spine.hu, spine.ijk_to_straight)
+
+        def pack(file: str) -> Path:
+            target = folder / Path(file).name
+            files.pack_volume(int16_voxels(sources[file][0]), sources[file][1], target, tell)
+            return target
+
+        packed = {file: thread.submit(pack, file) for file in sources}
+        try:
+            yield ResultFile(ct, spine, path, folder, packed)
+        finally:
+            given_up.set()
+
+
+class _GivenUp(Exception):
+    """Nobody waits for the volume any more."""
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """A scene file that is to be written; see ``packing_result``."""
+
+    ct: CTVolume
+    spine: StraightenedVolume | None
+    path: Path
+    folder: Path
+    packed: Mapping[str, Future[Path]]
+
+    def write(self, corrected: CorrectedReport) -> None:
+        """Write the scene of a result, and read it again; an older file stays until the new one is complete.
+
+        The nodes are written, and read again, with one voxel in place of each volume: a scene would hold all of them
+        twice more in memory. Of the volumes the disk's checksums are compared.
+
+        Raises:
+            OutputRefused: when the file cannot be written, or does not hold the scene.
+            OSError: when the disk refuses.
+        """
+        voxel = np.zeros((1, 1, 1), np.int16)
+        spine = self.spine
+        if spine is not None:
+            spine = replace(spine, hu=voxel.astype(np.float32), inside=voxel.astype(np.bool_))
+        scene = new_scene()
+        nodes = write_scene(corrected, replace(self.ct, hu=voxel), spine, scene)
+        if not corrected.shown.centerline.points_ras:
+            middle = self.ct.ijk_to_ras_points(0.5 * (np.array(self.ct.shape_kji[::-1]) - 1.0))
+            for view in list_slice_views(scene):
+                view.JumpSliceByCentering(*middle)
+        for volume, file in ((nodes.input_volume, CT_FILE), (nodes.straightened, STRAIGHTENED_FILE)):
+            if volume is not None:
+                volume.AddDefaultStorageNode(Path(file).name)
+        bundle, small = self.folder / "scene", self.folder / "small.mrb"
+        bundle.mkdir()
+        if not scene.SaveSceneToSlicerDataBundleDirectory(str(bundle)):
+            raise OutputRefused(f"The scene '{self.path.name}' could not be written; check free space and permissions.")
+        files.pack_scene(bundle, {}, small, lambda _: None)
+        _require_readable(scene, small, self.path.name)
+        volumes = {file: waiting.result() for file, waiting in self.packed.items()}
+        files.pack_scene(bundle, volumes, self.path, lambda _: None)
 
 
 _PLAIN_PATH = re.compile(r"[^\[\]{}*?|<>\";%\\]*")

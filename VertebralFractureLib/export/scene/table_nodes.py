@@ -32,7 +32,7 @@ SEQUENCE_COLUMNS: tuple[tuple[str, ColumnKind], ...] = (
 )
 _FORMER_ATTRIBUTES = ("input", "scan", "timingsS", "peakMemoryMb", "headline")
 """Of scenes of schema 1; the report holds what they said."""
-_ARRAYS = {_TEXT: vtkStringArray, _NUMBER: vtkDoubleArray, _WHOLE: vtkIntArray}
+_ARRAYS: dict[ColumnKind, Any] = {_TEXT: vtkStringArray, _NUMBER: vtkDoubleArray, _WHOLE: vtkIntArray}
 _MISSING_WHOLE = -1
 _ATTRIBUTE_LIMIT = 20000
 """Characters; the hashes of all weights take some 2000."""
