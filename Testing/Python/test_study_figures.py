@@ -281,6 +281,7 @@ def test_a_reader_s_table_is_compared_like_other_weights(tmp_path: Path) -> None
 
     assert (found["sensitivity"]["first"], found["sensitivity"]["second"]) == (1.0, 0.5)
     assert (found["specificity"]["first"], found["specificity"]["second"]) == (1.0, 1.0)
+    assert reader.said == "The table 'reader.csv' answers 24 of 24 graded vertebrae."
     with pytest.raises(ValueError, match="same vertebrae"):
         compare_answers(scans, reader.scans[:1], (0.5, 0.5))
 
@@ -321,3 +322,15 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     found = coverage(StudyTruth(), 60, 100)
 
     assert {name: share for name, (_, share) in found.items() if share < 0.83} == {}
+
+
+def test_a_reader_s_rows_that_find_no_vertebra_are_told(tmp_path: Path) -> None:
+    scans = [a_scan("a", replace(a_vertebra(0, 0.1), level="T9"), replace(a_vertebra(1, 0.8), level="T10"))]
+    (tmp_path / "reader.csv").write_text("scan,level,grade\na,T9,0\na,L5,2\nb,T9,1\n", encoding="utf-8")
+
+    said = scans_of_reader(scans, tmp_path / "reader.csv").said
+
+    assert said == (
+        "The table 'reader.csv' answers 1 of 2 graded vertebrae. Rows without a scan (1): b. "
+        "Rows without a graded vertebra (1): a L5."
+    )

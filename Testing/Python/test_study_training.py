@@ -342,3 +342,21 @@ def test_adapting_gives_a_complete_calibrated_folder_and_says_whether_it_helped(
     assert "were not experts" not in card
     assert "to be chosen by whoever trained them" in card
     assert again == 2, "these weights saw every patient that a fold would leave out"
+
+
+def test_learning_from_the_program_s_own_answers_is_told(tmp_path, caplog):
+    """Given a scan whose centerline and levels an import took from the program, then a caution says so."""
+    data, name = tmp_path / "scans", name_of_fold(0)
+    write_scan(data, name, a_small_spine(0))
+    content = json.loads((data / f"{name}.json").read_text(encoding="utf-8"))
+    content["centerline"]["source"] = "program"
+    for vertebra in content["vertebrae"]:
+        vertebra["sources"]["level"] = "program"
+    (data / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+    with caplog.at_level(logging.WARNING):
+        load_or_build_cases(tmp_path / "cache", data)
+
+    assert "CAUTION: the centerline of 1 of 1 scans are the program's own" in caplog.text
+    assert "CAUTION: the levels of 1 of 1 scans" in caplog.text
+    assert "the heights of" not in caplog.text

@@ -117,6 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
         for result in run_cases(of_others[title], arguments.out / "against", arguments.device):
             tell(f"against: {case_table([result])[-1]}")
             others[title].append(result)
+    tell("Measuring noise and contrast medium of the scans, then the figures.")
     measured = {title: with_image_measures(results) for title, results in done.items()}
     _write(arguments, measured, others, characteristics, grouping)
     if not any(result.report is not None for results in done.values() for result in results):
@@ -155,6 +156,8 @@ def _write(
         scans = [judge(result) for result in results]
         if arguments.data is not None and title == "Real scans":
             scans += _left_out(arguments.data)
+        if arguments.characteristics is not None:
+            _tell_unmatched(arguments.characteristics.name, characteristics, [scan.identifier for scan in scans])
         scans = with_characteristics(scans, characteristics)
         every += scans
         graded = [scan for scan in scans if scan.vertebrae]
@@ -229,6 +232,16 @@ def _read_characteristics(path: Path | None) -> dict[str, dict[str, str]]:
     return {row["scan"].strip(): {name: cell for name, cell in row.items() if name != "scan"} for row in rows}
 
 
+def _tell_unmatched(table: str, rows: dict[str, dict[str, str]], scans: Sequence[str]) -> None:
+    """Say which scans a table does not name, and which of its rows name no scan."""
+    for what, names in (
+        (f"Scans without a row in '{table}'", sorted(set(scans) - set(rows))),
+        (f"Rows of '{table}' without a scan", sorted(set(rows) - set(scans))),
+    ):
+        if names:
+            tell(f"{what} ({len(names)}): {', '.join(names)}.")
+
+
 def _weights_to_compare(against: Path | None, sets: dict[str, list[Case]]) -> dict[str, list[Case]]:
     """The cases of every set with the weights of ``--against``; none where it is a reader's table or not given.
 
@@ -262,6 +275,7 @@ def _against(path: Path | None, others: list[CaseResult], scans: list[JudgedScan
         return None
     if not path.is_dir():
         reader = scans_of_reader(scans, path)
+        tell(reader.said)
         return Against(reader.name, reader.scans, _READER_THRESHOLD)
     judged = [judge(result) for result in others]
     return Against(path.name, [*judged, *scans[len(judged) :]], SCORING.decision_threshold)

@@ -124,7 +124,8 @@ def score_cases(
     if {"vertebrae", "levels"} <= set(weights_names("", weights_folder)):
         models = VertebraModels.load(weights_folder)
     result = []
-    for case in cases:
+    for number, case in enumerate(cases, 1):
+        logger.info("Scoring %s (%d of %d)", case.identifier, number, len(cases))
         slice_mm = max(case.source_spacing_mm)
         for kind, spine in evaluation_spines(case, variants):
             sampled: dict[PatchGrid, SpinePatches] = {}

@@ -30,16 +30,24 @@ from VertebralFractureLib.research.evaluation.judged import JudgedScan
 from VertebralFractureLib.research.evaluation.metrics import auc
 
 _Z = 1.959964
+_MOST_NAMED = 12
 _READER_SCORE = {0: 0.0, 1: 1 / 3, 2: 2 / 3, 3: 1.0}
 """An order of a reader's grades; only their order counts for an area."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A reader's grades beside the same scans. ``scans`` are as the reader judged them."""
+    """A reader's grades beside the same scans.
+
+    Attributes:
+        name: of the table.
+        scans: as the reader judged them.
+        said: how many vertebrae the table answers, and what of it found no partner.
+    """
 
     name: str
     scans: tuple[JudgedScan, ...]
+    said: str
 
 
 def scans_of_reader(scans: Sequence[JudgedScan], table: Path) -> Reader:
@@ -62,7 +70,19 @@ def scans_of_reader(scans: Sequence[JudgedScan], table: Path) -> Reader:
             vertebrae.append(replace(vertebra, probability=score, severe_probability=severe, grade=grade, reason=""))
         answers = [v.probability for v in vertebrae if v.probability is not None]
         result.append(replace(scan, probability=max(answers, default=None), vertebrae=tuple(vertebrae)))
-    return Reader(table.stem, tuple(result))
+    answered = sum(v.probability is not None for scan in result for v in scan.vertebrae)
+    every = sum(len(scan.vertebrae) for scan in result)
+    unplaced = [
+        f"{name} {level}"
+        for name, known in join.grades.items()
+        for level in known.unplaced([v.level for scan in scans if scan.identifier == name for v in scan.vertebrae])
+    ]
+    said = f"The table '{table.name}' answers {answered} of {every} graded vertebrae."
+    for what, names in (("Rows without a scan", join.rows_without_scan), ("Rows without a graded vertebra", unplaced)):
+        if names:
+            more = ", ..." if len(names) > _MOST_NAMED else ""
+            said += f" {what} ({len(names)}): {', '.join(names[:_MOST_NAMED])}{more}."
+    return Reader(table.stem, tuple(result), said)
 
 
 def compare_answers(

@@ -12,7 +12,7 @@ from typing import Any
 
 from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.errors import RefusedContent
-from VertebralFractureLib.research.datasets import ReferenceSpine, read_annotation, reference_to_json
+from VertebralFractureLib.research.datasets import ReferenceSpine, Source, read_annotation, reference_to_json
 from VertebralFractureLib.research.datasets.content_keys import file_sha256, key_of
 from VertebralFractureLib.research.datasets.disk_space import say_space
 from VertebralFractureLib.research.datasets.reference_set import ReferenceScan, describe_grouping, reference_scans
@@ -53,7 +53,24 @@ def load_or_build_cases(cache: Path, data: Path | None, phantom_seeds: Sequence[
     missing += sum(not (cache / "phantom" / f"phantom-{seed}").is_dir() for seed in phantom_seeds)
     say_space(cache, missing * _CASE_BYTES, f"{missing} straightened spines")
     cases = [_real_case(cache, scan) for scan in scans]
+    for line in describe_own_answers(cases):
+        logger.warning("%s", line)
     return cases + [_phantom_case(cache, seed) for seed in phantom_seeds]
+
+
+def describe_own_answers(cases: Sequence[StraightCase]) -> list[str]:
+    """Cautions where a reference holds the program's own findings, which nothing can be learned from or measured by."""
+    own = {
+        "centerline": [case for case in cases if case.reference.centerline_by is Source.PROGRAM],
+        "levels": [case for case in cases if any(v.level_by is Source.PROGRAM for v in case.reference.vertebrae)],
+        "heights": [case for case in cases if any(v.heights_by is Source.PROGRAM for v in case.reference.vertebrae)],
+    }
+    return [
+        f"CAUTION: the {item} of {len(found)} of {len(cases)} scans are the program's own. Who learns them learns its "
+        "own answers, and figures measured against them say nothing."
+        for item, found in own.items()
+        if found
+    ]
 
 
 def phantom_spacing_mm(seed: int) -> tuple[float, float, float]:
