@@ -331,3 +331,15 @@ def test_no_scores_stay_on_the_disk_after_a_correction_while_slicer_idles(tempor
     assert list(temporary.rglob("report.json")) == []
     assert list(temporary.rglob("spine.npz")) == []
     assert NoTurn.waiting == []
+
+
+def test_no_copy_of_the_ct_stays_after_a_detection_was_cancelled_while_slicer_idles(temporary, widget, a_ct, a_worker):  # noqa: ARG001
+    a_worker("time.sleep(300)")
+    widget.ui.detectButton.click()
+    until(lambda: list(temporary.rglob("*.nrrd")))
+
+    widget.ui.detectButton.click()
+
+    until(lambda: widget.logic.session.isGone)
+    assert list(temporary.rglob("*.nrrd")) == []
+    assert NoTurn.waiting == []
