@@ -68,6 +68,33 @@ def test_a_tree_as_that_of_totalsegmentator_has_a_mask_for_each_vertebra(
     assert levels_of(tmp_path / "out" / "s0001_ct.json") == expected
 
 
+def test_a_tree_as_that_of_rsna_has_dicom_and_a_label_map_with_other_axes(
+    expected: set[str | None], tmp_path: Path
+) -> None:
+    """Given train_images/UID and segmentations/UID.nii whose axes are turned and swapped, then its levels arrive."""
+    phantom = a_small_spine(0)
+    folder = tmp_path / "in" / "train_images" / "1.2.826.7"
+    folder.mkdir(parents=True)
+    write_ct(folder, phantom.ct)
+    mask = phantom.body_labels.transpose(2, 1, 0)[:, ::-1].astype(np.int16)  # [i, j, k], j backwards
+    count_j = mask.shape[1]
+    swap = np.array([[0.0, 0.0, 1.0, 0.0], [0.0, -1.0, 0.0, count_j - 1.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    (tmp_path / "in" / "segmentations").mkdir()
+    write_volume(
+        CTVolume(np.ascontiguousarray(mask), phantom.ct.ijk_to_ras @ swap),
+        tmp_path / "in" / "segmentations" / "1.2.826.7.nii",
+    )
+
+    import_scans(source_scans(tmp_path / "in"), None, tmp_path / "out")
+
+    made = read_annotation(tmp_path / "out" / "1.2.826.7.json")
+    assert {v.level for v in made.vertebrae if v.complete} == expected
+    truth = {v.level: v.center_ras for v in phantom.reference.vertebrae}
+    for vertebra in made.vertebrae:
+        if vertebra.complete:
+            assert np.linalg.norm(np.subtract(vertebra.center_ras, truth[vertebra.level])) < 3.0
+
+
 def test_a_hospital_s_dicom_with_a_spreadsheet_becomes_graded_scans_with_what_the_header_said(
     tmp_path: Path, capsys
 ) -> None:

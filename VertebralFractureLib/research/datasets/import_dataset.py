@@ -60,12 +60,15 @@ logger = logging.getLogger(__name__)
 _CT_ENDING, _CENTROID_ENDING = "_ct.nii.gz", "_ctd.json"
 _MASK_ENDINGS = ("_seg-vert_msk.nii.gz", "_seg.nii.gz")
 _LEVEL_FOLDER = "segmentations"
+_SEG_NII = ".nii"
 _STRIP_MM, _POSTERIOR_MM, _ANTERIOR_MM = 3.0, 3.0, 3.5
 _OTHER_IMAGE = re.compile("_(split|dir)-")
 _LOG = "import-dataset.json"
 _MADE_OF = "imported_from_sha256"
 _LEFT_OUT = "left out"
 _LEAST_VOXELS = 400
+_SAME_VOXEL, _SAME_PLACE = 1e-3, 0.2
+"""How far, in voxels, steps and first voxels of a mask and its CT may differ."""
 _CANAL_MM = 4.0
 _CENTROID_MM = 30.0
 """Of the middle of a vertebra's mask, arch included, from the center of its body."""
@@ -97,7 +100,8 @@ def source_scans(folder: Path) -> list[SourceScan]:
 
     ``*_ct.nii.gz`` of a BIDS tree with its derivatives (VerSe), or else every ``.nii.gz`` that is no mask, or else
     every folder of DICOM files. Masks are ``<scan>_seg-vert_msk.nii.gz``, ``<scan>_seg.nii.gz`` anywhere below, or
-    ``segmentations/vertebrae_<level>.nii.gz`` beside the CT (TotalSegmentator). Files of one name in several folders
+    ``segmentations/vertebrae_<level>.nii.gz`` beside the CT (TotalSegmentator), or, of a DICOM folder, a NIfTI file of
+    its name anywhere below (RSNA). Files of one name in several folders
     (``ct.nii.gz`` of every patient) are called by folder and name.
 
     Raises:
@@ -120,6 +124,8 @@ def source_scans(folder: Path) -> list[SourceScan]:
             for other in every
             if other.name == f"{stem}{ending}" and _goes_with(other, path, stems)
         ]
+        if path.is_dir():
+            masks = sorted(folder.rglob(f"{path.name}{_SEG_NII}")) + sorted(folder.rglob(f"{path.name}{_SEG_NII}.gz"))
         points = [other for other in centroids if _is_of(other, stem) and _goes_with(other, path, stems)]
         name = stem if stems[stem] == 1 else "_".join((*path.parent.relative_to(folder).parts, stem))
         scans.append(
@@ -226,10 +232,32 @@ def _mask_on_grid(path: Path, scan: SourceScan, ct: CTVolume) -> ByteArray:
     """
     import SimpleITK as sitk
 
-    mask = ct_from_sitk(sitk.ReadImage(str(path)))
-    if mask.shape_kji != ct.shape_kji or not np.allclose(mask.ijk_to_ras, ct.ijk_to_ras, atol=0.1):
+    voxels = _in_order_of(ct_from_sitk(sitk.ReadImage(str(path))), ct)
+    if voxels is None:
         raise UnreadableVolume(f"The mask of '{scan.identifier}' is not on the grid of its CT; resample it first.")
-    return np.asarray(mask.hu).astype(np.uint8)
+    return voxels.astype(np.uint8)
+
+
+def _in_order_of(mask: CTVolume, ct: CTVolume) -> NDArray[np.generic] | None:
+    """The voxels of ``mask`` in the order of the CT's axes, where they are the same voxels; None where they are not.
+
+    A label map made in another program may have its axes turned or in another order.
+    """
+    step = np.linalg.inv(mask.ijk_to_ras) @ ct.ijk_to_ras
+    turn = np.rint(step[:3, :3])
+    if not np.allclose(step[:3, :3], turn, atol=_SAME_VOXEL) or not np.array_equal(
+        np.abs(turn) @ np.abs(turn).T, np.eye(3)
+    ):
+        return None
+    axes = [int(np.abs(turn[:, axis]).argmax()) for axis in range(3)]
+    voxels = np.transpose(np.asarray(mask.hu).T, axes)
+    first = np.zeros(3)
+    for axis, own in enumerate(axes):
+        if turn[own, axis] < 0.0:
+            voxels = np.flip(voxels, axis)
+            first[own] = voxels.shape[axis] - 1
+    voxels = voxels.T
+    return voxels if voxels.shape == ct.shape_kji and np.allclose(step[:3, 3], first, atol=_SAME_PLACE) else None
 
 
 def _check_centroids(scan: SourceScan, ct: CTVolume, labels: ByteArray) -> None:
