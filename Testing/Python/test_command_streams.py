@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from stopped_commands import stop_during_search
 
 from VertebralFractureLib.cli.main import main
 from VertebralFractureLib.cli.progress_display import Bar, JsonLines
@@ -111,16 +112,11 @@ def test_closed_streams_are_no_file_that_a_result_is_written_into(tmp_path):
 @POSIX_ONLY
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT", "SIGTERM"])
 def test_a_request_to_stop_leaves_no_folder_behind(a_body_file, tmp_path, name):
-    command = [sys.executable, "-m", "VertebralFractureLib.cli", "detect", str(a_body_file)]
-    process = subprocess.Popen([*command, "--out", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True)
-    next(line for line in process.stderr if "canal" in line)
-    process.send_signal(getattr(signal, name))
-    said = process.communicate(timeout=120)[1]
+    code, said = stop_during_search(getattr(signal, name), a_body_file, tmp_path / "out")
 
-    assert process.returncode in (130, 3), said
-    if process.returncode == 130:
-        assert "Cancelled" in said
-        assert list(tmp_path.iterdir()) == []
+    assert code == 130, said
+    assert "Cancelled" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("folder", ["res [1]", "caf\udce9", "100% 頭"])
