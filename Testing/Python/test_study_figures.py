@@ -334,3 +334,22 @@ def test_a_reader_s_rows_that_find_no_vertebra_are_told(tmp_path: Path) -> None:
         "The table 'reader.csv' answers 1 of 2 graded vertebrae. Rows without a scan (1): b. "
         "Rows without a graded vertebra (1): a L5."
     )
+
+
+def test_nothing_is_certain_of_a_few_patients_or_where_all_agree() -> None:
+    """Given three patients, or a hundred without a single error, then figures come without an interval."""
+    few = [a_scan(str(n), a_vertebra(n % 2, 0.2 + 0.3 * n, grade=n % 2)) for n in range(3)]
+    perfect = [a_scan(str(n), a_vertebra(n % 2, 0.1 + 0.8 * (n % 2), grade=n % 2)) for n in range(100)]
+
+    of_few = endpoint_figures(rows_of(few, "vertebrae", 1), Chosen(0.5), 50)
+    of_perfect = endpoint_figures(rows_of(perfect, "vertebrae", 1), Chosen(0.5), 50)
+
+    for figures in (of_few, of_perfect):
+        for name in ("auc", "auc_bootstrap"):
+            assert figures[name]["value"] is not None
+            assert (figures[name]["low"], figures[name]["high"]) == (None, None)
+    assert of_few["calibration"]["brier"]["low"] is None
+    assert grade_agreement(perfect, 50)["kappa_quadratic"] == {"value": 1.0, "low": None, "high": None}
+    sensitivity = of_perfect["operating_points"]["threshold 0.5"]["sensitivity"]
+    assert (sensitivity["value"], sensitivity["high"]) == (1.0, pytest.approx(1.0))
+    assert sensitivity["low"] == pytest.approx(0.929, abs=0.001), "Wilson's interval of 50 of 50"

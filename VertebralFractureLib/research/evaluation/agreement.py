@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from VertebralFractureLib.research.evaluation.endpoints import REPEATS, draw_patients
+from VertebralFractureLib.research.evaluation.endpoints import REPEATS, draw_patients, percentiles
 from VertebralFractureLib.research.evaluation.judged import JudgedScan
 from VertebralFractureLib.research.evaluation.metrics import proportion_by_patient
 from VertebralFractureLib.types import FloatArray, IntArray
@@ -147,8 +147,7 @@ def _numbers(names: Sequence[str]) -> IntArray:
 
 
 def _percentiles(value: float, draws: Sequence[float]) -> dict[str, float | None]:
-    known = np.array([draw for draw in draws if math.isfinite(draw)])
-    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (math.nan, math.nan)
+    low, high = percentiles(draws)
     return {
         name: float(number) if math.isfinite(number) else None
         for name, number in (("value", value), ("low", low), ("high", high))

@@ -92,7 +92,7 @@ def _known(
     )
     seen = sum(len(study["seen_in_training"]) for study in sets.values())
     columns = sorted({column for study in sets.values() for column in study["characteristics"]})
-    hashes = ", ".join(f"{name} `{sha256[:12]}`" for name, sha256 in weights.items())
+    hashes = ", ".join(f"{name} `{sha256}`" for name, sha256 in weights.items())
     return {
         "preprocessing": "Each scan is straightened along its spinal canal on a grid of 1 mm (docs/method.md).",
         "missing data": "Vertebrae of unknown grade are in no figure. What has no answer is left out "

@@ -26,6 +26,8 @@ from VertebralFractureLib.research.evaluation.metrics import (
 from VertebralFractureLib.types import BoolArray, FloatArray, IntArray
 
 REPEATS = 500
+LEAST_PATIENTS = 10
+"""With fewer, neither a bootstrap of patients nor a variance between them says how far a figure may be off."""
 _Z = 1.959964
 _CLIP = 1e-6
 ENDPOINTS: Mapping[str, int] = {"any grade": 1, "grade 2 or 3": 2}
@@ -92,21 +94,30 @@ def _number(value: float | None) -> float:
 
 
 def draw_patients(owner: IntArray, repeats: int, seed: int = 0) -> list[IntArray]:
-    """Indices of rows of so many samples of patients, drawn with replacement, each with all of its rows."""
+    """Indices of rows of so many samples of patients, drawn with replacement, each with all of its rows.
+
+    None of fewer than ``LEAST_PATIENTS``: then no interval is told.
+    """
     _, number = np.unique(owner, return_inverse=True)
     groups = [np.flatnonzero(number == index) for index in range(int(number.max()) + 1)] if len(number) else []
     rng = np.random.default_rng(seed)
     count = len(groups)
-    return [np.concatenate([groups[i] for i in rng.integers(0, count, count)]) for _ in range(repeats)] if count else []
+    if count < LEAST_PATIENTS:
+        return []
+    return [np.concatenate([groups[i] for i in rng.integers(0, count, count)]) for _ in range(repeats)]
 
 
 def interval_of(rows: Rows, statistic: Callable[[Rows], float], draws: Sequence[IntArray]) -> dict[str, float | None]:
     """A statistic with its 95 % percentile interval over the draws; null where it cannot be said."""
     value = statistic(rows)
-    values = np.array([statistic(Rows(rows.score[d], rows.truth[d], rows.owner[d])) for d in draws])
-    values = values[np.isfinite(values)]
-    low, high = np.percentile(values, [2.5, 97.5]) if len(values) else (math.nan, math.nan)
-    return _estimate(value, float(low), float(high))
+    return _estimate(value, *percentiles([statistic(Rows(rows.score[d], rows.truth[d], rows.owner[d])) for d in draws]))
+
+
+def percentiles(draws: Sequence[float]) -> tuple[float, float]:
+    """The 2.5th and 97.5th percentile; nan where there are none, or where all are alike: that is no certainty."""
+    known = np.array([draw for draw in draws if math.isfinite(draw)])
+    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (math.nan, math.nan)
+    return (float(low), float(high)) if low < high else (math.nan, math.nan)
 
 
 def _estimate(value: float, low: float, high: float) -> dict[str, float | None]:
@@ -268,7 +279,9 @@ def endpoint_figures(rows: Rows, chosen: Chosen, repeats: int = REPEATS) -> dict
     if not len(known.truth):
         return content
     draws = draw_patients(known.owner, repeats)
-    content["auc"] = auc_interval(auc_parts(known.score, known.truth, known.owner))
+    parts = auc_parts(known.score, known.truth, known.owner)
+    has_enough = len(np.unique(known.owner)) >= LEAST_PATIENTS
+    content["auc"] = auc_interval(parts) if has_enough else _estimate(parts.value, math.nan, math.nan)
     content["auc_bootstrap"] = interval_of(known, lambda r: auc(r.score, r.truth), draws)
     points = {f"threshold {chosen.threshold:g}": operating_point(known, chosen.threshold)}
     if positives and negatives:

@@ -19,11 +19,13 @@ from scipy.stats import norm
 from VertebralFractureLib.research.datasets.grade_table import read_grades
 from VertebralFractureLib.research.evaluation.endpoints import (
     ENDPOINTS,
+    LEAST_PATIENTS,
     REPEATS,
     UNITS,
     Rows,
     auc_parts,
     draw_patients,
+    percentiles,
     rows_of,
 )
 from VertebralFractureLib.research.evaluation.judged import JudgedScan
@@ -156,14 +158,11 @@ def _delong(a: Any, b: Any, truth: Any, owner: Any) -> Mapping[str, Any]:
     """The difference of two areas with interval and two-sided p by their clustered variances."""
     first, second = auc_parts(a, truth, owner), auc_parts(b, truth, owner)
     difference = second.value - first.value
+    if len(np.unique(owner)) < LEAST_PATIENTS:
+        return {"difference": {"value": difference, "low": None, "high": None}, "p_delong": None}
     spread = math.sqrt(max(first.variance + second.variance - 2.0 * first.covariance(second), 0.0))
-    p = (
-        1.0
-        if spread == 0.0 and difference == 0.0
-        else None
-        if spread == 0.0
-        else 2.0 * float(norm.sf(abs(difference) / spread))
-    )
+    is_same = spread == 0.0 and difference == 0.0
+    p = 1.0 if is_same else None if spread == 0.0 else 2.0 * float(norm.sf(abs(difference) / spread))
     return {
         "difference": {
             "value": difference,
@@ -175,6 +174,5 @@ def _delong(a: Any, b: Any, truth: Any, owner: Any) -> Mapping[str, Any]:
 
 
 def _interval(value: float, draws: Sequence[float]) -> dict[str, float | None]:
-    known = [draw for draw in draws if math.isfinite(draw)]
-    low, high = np.percentile(known, [2.5, 97.5]) if known else (None, None)
-    return {"value": value, "low": None if low is None else float(low), "high": None if high is None else float(high)}
+    low, high = percentiles(draws)
+    return {"value": value, "low": low if math.isfinite(low) else None, "high": high if math.isfinite(high) else None}

@@ -121,7 +121,8 @@ def _endpoint_table(study: Mapping[str, Any]) -> Table:
     head = ("unit", "endpoint", "all (with)", "answered (with)", "patients", "AUC (95 %)", "AUC, bootstrap (95 %)")
     note = (
         "Areas of what was answered. Intervals are by patient: DeLong's variance in clusters (Obuchowski 1997), "
-        "and a percentile bootstrap. For grade 2 or 3, grade 1 counts as negative."
+        "and a percentile bootstrap; of fewer than 10 patients, or of a perfect figure, no interval is told. For grade "
+        "2 or 3, grade 1 counts as negative."
     )
     return Table("Areas under the ROC curve", head, rows, note)
 
