@@ -57,6 +57,8 @@ class DoubtKind(Word):
     """Slices are copies of the one before."""
     SLICES_JUMP = "slices_jump"
     """Two neighboring slices differ more than those around them: slices may be missing, or the patient moved."""
+    SLICES_DISORDER = "slices_disorder"
+    """Slices would follow each other far better in another order."""
     SLICES_DOUBLED = "slices_doubled"
     """The volume was made finer by repeating every slice, so that it is coarser than it says."""
     SLICES_INTERPOLATED = "slices_interpolated"

@@ -147,6 +147,27 @@ def test_a_volume_with_its_halves_exchanged_is_refused() -> None:
         refuse_broken_stack(with_planes(ct, np.concatenate([ct.hu[35:], ct.hu[:35]])))
 
 
+def test_two_planes_that_were_exchanged_are_named() -> None:
+    trunk = a_trunk()
+    hu = trunk.hu.copy()
+    hu[[30, 31]] = hu[[31, 30]]
+
+    assert (FaultKind.DISORDER, 0, 29, 32) in faults_of(with_planes(trunk, hu))
+    refuse_broken_stack(with_planes(trunk, hu))
+
+
+def test_a_volume_in_which_the_slices_of_two_patients_alternate_is_refused() -> None:
+    """Given two trunks whose slices take turns, when the volume is checked, then it is refused, and told that its
+    slices do not follow each other.
+    """
+    one, other = a_trunk(1), a_trunk(2)
+    hu = one.hu.copy()
+    hu[1::2] = other.hu[1::2]
+
+    with pytest.raises(BrokenStack, match="do not follow each other in the order"):
+        refuse_broken_stack(with_planes(one, hu))
+
+
 def test_a_few_lost_planes_are_not_refused() -> None:
     ct = a_trunk()
     filled = ct.hu.copy()

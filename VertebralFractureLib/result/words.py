@@ -62,6 +62,7 @@ DOUBT_WORDS: dict[DoubtKind, str] = {
     DoubtKind.SLICES_EMPTY: "slices hold no image",
     DoubtKind.SLICES_REPEATED: "slices are copies of the one before",
     DoubtKind.SLICES_JUMP: "slices may be missing, or the patient moved between two slices",
+    DoubtKind.SLICES_DISORDER: "slices seem to be out of order",
     DoubtKind.SLICES_DOUBLED: "slices were repeated to make the volume finer; it is measured as coarse as it was",
     DoubtKind.SLICES_INTERPOLATED: "missing slices were filled from their neighbors",
     DoubtKind.LEVEL_ACROSS_JUMP: "level counted on one side of slices that may be missing",
@@ -74,6 +75,7 @@ _MEASURED_WORDS: dict[DoubtKind, str] = {
     DoubtKind.SLICES_EMPTY: "{slices:g} after slice {slice_before:g}",
     DoubtKind.SLICES_REPEATED: "{slices:g} after slice {slice_before:g}",
     DoubtKind.SLICES_JUMP: "after slice {slice_before:g}, {times_the_usual_difference:g} times the usual difference",
+    DoubtKind.SLICES_DISORDER: "{slices:g} after slice {slice_before:g}",
     DoubtKind.SLICES_DOUBLED: "{times:g} times",
     DoubtKind.UNEVEN_SLICES: "{mm_at_least:.1f} to {mm_at_most:.1f} mm",
 }

@@ -42,7 +42,7 @@ class SpineFault:
     def hides(self, extent_mm: tuple[float, float]) -> bool:
         """Whether most of such a body lies in slices that hold nothing or a copy, so that it was not seen."""
         low, high = extent_mm
-        if self.kind == FaultKind.JUMP or not np.isfinite(self.from_mm):
+        if self.kind in (FaultKind.JUMP, FaultKind.DISORDER) or not np.isfinite(self.from_mm):
             return False
         return min(high, self.to_mm) - max(low, self.from_mm) > LOST_SLICES.most_hidden * (high - low)
 

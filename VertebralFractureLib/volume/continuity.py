@@ -30,12 +30,15 @@ class FaultKind(Enum):
     """They are copies of the plane before."""
     JUMP = "jump"
     """The plane after differs from the plane before by more than their neighbors do."""
+    DISORDER = "disorder"
+    """They would follow each other far better in another order."""
 
 
 _DOUBTS = {
     FaultKind.EMPTY: DoubtKind.SLICES_EMPTY,
     FaultKind.REPEATED: DoubtKind.SLICES_REPEATED,
     FaultKind.JUMP: DoubtKind.SLICES_JUMP,
+    FaultKind.DISORDER: DoubtKind.SLICES_DISORDER,
 }
 
 
@@ -60,7 +63,7 @@ class PlaneFault:
 
     @property
     def planes(self) -> int:
-        """How many planes are lost or copies; 0 for a jump."""
+        """How many planes are lost, copies, or out of order; 0 for a jump."""
         return self.after - self.before - 1 if self.kind != FaultKind.JUMP else 0
 
     @property
@@ -91,8 +94,16 @@ def refuse_broken_stack(ct: CTVolume) -> None:
     """Refuse a volume whose parts do not belong together.
 
     Raises:
-        BrokenStack: when a plane does not continue the one before at all, with an image of some length on either side.
+        BrokenStack: when a plane does not continue the one before at all, with an image of some length on either side,
+            or when most planes are out of order.
     """
+    count = ct.hu.shape[find_slice_axis(ct)]
+    disordered = sum(fault.planes for fault in ct.continuity.faults if fault.kind == FaultKind.DISORDER)
+    if disordered > CONTINUITY.most_disorder * count:
+        raise BrokenStack(
+            f"{disordered} of {count} slices do not follow each other in the order in which they are stored, as when "
+            "the slices of two series or positions alternate; export the series again, in order, and choose it alone."
+        )
     for fault in ct.continuity.faults:
         count = ct.hu.shape[fault.axis]
         shorter_mm = min(fault.after, count - fault.after) * ct.spacing_mm[2 - fault.axis]
@@ -155,7 +166,10 @@ def find_plane_faults(ct: CTVolume) -> Continuity:
         else:
             faults += [PlaneFault(FaultKind.REPEATED, axis, first - 1, last + 1) for first, last in runs]
         if axis == slices:
-            faults += _find_jumps(ct, axis, np.flatnonzero(~empty & ~copied), regular=repeats[axis] > 1.0)
+            kept = np.flatnonzero(~empty & ~copied)
+            blocks = average_planes(ct, axis, kept)
+            faults += _find_jumps(ct, axis, kept, blocks, regular=repeats[axis] > 1.0)
+            faults += _find_disorder(axis, kept, blocks)
     faults.sort(key=lambda fault: (fault.axis, fault.before))
     return Continuity(tuple(faults), (repeats[0], repeats[1], repeats[2]), (imaged[0], imaged[1], imaged[2]))
 
@@ -223,10 +237,36 @@ def _runs(marked: BoolArray) -> Iterator[tuple[int, int]]:
         yield int(first), int(beyond) - 1
 
 
-def _find_jumps(ct: CTVolume, axis: int, kept: NDArray[np.intp], *, regular: bool) -> Iterator[PlaneFault]:
-    """The jumps among the planes ``kept``; where these are not neighbors, only if planes are repeated regularly."""
+def _find_disorder(axis: int, kept: NDArray[np.intp], blocks: Float32Array) -> Iterator[PlaneFault]:
+    """Runs of planes that would follow each other better if two neighbors were exchanged.
+
+    The way along four planes w, x, y, z is compared with that along w, y, x, z. Where they are in order it is shorter,
+    because planes farther apart differ more; noise makes both alike.
+    """
+    if len(blocks) < 4:
+        return
+    near, area = compare_planes(blocks[:-1], blocks[1:])
+    far, _ = compare_planes(blocks[:-2], blocks[2:])
+    other_way = far[:-1] + near[1:-1] + far[1:]
+    enough = max(CONTINUITY.least_blocks, CONTINUITY.least_area * float(area.max()))
+    known = np.minimum(np.minimum(area[:-2], area[1:-1]), area[2:]) >= enough
+    is_shorter = other_way < CONTINUITY.disorder * (near[:-2] + near[1:-1] + near[2:])
+    out = np.zeros(len(blocks), dtype=np.bool_)
+    at = np.flatnonzero(known & is_shorter)
+    out[at + 1] = out[at + 2] = True
+    for first, last in _runs(out):
+        yield PlaneFault(FaultKind.DISORDER, axis, int(kept[first - 1]), int(kept[last + 1]))
+
+
+def _find_jumps(
+    ct: CTVolume, axis: int, kept: NDArray[np.intp], blocks: Float32Array, *, regular: bool
+) -> Iterator[PlaneFault]:
+    """The jumps among the planes ``kept``; where these are not neighbors, only if planes are repeated regularly.
+
+    Args:
+        blocks: of ``average_planes``.
+    """
     tuned = CONTINUITY
-    blocks = average_planes(ct, axis, kept)
     difference, area = compare_planes(blocks[:-1], blocks[1:])
     if not len(difference):
         return

@@ -72,6 +72,19 @@ def _stacked(slices: NDArray[np.generic], _at: int, _count: int) -> NDArray[np.g
     return np.concatenate([slices, slices])
 
 
+def _swapped(slices: NDArray[np.generic], at: int, _count: int) -> NDArray[np.generic]:
+    changed = np.array(slices)
+    changed[[at, at + 1]] = slices[[at + 1, at]]
+    return changed
+
+
+def _interleaved(slices: NDArray[np.generic], _at: int, _count: int) -> NDArray[np.generic]:
+    half = len(slices) // 2
+    changed = np.array(slices[: 2 * half])
+    changed[::2], changed[1::2] = slices[:half], slices[half : 2 * half]
+    return changed
+
+
 SLICE_CHANGES: Mapping[str, tuple[SliceChange, float]] = {
     "10 mm filled with zeros": (_filled(0), 10.0),
     "10 mm filled with air": (_filled(-1024), 10.0),
@@ -83,6 +96,8 @@ SLICE_CHANGES: Mapping[str, tuple[SliceChange, float]] = {
     "40 mm cut out": (_cut_out, 40.0),
     "60 mm mirrored": (_mirrored, 60.0),
     "60 mm in reverse order": (_reversed, 60.0),
+    "two slices exchanged": (_swapped, 0.0),
+    "halves interleaved": (_interleaved, 0.0),
     "halves exchanged": (_exchanged, 0.0),
     "stacked on itself": (_stacked, 0.0),
 }
