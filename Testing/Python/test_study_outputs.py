@@ -16,7 +16,7 @@ from VertebralFractureLib import __version__
 from VertebralFractureLib.cli import evaluate
 from VertebralFractureLib.cli.main import _Parser, main
 from VertebralFractureLib.research.datasets.import_dataset import ImportedScan
-from VertebralFractureLib.research.evaluation.case_sets import annotated_cases
+from VertebralFractureLib.research.evaluation.case_sets import annotated_cases, uncalibrated_members
 from VertebralFractureLib.research.evaluation.flow import LEFT_OUT, flow_of, left_out_as_judged
 from VertebralFractureLib.research.evaluation.judged import judge
 from VertebralFractureLib.research.evaluation.run_cases import Case, run_case
@@ -195,3 +195,17 @@ def test_every_card_names_the_license_of_its_weights(project_folder: Path) -> No
         text = card.read_text(encoding="utf-8")
         assert re.search(r"Licen[sc]e of the weights\W+Apache-2\.0", text), card.name
         assert "measured on the weights before" not in text, card.name
+
+
+def test_members_that_nobody_calibrated_are_told(tmp_path: Path) -> None:
+    """A member that was trained alone and from nothing is saved with the lines of no calibration."""
+    for name, lines in (
+        ("fracture-25d-sagittal", {"vertebra": [1.0, 0.0], "scan": [1.0, 0.0]}),
+        ("fracture-3d-sagittal", None),
+    ):
+        weights = load_weights(name)
+        config = weights.config if lines is None else {**weights.config, "calibration": lines}
+        save_weights(name, weights.tensors, config, tmp_path)
+
+    assert uncalibrated_members(tmp_path) == ["fracture-25d-sagittal"]
+    assert uncalibrated_members(None) == []

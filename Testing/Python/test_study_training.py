@@ -360,3 +360,28 @@ def test_learning_from_the_program_s_own_answers_is_told(tmp_path, caplog):
     assert "CAUTION: the centerline of 1 of 1 scans are the program's own" in caplog.text
     assert "CAUTION: the levels of 1 of 1 scans" in caplog.text
     assert "the heights of" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "word"),
+    [
+        ("levels", ["--numbering-phantoms", "0"], "no named vertebra"),
+        ("vertebrae", ["--phantoms", "2000000"], "reserved for the final test"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused_in_a_sentence(model, more, word, tmp_path, capsys):
+    """Given a scan without a single name, or seeds that only test, then a sentence comes and no traceback."""
+    data, name = tmp_path / "scans", name_of_fold(0)
+    write_scan(data, name, a_small_spine(0))
+    content = json.loads((data / f"{name}.json").read_text(encoding="utf-8"))
+    for vertebra in content["vertebrae"]:
+        vertebra["level"] = None
+    (data / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    words = ["--data", str(data), "--cache", str(tmp_path / "c"), "--out", str(tmp_path / "o"), "--phantoms", "0"]
+
+    code = main(["train", model, *words, *more, "--weights-folder", str(tmp_path / "w")])
+
+    said = capsys.readouterr().err
+    assert code == 2, said
+    assert word in said
+    assert "Traceback" not in said

@@ -133,6 +133,7 @@ def _write(
     grouping: Sequence[str],
 ) -> None:
     """Write the page, the tables and the figures of all sets."""
+    from VertebralFractureLib.research.evaluation.case_sets import uncalibrated_members
     from VertebralFractureLib.research.evaluation.characteristics import with_characteristics
     from VertebralFractureLib.research.evaluation.claim_checklist import claim_checklist
     from VertebralFractureLib.research.evaluation.endpoints import Chosen
@@ -149,6 +150,10 @@ def _write(
     chosen = Chosen(threshold, tuple(arguments.specificity), tuple(arguments.sensitivity))
     weights = _weights_used([result for results in done.values() for result in results])
     said = [f"VertebralFracture {__version__}; {_weights_in_words(weights)}", *grouping]
+    folders = {result.case.weights_folder for results in done.values() for result in results}
+    raw = sorted({name for folder in folders for name in uncalibrated_members(folder)})
+    if raw:
+        said.append(f"CAUTION: {', '.join(raw)} not calibrated; probabilities are raw answers and mean nothing.")
     text, records, measured, studies, pictures = ["# Evaluation", "", *said, ""], [], {}, {}, {}
     every: list[JudgedScan] = []
     for title, results in done.items():

@@ -96,6 +96,16 @@ def refuse_unusable_weights(folder: Path | None) -> None:
         )
 
 
+def uncalibrated_members(folder: Path | None) -> list[str]:
+    """Fracture members of a folder whose calibration is none: their probabilities are the network's raw answers."""
+    weights = WeightsFolder(folder)
+    return [
+        name
+        for name in weights.names(PREFIX)
+        if all(tuple(line) == (1.0, 0.0) for line in weights.load(name).config["calibration"].values())
+    ]
+
+
 def _seen_scans(folder: Path | None) -> dict[str, set[str]]:
     """By the weights' name, the scans that they were trained on."""
     refuse_unusable_weights(folder)

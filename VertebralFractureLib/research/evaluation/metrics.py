@@ -16,6 +16,7 @@ from sklearn import config_context
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_curve
 
+from VertebralFractureLib.errors import RefusedContent
 from VertebralFractureLib.types import BoolArray, FloatArray
 
 UNSCORED = -1.0
@@ -158,7 +159,7 @@ def fit_platt_line(logits: FloatArray, truth: BoolArray) -> tuple[float, float]:
     """
     positives, negatives = int(truth.sum()), int((~truth).sum())
     if positives == 0 or negatives == 0:
-        raise ValueError("A calibration needs fractured and normal examples.")
+        raise RefusedContent("A calibration needs fractured and normal examples; grade some of either in each fold.")
     target = np.where(truth, (positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0))
     # A soft target is the same as both answers, weighted by how far the target speaks for each.
     both = np.concatenate([logits, logits])[:, None]

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
+from VertebralFractureLib.errors import RefusedContent
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.simulation.changed_acquisition import thicken_slices
 from VertebralFractureLib.types import FloatArray
@@ -72,7 +73,7 @@ class LevelBatches:
         columns = [named_column(case) for case in cases]
         usable = [i for i, column in enumerate(columns) if (column.classes != UNKNOWN).any()]
         if not usable:
-            raise ValueError("There is no named vertebra to train on.")
+            raise RefusedContent("There is no named vertebra to train on.")
         self.columns = {i: columns[i] for i in usable}
         self.fine = {i: [build_fine_volume(volume).half() for volume in _copies(cases[i])] for i in usable}
         axes = {i: cases[i].volume.axis_mm("s") for i in usable}

@@ -45,7 +45,7 @@ def load_or_build_cases(cache: Path, data: Path | None, phantom_seeds: Sequence[
         ValueError: for a seed that is reserved for the final test.
     """
     if any(seed >= RESERVED_SEEDS_FROM for seed in phantom_seeds):
-        raise ValueError(f"Phantom seeds from {RESERVED_SEEDS_FROM} on are reserved for the final test.")
+        raise RefusedContent(f"Phantom seeds from {RESERVED_SEEDS_FROM} on are reserved for the final test.")
     scans = [] if data is None else reference_scans(data)
     for line in describe_grouping(scans) if scans else ():
         logger.info("%s", line)
@@ -93,7 +93,7 @@ def load_or_build_numbering_phantoms(cache: Path, seeds: Sequence[int]) -> list[
         ValueError: for a seed that is reserved for the final test.
     """
     if any(seed >= RESERVED_SEEDS_FROM for seed in seeds):
-        raise ValueError(f"Phantom seeds from {RESERVED_SEEDS_FROM} on are reserved for the final test.")
+        raise RefusedContent(f"Phantom seeds from {RESERVED_SEEDS_FROM} on are reserved for the final test.")
     return [_numbering_phantom(cache, seed) for seed in seeds]
 
 

@@ -161,6 +161,12 @@ def run(arguments: argparse.Namespace) -> int:
     tensors = {name: value.cpu().numpy().astype(np.float16) for name, value in network.state_dict().items()}
     sha256 = save_weights(name, tensors, config, arguments.weights_folder)
     logger.info("Saved %s, SHA-256 %s", name, sha256)
+    if before is None and not again:
+        logger.warning(
+            "CAUTION: '%s' is not calibrated, its probabilities mean nothing yet; calibrate it on patients that it "
+            "did not see (evaluate_fracture, then calibrate_fracture), or use 'train ensemble'.",
+            name,
+        )
     add_other_models(arguments.weights_folder, held_out)
     return 0
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from VertebralFractureLib.errors import RefusedContent
 from VertebralFractureLib.orientation.estimation import reverse_column
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.training.level_batches import named_column
@@ -54,7 +55,7 @@ class UprightBatches:
                 fine = build_fine_volume(case.volume)
                 self.pools[case.is_phantom].append(_Column(fine, case.volume.origin_mm[2], extents))
         if not any(self.pools):
-            raise ValueError("There is no column of vertebrae to train on.")
+            raise RefusedContent("There is no column of vertebrae to train on.")
         self.batch_size, self.real_share = batch_size, real_share
 
     def __call__(self, seed: int) -> Batch:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from VertebralFractureLib.cpr import OUTSIDE_HU
+from VertebralFractureLib.errors import RefusedContent
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.simulation.collapsed_cases import with_collapses
 from VertebralFractureLib.research.training.vertebra_targets import BodyTargets, body_targets
@@ -45,7 +46,7 @@ class BodyBatches:
         real = [i for i, case in enumerate(self.cases) if not case.is_phantom]
         phantom = [i for i, case in enumerate(self.cases) if case.is_phantom]
         if not real and not phantom:
-            raise ValueError("There is no case to train on.")
+            raise RefusedContent("There is no case to train on.")
         self.batch_size = batch_size
         self.pools = [real or phantom, phantom or real]
         self.real_share = real_share
