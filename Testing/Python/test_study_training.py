@@ -23,6 +23,8 @@ from VertebralFractureLib.research.training.fracture_data import SeriesOptions
 from VertebralFractureLib.research.training.fracture_members import GRIDS
 from VertebralFractureLib.research.training.fracture_series import build_series
 from VertebralFractureLib.research.training.loop import TrainingOptions, Validation, train
+from VertebralFractureLib.research.training.run_options import add_other_models, drop_shipped_members
+from VertebralFractureLib.research.training.save_weights import save_weights
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
 from VertebralFractureLib.weights import load_weights, weights_names
 
@@ -385,3 +387,22 @@ def test_what_cannot_be_trained_on_is_refused_in_a_sentence(model, more, word, t
     assert code == 2, said
     assert word in said
     assert "Traceback" not in said
+
+
+def test_a_member_of_one_s_own_is_never_joined_with_those_that_ship(tmp_path):
+    """Given a folder that another training completed with what ships, when it gets its own member, shipped ones go."""
+    weights = load_weights("levels")
+    save_weights("levels", weights.tensors, weights.config, tmp_path)
+    add_other_models(tmp_path)
+    assert "fracture-3d-sagittal" in weights_names("", tmp_path)
+
+    drop_shipped_members(tmp_path, "fracture-25d-sagittal")
+    own = load_weights("fracture-25d-sagittal")
+    save_weights("fracture-25d-sagittal", own.tensors, {**own.config, "own": True}, tmp_path)
+    add_other_models(tmp_path)
+
+    assert weights_names("fracture-", tmp_path) == ["fracture-25d-sagittal"]
+    assert {path.name for path in tmp_path.glob("*fracture*.safetensors")} == {
+        "VertebralFracture-fracture-25d-sagittal.safetensors"
+    }
+    refuse_unusable_weights(tmp_path)

@@ -7,11 +7,13 @@ Each fold has a folder of its own in ``--out``; weights that saw a patient are n
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from VertebralFractureLib.atomic_write import write_file
 from VertebralFractureLib.cli.option_types import path_to_read, whole_number
 from VertebralFractureLib.errors import OptionRefused
 from VertebralFractureLib.fracture.members import PREFIX
@@ -22,7 +24,7 @@ from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.datasets.training_record import trained_scans
 from VertebralFractureLib.research.training.loop import CHECKPOINT
 from VertebralFractureLib.research.training.save_weights import save_weights
-from VertebralFractureLib.weights import MANIFEST, load_weights, weights_folder, weights_names
+from VertebralFractureLib.weights import MANIFEST, load_weights, read_manifest, weights_folder, weights_names
 
 logger = logging.getLogger(__name__)
 _MOST_STEPS = 10**9
@@ -148,6 +150,34 @@ def refuse_mixed_folder(folder: Path, name: str, held_out: Sequence[str]) -> Non
         if other != name:
             shown = one_line(folder.name, NAME_LIMIT)
             refuse_seen(load_weights(other, folder).config, held_out, f"The weights '{other}' in '{shown}'")
+
+
+def drop_shipped_members(folder: Path, keep: str) -> None:
+    """Take the fracture members that ship out of a folder that gets a member of its own, which would else be joined.
+
+    Members answer together, by the calibration of one ensemble: own and shipped ones in one folder are none.
+
+    Args:
+        folder: of weights; the folder of what ships is left as it is.
+        keep: the member that is being saved.
+    """
+    if not (folder / MANIFEST).is_file() or folder.resolve() == weights_folder().resolve():
+        return
+    manifest, shipped = read_manifest(folder), read_manifest(weights_folder())
+    strange = [
+        name
+        for name, entry in manifest.items()
+        if name.startswith(PREFIX) and name != keep and shipped.get(name, {}).get("sha256") == entry["sha256"]
+    ]
+    for name in strange:
+        (folder / manifest.pop(name)["file"]).unlink(missing_ok=True)
+    if strange:
+        write_file(folder / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+        logger.info(
+            "'%s' gets a fracture member of its own; those that ship were taken out of it: %s.",
+            folder.name,
+            ", ".join(strange),
+        )
 
 
 def add_other_models(folder: Path, held_out: Sequence[str] = ()) -> None:

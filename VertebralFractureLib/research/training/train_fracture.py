@@ -29,6 +29,7 @@ from VertebralFractureLib.research.training.run_options import (
     add_other_models,
     add_run_arguments,
     content_of,
+    drop_shipped_members,
     refuse_empty_folds,
     refuse_mixed_folder,
     refuse_seen,
@@ -159,6 +160,7 @@ def run(arguments: argparse.Namespace) -> int:
         },
     }
     tensors = {name: value.cpu().numpy().astype(np.float16) for name, value in network.state_dict().items()}
+    drop_shipped_members(arguments.weights_folder, name)
     sha256 = save_weights(name, tensors, config, arguments.weights_folder)
     logger.info("Saved %s, SHA-256 %s", name, sha256)
     if before is None and not again:
