@@ -112,12 +112,15 @@ def test_detection_runs_from_the_installed_files_alone(an_install_tree, a_phanto
     assert "detectButton" in result["panel"]
 
 
-@pytest.mark.slow
 def test_the_sample_is_drawn_from_the_installed_files_alone(an_install_tree, tmp_path):
+    """The sample as it is, on fewer voxels."""
     installed = an_install_tree / MODULES
     volume = tmp_path / "phantom.nii.gz"
     program = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); from VertebralFractureLib.cli.main import main;"
+        "from dataclasses import replace; from VertebralFractureLib.research import phantom;"
+        "coarse = replace(phantom.demo_options(), spacing_mm=(1.6, 1.6, 3.0), field_of_view='spine');"
+        "phantom.demo_options = lambda: coarse;"
         "code = main(sys.argv[1:]);"
         "from VertebralFractureLib.research.datasets import fracture_summary, read_annotation;"
         "from pathlib import Path;"
