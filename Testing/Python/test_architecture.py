@@ -26,7 +26,7 @@ HEAVY = {"torch", "slicer", "qt", "vtk", "vtkmodules", *RESEARCH_LIBRARIES, f"{P
 # The one direction of the data: a part may import from the parts on its right, and from nothing else of ours.
 SHARED = {"doubts", "errors", "options", "progress", "thresholds", "torch_arrays", "types", "weights"}
 SHARED |= {"atomic_write", "plain_text", "private_folders", "__init__"}
-SHARED |= {"checked_json", "checked_record", "fast_networks"}
+SHARED |= {"checked_json", "checked_record", "deflate", "fast_networks"}
 STEPS = ("volume", "canal", "cpr", "vertebrae", "orientation", "fracture", "result")
 MAY_IMPORT = {
     "types": set(),
@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "progress": {"errors"},
     "torch_arrays": set(),
     "fast_networks": set(),
+    "deflate": set(),
     "plain_text": set(),
     "private_folders": set(),
     "atomic_write": {"private_folders"},

@@ -20,14 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralFractureLib.atomic_write import atomic_write, write_file
+from VertebralFractureLib.deflate import new_packer
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.volume.nrrd_stream import nrrd_header
 
 _PIECE_BYTES = 4_000_000
-_GZIP = 16 + zlib.MAX_WBITS
 _RAW, _PACKED = b"encoding: raw\n", b"encoding: gzip\n"
-_QUICK = 1
-"""Level of compression: the next one halves the speed for a few percent."""
 
 Tell = Callable[[float], None]
 
@@ -100,7 +98,7 @@ def _compressed(source: Path) -> Iterator[tuple[bytes, int]]:
         if _RAW not in header:
             raise ValueError(f"'{source.name}' is neither an uncompressed volume nor one that was packed here.")
         yield header.replace(_RAW, _PACKED), 0
-        packer = zlib.compressobj(_QUICK, zlib.DEFLATED, _GZIP)
+        packer = new_packer()
         while piece := raw.read(_PIECE_BYTES):
             yield packer.compress(piece), len(piece)
         yield packer.flush(), 0
@@ -115,7 +113,7 @@ def pack_volume(voxels: NDArray[np.int16], ijk_to_world: FloatArray, target: Pat
     Raises:
         OSError: when the disk refuses.
     """
-    packer = zlib.compressobj(_QUICK, zlib.DEFLATED, _GZIP)
+    packer = new_packer()
     slices = max(_PIECE_BYTES // max(2 * voxels[0].size, 1), 1)
     with target.open("wb") as file:
         file.write(nrrd_header(voxels.shape, voxels.dtype, ijk_to_world).replace(_RAW, _PACKED))

@@ -1,17 +1,18 @@
 """Unpack gzip and zlib streams in pieces of limited size and prove that they are whole.
 
 SimpleITK stops before the checksum at the end of a stream: a file with a single wrong bit can reach it with most voxels
-wrong and no error. zlib compares the checksum here.
+wrong and no error. The checksum is compared here.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from VertebralFractureLib.deflate import find_codec, new_unpacker
 
 _BLOCK_BYTES = 1 << 20
-_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 LARGEST_RATIO = 1032
 """No deflate stream unpacks to more than so many times its size (https://zlib.net/zlib_tech.html)."""
 
@@ -23,7 +24,7 @@ def read_unpacked_blocks(reader: BinaryIO) -> Iterator[bytes]:
         EOFError: when the stream is cut off.
         zlib.error: when its content or its checksum is wrong.
     """
-    stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+    stream = new_unpacker()
     while block := reader.read(_BLOCK_BYTES):
         while block:
             if stream.eof:
@@ -31,17 +32,20 @@ def read_unpacked_blocks(reader: BinaryIO) -> Iterator[bytes]:
                 block = block.lstrip(b"\0")
                 if not block:
                     break
-                stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+                stream = new_unpacker()
             yield from _unpack(stream, block)
             block = stream.unused_data
     if not stream.eof:
         raise EOFError
 
 
-def _unpack(stream: zlib._Decompress, block: bytes) -> Iterator[bytes]:
+def _unpack(stream: Any, block: bytes) -> Iterator[bytes]:
     """All that a block holds, in pieces: a bomb is noticed by whoever counts them, before it takes memory."""
     while True:
-        piece = stream.decompress(block, _BLOCK_BYTES)
+        try:
+            piece = stream.decompress(block, _BLOCK_BYTES)
+        except find_codec().error as error:
+            raise zlib.error(str(error)) from error
         if piece:
             yield piece
         block = stream.unconsumed_tail
