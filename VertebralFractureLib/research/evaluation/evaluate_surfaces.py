@@ -113,7 +113,7 @@ def _heights(measures: SurfaceMeasures) -> tuple[float, float, float]:
 def tabulate(rows: Sequence[SurfaceErrors]) -> list[str]:
     """A line for each kind of window."""
     lines = []
-    for kind in ("scan", "fracture", "phantom"):
+    for kind in ("scan", "fracture", "drawn fracture", "phantom"):
         some = [row for row in rows if row.kind == kind]
         if not some:
             continue
@@ -152,13 +152,13 @@ def run(arguments: argparse.Namespace) -> int:
     rows = []
     for case in cases:
         rng = np.random.default_rng([5, *case.identifier.encode()])
-        for window in load_or_build_windows(arguments.cache, case, body, 2):
+        for window in load_or_build_windows(arguments.cache, case, body):
             rows.append(judge_window(window, models[case.fold or 0], rng, arguments.thick_mm))
     if arguments.phantoms[1] > arguments.phantoms[0]:
         shipped = load_surface_model(arguments.weights_folder)
         for case in load_or_build_cases(arguments.cache, None, range(*arguments.phantoms)):
             rng = np.random.default_rng([5, *case.identifier.encode()])
-            for window in load_or_build_windows(arguments.cache, case, None, 0):
+            for window in load_or_build_windows(arguments.cache, case, None):
                 rows.append(judge_window(window, shipped, rng, arguments.thick_mm))
     lines = tabulate(rows)
     print("\n".join(lines))

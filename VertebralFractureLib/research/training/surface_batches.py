@@ -16,7 +16,7 @@ from VertebralFractureLib.volume.sampling import sample_tensor
 Batch = tuple[torch.Tensor, torch.Tensor]
 """Input ``(n, 2, *SHAPE)`` and signed distance in mm ``(n, 1, *SHAPE)``."""
 
-_KINDS = {"fracture": 0.5, "scan": 0.2, "phantom": 0.3}
+_KINDS = {"fracture": 0.28, "drawn fracture": 0.28, "scan": 0.2, "phantom": 0.24}
 _THICK_MM, _THICK_WEIGHT = 3.3, 0.4
 """A surface that was fitted to thicker slices is a millimeter worse: such scans are drawn less often."""
 _OUTSIDE_HU = -1000.0

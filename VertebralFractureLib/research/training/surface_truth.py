@@ -12,12 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from VertebralFractureLib.cpr import ReformatFrame, StraightenedVolume
 from VertebralFractureLib.research.datasets import BodyBox, ReferenceVertebra
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.phantom.options import PhantomOptions
 from VertebralFractureLib.research.phantom.skeleton import PlacedVertebra, build_skeleton
+from VertebralFractureLib.research.simulation.body_surfaces import BodySurfaces
 from VertebralFractureLib.research.training.vertebra_targets import continue_parabola
 from VertebralFractureLib.types import FloatArray
 from VertebralFractureLib.vertebrae.localization import LocalizedBody
@@ -68,6 +70,7 @@ class FittedSurface:
         upper, lower: ``(a, r)`` s of the endplates above the center.
         radius: ``(levels, angles)`` of the wall around the center's axis; angle 0 is the patient's right, 90 degrees
             the front.
+        front_mm: a of the anterior wall at mid height, as the reader set it.
     """
 
     plane: MidPlane
@@ -77,24 +80,69 @@ class FittedSurface:
     upper: FloatArray
     lower: FloatArray
     radius: FloatArray
+    front_mm: float
 
     def distance(self, points: FloatArray) -> FloatArray:
         """Signed distance of straight points ``(..., 3)``; exact near the surface only."""
-        r, a, s = np.moveaxis(self._local(points), -1, 0)
+        r, a, s = np.moveaxis(self.local(points), -1, 0)
         at = np.stack([(r - self.r_mm[0]) / _STEP_MM, (a - self.a_mm[0]) / _STEP_MM], axis=-1)
         upper, lower = sample_linear(self.upper, at), sample_linear(self.lower, at)
         slope = np.sqrt(1.0 + (np.gradient(0.5 * (self.upper + self.lower), _STEP_MM, axis=0).mean()) ** 2)
         plates = np.maximum(s - upper, lower - s) / slope
-        share = np.clip(2.0 * (s - 0.5 * (upper + lower)) / np.maximum(upper - lower, 1.0), -1.0, 1.0)
+        return self.join(plates, r, a, 2.0 * (s - 0.5 * (upper + lower)) / np.maximum(upper - lower, 1.0))
+
+    def join(self, plates: FloatArray, r: FloatArray, a: FloatArray, share: FloatArray) -> FloatArray:
+        """Signed distance from endplates and walls together.
+
+        Args:
+            plates: signed distance from the nearer endplate, mm.
+            r, a: of the points, in the body's own coordinates.
+            share: how high they are between the endplates, -1 to 1.
+        """
         angle = (np.arctan2(a, r) + np.pi) / (2.0 * np.pi) * len(_ANGLES)
         wrapped = np.concatenate([self.radius, self.radius[:, :1]], axis=1)
-        level = (share - _LEVELS[0]) / (_LEVELS[1] - _LEVELS[0])
+        level = (np.clip(share, -1.0, 1.0) - _LEVELS[0]) / (_LEVELS[1] - _LEVELS[0])
         walls = np.hypot(r, a) - sample_linear(wrapped, np.stack([angle, level], axis=-1))
         rounding = np.maximum(1.6 - np.abs(plates - walls), 0.0)
         return np.asarray(np.maximum(plates, walls) + 0.156 * rounding * rounding)
 
-    def _local(self, points: FloatArray) -> FloatArray:
+    def local(self, points: FloatArray) -> FloatArray:
+        """Straight points ``(..., 3)`` in the body's own coordinates (r, a, s)."""
         return np.asarray(self.plane.to_plane(points) - np.array([0.0, *self.middle]))
+
+
+@dataclass(frozen=True)
+class BrokenSurface:
+    """A body of the second simulation: the walls that were fitted before it broke, the endplates that it has since.
+
+    Attributes:
+        whole: the body as scanned.
+        plates: its endplates after the fracture; its front bulges as far as its box grew.
+    """
+
+    whole: FittedSurface
+    plates: BodySurfaces
+
+    def distance(self, points: FloatArray) -> FloatArray:
+        """Signed distance of straight points ``(..., 3)``; exact near the surface only."""
+        own, box = self.plates, self.plates.box
+        at = np.stack([points[..., 0] - own.r_mm[0], points[..., 1] - own.a_mm[0]], axis=-1)
+        upper, lower = sample_linear(own.upper_mm, at), sample_linear(own.lower_mm, at)
+        s = points[..., 2]
+        plates = np.maximum((s - upper) / _slope(own.upper_mm, at), (lower - s) / _slope(own.lower_mm, at))
+        share = 2.0 * (s - 0.5 * (upper + lower)) / np.maximum(upper - lower, 1.0)
+        r, a, _ = np.moveaxis(self.whole.local(points), -1, 0)
+        front = box.a_ant - self.whole.middle[0]
+        bulge = front - self.whole.front_mm
+        side = np.exp(-0.5 * ((points[..., 0] - own.middle_r_mm) / (0.3 * (box.r_right - box.r_left))) ** 2)
+        push = bulge * side * np.exp(-0.5 * (share / 0.6) ** 2) * np.exp(-0.5 * ((a - front) / 5.0) ** 2)
+        return self.whole.join(plates, r, a - push, share)
+
+
+def _slope(plate: FloatArray, at: FloatArray) -> FloatArray:
+    """How much longer a path along s to an endplate is than the straight one, over a step at most threefold."""
+    rise = np.hypot(*np.gradient(gaussian_filter(plate, 1.0)))
+    return np.sqrt(1.0 + np.minimum(sample_linear(rise, at), 3.0) ** 2)
 
 
 def fit_surface(volume: StraightenedVolume, box: BodyBox, body: LocalizedBody) -> FittedSurface | None:
@@ -125,7 +173,7 @@ def fit_surface(volume: StraightenedVolume, box: BodyBox, body: LocalizedBody) -
     axis_points = np.abs(_ANGLES[:, None] - np.array([-np.pi, -0.5 * np.pi, 0.0, 0.5 * np.pi])[None]).min(1) < 0.1
     read = axis_points[None] & (np.abs(_LEVELS[:, None]) < 0.3)
     radius = form + _offsets(_fall(hu.outward(form, at_s)), free, read, wraps=True)
-    return FittedSurface(plane, middle, r, a, upper, lower, radius)
+    return FittedSurface(plane, middle, r, a, upper, lower, radius, half_depth)
 
 
 def _plate_form(points: FloatArray, a: FloatArray, at_middle: float) -> FloatArray:

@@ -1,14 +1,14 @@
 """Windows around bodies with their signed distance, for the surface network: drawn, as scanned, and fractured.
 
-A fracture's map moves the distance field with the picture (``simulate_fracture``), so that the truth of a broken body
-is that of the very endplates that were pressed into it.
+Both simulations break bodies, and in both the truth goes along: the first moves the distance field with the picture
+(``simulate_fracture``), the second knows the endplates that it draws (``surface_fracture``).
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,8 +26,14 @@ from VertebralFractureLib.research.simulation.fracture_shapes import (
     random_mimic,
 )
 from VertebralFractureLib.research.simulation.simulate_fracture import simulate, simulate_field
+from VertebralFractureLib.research.simulation.surface_fracture import with_surface_fractures
 from VertebralFractureLib.research.training.straightened_cases import phantom_spacing_mm
-from VertebralFractureLib.research.training.surface_truth import Distance, annotated_bodies, phantom_bodies
+from VertebralFractureLib.research.training.surface_truth import (
+    BrokenSurface,
+    Distance,
+    annotated_bodies,
+    phantom_bodies,
+)
 from VertebralFractureLib.types import Float32Array, FloatArray
 from VertebralFractureLib.vertebrae.body_network import BodyModel
 from VertebralFractureLib.vertebrae.localization import localize_bodies_in_their_planes
@@ -43,6 +49,7 @@ _DRAWN_TO_FALL_MM = 0.3
 _GRADES = {1: 0.3, 2: 0.4, 3: 0.3}
 _SHAPES = {WEDGE: 0.34, BICONCAVE: 0.33, CRUSH: 0.33}
 _MIMIC_SHARE = 0.2
+VARIANTS = 2
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,8 @@ class Window:
 
     Attributes:
         pair: int16 ``(2, k, j, i)``: HU, and the signed distance in 1/256 mm (memory-mapped).
-        case, kind, level: whose body it is; ``kind`` is "phantom", "scan" or "fracture".
+        case, kind, level: whose body it is; ``kind`` is "phantom", "scan", "fracture" or "drawn fracture" (of the first
+            and the second simulation).
         middle: index (i, j, k) of the body's center.
         height_mm: between its endplates at mid body.
         turn_rad: of its mid plane about s.
@@ -80,20 +88,29 @@ class Window:
         return np.asarray(distance - np.float32(outward))
 
 
-def load_or_build_windows(cache: Path, case: StraightCase, body: BodyModel | None, variants: int) -> list[Window]:
+def load_or_build_windows(cache: Path, case: StraightCase, body: BodyModel | None) -> list[Window]:
     """The windows of a case, built once in ``cache/surfaces``.
 
     Args:
         cache: also holds the straightened cases.
-        case: a phantom or an annotated scan.
+        case: a phantom or an annotated scan; every body of a scan breaks ``VARIANTS`` times by each simulation.
         body: finds the bodies of a scan for their planes; a phantom needs none.
-        variants: fractured copies of every body of a scan.
     """
     folder = cache / "surfaces" / case.identifier
+    if case.is_phantom:
+        return _kept(folder, lambda: _phantom_windows(case))
+    if body is None:
+        raise ValueError("The bodies of a scan are found by the body network, which is missing.")
+    return [
+        *_kept(folder, lambda: _scan_windows(case, body)),
+        *_kept(folder / "drawn", lambda: _drawn_windows(case, body)),
+    ]
+
+
+def _kept(folder: Path, build: Callable[[], Iterator[Window]]) -> list[Window]:
     if not (folder / "windows.json").is_file():
-        logger.info("Windows of %s", case.identifier)
-        made = _phantom_windows(case) if case.is_phantom else _scan_windows(case, body, variants)
-        _write_windows(folder, made)
+        logger.info("Windows in %s", folder)
+        _write_windows(folder, build())
     rows = json.loads((folder / "windows.json").read_text(encoding="utf-8"))
     return [
         Window(pair=np.load(folder / f"{index}.npy", mmap_mode="r"), **{**row, "middle": tuple(row["middle"])})
@@ -126,9 +143,7 @@ def _phantom_windows(case: StraightCase) -> Iterator[Window]:
         )
 
 
-def _scan_windows(case: StraightCase, body: BodyModel | None, variants: int) -> Iterator[Window]:
-    if body is None:
-        raise ValueError("The bodies of a scan are found by the body network, which is missing.")
+def _scan_windows(case: StraightCase, body: BodyModel) -> Iterator[Window]:
     found = localize_bodies_in_their_planes(case.volume, body)
     rng = np.random.default_rng([17, *case.identifier.encode()])
     fitted = annotated_bodies(case, found)
@@ -141,7 +156,7 @@ def _scan_windows(case: StraightCase, body: BodyModel | None, variants: int) -> 
         yield _window(case, "scan", vertebra.level, hu, field, origin, box, turn)
         inside = np.asarray(hu > -1000)
         near = [other for other in boxes if abs(other.s_inf - box.s_inf) < 60.0]
-        for _ in range(variants):
+        for _ in range(VARIANTS):
             seed = int(rng.integers(2**31))
             deformation = _draw(box, np.random.default_rng(seed))
             slice_mm = max(case.source_spacing_mm)
@@ -152,6 +167,31 @@ def _scan_windows(case: StraightCase, body: BodyModel | None, variants: int) -> 
             low, high = made.middle_mm[near.index(box)]
             after = replace(box, s_inf=low, s_sup=high)
             yield _window(case, "fracture", vertebra.level, made.hu, _distance_of(moved), origin, after, turn)
+
+
+def _drawn_windows(case: StraightCase, body: BodyModel) -> Iterator[Window]:
+    found = localize_bodies_in_their_planes(case.volume, body)
+    known = [vertebra.level for vertebra in case.reference.vertebrae if vertebra.box is not None]
+    rng = np.random.default_rng([29, *case.identifier.encode()])
+    for vertebra, surface in annotated_bodies(case, found):
+        if vertebra.grade != 0:
+            continue
+        index = known.index(vertebra.level)
+        for _ in range(VARIANTS):
+            grade = int(rng.choice(list(_GRADES), p=list(_GRADES.values())))
+            shape = str(rng.choice(list(_SHAPES), p=list(_SHAPES.values())))
+            try:
+                made = with_surface_fractures(case, {index: (grade, shape)}, rng)
+            except ValueError:
+                logger.info("No map breaks %s %s into a %s of grade %d", case.identifier, vertebra.level, shape, grade)
+                continue
+            box = made.surfaces[index].box
+            hu, origin = _cut(made.case, box)
+            broken = BrokenSurface(surface, made.surfaces[index])
+            field = _field(broken.distance, hu.shape, origin)
+            yield _window(
+                case, "drawn fracture", vertebra.level, hu, field, origin, box, float(surface.plane.turn_rad[0])
+            )
 
 
 def _draw(box: BodyBox, rng: np.random.Generator) -> Deformation:

@@ -1,6 +1,7 @@
 """Train the surface network and save its weights with the record of the run.
 
-Half of every batch are fractures simulated on real bodies, the rest bodies as scanned and phantoms.
+More than half of every batch are fractures simulated on real bodies in two ways; the rest are bodies as scanned, and
+phantoms.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ __all__ = ["add_arguments", "measure_landmark_offsets", "run", "surface_loss"]
 
 STEPS = 3000
 BATCH = 3
-VARIANTS = 2
+_WIDTH = 16
+_LEARNING_RATE, _GOING_ON_RATE = 3e-3, 1.2e-3
 _CUT_MM = 4.0
 _FAR_WEIGHT = 0.15
 _SCALE_SHARE = 0.1
@@ -59,12 +61,13 @@ def run(arguments: argparse.Namespace) -> int:
     body = BodyModel.from_weights(WeightsFolder(None).load(BODY_WEIGHTS))
 
     def batches_of(cases: list[StraightCase]) -> SurfaceBatches:
-        windows = [window for case in cases for window in load_or_build_windows(arguments.cache, case, body, VARIANTS)]
+        windows = [window for case in cases for window in load_or_build_windows(arguments.cache, case, body)]
         return SurfaceBatches(windows, BATCH)
 
-    done = train_on_cases(arguments, SurfaceNetwork, batches_of, surface_loss, learning_rate=3e-3)
+    rate = _LEARNING_RATE if arguments.start_from is None else _GOING_ON_RATE
+    done = train_on_cases(arguments, lambda: SurfaceNetwork(_WIDTH), batches_of, surface_loss, learning_rate=rate)
     folder = arguments.weights_folder
-    config = {"architecture": "SurfaceNetwork", "width": 16, "landmark_outward_mm": [0.0, 0.0, 0.0], **done.record}
+    config = {"architecture": "SurfaceNetwork", "width": _WIDTH, "landmark_outward_mm": [0.0, 0.0, 0.0], **done.record}
     save_weights(SURFACE_WEIGHTS, done.tensors, config, folder)
     model = SurfaceModel.from_weights(WeightsFolder(folder).load(SURFACE_WEIGHTS))
     config["landmark_outward_mm"] = measure_landmark_offsets(done.cases, body, model)
