@@ -28,8 +28,10 @@ from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.simulation.fracture_shapes import Deformation, random_fracture_count, random_plan
 from VertebralFractureLib.research.simulation.incidental_findings import add_findings, reacquired
 from VertebralFractureLib.research.simulation.noise_texture import blurred
-from VertebralFractureLib.research.simulation.simulate_fracture import BLUR_SHARE, simulate
+from VertebralFractureLib.research.simulation.simulate_fracture import BLUR_SHARE, DEPTHS, simulate
 from VertebralFractureLib.types import Float32Array, FloatArray
+from VertebralFractureLib.vertebrae.grading import classify_shape, grade_from_loss
+from VertebralFractureLib.vertebrae.vertebra import HeightLosses
 
 _CROP_R_MM, _CROP_A_MM, _CROP_S_MM = 30.0, (-24.0, 56.0), 44.0
 _LEAST_INSIDE = 0.5
@@ -118,26 +120,52 @@ def simulated(
     volume: StraightenedVolume,
     rng: np.random.Generator,
 ) -> LabeledSpine:
-    """``volume`` (a float32 crop of the case) with the deformations of ``plan``, by index among the boxed vertebrae."""
+    """``volume`` (a float32 crop of the case) with the deformations of ``plan``, by index among the boxed vertebrae.
+
+    Whatever was asked for, grade and shape of a fracture are those of the heights that it left; the grade of one that
+    took less than a grade 1 is None. A mimic keeps its grade.
+    """
     known = [v for v in case.reference.vertebrae if v.box is not None]
+    boxes = boxes_of(case)
     thickness = max(case.source_spacing_mm)
-    result = simulate(volume.hu, volume.inside, volume.origin_mm, boxes_of(case), list(plan.values()), rng, thickness)
-    vertebrae = []
-    for index, vertebra in enumerate(known):
-        heights = [
-            None if height is None else height * factor
-            for height, factor in zip(vertebra.heights_mm, result.height_factors[index], strict=True)
-        ]
-        low, high = result.middle_mm[index]
-        grade = grades.get(index, vertebra.grade if vertebra.complete else None)
-        shape = plan[index].shape if grades.get(index, 0) > 0 else vertebra.shape
-        kind = "" if index not in plan else "mapped" if plan[index].keeps_the_body else "mimic"
-        kind = "fracture" if grades.get(index, 0) > 0 and index in plan else kind
-        trio = (heights[0], heights[1], heights[2])
-        vertebrae.append(LabeledVertebra(low, high, grade, trio, shape, kind, vertebra.level, _is_cut(vertebra)))
+    result = simulate(volume.hu, volume.inside, volume.origin_mm, boxes, list(plan.values()), rng, thickness)
     bends = [(0.5 * (item.box.s_inf + item.box.s_sup), item.bend_angle_rad) for item in plan.values()]
     frame = bent_frame(volume.frame, [bend for bend in bends if bend[1] > 0.0])
+    vertebrae = []
+    for index, (vertebra, box) in enumerate(zip(known, boxes, strict=True)):
+        level_ends = np.repeat([[box.s_inf], [box.s_sup]], len(DEPTHS), axis=1)
+        left = _read_heights(frame, box, result.endplates_mm[index]) / _read_heights(volume.frame, box, level_ends)
+        front, middle, back = (
+            None if height is None else height * float(share)
+            for height, share in zip(vertebra.heights_mm, left, strict=True)
+        )
+        low, high = result.middle_mm[index]
+        kind = "" if index not in plan else "mapped" if plan[index].keeps_the_body else "mimic"
+        grade = grades.get(index, vertebra.grade if vertebra.complete else None)
+        shape = vertebra.shape
+        if index in plan and grades.get(index, 0) > 0:
+            kind = "fracture"
+            grade, shape = _judge_losses(HeightLosses(*(1.0 - left).tolist()))
+        trio = (front, middle, back)
+        vertebrae.append(LabeledVertebra(low, high, grade, trio, shape, kind, vertebra.level, _is_cut(vertebra)))
     return LabeledSpine(replace(volume, hu=result.hu, inside=result.inside, frame=frame), tuple(vertebrae))
+
+
+def _read_heights(frame: ReformatFrame, box: BodyBox, endplates_mm: FloatArray) -> FloatArray:
+    """Anterior, middle and posterior height in the patient, mm, of endplates ``(2, 3)`` (lower, upper) at ``DEPTHS``.
+
+    In a bend the planes fan out about the canal, so that a kyphosis takes from the front and from the back wall too.
+    """
+    a = box.a_post + np.array(DEPTHS) * (box.a_ant - box.a_post)
+    r = np.full(len(DEPTHS), 0.5 * (box.r_left + box.r_right))
+    lower, upper = (frame.straight_to_ras(np.stack([r, a, s], axis=1)) for s in endplates_mm)
+    return np.asarray(np.linalg.norm(upper - lower, axis=1))
+
+
+def _judge_losses(losses: HeightLosses) -> tuple[int | None, str | None]:
+    """Grade and shape of a fracture by its true losses; None where it lost less than a grade 1."""
+    grade = grade_from_loss(losses.largest)
+    return (grade, str(classify_shape(losses))) if grade else (None, None)
 
 
 def eligible(case: StraightCase, low_mm: float, high_mm: float) -> list[int]:
