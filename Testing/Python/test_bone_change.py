@@ -183,7 +183,7 @@ def test_a_loss_that_may_be_one_is_no_kept_height_and_none_measured_is_none(a_re
     dense = a_report_with_a_dense_body.vertebrae[0]
 
     assert keeps_height(dense) is True
-    assert keeps_height(replace(dense, height_loss=0.13)) is False
+    assert keeps_height(replace(dense, height_loss=0.18)) is False
     assert keeps_height(replace(dense, grade=None, height_loss=None)) is None
 
 
@@ -207,7 +207,7 @@ def test_the_networks_count_less_in_a_dense_body_that_kept_its_height_and_a_sure
         {"density_finding": None},
         {"density_finding": DensityFinding.DENSE_BAND},
         {"density_finding": DensityFinding.LUCENT_FOCUS},
-        {"height_loss": 0.14},
+        {"height_loss": 0.19},
         {"height_loss": None, "grade": None},
     ],
 )

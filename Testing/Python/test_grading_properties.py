@@ -9,11 +9,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from VertebralFractureLib.thresholds import GRADING
+from VertebralFractureLib.vertebrae.expected_heights import Expectation
 from VertebralFractureLib.vertebrae.grading import GRADING_RULES, grade_column, grade_heights, is_borderline
 from VertebralFractureLib.vertebrae.levels import SCORED_LEVELS
-from VertebralFractureLib.vertebrae.vertebra import Heights
+from VertebralFractureLib.vertebrae.vertebra import ExpectedHeights, Heights
 
 MILLIMETERS = st.floats(5.0, 45.0)
+SHARES = st.floats(0.02, 0.2)
+EXPECTED = st.builds(Expectation, st.builds(ExpectedHeights, *[MILLIMETERS] * 3), st.tuples(SHARES, SHARES, SHARES))
 HEIGHTS = st.builds(Heights, MILLIMETERS, MILLIMETERS, MILLIMETERS)
 LEVELS = st.none() | st.sampled_from(sorted(SCORED_LEVELS))
 RULES = st.sampled_from(sorted(GRADING_RULES))
@@ -25,14 +28,20 @@ def scaled(heights: Heights, factor: float) -> Heights:
     return Heights(factor * heights.anterior, factor * heights.middle, factor * heights.posterior)
 
 
-@given(heights=HEIGHTS, level=LEVELS, rule=RULES, predicted=st.none() | MILLIMETERS, factor=LOWER)
+def grown(expected: Expectation, factor: float) -> Expectation:
+    own = expected.heights_mm
+    posterior = None if own.posterior is None else factor * own.posterior
+    return Expectation(ExpectedHeights(factor * own.anterior, factor * own.middle, posterior), expected.sd)
+
+
+@given(heights=HEIGHTS, level=LEVELS, rule=RULES, expected=st.none() | EXPECTED, factor=LOWER)
 @pytest.mark.parametrize("lowered", ["anterior", "middle"])
 def test_a_body_that_loses_height_in_front_or_in_the_middle_never_gets_a_milder_grade(
-    lowered: str, heights: Heights, level: str | None, rule: str, predicted: float | None, factor: float
+    lowered: str, heights: Heights, level: str | None, rule: str, expected: Expectation | None, factor: float
 ) -> None:
     lower = replace(heights, **{lowered: factor * getattr(heights, lowered)})
 
-    before, after = (grade_heights(one, level, rule, predicted) for one in (heights, lower))
+    before, after = (grade_heights(one, level, rule, expected) for one in (heights, lower))
 
     # The rule of raw ratios holds all heights against the highest, which may be the one that falls.
     assume(
@@ -42,22 +51,22 @@ def test_a_body_that_loses_height_in_front_or_in_the_middle_never_gets_a_milder_
     assert after.grade >= before.grade
 
 
-@given(heights=HEIGHTS, level=LEVELS, predicted=MILLIMETERS, factor=LOWER)
+@given(heights=HEIGHTS, level=LEVELS, expected=EXPECTED, factor=LOWER)
 def test_a_body_that_is_crushed_evenly_never_gets_a_milder_grade(
-    heights: Heights, level: str | None, predicted: float, factor: float
+    heights: Heights, level: str | None, expected: Expectation, factor: float
 ) -> None:
-    before, after = (grade_heights(scaled(heights, size), level, predicted=predicted) for size in (1.0, factor))
+    before, after = (grade_heights(scaled(heights, size), level, expected=expected) for size in (1.0, factor))
 
     assert after.height_loss >= before.height_loss - 1e-12
     assert after.grade >= before.grade
 
 
-@given(heights=HEIGHTS, level=LEVELS, rule=RULES, predicted=st.none() | MILLIMETERS, sd=st.floats(0.1, 3.0), size=SIZES)
+@given(heights=HEIGHTS, level=LEVELS, rule=RULES, expected=st.none() | EXPECTED, sd=st.floats(0.1, 3.0), size=SIZES)
 def test_a_larger_patient_with_the_same_shape_gets_the_same_grade(
-    heights: Heights, level: str | None, rule: str, predicted: float | None, sd: float, size: float
+    heights: Heights, level: str | None, rule: str, expected: Expectation | None, sd: float, size: float
 ) -> None:
-    small = grade_heights(heights, level, rule, predicted, sd)
-    large = grade_heights(scaled(heights, size), level, rule, predicted and size * predicted, size * sd)
+    small = grade_heights(heights, level, rule, expected, sd)
+    large = grade_heights(scaled(heights, size), level, rule, expected and grown(expected, size), size * sd)
 
     assert large.height_loss == pytest.approx(small.height_loss, abs=1e-9)
     assert large.loss_sd == pytest.approx(small.loss_sd, rel=1e-6)
@@ -86,11 +95,11 @@ def test_a_whole_column_is_graded_alike_in_a_larger_patient(
             assert other.height_loss == pytest.approx(one.height_loss, abs=1e-9)
 
 
-@given(heights=HEIGHTS, level=LEVELS, rule=RULES, predicted=st.none() | MILLIMETERS, sd=st.none() | st.floats(0.0, 5.0))
+@given(heights=HEIGHTS, level=LEVELS, rule=RULES, expected=st.none() | EXPECTED, sd=st.none() | st.floats(0.0, 5.0))
 def test_grade_shape_and_band_follow_from_the_loss(
-    heights: Heights, level: str | None, rule: str, predicted: float | None, sd: float | None
+    heights: Heights, level: str | None, rule: str, expected: Expectation | None, sd: float | None
 ) -> None:
-    grading = grade_heights(heights, level, rule, predicted, sd)
+    grading = grade_heights(heights, level, rule, expected, sd)
 
     assert 0.0 <= grading.height_loss <= 1.0
     assert grading.grade == sum(grading.height_loss >= cut_off for cut_off in GRADING.genant_cut_offs)

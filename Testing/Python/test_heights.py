@@ -6,29 +6,51 @@ import numpy as np
 import pytest
 
 from VertebralFractureLib.thresholds import GRADING
+from VertebralFractureLib.vertebrae.expected_heights import Expectation, expect_from_posterior, expect_heights
 from VertebralFractureLib.vertebrae.grading import (
     GRADING_RULES,
     classify_shape,
     grade_column,
     grade_from_loss,
     grade_heights,
-    height_loss,
-    interpolate_posterior_profile,
     is_borderline,
+    lose_heights,
     measure_heights,
-    predict_posterior,
     spinal_deformity_index,
 )
 from VertebralFractureLib.vertebrae.norms import LEVEL_NORMS, find_level_norm
-from VertebralFractureLib.vertebrae.vertebra import Heights, Vertebra
+from VertebralFractureLib.vertebrae.vertebra import ExpectedHeights, HeightLosses, Heights, Vertebra
 
 LEVELS = tuple(reversed(LEVEL_NORMS))
 
 
 def a_normal_vertebra(level: str, size: float = 15.0) -> Heights:
-    norm = LEVEL_NORMS[level]
-    posterior = size * (interpolate_posterior_profile(level) or 0.0)
+    norm, posterior = LEVEL_NORMS[level], size
+    for name in reversed(LEVELS):
+        posterior *= LEVEL_NORMS[name].posterior_over_above or 1.0
+        if name == level:
+            break
     return Heights(norm.anterior * posterior, (norm.middle + GRADING.middle_over_floor) * posterior, posterior)
+
+
+def as_expected(heights: Heights) -> ExpectedHeights:
+    return ExpectedHeights(heights.anterior, heights.middle, heights.posterior)
+
+
+def lose_part(heights: Heights, anterior: float, middle: float, posterior: float) -> Heights:
+    return Heights(anterior * heights.anterior, middle * heights.middle, posterior * heights.posterior)
+
+
+def expected_in_column(heights: list[Heights | None], levels: tuple[str | None, ...], index: int) -> Expectation:
+    expected = expect_heights(heights, levels)[index]
+    assert expected is not None
+    return expected
+
+
+def losses_in_column(heights: list[Heights | None], levels: tuple[str | None, ...], index: int) -> HeightLosses:
+    grading = grade_column(heights, levels)[index]
+    assert grading is not None
+    return grading.loss
 
 
 def a_vertebra(level: str | None, grade: int | None) -> Vertebra:
@@ -47,8 +69,10 @@ def test_the_posterior_wall_of_l5_low_by_nature_is_no_crush_and_predicts_none() 
     heights = [a_normal_vertebra(level) for level in levels]
     low = Heights(heights[0].anterior, heights[0].middle, 0.7 * heights[0].posterior)
 
-    assert predict_posterior(0, [low, *heights[1:]], levels) is None
-    assert predict_posterior(1, [low, *heights[1:]], levels) == pytest.approx(heights[1].posterior)
+    assert expected_in_column([low, *heights[1:]], levels, 0).heights_mm.posterior is None
+    assert expected_in_column([low, *heights[1:]], levels, 1).heights_mm.posterior == pytest.approx(
+        heights[1].posterior
+    )
     assert grade_column([low, *heights[1:]], levels)[0].shape != "crush"  # type: ignore[union-attr]
 
 
@@ -67,9 +91,9 @@ def test_a_height_is_the_straight_distance_between_tilted_endplates() -> None:
 def test_normal_vertebrae_lose_nothing_at_any_level_and_body_size(size: float) -> None:
     heights = [a_normal_vertebra(level, size) for level in LEVELS]
 
-    for index, level in enumerate(LEVELS):
-        loss = height_loss(heights[index], level, predict_posterior(index, heights, LEVELS))
-        assert loss.largest < 0.01, level
+    for grading, level in zip(grade_column(heights, LEVELS), LEVELS, strict=True):
+        assert grading is not None
+        assert grading.height_loss < 0.01, level
 
 
 @pytest.mark.parametrize(("loss", "grade"), [(0.19, 0), (0.20, 1), (0.249, 1), (0.25, 2), (0.399, 2), (0.40, 3)])
@@ -85,8 +109,7 @@ def test_a_loss_near_a_cut_off_is_borderline(loss: float, expected: bool) -> Non
 def test_physiological_wedging_of_t7_is_no_fracture_but_the_same_shape_at_t2_is_a_larger_loss() -> None:
     wedged = Heights(0.86 * 20.0, 0.845 * 20.0, 20.0)
 
-    at_t7 = height_loss(wedged, "T7", 20.0)
-    at_t2 = height_loss(wedged, "T2", 20.0)
+    at_t7, at_t2 = (lose_heights(wedged, expect_from_posterior(wedged, level).heights_mm) for level in ("T7", "T2"))
 
     assert at_t7.anterior < 0.02
     assert at_t2.anterior > 0.11
@@ -96,7 +119,7 @@ def test_a_wedge_keeps_its_posterior_height() -> None:
     normal = a_normal_vertebra("L1")
     wedge = Heights(0.7 * normal.anterior, 0.85 * normal.middle, normal.posterior)
 
-    loss = height_loss(wedge, "L1", normal.posterior)
+    loss = lose_heights(wedge, as_expected(normal))
 
     assert loss.largest == pytest.approx(0.30, abs=0.01)
     assert classify_shape(loss) == "wedge"
@@ -106,7 +129,7 @@ def test_a_biconcave_vertebra_loses_its_middle() -> None:
     normal = a_normal_vertebra("L2")
     cupped = Heights(0.95 * normal.anterior, 0.55 * normal.middle, normal.posterior)
 
-    loss = height_loss(cupped, "L2", normal.posterior)
+    loss = lose_heights(cupped, as_expected(normal))
 
     assert grade_from_loss(loss.largest) == 3
     assert classify_shape(loss) == "biconcave"
@@ -122,17 +145,63 @@ def test_a_crush_is_seen_by_its_neighbors_although_its_own_ratios_are_normal(nam
     heights[index] = crushed
     levels = LEVELS if named else tuple(None for _ in LEVELS)
 
-    loss = height_loss(crushed, levels[index], predict_posterior(index, heights, levels))
+    loss = losses_in_column(heights, levels, index)
 
     assert loss.posterior == pytest.approx(0.35, abs=0.04)
     assert classify_shape(loss) == "crush"
     assert grade_from_loss(loss.largest) == 2
 
 
-def test_nothing_predicts_a_posterior_height_without_neighbors() -> None:
+def test_without_neighbors_the_posterior_wall_is_held_against_nothing_and_the_rest_against_the_wall() -> None:
     lonely = [None, a_normal_vertebra("T9"), None]
 
-    assert predict_posterior(1, lonely, ["T10", "T9", "T8"]) is None
+    expected = expected_in_column(lonely, ("T10", "T9", "T8"), 1).heights_mm
+
+    assert expected.posterior is None
+    assert expected.anterior == pytest.approx(lonely[1].anterior)  # type: ignore[union-attr]
+
+
+def test_a_wedge_among_round_backed_neighbors_is_held_against_what_they_measure_and_not_against_the_table() -> None:
+    # Given: a round back, every body of which is a tenth lower in front than the table says
+    heights: list[Heights | None] = [lose_part(a_normal_vertebra(level), 0.9, 1.0, 1.0) for level in LEVELS]
+    index = LEVELS.index("T8")
+    own = heights[index]
+    assert own is not None
+
+    # When: one of them loses another fifth of its front
+    heights[index] = lose_part(own, 0.8, 0.9, 1.0)
+
+    # Then: that fifth is its loss, and its neighbors lost nothing
+    losses = [grading.height_loss for grading in grade_column(heights, LEVELS) if grading is not None]
+    assert losses[index] == pytest.approx(0.2, abs=0.02)
+    assert max(loss for at, loss in enumerate(losses) if at != index and LEVELS[at] != "L5") < 0.05
+
+
+def test_a_posterior_wall_that_was_read_too_low_does_not_hide_a_wedge() -> None:
+    heights: list[Heights | None] = [a_normal_vertebra(level) for level in LEVELS]
+    index = LEVELS.index("T12")
+    heights[index] = lose_part(a_normal_vertebra("T12"), 0.68, 0.82, 0.9)
+
+    assert losses_in_column(heights, LEVELS, index).anterior == pytest.approx(0.32, abs=0.03)
+
+
+def test_the_uncertainty_of_a_loss_is_larger_where_fewer_vertebrae_tell_what_to_expect() -> None:
+    few, many = (LEVELS[LEVELS.index("T10") - wide : LEVELS.index("T10") + wide + 1] for wide in (1, 4))
+
+    alone, among = (
+        expected_in_column([a_normal_vertebra(level) for level in levels], levels, levels.index("T10"))
+        for levels in (few, many)
+    )
+
+    assert alone.sd > among.sd
+    assert among.sd[2] == pytest.approx(0.055, abs=0.015)
+
+
+def test_a_level_that_is_not_known_is_counted_from_the_next_that_is() -> None:
+    levels = ("L1", "T12", None, "T10", "T9")
+    heights: list[Heights | None] = [a_normal_vertebra(level) for level in ("L1", "T12", "T11", "T10", "T9")]
+
+    assert losses_in_column(heights, levels, 2).largest < 0.01
 
 
 def test_a_vertebra_without_a_name_is_judged_by_the_mean_norm() -> None:

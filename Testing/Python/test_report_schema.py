@@ -137,7 +137,7 @@ def test_every_field_of_a_vertebra_is_in_the_table_or_has_no_column():
 
     assert len(set(names)) == len(names)
     assert {one.name for one in fields(Vertebra)} - set(names) == {
-        *("heights_mm", "center_ras", "extent_mm", "box", "reader", "model"),
+        *("heights_mm", "expected_heights_mm", "center_ras", "extent_mm", "box", "reader", "model"),
         *("grade_probability", "grade_range", "height_losses", "landmarks_ras", "outline_ras"),
         *("member_probability", "member_probability_of_2", "member_probability_of_3"),
     }

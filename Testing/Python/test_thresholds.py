@@ -113,6 +113,10 @@ NOT_TUNED = {
     "vertebrae/surface_network.py": dict.fromkeys(("_MAPS", "LEAST_SCALE_MM"), WEIGHTS),
     "vertebrae/body_solid.py": dict.fromkeys(("_RINGS", "_STRIP_OF_WIDTH"), LAYOUT),
     "vertebrae/endplates.py": {"ENDPLATE_POINTS": LAYOUT},
+    "vertebrae/expected_heights.py": {
+        "_KINDS": LAYOUT,
+        **dict.fromkeys(("_LEAST_WEIGHT", "_ROUNDS", "_SETTLED"), NUMERICAL),
+    },
     "vertebrae/level_assignment.py": {"LEVELS": UNIT},
     "vertebrae/level_column.py": {"BEYOND": WEIGHTS, "_NEVER": NUMERICAL, "MOST_STEPS": LAYOUT},
     "vertebrae/level_input.py": dict.fromkeys(

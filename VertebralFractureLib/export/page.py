@@ -18,6 +18,7 @@ from VertebralFractureLib.result.report import EVALUABLE, BoneDensity, SpineRepo
 from VertebralFractureLib.result.words import (
     ASSESSMENT_WORDS,
     describe_call,
+    describe_expected,
     describe_grade,
     describe_index,
     list_densities,
@@ -67,6 +68,7 @@ _COLUMNS = (
     ("probability", "number"),
     ("grade", "word"),
     ("Ha / Hm / Hp mm", "number"),
+    ("expected mm", "number"),
     ("loss", "number"),
     ("HU", "number"),
     ("model, where corrected", "word"),
@@ -75,9 +77,10 @@ _COLUMNS = (
 )
 _RULE = (
     "Heights are distances between the endplates at the anterior edge, the middle and the posterior edge of the body. "
-    "Each is compared with the norm of its level, and the posterior one with what the neighbors predict; the largest "
-    "loss alone would be grade 1 after Genant from 20 %, 2 from 25 %, 3 from 40 %. What follows ± is one standard "
-    "deviation, from slices and noise. Probability and grade join this loss with the answers of the networks, and "
+    "Each is compared with the expected one, which the rest of the spine and the norms of the levels predict; the "
+    "largest loss alone would be grade 1 after Genant from 20 %, 2 from 25 %, 3 from 40 %. What follows ± is one "
+    "standard deviation: of a height from slices and noise, of a loss from what is expected too. Probability and grade "
+    "join this loss with the answers of the networks, and "
     "heights count the less the thicker the slices are; behind the grade stand the least and the highest one that are "
     "not improbable (one in ten lies below, one in ten above). Where networks and heights disagree, the row says so. "
     "HU are the mean of the body's inside where that is sound trabecular bone. A vertebra is called suspected from the "
@@ -156,6 +159,7 @@ def _summary(vertebra: Vertebra) -> str:
         words += f"; networks alone {vertebra.network_probability:.2f}"
     if vertebra.height_loss is not None:
         words += f"; heights alone grade {vertebra.morphometric_grade}, loss {vertebra.height_loss:.0%}"
+        words += "" if vertebra.area_loss is None else f" (area {vertebra.area_loss:.0%})"
     reader = _reader(vertebra)
     return words.removeprefix(", ") + (f"; reader: {reader}" if reader else "")
 
@@ -182,6 +186,7 @@ def _cells(vertebra: Vertebra, threshold: float) -> tuple[str, ...]:
     measured = "–" if heights is None else f"{heights.anterior:.1f} / {heights.middle:.1f} / {heights.posterior:.1f}"
     if heights is not None and vertebra.height_sd_mm is not None:
         measured += f" ± {vertebra.height_sd_mm:.1f}"
+    expected = "" if vertebra.expected_heights_mm is None else describe_expected(vertebra.expected_heights_mm)
     loss = "–" if vertebra.height_loss is None else f"{vertebra.height_loss:.0%}"
     if vertebra.height_loss is not None and vertebra.height_loss_sd is not None:
         loss += f" ± {vertebra.height_loss_sd:.0%}"
@@ -189,7 +194,7 @@ def _cells(vertebra: Vertebra, threshold: float) -> tuple[str, ...]:
     status = describe_call(vertebra, threshold)
     shaped = f"{grade} {vertebra.shape or ''}".strip()
     named = "" if vertebra.level is None else f"{vertebra.level_probability:.2f}"
-    found = (vertebra.label, named, probability, shaped, measured, loss, hu)
+    found = (vertebra.label, named, probability, shaped, measured, expected, loss, hu)
     return *found, _model(vertebra), _reader(vertebra), status
 
 

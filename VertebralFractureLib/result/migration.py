@@ -6,7 +6,8 @@ Schema 1, revision 1: the first. 2: ``correction``, and per vertebra ``origin``,
 the networks' own probabilities, which older files do not hold and which stay unknown. 6: ``doubts``, which an older
 version did not look for. 7: per vertebra ``density_finding``, which an older version did not look for either,
 ``outline_ras``, which stays unknown, and the posterior over the grades with what follows from it; before, the grade was
-that of the heights alone, and an index of 0 stood where nothing had been graded.
+that of the heights alone, and an index of 0 stood where nothing had been graded. 8: per vertebra the
+``expected_heights_mm`` and ``area_loss``, which stay unknown.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _CORRECTION_SCHEMA_1 = "vertebral-fracture-correction/1"
 _EMPTY_READER = {"grade": None, "comment": "", "verdict": None, "fracture": None, "who": None, "when": None}
 _UNKNOWN_BEFORE_4 = dict.fromkeys(("height_sd_mm", "height_loss_sd", "trabecular_reason", "box"))
 _UNKNOWN_BEFORE_7 = {"density_finding": None, "outline_ras": None}
+_UNKNOWN_BEFORE_8 = {"expected_heights_mm": None, "area_loss": None}
 _MORE_ANSWERS = ("member_probability_of_2", "member_probability_of_3")
 _STAGES = {"cord": "canal", "spine": "cpr"}
 _STATUSES = {"excluded_by_user": Status.EXCLUDED_BY_READER.value}
@@ -60,6 +62,8 @@ def migrated(content: dict[str, Any]) -> dict[str, Any]:
         content = _without_doubts(content)
     if revision < 7:
         content = _without_posterior(_with_each_vertebra(content, _UNKNOWN_BEFORE_7))
+    if revision < 8:
+        content = _with_each_vertebra(content, _UNKNOWN_BEFORE_8)
     return {**content, "schema": SCHEMA, "revision": REVISION}
 
 

@@ -10,7 +10,14 @@ from VertebralFractureLib.result.report import NOT_EVALUABLE, ScanResult, SpineR
 from VertebralFractureLib.thresholds import SCORING
 from VertebralFractureLib.vertebrae.bone_change import keeps_height
 from VertebralFractureLib.vertebrae.grading import grade_from_loss
-from VertebralFractureLib.vertebrae.vertebra import Assessment, DensityFinding, Reason, Status, Vertebra
+from VertebralFractureLib.vertebrae.vertebra import (
+    Assessment,
+    DensityFinding,
+    ExpectedHeights,
+    Reason,
+    Status,
+    Vertebra,
+)
 
 HIGHEST_GRADE = 3
 STATUS_WORDS: dict[Status, str] = {
@@ -172,6 +179,12 @@ def _describe_own_doubt(kind: DoubtKind, vertebra: Vertebra) -> str:
     if kind != DoubtKind.WITNESSES_DISAGREE or network is None or loss is None:
         return words
     return f"{words} (networks {network:.2f}, heights alone grade {vertebra.morphometric_grade}, loss {loss:.0%})"
+
+
+def describe_expected(expected: ExpectedHeights) -> str:
+    """Expected anterior, middle and posterior height in mm, a dash for one that nothing predicts."""
+    each = (expected.anterior, expected.middle, expected.posterior)
+    return " / ".join("–" if height is None else f"{height:.1f}" for height in each)
 
 
 def describe_grade(vertebra: Vertebra) -> str:

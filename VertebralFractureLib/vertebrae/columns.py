@@ -77,6 +77,11 @@ _PARTS: dict[str, tuple[Column, ...]] = {
         ("height_anterior_mm", "height_middle_mm", "height_posterior_mm"),
         attrgetter("heights_mm.anterior", "heights_mm.middle", "heights_mm.posterior"),
     ),
+    "expected_heights_mm": _numbers(
+        "expected_heights_mm",
+        ("expected_anterior_mm", "expected_middle_mm", "expected_posterior_mm"),
+        attrgetter("expected_heights_mm.anterior", "expected_heights_mm.middle", "expected_heights_mm.posterior"),
+    ),
     "center_ras": _numbers("center_ras", ("center_r_mm", "center_a_mm", "center_s_mm"), attrgetter("center_ras")),
     "extent_mm": _numbers("extent_mm", ("lower_endplate_mm", "upper_endplate_mm"), attrgetter("extent_mm")),
     "box": _numbers("box", _BOX_COLUMNS, _box_values),

@@ -1,8 +1,8 @@
 """From six landmarks to heights, and from heights to a Genant grade against what is normal for the level.
 
-Raw ratios call a healthy T7 a wedge, so every ratio is divided by its level's norm first; and because a crushed body
-has normal ratios, its posterior height is also held against the one that its neighbors predict. The two simple rules
-of the literature stand next to this one for comparison; all are pure functions of heights.
+Raw ratios call a healthy T7 a wedge, and a crushed body has normal ratios; so every height is held against the one that
+the rest of the same spine and the norms of the levels predict (``expected_heights``). The two simple rules of the
+literature stand next to this one for comparison; all are pure functions of heights.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import numpy as np
 
 from VertebralFractureLib.thresholds import GRADING
 from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.vertebrae.expected_heights import Expectation, expect_from_posterior, expect_heights
 from VertebralFractureLib.vertebrae.levels import SCORED_LEVELS, SPINAL_DEFORMITY_INDEX_LEVELS
-from VertebralFractureLib.vertebrae.norms import LEVEL_NORMS, STAND_IN_LEVELS, UNKNOWN_LEVEL_NORM, find_level_norm
+from VertebralFractureLib.vertebrae.outline import measure_mean_height
 from VertebralFractureLib.vertebrae.uncertainty import loss_sd
-from VertebralFractureLib.vertebrae.vertebra import HeightLosses, Heights, Shape, Vertebra
+from VertebralFractureLib.vertebrae.vertebra import ExpectedHeights, HeightLosses, Heights, Shape, Vertebra
 
 LEVEL_NORMS_RULE = "level_norms"
 MIN_OVER_MAX_RULE = "min_over_max"
@@ -45,7 +46,9 @@ class Grading:
         grade: Genant 0 to 3.
         shape: None for grade 0.
         borderline: the height loss lies within the error of reading and measuring of a cut-off.
-        loss_sd: standard deviation of the height loss from slices and noise; None where the heights' own is not known.
+        loss_sd: standard deviation of the height loss, from what the expected height and the measured one are off; of
+            the rules of ratios from slices and noise alone, None where the heights' own is not known.
+        expected_mm: heights without a fracture; None for the rules of ratios.
     """
 
     loss: HeightLosses
@@ -54,13 +57,14 @@ class Grading:
     shape: Shape | None
     borderline: bool
     loss_sd: float | None = None
+    expected_mm: ExpectedHeights | None = None
 
 
 def grade_heights(
     heights: Heights,
     level: str | None = None,
     rule: str = LEVEL_NORMS_RULE,
-    predicted: float | None = None,
+    expected: Expectation | None = None,
     height_sd_mm: float | None = None,
 ) -> Grading:
     """The grade of one vertebra from its three heights.
@@ -69,8 +73,8 @@ def grade_heights(
         heights: mm.
         level: for example "T12"; ``level_norms`` alone uses it. None: the mean norm.
         rule: a key of ``GRADING_RULES``.
-        predicted: posterior height in mm that the neighbors predict (``predict_posterior``); ``level_norms`` uses
-            it, and without it a crush of all three heights stays unseen.
+        expected: the heights without a fracture (``expected_heights.expect_heights``); ``level_norms`` uses them.
+            None: what the norms make of the posterior height, which leaves a crush of all three heights unseen.
         height_sd_mm: standard deviation of each height (``uncertainty.estimate_height_sd``); widens the borderline.
 
     Raises:
@@ -81,8 +85,12 @@ def grade_heights(
     measured = (heights.anterior, heights.middle, heights.posterior)
     if not min(measured) > 0.0:
         raise ValueError(f"Heights must be positive; these are {measured} mm.")
+    deviation, expected_mm = None, None
     if rule == LEVEL_NORMS_RULE:
-        loss = height_loss(heights, level, predicted)
+        normal = expected or expect_from_posterior(heights, level, height_sd_mm or 0.0)
+        loss = lose_heights(heights, normal.heights_mm)
+        deviation = _loss_sd(loss, normal)
+        expected_mm = normal.heights_mm
     elif rule == MIN_OVER_MAX_RULE:
         anterior, middle, posterior = (1.0 - height / max(measured) for height in measured)
         loss = HeightLosses(anterior, middle, posterior)
@@ -90,8 +98,9 @@ def grade_heights(
         anterior, middle = (max(1.0 - height / heights.posterior, 0.0) for height in measured[:2])
         loss = HeightLosses(anterior, middle, None)
     largest = float(np.clip(loss.largest, 0.0, 1.0))
+    if deviation is None and height_sd_mm is not None:
+        deviation = loss_sd(heights, height_sd_mm, largest)
     grade = grade_from_loss(largest)
-    deviation = None if height_sd_mm is None else loss_sd(heights, height_sd_mm, largest)
     return Grading(
         loss,
         largest,
@@ -99,6 +108,7 @@ def grade_heights(
         classify_shape(loss) if grade else None,
         is_borderline(largest, deviation or 0.0),
         deviation,
+        expected_mm,
     )
 
 
@@ -108,21 +118,15 @@ def grade_column(
     rule: str = LEVEL_NORMS_RULE,
     height_sds_mm: Sequence[float | None] | None = None,
 ) -> list[Grading | None]:
-    """``grade_heights`` for a column caudal to cranial, each vertebra with what its neighbors predict.
+    """``grade_heights`` for a column caudal to cranial, each vertebra with what the others predict.
 
     ``None`` among the heights is a vertebra that was not measured or is not to be judged: it predicts nothing and gets
-    no grading. Fractures come in groups: a neighbor whose posterior wall is low itself does not predict another's, as
-    long as two others are left.
+    no grading.
     """
     sds_mm = height_sds_mm or [None] * len(heights)
-    predicted = [predict_posterior(i, heights, levels) for i in range(len(heights))]
-    sound = [
-        None if own is None or (expected is not None and 1.0 - own.posterior / expected > _crush_from()) else own
-        for own, expected in zip(heights, predicted, strict=True)
-    ]
-    by_sound = [predict_posterior(i, sound, levels) for i in range(len(heights))]
+    expected = expect_heights(heights, levels, sds_mm) if rule == LEVEL_NORMS_RULE else [None] * len(heights)
     return [
-        None if own is None else grade_heights(own, levels[i], rule, by_sound[i] or predicted[i], sds_mm[i])
+        None if own is None else grade_heights(own, levels[i], rule, expected[i], sds_mm[i])
         for i, own in enumerate(heights)
     ]
 
@@ -141,14 +145,38 @@ def with_grading(vertebra: Vertebra, grading: Grading | None) -> Vertebra:
     Its grade is not theirs alone: ``fracture.vertebra_scores`` joins them with the networks.
     """
     if grading is None:
-        return replace(vertebra, morphometric_grade=None, height_loss=None, height_losses=None, height_loss_sd=None)
+        return replace(
+            vertebra,
+            morphometric_grade=None,
+            expected_heights_mm=None,
+            height_loss=None,
+            height_losses=None,
+            height_loss_sd=None,
+            area_loss=None,
+        )
     return replace(
         vertebra,
         morphometric_grade=grading.grade,
+        expected_heights_mm=grading.expected_mm,
         height_loss=grading.height_loss,
         height_losses=grading.loss,
         height_loss_sd=grading.loss_sd,
+        area_loss=None if grading.expected_mm is None else _lose_area(vertebra, grading.expected_mm),
     )
+
+
+def _lose_area(vertebra: Vertebra, expected: ExpectedHeights) -> float | None:
+    """Loss of mid-sagittal area as a fraction; None where the body was not traced.
+
+    The mean height that the outline encloses over its depth, against the mean of the expected ones (Simpson's rule).
+    """
+    own = vertebra.heights_mm
+    if vertebra.outline_ras is None or vertebra.landmarks_ras is None or own is None:
+        return None
+    enclosed = measure_mean_height(vertebra.outline_ras, vertebra.landmarks_ras)
+    back = own.posterior if expected.posterior is None else expected.posterior
+    whole = GRADING.outline_over_heights * (expected.anterior + 4.0 * expected.middle + back) / 6.0
+    return float(np.clip(1.0 - enclosed / whole, 0.0, 1.0))
 
 
 def measure_heights(landmarks_ras: FloatArray) -> Heights:
@@ -172,61 +200,21 @@ def is_borderline(loss: float, sd: float = 0.0) -> bool:
     return any(abs(loss - cut_off) < band for cut_off in GRADING.genant_cut_offs)
 
 
-def interpolate_posterior_profile(level: str | None) -> float | None:
-    """Posterior height of a level relative to T1, by the chain of the norms; None without a level of the table."""
-    level = STAND_IN_LEVELS.get(level, level) if level else None
-    if level not in LEVEL_NORMS:
-        return None
-    size = 1.0
-    for name, norm in LEVEL_NORMS.items():
-        size *= norm.posterior_over_above or 1.0
-        if name == level:
-            break
-    return size
+def lose_heights(heights: Heights, expected: ExpectedHeights) -> HeightLosses:
+    """Loss of each height against the expected ones, 0 where a height is larger."""
+    posterior = None if expected.posterior is None else max(1.0 - heights.posterior / expected.posterior, 0.0)
+    return HeightLosses(
+        max(1.0 - heights.anterior / expected.anterior, 0.0),
+        max(1.0 - heights.middle / expected.middle, 0.0),
+        posterior,
+    )
 
 
-def predict_posterior(index: int, heights: Sequence[Heights | None], levels: Sequence[str | None]) -> float | None:
-    """Posterior height that the neighbors predict for vertebra ``index`` (sequence caudal to cranial), mm.
-
-    The median over up to three neighbors a side, each scaled by the norms' profile; without levels by the mean step of
-    the table. None with fewer than two neighbors. L5, whose posterior wall is low by nature, is neither predicted nor
-    predicts.
-    """
-    if _is_lowest(levels[index]):
-        return None
-    own = interpolate_posterior_profile(levels[index])
-    predictions = []
-    for direction in (-1, 1):
-        found = 0
-        at = index + direction
-        while 0 <= at < len(heights) and found < GRADING.predicting_neighbors:
-            neighbor = heights[at]
-            if neighbor is not None and not _is_lowest(levels[at]):
-                other = interpolate_posterior_profile(levels[at])
-                by_step = (UNKNOWN_LEVEL_NORM.posterior_over_above or 1.0) ** (at - index)
-                predictions.append(neighbor.posterior * (own / other if own and other else by_step))
-                found += 1
-            at += direction
-    return float(np.median(predictions)) if len(predictions) >= 2 else None
-
-
-def _is_lowest(level: str | None) -> bool:
-    return level is not None and STAND_IN_LEVELS.get(level, level) == "L5"
-
-
-def height_loss(heights: Heights, level: str | None, predicted: float | None) -> HeightLosses:
-    """Loss of each height; against the predicted posterior height where the vertebra's own is low itself."""
-    norm = find_level_norm(level)
-    crush = None if predicted is None else 1.0 - heights.posterior / predicted
-    whole = predicted if predicted is not None and crush is not None and crush > _crush_from() else heights.posterior
-    anterior = 1.0 - heights.anterior / (norm.anterior * whole)
-    middle = 1.0 - heights.middle / ((norm.middle + GRADING.middle_over_floor) * whole)
-    return HeightLosses(max(anterior, 0.0), max(middle, 0.0), None if crush is None else max(crush, 0.0))
-
-
-def _crush_from() -> float:
-    """Return the fraction of the predicted posterior height from whose loss on a wall is low, not small by nature."""
-    return GRADING.crush_from_sd * GRADING.posterior_prediction_sd
+def _loss_sd(loss: HeightLosses, expected: Expectation) -> float:
+    """Standard deviation of the largest loss, from prediction and measurement."""
+    each = (loss.anterior, loss.middle, -1.0 if loss.posterior is None else loss.posterior)
+    at = int(np.argmax(each))
+    return (1.0 - each[at]) * expected.sd[at]
 
 
 def classify_shape(loss: HeightLosses) -> Shape:

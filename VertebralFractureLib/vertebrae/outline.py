@@ -50,6 +50,15 @@ def outline_points(vertebra: Vertebra) -> FloatArray | None:
     return None
 
 
+def measure_mean_height(outline_ras: Sequence[Point], landmarks_ras: Sequence[Point]) -> float:
+    """Area of a closed outline over its depth, mm; the six landmarks tell where its front and its back are."""
+    ring, marks = np.array(outline_ras, dtype=np.float64), np.array(landmarks_ras, dtype=np.float64)
+    area = 0.5 * float(np.linalg.norm(np.cross(ring, np.roll(ring, -1, axis=0)).sum(axis=0)))
+    forward = marks[[0, 3]].mean(axis=0) - marks[[2, 5]].mean(axis=0)
+    along = ring @ (forward / max(float(np.linalg.norm(forward)), 1e-9))
+    return area / max(float(np.ptp(along)), 1e-9)
+
+
 def widen_polygon(points: FloatArray, by: float) -> FloatArray:
     """The corners ``(n, 2)`` of a closed polygon moved outward by ``by``, each along the mean of its sides'
     normals; a corner that repeats the one before it stays beside that one.

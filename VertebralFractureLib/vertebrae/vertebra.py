@@ -123,6 +123,19 @@ class Heights:
 
 
 @dataclass(frozen=True)
+class ExpectedHeights:
+    """What the heights would be without a fracture, as the rest of the spine and the norms predict, mm."""
+
+    anterior: float = field(metadata=about("of the anterior third", least=0, most=2 * TALLEST_MM))
+    middle: float = field(metadata=about("of the middle", least=0, most=2 * TALLEST_MM))
+    posterior: float | None = field(
+        metadata=about(
+            "of the posterior third; null where its neighbors predict no height", least=0, most=2 * TALLEST_MM
+        )
+    )
+
+
+@dataclass(frozen=True)
 class HeightLosses:
     """Loss of each height as a fraction of what is expected, 0 where it is not lower."""
 
@@ -265,12 +278,28 @@ class Vertebra:
         metadata=about("the grade that the heights alone would give, cut from height_loss", least=0, most=3),
     )
     heights_mm: Heights | None = field(default=None, metadata=about("heights between the endplates, mm"))
+    expected_heights_mm: ExpectedHeights | None = field(
+        default=None,
+        metadata=about(
+            "heights without a fracture, predicted from the other vertebrae and the norms, mm; null where no heights "
+            "are known, and where an older version did not keep them"
+        ),
+    )
     height_loss: float | None = field(
         default=None,
         metadata=about("largest loss against the expected height", least=0, most=1),
     )
     height_losses: HeightLosses | None = field(
         default=None, metadata=about("loss of each height; null where an older version did not keep it")
+    )
+    area_loss: float | None = field(
+        default=None,
+        metadata=about(
+            "loss of the area of the mid-sagittal outline against the one that the expected heights enclose, 0 where "
+            "it is not smaller; null where the body was not traced, and where an older version did not measure it",
+            least=0,
+            most=1,
+        ),
     )
     heights_source: Source = field(
         default=Source.MODEL, metadata=about("who placed the points that the heights lie between; a reader is believed")
@@ -282,7 +311,10 @@ class Vertebra:
         ),
     )
     height_loss_sd: float | None = field(
-        default=None, metadata=about("standard deviation of the loss", least=0, most=LONGEST_CURVE_MM)
+        default=None,
+        metadata=about(
+            "standard deviation of the loss, from the expected and the measured height", least=0, most=LONGEST_CURVE_MM
+        ),
     )
     trabecular_hu: float | None = field(
         default=None,

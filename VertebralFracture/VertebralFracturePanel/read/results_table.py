@@ -13,6 +13,7 @@ from VertebralFractureLib.result.words import (
     STATUS_WORDS,
     describe_density,
     describe_doubts,
+    describe_expected,
     describe_grade,
     describe_reason,
     describe_trabecular_reason,
@@ -70,11 +71,15 @@ def hoverText(vertebra: Vertebra, threshold: float) -> str:
             f"posterior {heights.posterior:.1f} mm"
             + ("" if vertebra.height_sd_mm is None else f", each ± {vertebra.height_sd_mm:.1f}")
         )
+    if vertebra.expected_heights_mm is not None:
+        lines.append(f"Expected from the rest of the spine: {describe_expected(vertebra.expected_heights_mm)} mm")
     if vertebra.grade is not None:
         words = f"Grade {describe_grade(vertebra)}, {_GRADE_WORDS[vertebra.grade]}"
         loss = "" if vertebra.height_loss is None else f", height loss {vertebra.height_loss:.0%}"
         if vertebra.height_loss_sd is not None:
             loss += f" ± {vertebra.height_loss_sd:.0%}"
+        if vertebra.area_loss is not None:
+            loss += f", area loss {vertebra.area_loss:.0%}"
         lines.append(words + (f", {vertebra.shape}" if vertebra.shape else "") + loss)
     if vertebra.network_probability is not None:
         heights_alone = "not known" if vertebra.morphometric_grade is None else f"grade {vertebra.morphometric_grade}"
