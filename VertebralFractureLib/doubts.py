@@ -47,6 +47,8 @@ class DoubtKind(Word):
     """The body is far taller or far shorter than its neighbors allow, without the look of a fracture."""
     ENDPLATE_UNSURE = "endplate_unsure"
     """An endplate is hard to see: sclerosis, a fused disc, noise or thick slices leave open where it lies."""
+    WALL_UNSURE = "wall_unsure"
+    """The front or the back of a body is hard to see, and with it where along the endplates its heights stand."""
     WITNESSES_DISAGREE = "witnesses_disagree"
     """Networks and heights say the opposite of a vertebra."""
     VERTEBRA_MISSING = "vertebra_missing"

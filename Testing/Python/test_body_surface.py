@@ -78,6 +78,22 @@ def test_heights_between_endplates_that_are_hard_to_see_are_told_as_unsure(scale
     assert measures.height_sd_mm == pytest.approx(2.0 * scale_mm, rel=0.01)
 
 
+@pytest.mark.parametrize(("wall", "blurred"), [("front", slice(35, None)), ("back", slice(None, 20))])
+def test_a_wall_that_is_hard_to_see_is_told_by_itself(wall, blurred):
+    whole = a_surface()
+    scale = np.array(whole.scale_mm)
+    scale[:, blurred] = 1.0
+
+    clear, doubtful = whole.measure(), replace(whole, scale_mm=scale).measure()
+
+    assert clear is not None
+    assert doubtful is not None
+    assert not clear.has_unsure_wall
+    assert doubtful.has_unsure_wall
+    assert not doubtful.is_unsure
+    assert (doubtful.front_scale_mm > 0.9) == (wall == "front")
+
+
 def test_the_outline_runs_along_the_zero_of_the_distance():
     surface = a_surface(tilt=0.1, dent_mm=6.0)
 

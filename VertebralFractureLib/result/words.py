@@ -64,6 +64,7 @@ DOUBT_WORDS: dict[DoubtKind, str] = {
     DoubtKind.METAL: "metal or cement in view, or contrast medium or bone as dense",
     DoubtKind.UNUSUAL_HEIGHT: "height does not fit its neighbors",
     DoubtKind.ENDPLATE_UNSURE: "an endplate is hard to see, its heights are less certain",
+    DoubtKind.WALL_UNSURE: "the front or the back of the body is hard to see, its heights may stand elsewhere",
     DoubtKind.WITNESSES_DISAGREE: "networks and heights disagree",
     DoubtKind.VERTEBRA_MISSING: "a vertebra may be missing beside it",
     DoubtKind.SLICES_EMPTY: "slices hold no image",

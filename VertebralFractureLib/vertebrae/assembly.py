@@ -253,7 +253,7 @@ def _vertebra(
         level=label.level,
         level_probability=label.probability,
         reason=reason,
-        doubts=(*odd.doubts, *_doubt_endplates(body)),
+        doubts=(*odd.doubts, *_doubt_surface(body)),
         center_ras=_point(spine.frame.straight_to_ras(center[None])[0]),
         extent_mm=(span.s_inferior_mm, span.s_superior_mm),
         complete=body.complete,
@@ -264,8 +264,14 @@ def _vertebra(
     )
 
 
-def _doubt_endplates(body: LocalizedBody) -> tuple[DoubtKind, ...]:
-    return (DoubtKind.ENDPLATE_UNSURE,) if body.measures is not None and body.measures.is_unsure else ()
+def _doubt_surface(body: LocalizedBody) -> tuple[DoubtKind, ...]:
+    if body.measures is None:
+        return ()
+    doubtful = {
+        DoubtKind.ENDPLATE_UNSURE: body.measures.is_unsure,
+        DoubtKind.WALL_UNSURE: body.measures.has_unsure_wall,
+    }
+    return tuple(kind for kind, holds in doubtful.items() if holds)
 
 
 def _height_sd(body: LocalizedBody, step_mm: float | None, noise_hu: float) -> float | None:

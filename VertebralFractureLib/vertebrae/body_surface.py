@@ -85,13 +85,14 @@ class BodySurface:
         outward = np.array([*landmark_outward_mm, *(-mm for mm in landmark_outward_mm)])
         shape = replace(shape, landmarks=shape.landmarks + np.stack([np.zeros(6), outward], axis=1))
         first = np.array([a[0], s[0]])
-        upper_scale, lower_scale = (float(np.median(sample_linear(scale, edge - first))) for edge in (upper, lower))
+        rows = np.arange(np.ceil(low), high)
+        back, front = (np.stack([np.full(len(rows), wall), rows], axis=1) for wall in core.walls)
+        scales = [float(np.median(sample_linear(scale, edge - first))) for edge in (upper, lower, back, front)]
         return SurfaceMeasures(
             shape,
             (low + self.block.s_mm, high + self.block.s_mm),
             self._lateral_walls(core.middle_s, 0.5 * sum(core.walls)),
-            upper_scale,
-            lower_scale,
+            *scales,
         )
 
     def _lateral_walls(self, middle_s: float, middle_a: float) -> tuple[float, float]:
@@ -132,6 +133,7 @@ class SurfaceMeasures:
         extent_mm: s of the lower and the upper endplate at mid depth.
         lateral_mm: left (negative) and right wall from the plane, at mid height.
         upper_scale_mm, lower_scale_mm: how far off each endplate may be, median over its depth.
+        back_scale_mm, front_scale_mm: the same of the posterior and the anterior wall, over its height.
     """
 
     shape: BodyShape
@@ -139,11 +141,18 @@ class SurfaceMeasures:
     lateral_mm: tuple[float, float]
     upper_scale_mm: float
     lower_scale_mm: float
+    back_scale_mm: float
+    front_scale_mm: float
 
     @property
     def is_unsure(self) -> bool:
         """Whether an endplate is so hard to see that heights between them are doubtful."""
         return max(self.upper_scale_mm, self.lower_scale_mm) >= SURFACES.unsure_from_mm
+
+    @property
+    def has_unsure_wall(self) -> bool:
+        """Whether the back or the front is so hard to see that it is doubtful where the heights stand."""
+        return max(self.back_scale_mm, self.front_scale_mm) >= SURFACES.wall_unsure_from_mm
 
     @property
     def height_sd_mm(self) -> float:
