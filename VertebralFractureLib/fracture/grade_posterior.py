@@ -1,14 +1,16 @@
 """Join the networks' ordinal answer and the measured loss of height into one posterior over the Genant grades 0 to 3.
 
-A cumulative logistic model (McCullagh 1980) with coefficients that are never negative: for each grade k from 1 on
+A cumulative logistic model (McCullagh 1980) with slopes that are never negative and offsets that never rise: for each
+grade k from 1 on
 
-    logit P(grade >= k) = r (b_k + w n_k + m z_k) + (1 - r) (c_k + v n_k)
+    logit P(grade >= k) = b_k + w n_k + m z_k
 
-where ``n_k`` is the networks' own logit of a grade of at least k, ``z_k = (loss - cut_k) / s`` how far the loss lies
-beyond the cut-off in standard deviations ``s`` of measuring and reading, and ``r`` how much of ``s`` is reading alone:
-heights that slices blur count less, and the networks more. Both witnesses are bounded, so that an absurd one cannot
-decide alone. So a larger loss, and a larger answer of a network, never lower any P(grade >= k). The coefficients are
-fitted on held-out folds (``research/release/calibrate_posterior.py``) and lie in ``grade_posterior.json``.
+where ``n_k`` is the networks' own logit of a grade of at least k, and ``z_k = (loss - cut_k) / s`` how far the loss
+lies beyond the cut-off in its standard deviations ``s``, from what is expected of the height and what is measured:
+heights that slices blur, or that few neighbors predict, count less. Both witnesses are bounded, so that an absurd one
+cannot decide alone. So a larger loss, and a larger answer of a network, never lower any P(grade >= k), and no grade is
+impossible. The coefficients are fitted on held-out folds (``research/release/calibrate_posterior.py``) and lie in
+``grade_posterior.json``.
 """
 
 from __future__ import annotations
@@ -36,7 +38,10 @@ Posterior = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class CumulativeLine:
-    """``offset + network * n + loss * z`` for a grade of at least 1, 2 and 3; the slopes are not negative."""
+    """``offset + network * n + loss * z`` for a grade of at least 1, 2 and 3.
+
+    Slopes are not negative, and offsets do not rise.
+    """
 
     offsets: tuple[float, float, float]
     network: float
@@ -56,8 +61,8 @@ class PosteriorTable:
         network_alone: where no height is known.
         loss_alone: where no network was asked, and what the heights would say by themselves.
         first_joined, first_alone: where of the networks only the probability of a fracture is known (older reports).
-        reading_sd: standard deviation of a loss in thin slices without noise: of reading, and of one normal body to the
-            next.
+        usual_sd: standard deviation of a loss in thin slices; no loss is taken to be surer, and one whose own is not
+            known is as sure.
         most_z: standard deviations beyond which a loss says no more.
     """
 
@@ -66,7 +71,7 @@ class PosteriorTable:
     loss_alone: CumulativeLine
     first_joined: CumulativeLine
     first_alone: CumulativeLine
-    reading_sd: float
+    usual_sd: float
     most_z: float
 
     @staticmethod
@@ -76,7 +81,7 @@ class PosteriorTable:
             name: CumulativeLine(tuple(content[name]["offsets"]), content[name]["network"], content[name]["loss"])
             for name in names
         }
-        return PosteriorTable(**lines, reading_sd=content["reading_sd"], most_z=content["most_z"])
+        return PosteriorTable(**lines, usual_sd=content["usual_sd"], most_z=content["most_z"])
 
 
 @cache
@@ -104,7 +109,7 @@ def compute_posterior(
     Args:
         network: probability of a grade of at least 1, 2 and 3 (``pool_answers``); the first alone, or none.
         loss: largest loss of height as a fraction; None where no height is known.
-        loss_sd: of the loss from slices and noise; None: as in thin slices without noise.
+        loss_sd: of the loss; None: as in thin slices.
 
     Raises:
         ValueError: without any witness.
@@ -131,22 +136,20 @@ def compute_at_least(network: FloatArray, loss: FloatArray, loss_sd: FloatArray,
     """
     bound = SCORING.most_logit
     answers = np.where(np.isnan(network), np.nan, np.clip(logit(np.nan_to_num(network)), -bound, bound))
-    sd = np.hypot(table.reading_sd, loss_sd)
+    sd = np.maximum(loss_sd, table.usual_sd)
     z = (loss[:, None] - np.array(GRADING.genant_cut_offs)) / sd[:, None]
     z = np.clip(z, -table.most_z, table.most_z)
-    trust = ((table.reading_sd / sd) ** 2)[:, None]
     first = np.repeat(answers[:, :1], GRADES, axis=1)
     known: BoolArray = ~np.isnan(answers)
     has_loss, has_all, has_first = (np.asarray(one) for one in (~np.isnan(loss), known.all(axis=1), known[:, 0]))
     nothing = np.zeros_like(z)
-    alone, first_alone = table.network_alone.logits(answers, nothing), table.first_alone.logits(first, nothing)
     logits = np.select(
         [one[:, None] for one in (has_all & has_loss, has_all, has_first & has_loss, has_first, has_loss)],
         [
-            trust * table.joined.logits(answers, z) + (1.0 - trust) * alone,
-            alone,
-            trust * table.first_joined.logits(first, z) + (1.0 - trust) * first_alone,
-            first_alone,
+            table.joined.logits(answers, z),
+            table.network_alone.logits(answers, nothing),
+            table.first_joined.logits(first, z),
+            table.first_alone.logits(first, nothing),
             table.loss_alone.logits(nothing, z),
         ],
         np.nan,

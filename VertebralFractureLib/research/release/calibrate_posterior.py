@@ -46,7 +46,7 @@ from VertebralFractureLib.research.evaluation.metrics import (
 from VertebralFractureLib.research.evaluation.witnesses import SCANNED, THICK_MM, build_answers
 from VertebralFractureLib.research.training.fracture_members import shipped_names
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
-from VertebralFractureLib.thresholds import GRADING, SCORING
+from VertebralFractureLib.thresholds import SCORING
 from VertebralFractureLib.types import BoolArray, FloatArray
 from VertebralFractureLib.vertebrae.grading import grade_column
 from VertebralFractureLib.vertebrae.vertebra import HeightLosses, Heights
@@ -56,9 +56,8 @@ logger = logging.getLogger(__name__)
 _MATCH_MM = 8.0
 _RIDGE = 1e-3
 _MOST_Z = 4.0
-_OLD_THICKEST_MM, _OLD_CERTAIN_LOSS, _OLD_LOSS_SD = 4.0, 0.25, 0.042
-"""What was joined how before: heights up to 4 mm slices, and the larger of both probabilities."""
-NETWORK, HEIGHTS, JOINED, BEFORE = "networks alone", "heights alone", "joined", "before"
+_THIN_BELOW_MM = 3.6
+NETWORK, HEIGHTS, JOINED = "networks alone", "heights alone", "joined"
 
 
 @dataclass(frozen=True)
@@ -166,40 +165,43 @@ class Columns:
 
 
 def fit_table(rows: Sequence[WitnessRow]) -> PosteriorTable:
-    """The table of the highest likelihood of the true grades, its slopes not negative."""
+    """The table of the highest likelihood of the true grades, its slopes not negative and its offsets not rising."""
     columns = Columns.of([row for row in rows if row.found])
     flat = CumulativeLine((0.0, 0.0, 0.0), 1.0, 1.0)
-    table = PosteriorTable(flat, flat, flat, flat, flat, 0.05, _MOST_Z)
+    table = PosteriorTable(flat, flat, flat, flat, flat, _usual_sd(rows), _MOST_Z)
     none, first = np.full_like(columns.network, np.nan), np.array(columns.network)
     first[:, 1:] = np.nan
     no_loss = np.full_like(columns.loss, np.nan)
     measured = np.isfinite(columns.loss)
 
     def fitted(
-        name: str, network: FloatArray, loss: FloatArray, among: BoolArray, table: PosteriorTable, *, with_sd: bool
+        name: str, network: FloatArray, loss: FloatArray, among: BoolArray, table: PosteriorTable
     ) -> PosteriorTable:
         def build(values: FloatArray) -> PosteriorTable:
-            one, two, three, network, loss = (float(value) for value in values[:5])
-            line = CumulativeLine((one, two, three), network, loss)
-            sd = float(np.exp(values[5])) if with_sd else table.reading_sd
-            return PosteriorTable(**{**_fields_of(table), name: line, "reading_sd": sd})
+            one, to_two, to_three, network, loss = (float(value) for value in values)
+            line = CumulativeLine((one, one - to_two, one - to_two - to_three), network, loss)
+            return PosteriorTable(**{**_fields_of(table), name: line})
 
         def cost(values: FloatArray) -> float:
             at_least = compute_at_least(network[among], loss[among], columns.loss_sd[among], build(values))
-            return _negative_log_likelihood(at_least, columns.grade[among]) + _RIDGE * float((values[:5] ** 2).sum())
+            return _negative_log_likelihood(at_least, columns.grade[among]) + _RIDGE * float((values**2).sum())
 
-        # From apart: a grade that is never less likely than the one before has no slope.
-        start = np.array([0.0, -1.0, -2.0, 0.7, 0.7, np.log(table.reading_sd)])
-        bounds = [(None, None)] * 3 + [(0.0, None)] * 2 + [(np.log(0.02), np.log(0.2))]
-        best = minimize(cost, start, method="L-BFGS-B", bounds=bounds)
+        start = np.array([0.0, 0.5, 0.5, 0.7, 0.7])
+        best = minimize(cost, start, method="L-BFGS-B", bounds=[(None, None)] + [(0.0, None)] * 4)
         return build(best.x)
 
     everywhere = np.ones(len(columns.grade), dtype=np.bool_)
-    table = fitted("network_alone", columns.network, no_loss, everywhere, table, with_sd=False)
-    table = fitted("joined", columns.network, columns.loss, measured, table, with_sd=True)
-    table = fitted("loss_alone", none, columns.loss, measured, table, with_sd=False)
-    table = fitted("first_alone", first, no_loss, everywhere, table, with_sd=False)
-    return fitted("first_joined", first, columns.loss, measured, table, with_sd=False)
+    table = fitted("network_alone", columns.network, no_loss, everywhere, table)
+    table = fitted("joined", columns.network, columns.loss, measured, table)
+    table = fitted("loss_alone", none, columns.loss, measured, table)
+    table = fitted("first_alone", first, no_loss, everywhere, table)
+    return fitted("first_joined", first, columns.loss, measured, table)
+
+
+def _usual_sd(rows: Sequence[WitnessRow]) -> float:
+    """Median standard deviation of a loss in thin slices."""
+    known = [row.loss_sd for row in rows if row.found and row.slice_mm < _THIN_BELOW_MM and np.isfinite(row.loss_sd)]
+    return round(float(np.median(known)), 3)
 
 
 def _fields_of(table: PosteriorTable) -> dict[str, Any]:
@@ -235,39 +237,24 @@ def predict_left_out(rows: Sequence[WitnessRow]) -> dict[str, FloatArray]:
             if of_fold.any():
                 sd = np.nan_to_num(columns.loss_sd[of_fold])
                 result[name][of_fold] = compute_at_least(network[of_fold], loss[of_fold], sd, table)
-    return {**result, BEFORE: _predict_as_before(columns, np.array([row.slice_mm for row in rows]))}
+    return result
 
 
-def _predict_as_before(columns: Columns, slice_mm: FloatArray) -> FloatArray:
-    """In the first column the larger of the networks' probability and that of a loss of 25 %; the others are NaN."""
-    from scipy.stats import norm
-
-    loss = np.where(slice_mm <= _OLD_THICKEST_MM, columns.loss, np.nan)
-    measured = np.nan_to_num(norm.cdf((loss - _OLD_CERTAIN_LOSS) / _OLD_LOSS_SD))
-    return np.asarray(np.fmax(columns.network[:, :1], measured[:, None]) * np.array([1.0, np.nan, np.nan]))
-
-
-def tell_grades(rows: Sequence[WitnessRow], at_least: FloatArray, name: str) -> list[int | None]:
-    """The grade that is told of each row."""
-    grades: list[int | None] = []
-    for row, chances in zip(rows, at_least, strict=True):
-        if name == BEFORE:
-            known = row.found and row.slice_mm <= _OLD_THICKEST_MM and np.isfinite(row.loss)
-            grades.append(sum(row.loss >= cut for cut in GRADING.genant_cut_offs) if known else None)
-        elif np.isfinite(chances).all():
-            grades.append(choose_grade(_posterior(chances), SCORING.decision_threshold))
-        else:
-            grades.append(None)
-    return grades
+def tell_grades(at_least: FloatArray) -> list[int | None]:
+    """The grade that is told of each row; None where none was judged."""
+    return [
+        choose_grade(_posterior(chances), SCORING.decision_threshold) if np.isfinite(chances).all() else None
+        for chances in at_least
+    ]
 
 
 def _posterior(at_least: Sequence[float] | FloatArray) -> list[float]:
     return [float(value) for value in -np.diff([1.0, *at_least, 0.0])]
 
 
-def figures_of(rows: Sequence[WitnessRow], at_least: FloatArray, name: str) -> dict[str, Any]:
+def figures_of(rows: Sequence[WitnessRow], at_least: FloatArray) -> dict[str, Any]:
     """Grades, calls, shapes, calibration and ranking of one way on some rows, each with its count and interval."""
-    told = tell_grades(rows, at_least, name)
+    told = tell_grades(at_least)
     probability = np.nan_to_num(at_least[:, 0])
     called = probability >= SCORING.decision_threshold
     true = [row.grade for row in rows]
@@ -303,7 +290,7 @@ def figures_of(rows: Sequence[WitnessRow], at_least: FloatArray, name: str) -> d
         "calibration error, vertebrae": calibration_error(probability[judged], is_fractured),
         "vertebra AUC": auc(probability[judged], is_fractured),
     }
-    if name != BEFORE and len(judged):
+    if len(judged):
         grades = np.array([true[i] for i in judged], dtype=np.float64)
         is_inside = [False] * len(rows)
         for i in judged:
@@ -341,9 +328,9 @@ def _scan_figures(rows: Sequence[WitnessRow], probability: FloatArray, true: Flo
 def group_rows(rows: Sequence[WitnessRow]) -> dict[str, list[int]]:
     """Indices of the rows of each group that figures are told of."""
     groups: dict[str, Callable[[WitnessRow], bool]] = {
-        "thin, up to 3.5 mm": lambda row: not row.is_copy and row.slice_mm < 3.6,
+        "thin, up to 3.5 mm": lambda row: not row.is_copy and row.slice_mm < _THIN_BELOW_MM,
         f"the same in slices of {THICK_MM:g} mm": lambda row: row.is_copy,
-        "scanned in 4 to 5 mm": lambda row: not row.is_copy and row.slice_mm >= 3.6,
+        "scanned in 4 to 5 mm": lambda row: not row.is_copy and row.slice_mm >= _THIN_BELOW_MM,
         "as scanned, no fracture simulated": lambda row: not row.is_copy and row.kind == SCANNED,
     }
     return {name: [i for i, row in enumerate(rows) if belongs(row)] for name, belongs in groups.items()}
@@ -353,9 +340,7 @@ def measure(rows: Sequence[WitnessRow]) -> dict[str, Any]:
     """The figures of every way on every group, cross-validated by patient."""
     predicted = predict_left_out(rows)
     return {
-        group: {
-            name: figures_of([rows[i] for i in chosen], at_least[chosen], name) for name, at_least in predicted.items()
-        }
+        group: {name: figures_of([rows[i] for i in chosen], at_least[chosen]) for name, at_least in predicted.items()}
         for group, chosen in group_rows(rows).items()
         if chosen
     }
