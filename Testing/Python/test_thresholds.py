@@ -100,6 +100,7 @@ NOT_TUNED = {
     },
     "result/words.py": {"HIGHEST_GRADE": UNIT},
     "vertebrae/bone_map.py": dict.fromkeys(("CELLS", "_POINTS"), NUMERICAL),
+    "vertebrae/body_axes.py": {"_LEAST_FLATNESS": NUMERICAL},
     "vertebrae/body_input.py": {
         **dict.fromkeys(("SLAB_CENTERS_MM", "SLAB_OFFSETS_MM", "ANTERIOR_FROM_MM", "COLUMNS", "CHANNELS"), WEIGHTS),
         "_ROW_MULTIPLE": LAYOUT,

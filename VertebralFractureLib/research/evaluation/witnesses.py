@@ -1,9 +1,11 @@
 """What both witnesses say of vertebrae whose grade is known: the networks' ordinal answers, and the measured heights.
 
-Spines are the real scans as they are, and with simulated fractures and mimics, each as it is and in slices of 5 mm;
-every scan is judged by the fold's weights that never saw its patient. Drawing a spine, asking the networks and
-measuring heights are kept apart on disk, so that each can be done again by itself, and a run that was broken off goes
-on where it was.
+Spines are the real scans as they are, with fractures and mimics of the first simulation, which taught the networks, and
+with fractures of the second, which did not: how far networks are to be believed shows in fractures that they were not
+taught. Each is judged as it is and in slices of 5 mm, by the weights of the fold that never saw its patient.
+
+Drawing a spine, asking the networks and measuring heights are kept apart on disk, so that each can be done again by
+itself, and a run that was broken off goes on where it was.
 """
 
 from __future__ import annotations
@@ -26,7 +28,12 @@ from VertebralFractureLib.fracture.scoring import FractureMember, SpinePatches, 
 from VertebralFractureLib.research.datasets.reference_set import patient_of_scan
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.simulation.changed_acquisition import thicken_slices
-from VertebralFractureLib.research.simulation.fracture_shapes import random_fracture_count, random_plan
+from VertebralFractureLib.research.simulation.fracture_shapes import (
+    draw_grade_and_shape,
+    random_fracture_count,
+    random_plan,
+)
+from VertebralFractureLib.research.simulation.surface_fracture import with_surface_fractures
 from VertebralFractureLib.research.training.fracture_data import (
     LabeledSpine,
     LabeledVertebra,
@@ -41,8 +48,9 @@ from VertebralFractureLib.vertebrae.models import VertebraModels
 from VertebralFractureLib.weights import load_weights
 
 logger = logging.getLogger(__name__)
-FRACTURED_VERSIONS, MIMIC_VERSIONS = 3, 1
+FRACTURED_VERSIONS, MIMIC_VERSIONS, DRAWN_VERSIONS = 3, 1, 2
 _MIMIC_SHARE = 0.2
+_TRIES = 8
 THICK_MM = 5.0
 _THIN_UP_TO_MM = 3.5
 """Slices of a scan up to which a thicker copy is something else than the scan itself."""
@@ -50,7 +58,9 @@ MEASURED = (
     *("level", "reason", "extent_mm", "heights_mm", "height_sd_mm", "complete", "center_ras", "detection_confidence"),
 )
 """Fields of ``Vertebra`` that are kept of what the program finds."""
-SCANNED, FRACTURED, MIMIC = "scan", "fractured", "mimic"
+SCANNED, FRACTURED, MIMIC, DRAWN = "scan", "fractured", "mimic", "drawn"
+"""What a version is: as scanned, with fractures or mimics of the first simulation, with fractures of the second."""
+_KINDS = (SCANNED, *[FRACTURED] * FRACTURED_VERSIONS, *[MIMIC] * MIMIC_VERSIONS, *[DRAWN] * DRAWN_VERSIONS)
 
 
 @dataclass(frozen=True)
@@ -75,8 +85,7 @@ class SpineKey:
 def list_spines(case: StraightCase) -> Iterator[SpineKey]:
     """All versions of a case, each in its own slices and, where these are thin, in ``THICK_MM`` too."""
     own_mm = max(case.source_spacing_mm)
-    for version in range(1 + FRACTURED_VERSIONS + MIMIC_VERSIONS):
-        kind = SCANNED if version == 0 else FRACTURED if version <= FRACTURED_VERSIONS else MIMIC
+    for version, kind in enumerate(_KINDS):
         for slice_mm in (own_mm, THICK_MM) if own_mm <= _THIN_UP_TO_MM else (own_mm,):
             yield SpineKey(case.identifier, version, kind, slice_mm, case.fold)
 
@@ -88,9 +97,29 @@ def draw_spine(case: StraightCase, version: int) -> LabeledSpine | None:
         return LabeledSpine(volume, labeled(case).vertebrae)
     candidates = eligible(case, *case.volume.frame.range_mm)
     rng = np.random.default_rng([version - 1, *case.identifier.encode()])
-    fractures = random_fracture_count(rng) if version <= FRACTURED_VERSIONS else 0
+    if _KINDS[version] == DRAWN:
+        return _draw_surfaces(case, candidates, rng)
+    fractures = random_fracture_count(rng) if _KINDS[version] == FRACTURED else 0
     plan, grades = random_plan(boxes_of(case), candidates, fractures, _MIMIC_SHARE, rng)
     return simulated(case, plan, grades, volume, rng) if plan else None
+
+
+def _draw_surfaces(case: StraightCase, candidates: Sequence[int], rng: np.random.Generator) -> LabeledSpine | None:
+    """The case with fractures of the second simulation; None where none of its bodies can be broken as drawn."""
+    count = min(random_fracture_count(rng), len(candidates))
+    for _ in range(_TRIES if count else 0):
+        chosen = sorted(int(index) for index in rng.choice(candidates, count, replace=False))
+        try:
+            made = with_surface_fractures(case, {index: draw_grade_and_shape(rng) for index in chosen}, rng)
+        except ValueError:
+            continue
+        spine = labeled(made.case)
+        marked = [
+            replace(one, simulated="fracture") if index in made.surfaces else one
+            for index, one in enumerate(spine.vertebrae)
+        ]
+        return LabeledSpine(made.case.volume, tuple(marked))
+    return None
 
 
 def load_or_draw_spine(case: StraightCase, version: int, folder: Path) -> LabeledSpine | None:
@@ -140,7 +169,7 @@ def build_answers(
     answers = []
     loaded: dict[Path, tuple[dict[str, FractureMember], VertebraModels]] = {}
     # Version by version, so that a run that is broken off has all patients.
-    for version, case in itertools.product(range(1 + FRACTURED_VERSIONS + MIMIC_VERSIONS), cases):
+    for version, case in itertools.product(range(len(_KINDS)), cases):
         weights, own_mm = folds_folder / f"fold{case.fold or 0}", max(case.source_spacing_mm)
         if weights not in loaded:
             loaded[weights] = _load_members(weights), VertebraModels.load(weights)

@@ -43,7 +43,7 @@ from VertebralFractureLib.research.evaluation.metrics import (
     calibration_error,
     proportion_by_patient,
 )
-from VertebralFractureLib.research.evaluation.witnesses import SCANNED, THICK_MM, build_answers
+from VertebralFractureLib.research.evaluation.witnesses import DRAWN, SCANNED, THICK_MM, build_answers
 from VertebralFractureLib.research.training.fracture_members import shipped_names
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
 from VertebralFractureLib.thresholds import SCORING
@@ -327,10 +327,15 @@ def _scan_figures(rows: Sequence[WitnessRow], probability: FloatArray, true: Flo
 
 def group_rows(rows: Sequence[WitnessRow]) -> dict[str, list[int]]:
     """Indices of the rows of each group that figures are told of."""
+    thin, copies = f"thin, up to {_THIN_BELOW_MM:g} mm", f"the same in slices of {THICK_MM:g} mm"
     groups: dict[str, Callable[[WitnessRow], bool]] = {
-        "thin, up to 3.5 mm": lambda row: not row.is_copy and row.slice_mm < _THIN_BELOW_MM,
-        f"the same in slices of {THICK_MM:g} mm": lambda row: row.is_copy,
-        "scanned in 4 to 5 mm": lambda row: not row.is_copy and row.slice_mm >= _THIN_BELOW_MM,
+        thin: lambda row: row.kind != DRAWN and not row.is_copy and row.slice_mm < _THIN_BELOW_MM,
+        copies: lambda row: row.kind != DRAWN and row.is_copy,
+        "scanned in 4 to 5 mm": lambda row: row.kind != DRAWN and not row.is_copy and row.slice_mm >= _THIN_BELOW_MM,
+        f"second simulation, {thin}": lambda row: (
+            row.kind == DRAWN and not row.is_copy and row.slice_mm < _THIN_BELOW_MM
+        ),
+        f"second simulation, {copies}": lambda row: row.kind == DRAWN and row.is_copy,
         "as scanned, no fracture simulated": lambda row: not row.is_copy and row.kind == SCANNED,
     }
     return {name: [i for i, row in enumerate(rows) if belongs(row)] for name, belongs in groups.items()}

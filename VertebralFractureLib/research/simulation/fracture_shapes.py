@@ -200,8 +200,8 @@ def random_plan(
         adjacent = [index for index in free if any(abs(index - other) == 1 for other in fractured)]
         fractured.append(int(rng.choice(adjacent if adjacent and rng.random() < 0.4 else free)))
     for index in fractured:
-        grades[index] = _drawn(_GRADE_SHARES, rng)
-        plan[index] = random_fracture(boxes[index], grades[index], _drawn(_SHAPE_SHARES, rng), rng)
+        grades[index], shape = draw_grade_and_shape(rng)
+        plan[index] = random_fracture(boxes[index], grades[index], shape, rng)
     rest = [index for index in candidates if index not in fractured]
     if len(rest) >= 3 and rng.random() < 0.1:
         start = int(rng.integers(0, len(rest) - 2))
@@ -215,6 +215,12 @@ def random_plan(
             if index not in plan:
                 plan[index], grades[index] = resampled(boxes[index], rng), 0
     return plan, grades
+
+
+def draw_grade_and_shape(rng: np.random.Generator) -> tuple[int, str]:
+    """A Genant grade from 1 on, and a shape."""
+    grade = _drawn(_GRADE_SHARES, rng)
+    return grade, _drawn(_SHAPE_SHARES, rng)
 
 
 def random_fracture_count(rng: np.random.Generator) -> int:
