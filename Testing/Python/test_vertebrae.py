@@ -208,7 +208,8 @@ def test_heights_in_thick_slices_are_measured_with_the_error_that_such_slices_ha
 
     assert len(thick) == len(thin) >= 4
     assert all(v.height_sd_mm > 1.0 for v in thick)
-    assert all(one.height_loss_sd > 2.0 * other.height_loss_sd for one, other in zip(thick, thin, strict=True))
+    assert all(one.height_sd_mm > 2.0 * other.height_sd_mm for one, other in zip(thick, thin, strict=True))
+    assert all(one.height_loss_sd > other.height_loss_sd for one, other in zip(thick, thin, strict=True))
     assert all(v.grade is None for v in thick), "a grade follows from heights and networks together"
 
 
