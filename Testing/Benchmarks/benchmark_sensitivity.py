@@ -124,7 +124,8 @@ def _remembering_network(network: type[torch.nn.Module]) -> Callable[..., Any]:
     compute = network.forward
 
     def forward(self: torch.nn.Module, *inputs: torch.Tensor) -> Any:
-        key = (network.__name__, *((tuple(x.shape), zlib.crc32(x.contiguous().numpy().tobytes())) for x in inputs))
+        values = (x.float().contiguous().numpy() for x in inputs)
+        key = (network.__name__, *((one.shape, zlib.crc32(one.tobytes())) for one in values))
         return MEMORY.answer(key, lambda: compute(self, *inputs))
 
     return forward

@@ -30,9 +30,9 @@ BORDER = "the most that a field of a file can hold, far beyond what any scan giv
 NOT_TUNED = {
     "canal/axial_stack.py": {
         **dict.fromkeys(("IN_PLANE_MM", "SLICE_MM", "_BLOCK_MM"), WEIGHTS),
-        **dict.fromkeys(("_CHUNK_VOXELS",), LAYOUT),
+        "_CHUNK_POINTS": LAYOUT,
         "POOLED_PIXELS": WEIGHTS,
-        **dict.fromkeys(("FROM_FACE_MM", "_FROM_BOUNDARY"), NUMERICAL),
+        **dict.fromkeys(("FROM_FACE_MM", "_FROM_BOUNDARY", "_STRAIGHT"), NUMERICAL),
         "OUTSIDE_HU": UNIT,
     },
     "canal/bony_canal.py": {"_SIDES": UNIT},
