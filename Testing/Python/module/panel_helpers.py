@@ -76,7 +76,14 @@ def panel_state(widget):
     """Everything that the panel says about the result that it shows."""
     ui = widget.ui
     colors = [ui.vertebraTable.item(row, 2).background().color().name() for row in range(ui.vertebraTable.rowCount)]
-    boxes = (ui.pointsCheckBox, ui.labelsCheckBox, ui.centerlineCheckBox, ui.landmarksCheckBox)
+    boxes = (
+        ui.pointsCheckBox,
+        ui.labelsCheckBox,
+        ui.centerlineCheckBox,
+        ui.landmarksCheckBox,
+        ui.outlinesCheckBox,
+        ui.followCheckBox,
+    )
     return {
         "input": ui.inputSelector.currentNode().GetName() if ui.inputSelector.currentNode() is not None else None,
         "headline": ui.impressionLabel.text,

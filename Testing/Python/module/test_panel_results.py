@@ -215,6 +215,8 @@ def test_the_panel_of_a_saved_closed_and_loaded_scene_is_the_same(widget, scene,
     widget.ui.ruleSelector.setCurrentIndex(2)
     widget.ui.opacitySlider.value = 0.5
     widget.ui.labelsCheckBox.checked = False
+    widget.ui.outlinesCheckBox.checked = False
+    widget.ui.followCheckBox.checked = False
     widget.ui.secondRunSelector.setCurrentIndex(1)
     widget.ui.vertebraTable.cellClicked.emit(rows(widget).index("L1"), 0)
     before = panel_state(widget)

@@ -200,13 +200,15 @@ def show_with_criteria(scene: Any, nodes: SceneNodes, report: SpineReport, crite
 
 
 def _show_labels(nodes: SceneNodes, report: SpineReport) -> None:
+    if not nodes.label_nodes:
+        return
+    places = label_places(report)
     if nodes.labels is not None:
-        fill_labels_node(nodes.labels, report.vertebrae, label_places(report))
+        fill_labels_node(nodes.labels, report.vertebrae, places)
     if nodes.side_labels is not None:
         fill_labels_node(nodes.side_labels, report.vertebrae, label_places(report, at_side=True))
     if nodes.straight_labels is not None and nodes.transform is not None:
-        straight = straight_places(nodes.transform, label_places(report))
-        fill_labels_node(nodes.straight_labels, report.vertebrae, straight)
+        fill_labels_node(nodes.straight_labels, report.vertebrae, straight_places(nodes.transform, places))
 
 
 def _show_groups(scene: Any, nodes: SceneNodes, shown: SpineReport) -> None:
