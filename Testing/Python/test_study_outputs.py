@@ -16,10 +16,12 @@ from VertebralFractureLib import __version__
 from VertebralFractureLib.cli import evaluate
 from VertebralFractureLib.cli.main import _Parser, main
 from VertebralFractureLib.research.datasets.import_dataset import ImportedScan
+from VertebralFractureLib.research.evaluation import case_sets
 from VertebralFractureLib.research.evaluation.case_sets import annotated_cases, uncalibrated_members
 from VertebralFractureLib.research.evaluation.flow import LEFT_OUT, flow_of, left_out_as_judged
 from VertebralFractureLib.research.evaluation.judged import judge
 from VertebralFractureLib.research.evaluation.run_cases import Case, run_case
+from VertebralFractureLib.research.phantom import PhantomOptions
 from VertebralFractureLib.research.training.save_weights import save_weights
 from VertebralFractureLib.weights import load_weights, weights_names
 
@@ -209,3 +211,18 @@ def test_members_that_nobody_calibrated_are_told(tmp_path: Path) -> None:
 
     assert uncalibrated_members(tmp_path) == ["fracture-25d-sagittal"]
     assert uncalibrated_members(None) == []
+
+
+def test_a_phantom_that_would_be_drawn_otherwise_now_is_drawn_again(tmp_path: Path, monkeypatch) -> None:
+    """Given a phantom of an earlier evaluation, it is kept while its options are the same, and drawn anew when not."""
+    small = {"caudal_level": "L3", "cranial_level": "L1", "field_of_view": "spine", "spacing_mm": (3.0, 3.0, 3.0)}
+    monkeypatch.setattr(case_sets, "random_options", lambda seed: PhantomOptions(seed, **small))
+    [case] = case_sets.phantom_cases(1, tmp_path, None)
+    first = case.annotation.stat().st_mtime_ns
+    case_sets.phantom_cases(1, tmp_path, None)
+    assert case.annotation.stat().st_mtime_ns == first
+
+    monkeypatch.setattr(case_sets, "random_options", lambda seed: PhantomOptions(seed, **{**small, "noise_hu": 40.0}))
+    case_sets.phantom_cases(1, tmp_path, None)
+
+    assert case.annotation.stat().st_mtime_ns > first

@@ -14,6 +14,7 @@ from VertebralFractureLib.errors import OptionRefused, UnreadableVolume
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.plain_text import NAME_LIMIT, one_line
 from VertebralFractureLib.research.datasets import reference_to_json
+from VertebralFractureLib.research.datasets.content_keys import key_of
 from VertebralFractureLib.research.datasets.patient_table import PatientTable
 from VertebralFractureLib.research.datasets.reference_set import patient_table_of, reference_scans
 from VertebralFractureLib.research.datasets.training_record import trained_scans
@@ -114,7 +115,7 @@ def _seen_scans(folder: Path | None) -> dict[str, set[str]]:
 
 
 def phantom_cases(count: int, folder: Path, weights: Path | None) -> list[Case]:
-    """Draw ``count`` phantoms from ``FIRST_TEST_SEED`` on into ``folder``; those already there are kept."""
+    """Draw ``count`` phantoms from ``FIRST_TEST_SEED`` on; those in ``folder`` that were drawn alike are kept."""
     seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + count)
     return [_phantom_case(f"phantom-{seed}", random_options(seed), folder, weights) for seed in seeds]
 
@@ -145,13 +146,15 @@ def ood_options(seed: int) -> PhantomOptions:
 def _phantom_case(name: str, options: PhantomOptions, folder: Path, weights: Path | None) -> Case:
     folder.mkdir(parents=True, exist_ok=True)
     volume, annotation = folder / f"{name}.nii.gz", folder / f"{name}.json"
-    if not annotation.is_file():
+    stamp, key = folder / f"{name}.options", key_of(repr(options))
+    if not annotation.is_file() or (stamp.is_file() and stamp.read_text(encoding="utf-8") != key):
         # In a process of its own: a child has the peak memory of its parent in its books (see ``with_image_measures``).
         process = multiprocessing.get_context("spawn").Process(target=_draw, args=(options, volume, annotation))
         process.start()
         process.join()
         if process.exitcode != 0:
             raise UnreadableVolume(f"The phantom '{name}' could not be drawn; the reason is in the lines above.")
+        write_file(stamp, key)
     return Case(name, name, volume, annotation, weights)
 
 
