@@ -15,6 +15,7 @@ from test_study_denominators import a_study
 from VertebralFractureLib import __version__
 from VertebralFractureLib.cli import evaluate
 from VertebralFractureLib.cli.main import _Parser, main
+from VertebralFractureLib.errors import OptionRefused
 from VertebralFractureLib.research.datasets.import_dataset import ImportedScan
 from VertebralFractureLib.research.evaluation import case_sets
 from VertebralFractureLib.research.evaluation.case_sets import annotated_cases, uncalibrated_members
@@ -226,3 +227,39 @@ def test_a_phantom_that_would_be_drawn_otherwise_now_is_drawn_again(tmp_path: Pa
     case_sets.phantom_cases(1, tmp_path, None)
 
     assert case.annotation.stat().st_mtime_ns > first
+
+
+def test_other_weights_judge_each_scan_by_the_fold_that_did_not_see_it(tmp_path: Path) -> None:
+    folds = Path(__file__).parents[1] / "FoldWeights"
+    cases = [
+        Case("a", "a", tmp_path / "a.nii.gz", tmp_path / "a.json", tmp_path / "mine" / "fold2"),
+        Case("b", "b", tmp_path / "b.nii.gz", tmp_path / "b.json"),
+    ]
+
+    by_folds = evaluate._weights_to_compare(folds, {TITLE: cases})[TITLE]
+    by_one = evaluate._weights_to_compare(folds / "fold1", {TITLE: cases})[TITLE]
+    by_reader = evaluate._weights_to_compare(tmp_path / "reader.csv", {TITLE: cases})[TITLE]
+
+    assert [case.weights_folder for case in by_folds] == [folds / "fold2", folds / "fold0"]
+    assert {case.weights_folder for case in by_one} == {folds / "fold1"}
+    assert by_reader == []
+    with pytest.raises(OptionRefused, match="holds no weights"):
+        evaluate._weights_to_compare(tmp_path, {TITLE: cases})
+
+
+def test_a_comparison_with_other_weights_is_written_for_the_same_vertebrae(tmp_path: Path) -> None:
+    """Given the study judged twice, the second time with another fracture missed, then the difference is told."""
+    parser = _Parser()
+    evaluate.add_arguments(parser)
+    (tmp_path / "others").mkdir()
+    words = ["--out", str(tmp_path / "out"), "--phantoms", "1", "--against", str(tmp_path / "others")]
+    second = a_study()
+    second[0] = replace(second[0], report=None, comparison=None, message="The file is damaged.")
+
+    evaluate._write(parser.parse_args(words), {TITLE: a_study()}, {TITLE: second}, {}, [])
+
+    content = json.loads((tmp_path / "out" / "performance.json").read_text(encoding="utf-8"))[TITLE]["study"]["against"]
+    assert content["name"] == "others"
+    found = content["vertebrae"]["any grade"]
+    assert (found["both_answered"], found["only_first"], found["only_second"]) == (3, 3, 0)
+    assert "### Against others" in (tmp_path / "out" / "results.md").read_text(encoding="utf-8")

@@ -250,7 +250,8 @@ def _tell_unmatched(table: str, rows: dict[str, dict[str, str]], scans: Sequence
 def _weights_to_compare(against: Path | None, sets: dict[str, list[Case]]) -> dict[str, list[Case]]:
     """The cases of every set with the weights of ``--against``; none where it is a reader's table or not given.
 
-    A folder with ``fold0``, ``fold1``, ... gives each case the weights of the fold that the case itself is judged by.
+    A folder with ``fold0``, ``fold1``, ... gives each case the weights of the fold that the case itself is judged by,
+    and those of the first fold to a case that lies in none.
     """
     from dataclasses import replace
 
@@ -264,7 +265,8 @@ def _weights_to_compare(against: Path | None, sets: dict[str, list[Case]]) -> di
         result[title] = []
         for case in cases:
             own = case.weights_folder
-            folder = against / own.name if has_folds and own is not None else against
+            fold = "fold0" if own is None or not (against / own.name).is_dir() else own.name
+            folder = against / fold if has_folds else against
             refuse_unusable_weights(folder)
             result[title].append(replace(case, weights_folder=folder))
     return result
