@@ -150,6 +150,25 @@ def test_a_patient_is_judged_by_the_map_of_the_others_on_both_dates():
     assert judged[400:, 0] == pytest.approx(np.full(400, 1.0 / 3.0), abs=0.1)
 
 
+def test_whose_a_scan_is_follows_the_record_and_not_its_name_where_a_table_said_it():
+    """Given two scans whose names tell two patients and whose table told one, then neither calibrates the other."""
+    raw = np.linspace(0.8, 0.99, 200)
+    records = [
+        {
+            "scan": scan,
+            "patient": patient,
+            "fold": 0,
+            "change": "unchanged",
+            "points": np.stack([raw, np.full(200, distance_mm)], axis=1),
+        }
+        for scan, patient, distance_mm in (("x_1", "A", 9.0), ("y_1", "A", 9.0), ("z_1", "B", 1.0), ("w_1", "C", 1.0))
+    ]
+
+    judged = calibrated_by_others(records)
+
+    assert judged[:400, 0] == pytest.approx(np.ones(400), abs=0.01), "of A, by B and C, who are always near"
+
+
 def test_the_measuring_command_prints_a_row_per_scan(a_spine_phantom, tmp_path, capsys):
     write_volume(a_spine_phantom.ct, tmp_path / "own.nii.gz")
     annotation = json.dumps(reference_to_json(a_spine_phantom.reference))

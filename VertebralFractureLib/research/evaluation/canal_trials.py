@@ -56,11 +56,14 @@ class LoadedScan:
     ct: CTVolume
     reference: ReferenceSpine
     weights: Path | None
+    patient: str = ""
+    fold: int | None = None
 
 
 def load_scan(scan: ReferenceScan, fold_weights: Path | None) -> LoadedScan:
     weights = None if fold_weights is None or scan.fold is None else fold_weights / f"fold{scan.fold}"
-    return LoadedScan(scan.identifier, read_volume(scan.volume_path), read_annotation(scan.annotation_path), weights)
+    ct, reference = read_volume(scan.volume_path), read_annotation(scan.annotation_path)
+    return LoadedScan(scan.identifier, ct, reference, weights, scan.patient, scan.fold)
 
 
 def accuracy(scan: LoadedScan) -> Record:
@@ -167,6 +170,8 @@ def _points_record(scan: LoadedScan, name: str, line: Centerline) -> Record:
     distance = nearest_distance_mm(points[within], truth)
     return {
         "scan": scan.identifier,
+        "patient": scan.patient,
+        "fold": scan.fold,
         "change": name,
         "points": np.stack([line.confidence[within], distance], axis=1).round(4).tolist(),
     }

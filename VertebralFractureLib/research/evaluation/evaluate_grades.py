@@ -120,7 +120,7 @@ def grade_rows(spine: BrokenSpine, found: Sequence[Vertebra]) -> list[GradedRow]
         rows.append(
             GradedRow(
                 scan=case.identifier,
-                patient=patient_of_scan(case.identifier),
+                patient=case.patient or patient_of_scan(case.identifier),
                 level=vertebra.level,
                 slice_mm=max(case.source_spacing_mm),
                 family=spine.families.get(index),

@@ -81,7 +81,7 @@ def textures(cases: Sequence[StraightCase], versions: int, seed: int = 0, *, all
                     continue
                 cubes += both
                 warped += [index in first, index not in first]
-                patients += [patient_of_scan(case.identifier)] * 2
+                patients += [case.patient or patient_of_scan(case.identifier)] * 2
                 folds += [-1 if case.fold is None else case.fold] * 2
     return Textures(np.stack(cubes), np.array(warped), tuple(patients), np.array(folds))
 

@@ -74,14 +74,24 @@ def run(arguments: argparse.Namespace) -> int:
         error = confidence_error(points)
         print(f"\n{title}: expected calibration error {error:.4f}\n")
         print("\n".join(confidence_table(points)))
-    trainable = [record for record in records if fold_of_scan(record["scan"]) is not None]
+    trainable = [record for record in records if _fold_of(record) is not None]
     if arguments.fold_weights is not None:
         for fold in range(fold_count()):
-            others = [record for record in trainable if fold_of_scan(record["scan"]) != fold]
+            others = [record for record in trainable if _fold_of(record) != fold]
             _store(confidence_map(points_of(others, names)), arguments.fold_weights / f"fold{fold}")
     if arguments.weights_folder is not None:
         _store(confidence_map(points_of(trainable, names)), arguments.weights_folder)
     return 0
+
+
+def _fold_of(record: Record) -> int | None:
+    """The fold that ``patients.csv`` or the name gave the scan when it was measured; older records follow the name."""
+    fold: int | None = record["fold"] if "fold" in record else fold_of_scan(record["scan"])
+    return fold
+
+
+def _patient_of(record: Record) -> str:
+    return str(record.get("patient") or patient_of_scan(record["scan"]))
 
 
 def calibrated_by_others(records: Sequence[Record]) -> FloatArray:
@@ -90,11 +100,11 @@ def calibrated_by_others(records: Sequence[Record]) -> FloatArray:
     Scans that may only evaluate are judged, and teach no map.
     """
     names = {record["change"] for record in records}
-    trainable = [record for record in records if fold_of_scan(record["scan"]) is not None]
+    trainable = [record for record in records if _fold_of(record) is not None]
     judged = []
-    for patient in dict.fromkeys(patient_of_scan(record["scan"]) for record in records):
-        own = [record for record in records if patient_of_scan(record["scan"]) == patient]
-        others = points_of([record for record in trainable if patient_of_scan(record["scan"]) != patient], names)
+    for patient in dict.fromkeys(_patient_of(record) for record in records):
+        own = [record for record in records if _patient_of(record) == patient]
+        others = points_of([record for record in trainable if _patient_of(record) != patient], names)
         judged.append(apply(points_of(own, names), confidence_map(others)))
     return np.concatenate(judged)
 
