@@ -45,6 +45,7 @@ from VertebralFractureLib.research.training.fracture_data import (
     bent_frame,
     make_series,
     position_labels,
+    simulated,
 )
 from VertebralFractureLib.research.training.fracture_series import SeriesStore, build_series
 from VertebralFractureLib.research.training.train_fracture import loss_of
@@ -110,6 +111,35 @@ def test_the_truth_that_comes_back_is_what_was_drawn() -> None:
         low, high = result.middle_mm[1]
         assert heights_mm(result.hu, BOXES[1], 0.5, 0.5 * (low + high)) == pytest.approx(high - low + 1.0, abs=1.2)
         assert high - low == pytest.approx(20.0 * result.height_factors[1][1], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("deformation", "grade", "shape"),
+    [
+        (Deformation(BOXES[1], CRUSH, 0.22, concavity=0.1), 2, "crush"),
+        (Deformation(BOXES[1], WEDGE, 0.45), 3, "wedge"),
+        (Deformation(BOXES[1], WEDGE, 0.10), None, None),
+    ],
+)
+def test_the_grade_of_a_simulated_fracture_is_that_of_the_heights_it_left(deformation, grade, shape) -> None:
+    case = a_case()
+
+    spine = simulated(case, {1: deformation}, {1: 1}, case.volume, np.random.default_rng(0))
+
+    broken = spine.vertebrae[1]
+    assert (broken.grade, broken.shape, broken.simulated) == (grade, shape, "fracture")
+    assert [one.grade for one in spine.vertebrae if one is not broken] == [0, 0, 0]
+
+
+def test_a_wedge_that_bends_the_spine_takes_from_its_back_wall_too() -> None:
+    case = a_case()
+    plain, bent = (Deformation(BOXES[1], WEDGE, 0.4, bend_share=share) for share in (0.0, 0.5))
+
+    straight, kyphotic = (
+        simulated(case, {1: one}, {1: 3}, case.volume, np.random.default_rng(0)).vertebrae[1] for one in (plain, bent)
+    )
+
+    assert kyphotic.heights_mm[2] < straight.heights_mm[2] - 0.5  # type: ignore[operator]
 
 
 def test_neighbors_keep_their_height_while_the_stack_sinks() -> None:

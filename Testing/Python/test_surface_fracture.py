@@ -13,12 +13,15 @@ from test_vertebrae_training import a_block_spine
 
 from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import lay_frame
+from VertebralFractureLib.research.datasets import BodyBox
 from VertebralFractureLib.research.datasets.straight_case import StraightCase
 from VertebralFractureLib.research.simulation.body_surfaces import BodySurfaces
 from VertebralFractureLib.research.simulation.loss_maps import SIDE, LossMap, draw_loss_map
 from VertebralFractureLib.research.simulation.measured_losses import measure_loss_maps
 from VertebralFractureLib.research.simulation.surface_fracture import SurfaceCase, with_surface_fractures
+from VertebralFractureLib.research.training.surface_truth import BrokenSurface, FittedSurface
 from VertebralFractureLib.vertebrae.grading import grade_from_loss
+from VertebralFractureLib.vertebrae.mid_plane import MidPlane
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.volume.sitk_bridge import write_volume
 
@@ -224,3 +227,38 @@ def test_the_loss_map_of_a_labeled_body_is_what_it_lacks_against_an_intact_one(t
     assert np.abs(found.lower[4:-4, 4:-4]).max() < 0.06
     with pytest.raises(ValueError, match="no center"):
         measure_loss_maps(tmp_path / "labels.nii.gz", tmp_path / "ctd.json", {"T12": ["L2"]})
+
+
+def a_broken_surface(bulge_mm: float = 0.0, dent_mm: float = 0.0) -> BrokenSurface:
+    """A cylinder of 15 mm radius around (r, a) = (0, 25), from s 40 to 60, its upper endplate dented in the middle."""
+    whole = FittedSurface(
+        plane=MidPlane.of_canal(),
+        middle=(25.0, 50.0),
+        r_mm=np.arange(-20.0, 21.0, 2.0),
+        a_mm=np.arange(-20.0, 21.0, 2.0),
+        upper=np.full((21, 21), 10.0),
+        lower=np.full((21, 21), -10.0),
+        radius=np.full((9, 48), 15.0),
+        front_mm=15.0,
+    )
+    a, r = np.arange(0.0, 60.0), np.arange(-30.0, 31.0)
+    dent = dent_mm * np.exp(-0.5 * (((a[:, None] - 25.0) / 4.0) ** 2 + (r[None] / 4.0) ** 2))
+    box = BodyBox(r_left=-15.0, r_right=15.0, a_post=10.0, a_ant=40.0 + bulge_mm, s_inf=40.0, s_sup=60.0)
+    plates = BodySurfaces(box, a, r, 60.0 - dent, 40.0 + 0.0 * dent, np.hypot(a[:, None] - 25.0, r[None]) < 15.0)
+    return BrokenSurface(whole, plates)
+
+
+def test_the_true_surface_of_a_broken_body_lies_on_its_endplates_and_walls():
+    surface = a_broken_surface(dent_mm=6.0)
+
+    on_it = np.array([[0.0, 25.0, 54.0], [0.0, 25.0, 40.0], [0.0, 40.0, 50.0], [0.0, 10.0, 50.0], [15.0, 25.0, 50.0]])
+    assert np.abs(surface.distance(on_it)).max() < 0.35
+    assert surface.distance(np.array([[0.0, 25.0, 57.0]]))[0] > 1.0
+    assert surface.distance(np.array([[0.0, 25.0, 47.0]]))[0] < -5.0
+
+
+def test_the_front_of_a_broken_body_bulges_as_far_as_its_box():
+    surface = a_broken_surface(bulge_mm=2.0)
+
+    assert abs(surface.distance(np.array([[0.0, 42.0, 50.0]]))[0]) < 0.2
+    assert abs(surface.distance(np.array([[0.0, 10.0, 50.0]]))[0]) < 0.2
