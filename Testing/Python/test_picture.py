@@ -26,6 +26,7 @@ from VertebralFractureLib.export.palette import (
 from VertebralFractureLib.export.picture import HEIGHT, WIDTH, draw_overview, place_labels
 from VertebralFractureLib.export.picture_canvas import (
     Canvas,
+    fit_text,
     measure_text_width,
     shorten_text,
     wrap_text,
@@ -183,6 +184,33 @@ def test_doubts_that_need_more_than_a_line_are_all_written(a_report, a_ct_with_a
     assert grown > 0
     assert lines == 1 + grown // 25
     assert np.array_equal(tall[140 + grown :], short[140:])
+
+
+def test_an_impression_with_many_suspected_levels_names_all_of_them(a_report, a_ct_with_a_bright_ball, a_spine) -> None:
+    """Given a spine of which ten vertebrae are suspected, when it is drawn, then the impression goes on in a second
+    line.
+    """
+    levels = ("L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9", "T8", "T7")
+    vertebrae = [_vertebra(a_spine, level, 9.0 + 8.0 * n, "scored", 3, 0.95) for n, level in enumerate(levels)]
+    report = dataclasses.replace(
+        a_report, vertebrae=tuple(vertebrae), scan=dataclasses.replace(a_report.scan, fractured_levels=levels[::-1])
+    )
+
+    pixels = _pixels(draw_overview(report, a_ct_with_a_bright_ball, a_spine))
+
+    grown = len(pixels) - HEIGHT
+    is_text = (np.abs(pixels[82 : 134 + grown, :1160] - 255.0 * np.array(GRADE_GROUPS[2].color)) < 40).all(axis=2)
+    assert int((np.diff(is_text.any(axis=1).astype(int), prepend=0) == 1).sum()) == 2 + grown // 25
+
+
+def test_words_that_are_too_wide_are_written_smaller_before_they_are_cut() -> None:
+    text = "0.40  grade at least 2 biconcave, dense focus"
+
+    words, size = fit_text(text, (18, 16, 14), 330)
+
+    assert (words, size < 18) == (text, True)
+    assert measure_text_width(words, size) <= 330
+    assert fit_text(text, (18, 16, 14), 90)[0].endswith("...")
 
 
 def test_a_canal_that_does_not_rise_is_still_drawn(a_report, a_ct_with_a_bright_ball, a_spine) -> None:

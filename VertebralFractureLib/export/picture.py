@@ -7,6 +7,7 @@ stands at the same heights as the straightened view. A scan that was not evaluab
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +17,7 @@ from VertebralFractureLib.canal import Centerline
 from VertebralFractureLib.cpr import VIRTUAL_SAGITTAL, ReformatFrame, StraightenedVolume, lay_frame
 from VertebralFractureLib.errors import NoSpineFound
 from VertebralFractureLib.export.palette import GROUPS, group_of, probability_color
-from VertebralFractureLib.export.picture_canvas import Canvas, Color, shorten_text, wrap_text
+from VertebralFractureLib.export.picture_canvas import Canvas, Color, fit_text, shorten_text, wrap_text
 from VertebralFractureLib.export.picture_panel import Box, SagittalPanel, fit_panel, middle_frame
 from VertebralFractureLib.fracture.members import PREFIX
 from VertebralFractureLib.result.report import EVALUABLE, SpineReport, is_suspected
@@ -53,6 +54,7 @@ _BESIDE_EDGE = 1.5
 """Pixels from the outline to its line, so that the endplate itself stays to be seen."""
 _LABEL_GAP = 25.0
 _REASON_LINES = 24
+_IMPRESSION_WIDTH = 1110
 _BELOW_FIRST_LINE, _LINE_STEP = 134, 25
 """Pixels: the row below the first line under the impression, and from one line to the next."""
 
@@ -78,11 +80,8 @@ def _header(canvas: Canvas, report: SpineReport) -> None:
     notice_width = canvas.text(RESEARCH_USE_ONLY, WIDTH - 40, 58, 17, _NOTICE, anchor="right")
     name = shorten_text(report.input.name, 30, WIDTH - 120 - notice_width, bold=True)
     canvas.text(name, 40, 44, 30, _TEXT, bold=True)
-    color = _TEXT if not report.suspected else GROUPS[2].color
-    impression = write_finding(report) if report.status == EVALUABLE else "Not evaluable"
-    canvas.text(
-        shorten_text(impression, 24, 1110, bold=bool(report.suspected)), 40, 92, 24, color, bold=bool(report.suspected)
-    )
+    first, *_ = _impression(report)
+    canvas.text(first.text, 40, 92, first.size, first.color, bold=first.bold)
     if report.scan.fracture_probability is not None:
         score = (
             f"scan score {report.scan.fracture_probability:.2f}, spinal deformity index {describe_index(report.scan)}"
@@ -91,18 +90,35 @@ def _header(canvas: Canvas, report: SpineReport) -> None:
     canvas.line([(40, 138), (WIDTH - 40, 138)], _FAINT, 1.0)
 
 
+@dataclass(frozen=True)
+class _Line:
+    text: str
+    size: int
+    color: Color
+    bold: bool = False
+
+
+def _impression(report: SpineReport) -> list[_Line]:
+    """The impression in as many lines as it takes: no level that is suspected may fall out of it."""
+    words = write_finding(report) if report.status == EVALUABLE else "Not evaluable"
+    suspected = bool(report.suspected)
+    color = GROUPS[2].color if suspected else _TEXT
+    return [_Line(line, 24, color, suspected) for line in wrap_text(words, 24, _IMPRESSION_WIDTH, suspected)]
+
+
 def _below_impression(canvas: Canvas, report: SpineReport) -> None:
-    """Whose bone differs, and all that is doubtful, in as many lines as it takes; beyond one the picture grows."""
+    """What is left of the impression, whose bone differs, and all that is doubtful; beyond a line the picture grows."""
     densities, doubts = list_densities(report), list_doubts(report)
     said = [
         *([f"{'. '.join(densities)}."] if densities else []),
         *([f"In doubt: {'; '.join(doubts)}"] if doubts else []),
     ]
-    lines = [line for words in said for line in wrap_text(words, 18, WIDTH - 80)]
+    lines = _impression(report)[1:]
+    lines += [_Line(line, 18, _NOTICE) for words in said for line in wrap_text(words, 18, WIDTH - 80)]
     if len(lines) > 1:
         canvas.insert_rows(_BELOW_FIRST_LINE, _LINE_STEP * (len(lines) - 1), _BACKGROUND)
     for row, line in enumerate(lines):
-        canvas.text(line, 40, 121 + _LINE_STEP * row, 18, _NOTICE)
+        canvas.text(line.text, 40, 121 + _LINE_STEP * row, line.size, line.color, bold=line.bold)
 
 
 def _evaluable(canvas: Canvas, report: SpineReport, ct: CTVolume, spine: StraightenedVolume) -> None:
@@ -229,8 +245,8 @@ def _labels(canvas: Canvas, panel: SagittalPanel, report: SpineReport, outlines:
         name = canvas.text(vertebra.label, _LABEL_LEFT + 18, y, 19, color, bold=True)
         if vertebra.doubts:
             canvas.text("?", _LABEL_LEFT + 20 + name, y, 19, _NOTICE, bold=True)
-        size = 18 if vertebra.status == Status.SCORED else 16
-        words = shorten_text(_words(vertebra), size, _LABEL_RIGHT - _LABEL_LEFT - 110, bold=suspected)
+        sizes = (18, 17, 16, 15, 14) if vertebra.status == Status.SCORED else (16, 15, 14)
+        words, size = fit_text(_words(vertebra), sizes, _LABEL_RIGHT - _LABEL_LEFT - 110, bold=suspected)
         canvas.text(words, _LABEL_LEFT + 70, y, size, _TEXT if suspected else color, bold=suspected)
         if vertebra.level is not None:
             canvas.text(f"{vertebra.level_probability:.2f}", _LABEL_RIGHT, y, 14, _QUIET, anchor="right")

@@ -67,15 +67,23 @@ def shorten_text(text: str, size: int, width: int, bold: bool = False) -> str:
     return text.rstrip() + "..."
 
 
-def wrap_text(text: str, size: int, width: int) -> list[str]:
+def wrap_text(text: str, size: int, width: int, bold: bool = False) -> list[str]:
     """The text in lines of at most ``width`` pixels, broken at spaces; a word that is longer is cut."""
     lines: list[str] = []
     for word in text.split():
-        if lines and measure_text_width(f"{lines[-1]} {word}", size) <= width:
+        if lines and measure_text_width(f"{lines[-1]} {word}", size, bold) <= width:
             lines[-1] = f"{lines[-1]} {word}"
         else:
-            lines.append(shorten_text(word, size, width))
+            lines.append(shorten_text(word, size, width, bold))
     return lines
+
+
+def fit_text(text: str, sizes: Sequence[int], width: int, bold: bool = False) -> tuple[str, int]:
+    """The text and the largest of the descending ``sizes`` in which it is at most ``width`` pixels wide; cut in the
+    last one where it is wider in all.
+    """
+    fitting = [size for size in sizes if measure_text_width(text, size, bold) <= width]
+    return (text, fitting[0]) if fitting else (shorten_text(text, sizes[-1], width, bold), sizes[-1])
 
 
 class Canvas:
