@@ -803,6 +803,17 @@ class LostSlicesThresholds:
     half_width_mm: float = _tuned(12.0, "and so far to either side, where they are measured")
     beyond_mm: float = _tuned(12.0, "how far beyond the centerline's ends bodies may reach")
     least_slope: float = _tuned(0.3, "slices that the spine crosses at a smaller slope run along it", unit="mm/mm")
+    blank_voxels: int = _tuned(
+        4,
+        "side of a cube of one value that is no image",
+        _BOTH,
+        "none in 582 bodies of 54 scans and phantoms",
+        unit="mm",
+    )
+    same_hu: float = _tuned(0.01, "values that differ by less are one")
+    least_blank_cubes: int = _tuned(
+        8, "overlapping cubes from which a part of the body was lost", _BOTH, "0 of 410 bodies", unit="cubes"
+    )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 from VertebralFractureLib.cpr import straighten
 from VertebralFractureLib.doubts import DoubtKind
 from VertebralFractureLib.pipeline import detect
+from VertebralFractureLib.vertebrae import localize_vertebrae
 from VertebralFractureLib.vertebrae.level_assignment import LevelLabel
 from VertebralFractureLib.vertebrae.lost_slices import (
     SpineFault,
@@ -85,6 +86,28 @@ def test_names_of_a_run_that_contradict_a_longer_one_are_dropped():
         *("L3", "L2", "L1"),
         *("T8", "T7"),
     ]
+
+
+@pytest.mark.parametrize("value", [-1024, 0, 40])
+def test_a_body_of_which_a_box_was_lost_is_not_judged_and_the_others_are(a_phantom, value):
+    """Given a box of one value over the upper part of T12, when the vertebrae are found along the true curve, then T12
+    is not judged for that, and a body two levels away is judged as before.
+    """
+    ct, line = a_phantom.ct, a_phantom.reference.centerline
+    t12 = next(v for v in a_phantom.reference.vertebrae if v.level == "T12")
+    r, a, s = t12.center_ras
+    corners = ct.ras_to_ijk_points(np.array([[r - 30.0, a - 14.0, s], [r + 30.0, a + 25.0, s + 10.0]]))
+    low, high = np.floor(corners.min(axis=0)).astype(int), np.ceil(corners.max(axis=0)).astype(int)
+    hu = ct.hu.copy()
+    hu[low[2] : high[2], low[1] : high[1], low[0] : high[0]] = value
+
+    found = localize_vertebrae(straighten(replace(ct, hu=hu), line), in_view=ct.contains_points)
+    whole = localize_vertebrae(straighten(ct, line), in_view=ct.contains_points)
+
+    reasons = {v.label: v.reason for v in found if np.linalg.norm(np.array(v.center_ras) - (r, a, s)) < 15.0}
+    assert Reason.SLICES_LOST in reasons.values() or not reasons
+    assert {v.label: v.reason for v in found}["L2"] is None
+    assert Reason.SLICES_LOST not in [v.reason for v in whole]
 
 
 @pytest.mark.slow

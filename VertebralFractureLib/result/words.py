@@ -31,7 +31,7 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.LOW_CONFIDENCE: "low confidence",
     Reason.METAL_OR_CEMENT: "implant or cement",
     Reason.AS_DENSE_AS_CEMENT: "as dense as cement, which strong sclerosis can be too",
-    Reason.SLICES_LOST: "slices are missing, copied or moved there",
+    Reason.SLICES_LOST: "slices or parts of them are missing, copied or moved there",
     Reason.NO_SEQUENCE_POSITION: "no position of the sequence lies inside it",
     Reason.MARKED_BY_READER: "marked not evaluable by the reader",
     Reason.FRACTURED: "fractured or suspected of it",

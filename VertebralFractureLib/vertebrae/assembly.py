@@ -35,7 +35,12 @@ from VertebralFractureLib.vertebrae.localization import (
     lay_corners,
     localize_bodies_in_their_planes,
 )
-from VertebralFractureLib.vertebrae.lost_slices import SpineFault, drop_contradicting_names, split_at_jumps
+from VertebralFractureLib.vertebrae.lost_slices import (
+    SpineFault,
+    drop_contradicting_names,
+    holds_blank,
+    split_at_jumps,
+)
 from VertebralFractureLib.vertebrae.oriented_box import oriented_box
 from VertebralFractureLib.vertebrae.outline import trace_outline
 from VertebralFractureLib.vertebrae.surfacing import surface_bodies
@@ -52,7 +57,7 @@ if TYPE_CHECKING:
 
     from VertebralFractureLib.vertebrae.models import VertebraModels
 
-_LESS_TRUE = (Reason.LOW_CONFIDENCE, Reason.METAL_OR_CEMENT, Reason.AS_DENSE_AS_CEMENT)
+_LESS_TRUE = (Reason.LOW_CONFIDENCE, Reason.METAL_OR_CEMENT, Reason.AS_DENSE_AS_CEMENT, Reason.NO_BONE)
 """Reasons that may be the look of lost slices and not the vertebra's own."""
 
 
@@ -125,7 +130,10 @@ def localize_vertebrae(
         _vertebra(spine, body, label, core, rank, odd[index])
         for rank, ((body, label), core, index) in enumerate(zip(kept, cores, at, strict=True), start=1)
     ]
-    found = [_withhold_faulty(one, faults, several_runs=len(runs) > 1) for one in found]
+    found = [
+        _withhold_faulty(one, faults, blank=holds_blank(spine, body), several_runs=len(runs) > 1)
+        for one, (body, _) in zip(found, kept, strict=True)
+    ]
     step = slice_thickness_mm if step_along_mm is None else step_along_mm
     found = grade_vertebrae(
         [
@@ -212,10 +220,11 @@ def _label_runs(
     return drop_contradicting_names([column.labels for column in columns]), counted
 
 
-def _withhold_faulty(vertebra: Vertebra, faults: Sequence[SpineFault], *, several_runs: bool) -> Vertebra:
-    """The vertebra, not evaluable where a fault touches it, its name in doubt where names were counted in runs."""
+def _withhold_faulty(vertebra: Vertebra, faults: Sequence[SpineFault], *, blank: bool, several_runs: bool) -> Vertebra:
+    """The vertebra, not evaluable where a fault touches or blanks it, its name in doubt where counted in runs."""
     reason, doubts = vertebra.reason, vertebra.doubts
-    if any(fault.touches(vertebra.extent_mm) for fault in faults) and reason in (None, *_LESS_TRUE):
+    is_lost = blank or any(fault.touches(vertebra.extent_mm) for fault in faults)
+    if is_lost and reason in (None, *_LESS_TRUE):
         reason = Reason.SLICES_LOST
     if several_runs:
         doubts = (*doubts, DoubtKind.LEVEL_ACROSS_JUMP)

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from VertebralFractureLib.cpr.frame import ReformatFrame
-from VertebralFractureLib.thresholds import LOST_SLICES
+from VertebralFractureLib.cpr.straightened_volume import StraightenedVolume
+from VertebralFractureLib.thresholds import IMPLANTS, LOST_SLICES
 from VertebralFractureLib.vertebrae.level_assignment import LevelLabel
 from VertebralFractureLib.vertebrae.levels import CRANIAL_TO_CAUDAL
+from VertebralFractureLib.vertebrae.localization import LocalizedBody
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.volume.continuity import FaultKind, PlaneFault
 
@@ -75,6 +77,30 @@ def _locate(ct: CTVolume, frame: ReformatFrame, fault: PlaneFault) -> SpineFault
     margin = tuned.jump_margin_mm if jump else tuned.margin_mm
     at = s[within.any(axis=0)]
     return SpineFault(fault.kind, float(at.min()) - margin, float(at.max()) + margin, loses_count=jump)
+
+
+def holds_blank(spine: StraightenedVolume, body: LocalizedBody) -> bool:
+    """Whether a part of the body, or of what its endplates lie in, holds one value, as where parts of slices were lost.
+
+    Noise gives neighboring voxels of a scan different values, even where they were smoothed. What is as dense as metal
+    is left out, because scanners end their scale there.
+    """
+    tuned, shape = LOST_SLICES, body.shape
+    if shape is None:
+        return False
+    s, a, r = spine.axis_mm("s"), spine.axis_mm("a"), spine.axis_mm("r")
+    # Where a part was lost the traced body ends: what is blank lies beyond its endplate then.
+    margin = tuned.margin_mm + tuned.blank_voxels
+    low, high = body.span.s_inferior_mm - margin, body.span.s_superior_mm + margin
+    across = (a >= shape.a_posterior) & (a <= shape.a_anterior)
+    box = np.ix_((s >= low) & (s <= high), across, np.abs(r) <= tuned.half_width_mm)
+    hu = np.where(spine.inside[box], spine.hu[box], np.nan).astype(np.float32)
+    if min(hu.shape) < tuned.blank_voxels:
+        return False
+    cubes = np.lib.stride_tricks.sliding_window_view(hu, (tuned.blank_voxels,) * 3)
+    most = cubes.max(axis=(3, 4, 5))
+    blank = (most - cubes.min(axis=(3, 4, 5)) < tuned.same_hu) & (most < IMPLANTS.cement_hu)
+    return int(np.count_nonzero(blank)) >= tuned.least_blank_cubes
 
 
 def split_at_jumps(middles_mm: Sequence[float], faults: Sequence[SpineFault]) -> list[slice]:
