@@ -100,7 +100,7 @@ NOT_TUNED = {
     },
     "result/words.py": {"HIGHEST_GRADE": UNIT},
     "vertebrae/bone_map.py": dict.fromkeys(("CELLS", "_POINTS"), NUMERICAL),
-    "vertebrae/body_axes.py": {"_LEAST_FLATNESS": NUMERICAL},
+    "vertebrae/body_axes.py": dict.fromkeys(("_LEAST_FLATNESS", "_LEAST_ALONG"), NUMERICAL),
     "vertebrae/body_input.py": {
         **dict.fromkeys(("SLAB_CENTERS_MM", "SLAB_OFFSETS_MM", "ANTERIOR_FROM_MM", "COLUMNS", "CHANNELS"), WEIGHTS),
         "_ROW_MULTIPLE": LAYOUT,
@@ -144,7 +144,7 @@ NOT_TUNED = {
             ("MOST_OUTLINE_POINTS", "FAR_MM", "LONGEST_CURVE_MM", "LEAST_HU", "MOST_HU", "TALLEST_MM"), BORDER
         ),
     },
-    "volume/compressed_stream.py": dict.fromkeys(("_BLOCK_BYTES", "_GZIP_OR_ZLIB", "LARGEST_RATIO"), UNIT),
+    "volume/compressed_stream.py": dict.fromkeys(("_BLOCK_BYTES", "LARGEST_RATIO"), UNIT),
     "volume/dicom_choice.py": {"_SHOWN": LAYOUT},
     "volume/dicom_elements.py": dict.fromkeys(
         ("PIXEL_DATA", "_ITEM", "_END_OF_ITEM", "_END_OF_SEQUENCE", "_UNDEFINED", "_DEEPEST"), UNIT
