@@ -40,7 +40,7 @@ def pedicles_every(pitch_mm: float | None, noise_hu: float = 0.0) -> CTVolume:
     if pitch_mm is not None:
         bone = (s % pitch_mm) < 0.5 * pitch_mm
         hu[bone, :, :30] = hu[bone, :, 51:] = 400.0
-    hu += np.random.default_rng(0).normal(0.0, noise_hu, hu.shape)
+    hu += np.random.default_rng(0).normal(0.0, max(noise_hu, 4.0), hu.shape)
     matrix = np.diag([1.0, 1.0, 2.0, 1.0])
     matrix[:2, 3] = -40.0
     return CTVolume(hu.astype(np.int16), matrix)
@@ -72,6 +72,18 @@ def test_nothing_is_said_where_no_pitch_is_seen(noise_hu):
 def test_a_stretch_of_lost_slices_is_not_taken_for_a_pitch():
     ct = pedicles_every(28.0)
     ct.hu[40:62] = -1024
+
+    check_vertebral_spacing(ct, STRAIGHT, boxes_of_width(36.0))
+
+
+@pytest.mark.parametrize("value", [0, 40])
+def test_a_box_of_one_value_on_one_side_is_not_taken_for_a_pitch(value):
+    """Given a spine of which 60 mm to the left hold one value, and pedicles of which little is seen beside that, when
+    its spacing is checked, then nothing is said.
+    """
+    ct = pedicles_every(62.0)
+
+    ct.hu[35:65, :, :42] = value
 
     check_vertebral_spacing(ct, STRAIGHT, boxes_of_width(36.0))
 

@@ -20,7 +20,7 @@ from VertebralFractureLib.canal.plausibility import (
 )
 from VertebralFractureLib.errors import ImplausibleGeometry
 from VertebralFractureLib.thresholds import VERTEBRAL_SPACING
-from VertebralFractureLib.types import FloatArray
+from VertebralFractureLib.types import BoolArray, FloatArray
 from VertebralFractureLib.volume import CTVolume
 from VertebralFractureLib.volume.sampling import sample_hu_near
 
@@ -56,7 +56,8 @@ def measure_spacing_spectrum(ct: CTVolume, centerline: Centerline, boxes: SliceB
 
     Returns:
         Spacings ``(n,)`` in widths of the vertebra, and the fraction ``(n,)`` of each in what changes along the curve,
-        mean of both sides; both empty where the curve is shorter than ``least_vertebrae`` of what is expected.
+        mean of both sides; both empty where the curve is shorter than ``least_vertebrae`` of what is expected, and
+        where a part of either side holds one value, as where the image was lost: a hole has a spacing of its own.
     """
     tuned = VERTEBRAL_SPACING
     arc = np.arange(0.0, centerline.length_mm, tuned.step_mm)
@@ -69,7 +70,10 @@ def measure_spacing_spectrum(ct: CTVolume, centerline: Centerline, boxes: SliceB
     taper = np.hanning(len(turns))
     waves = np.exp(-2j * np.pi * frequencies[:, None] * turns) * taper / taper.sum()
     power = np.zeros(len(frequencies))
-    for bone in _measure_lateral_hu(ct, points, width):
+    sides = _measure_lateral_hu(ct, points, width)
+    if max(blank.mean() for _, blank in sides) > 1.0 - tuned.least_known:
+        return np.zeros(0), np.zeros(0)
+    for bone, _ in sides:
         known = np.isfinite(bone)
         if known.mean() < tuned.least_known:
             continue
@@ -91,8 +95,11 @@ def _width_along(arc: FloatArray, points_ras: FloatArray, boxes: SliceBoxes) -> 
     )
 
 
-def _measure_lateral_hu(ct: CTVolume, points_ras: FloatArray, width: FloatArray) -> list[FloatArray]:
-    """Mean HU ``(n,)`` in a small area to the right and to the left of every point, across the curve."""
+def _measure_lateral_hu(ct: CTVolume, points_ras: FloatArray, width: FloatArray) -> list[tuple[FloatArray, BoolArray]]:
+    """Mean HU ``(n,)`` in a small area to the right and to the left of every point, across the curve.
+
+    With each side: whether every voxel of the area holds the same value, which noise prevents in a scan.
+    """
     tangent = np.gradient(points_ras, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1)[:, None]
     right = np.array([1.0, 0.0, 0.0]) - tangent * tangent[:, :1]
@@ -107,6 +114,7 @@ def _measure_lateral_hu(ct: CTVolume, points_ras: FloatArray, width: FloatArray)
     for side in (1.0, -1.0):
         points = (side * right[:, None] * r.ravel()[None, :, None] + forward) * width[:, None, None]
         hu = sample_hu_near(ct, points_ras[:, None] + points)
+        blank = np.ptp(hu, axis=1) == 0.0
         # Neither lung nor a stretch that was lost says anything of bone.
         hu = np.where(
             hu > VERTEBRAL_SPACING.air_below_hu,
@@ -116,7 +124,7 @@ def _measure_lateral_hu(ct: CTVolume, points_ras: FloatArray, width: FloatArray)
         inside = np.isfinite(hu).mean(axis=1) >= 0.5
         mean = np.full(len(points_ras), np.nan)
         mean[inside] = np.nanmean(hu[inside], axis=1)
-        sides.append(mean)
+        sides.append((mean, blank))
     return sides
 
 
