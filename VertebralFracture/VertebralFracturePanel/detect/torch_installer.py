@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 MINIMUM_TORCH = (2, 2)
 READY, MISSING, BROKEN, TOO_OLD = "ready", "missing", "broken", "too old"
-_AGAIN = "Open the module PyTorch Utils, uninstall PyTorch, restart Slicer, and press Detect fractures again."
+_AGAIN = "uninstall it in the module PyTorch Utils, restart Slicer, and press Detect fractures again."
 
 
 class Remedy(Enum):
@@ -103,27 +103,25 @@ def installedTorch() -> InstalledTorch:
 def _problem(torch: InstalledTorch) -> str:
     if torch.state == TOO_OLD:
         needed = ".".join(map(str, MINIMUM_TORCH))
-        return f"PyTorch {torch.version} is installed, but {needed} or newer is needed. {_AGAIN}"
-    return f"PyTorch is only partly installed. {_AGAIN}"
+        return f"PyTorch {torch.version} is installed, but {needed} or newer is needed: {_AGAIN}"
+    return f"PyTorch is only partly installed: {_AGAIN}"
 
 
 def _whyItFailed(error: Exception) -> str:
     torch = installedTorch()
     if torch.state == READY:
-        return (
-            f"PyTorch {torch.version} was installed, but cannot be loaded yet ({error}). Restart Slicer and try again."
-        )
+        return f"PyTorch {torch.version} was installed, but cannot be loaded before Slicer is restarted ({error})."
     # pip's own words went to the Python console; its command line, which the error holds, helps nobody.
     isPip = isinstance(error, subprocess.CalledProcessError)
     reason = f"pip ended with code {error.returncode}, see the Python console" if isPip else str(error).rstrip(".")
-    sentence = f"PyTorch could not be installed: {reason}. "
+    clause = f"PyTorch could not be installed ({reason})"
     proxies = urllib.request.getproxies()
     proxy = proxies.get("https") or proxies.get("http")
     if proxy:
-        return f"{sentence}It is downloaded through the proxy {_withoutPassword(proxy)}; is that the right one?"
+        return f"{clause}; it is downloaded through the proxy {_withoutPassword(proxy)}: is that the right one?"
     return (
-        f"{sentence}It is downloaded from the internet: is this computer online? Where a proxy is needed, set the "
-        "environment variable HTTPS_PROXY before Slicer is started."
+        f"{clause}; is this computer online, or does it need a proxy, which the environment variable HTTPS_PROXY names "
+        "before Slicer is started?"
     )
 
 
