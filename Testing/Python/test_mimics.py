@@ -29,6 +29,11 @@ class AlteredSpine:
     def __post_init__(self) -> None:
         self.hu = self.spine.hu.copy()
         self.s, self.a, self.r = np.meshgrid(*(self.spine.axis_mm(axis) for axis in "sar"), indexing="ij")
+        # As noisy as a scan: what holds one value would be taken for a part of the image that was lost.
+        self.noise = np.random.default_rng(7).normal(0.0, 6.0, self.hu.shape)
+
+    def draw(self, where: np.ndarray, hu: float) -> None:
+        self.hu[where] = hu + self.noise[where]
 
     def landmark(self, level: str, place: int) -> np.ndarray:
         return np.asarray(self.spine.frame.ras_to_straight(np.array(self.found[level].landmarks_ras))[place])
@@ -38,29 +43,29 @@ class AlteredSpine:
         r, a, s = self.landmark(level, place) + np.array([beside, ahead, 0.0])
         distance = np.sqrt((self.r - r) ** 2 + (self.a - a) ** 2 + (self.s - s) ** 2)
         into_body = (s - self.s) * (1.0 if place < LOWER_FRONT else -1.0) > -2.0
-        self.hu[into_body & (distance < radius + 1.5)] = RIM_HU
-        self.hu[into_body & (distance < radius)] = DISC_HU
+        self.draw(into_body & (distance < radius + 1.5), RIM_HU)
+        self.draw(into_body & (distance < radius), DISC_HU)
 
     def fragment(self, level: str) -> None:
         """A cleft behind the upper front corner, which stays where it is."""
         r, a, s = self.landmark(level, UPPER_FRONT)
         across = 0.7 * (self.a - a) + 0.7 * (self.s - s) + 3.5
         near = (np.abs(self.r - r) < 9.0) & (np.abs(self.a - a) < 6.0) & (self.s < s + 1.0) & (self.s > s - 9.0)
-        self.hu[(np.abs(across) < 1.1) & near] = DISC_HU
+        self.draw((np.abs(across) < 1.1) & near, DISC_HU)
 
     def spur(self, level: str, place: int) -> None:
         """A beak 8 mm long in front of a corner."""
         r, a, s = self.landmark(level, place) + np.array([0.0, 3.5, 0.0])
         outward = (self.s - s) * (1.0 if place < LOWER_FRONT else -1.0)
         beside = (np.abs(self.r - r) < 14.0) & (self.a > a - 1.0) & (self.a < a + 7.0)
-        self.hu[beside & (outward < 1.5) & (outward > -4.0)] = RIM_HU
+        self.draw(beside & (outward < 1.5) & (outward > -4.0), RIM_HU)
 
     def sunken_endplate(self, level: str, depth: float) -> None:
         """The upper endplate of the front two thirds pushed in, over the whole width: a fracture."""
         r, a, s = self.landmark(level, UPPER_MIDDLE)
         near = (np.abs(self.r - r) < 24.0) & (self.a > a - 9.0) & (self.a < a + 24.0) & (self.s < s + 2.0)
-        self.hu[near & (self.s > s - depth - 2.0)] = RIM_HU
-        self.hu[near & (self.s > s - depth)] = DISC_HU
+        self.draw(near & (self.s > s - depth - 2.0), RIM_HU)
+        self.draw(near & (self.s > s - depth), DISC_HU)
 
 
 @pytest.fixture(scope="module")
