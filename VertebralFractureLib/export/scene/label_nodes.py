@@ -14,7 +14,7 @@ import numpy as np
 from vtkmodules.vtkCommonDataModel import vtkVector3d
 
 from VertebralFractureLib.export.scene.canal_axes import find_canal
-from VertebralFractureLib.export.scene.markups_nodes import point_label
+from VertebralFractureLib.export.scene.markups_nodes import point_label, show_through_slices
 from VertebralFractureLib.plain_text import one_line
 from VertebralFractureLib.result.report import SpineReport
 from VertebralFractureLib.types import FloatArray
@@ -48,11 +48,7 @@ def add_straight_labels_node(scene: Any, name: str, vertebrae: Sequence[Vertebra
     """The labels in straight space at ``straight``, ``(n, 3)`` mm, hidden at first as the points there are."""
     node = _add_node(scene, name)
     fill_labels_node(node, vertebrae, straight)
-    display = node.GetDisplayNode()
-    display.SetVisibility(False)
-    # As the points of the vertebrae: one sagittal slice shows all.
-    display.SetSliceProjection(True)
-    display.SetSliceProjectionOpacity(1.0)
+    show_through_slices(node)
     return node
 
 

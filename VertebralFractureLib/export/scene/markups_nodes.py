@@ -158,12 +158,19 @@ def add_straight_points_node(
     node = _add_points_node(scene, name, color)
     straight = frame.ras_to_straight(np.array([vertebra.center_ras for vertebra in vertebrae]).reshape(-1, 3))
     fill_straight_points_node(node, straight, vertebrae)
+    show_through_slices(node)
+    return node
+
+
+def show_through_slices(node: Any) -> None:
+    """For points in straight space: hidden at first, and then all of them on every slice.
+
+    Bodies lie a few mm beside the canal: without projection, one sagittal slice would show some of the points only.
+    """
     display = node.GetDisplayNode()
     display.SetVisibility(False)
-    # Bodies lie a few mm beside the canal: without projection, one sagittal slice would show some of the points only.
     display.SetSliceProjection(True)
     display.SetSliceProjectionOpacity(1.0)
-    return node
 
 
 def fill_straight_points_node(node: Any, straight: np.ndarray, vertebrae: Sequence[Vertebra]) -> None:
