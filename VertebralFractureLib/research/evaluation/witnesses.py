@@ -52,7 +52,7 @@ FRACTURED_VERSIONS, MIMIC_VERSIONS, DRAWN_VERSIONS = 3, 1, 2
 _MIMIC_SHARE = 0.2
 _TRIES = 8
 THICK_MM = 5.0
-_THIN_UP_TO_MM = 3.5
+THIN_UP_TO_MM = 3.5
 """Slices of a scan up to which a thicker copy is something else than the scan itself."""
 MEASURED = (
     *("level", "reason", "extent_mm", "heights_mm", "height_sd_mm", "complete", "center_ras", "detection_confidence"),
@@ -86,7 +86,7 @@ def list_spines(case: StraightCase) -> Iterator[SpineKey]:
     """All versions of a case, each in its own slices and, where these are thin, in ``THICK_MM`` too."""
     own_mm = max(case.source_spacing_mm)
     for version, kind in enumerate(_KINDS):
-        for slice_mm in (own_mm, THICK_MM) if own_mm <= _THIN_UP_TO_MM else (own_mm,):
+        for slice_mm in (own_mm, THICK_MM) if own_mm <= THIN_UP_TO_MM else (own_mm,):
             yield SpineKey(case.identifier, version, kind, slice_mm, case.fold)
 
 

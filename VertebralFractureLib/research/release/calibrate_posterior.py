@@ -43,7 +43,13 @@ from VertebralFractureLib.research.evaluation.metrics import (
     calibration_error,
     proportion_by_patient,
 )
-from VertebralFractureLib.research.evaluation.witnesses import DRAWN, SCANNED, THICK_MM, build_answers
+from VertebralFractureLib.research.evaluation.witnesses import (
+    DRAWN,
+    SCANNED,
+    THICK_MM,
+    THIN_UP_TO_MM,
+    build_answers,
+)
 from VertebralFractureLib.research.training.fracture_members import shipped_names
 from VertebralFractureLib.research.training.straightened_cases import load_or_build_cases
 from VertebralFractureLib.thresholds import SCORING
@@ -56,7 +62,6 @@ logger = logging.getLogger(__name__)
 _MATCH_MM = 8.0
 _RIDGE = 1e-3
 _MOST_Z = 4.0
-_THIN_BELOW_MM = 3.6
 NETWORK, HEIGHTS, JOINED = "networks alone", "heights alone", "joined"
 
 
@@ -200,7 +205,7 @@ def fit_table(rows: Sequence[WitnessRow]) -> PosteriorTable:
 
 def _usual_sd(rows: Sequence[WitnessRow]) -> float:
     """Median standard deviation of a loss in thin slices."""
-    known = [row.loss_sd for row in rows if row.found and row.slice_mm < _THIN_BELOW_MM and np.isfinite(row.loss_sd)]
+    known = [row.loss_sd for row in rows if row.found and row.slice_mm <= THIN_UP_TO_MM and np.isfinite(row.loss_sd)]
     return round(float(np.median(known)), 3)
 
 
@@ -327,13 +332,13 @@ def _scan_figures(rows: Sequence[WitnessRow], probability: FloatArray, true: Flo
 
 def group_rows(rows: Sequence[WitnessRow]) -> dict[str, list[int]]:
     """Indices of the rows of each group that figures are told of."""
-    thin, copies = f"thin, up to {_THIN_BELOW_MM:g} mm", f"the same in slices of {THICK_MM:g} mm"
+    thin, copies = f"thin, up to {THIN_UP_TO_MM:g} mm", f"the same in slices of {THICK_MM:g} mm"
     groups: dict[str, Callable[[WitnessRow], bool]] = {
-        thin: lambda row: row.kind != DRAWN and not row.is_copy and row.slice_mm < _THIN_BELOW_MM,
+        thin: lambda row: row.kind != DRAWN and not row.is_copy and row.slice_mm <= THIN_UP_TO_MM,
         copies: lambda row: row.kind != DRAWN and row.is_copy,
-        "scanned in 4 to 5 mm": lambda row: row.kind != DRAWN and not row.is_copy and row.slice_mm >= _THIN_BELOW_MM,
+        "scanned in 4 to 5 mm": lambda row: row.kind != DRAWN and not row.is_copy and row.slice_mm > THIN_UP_TO_MM,
         f"second simulation, {thin}": lambda row: (
-            row.kind == DRAWN and not row.is_copy and row.slice_mm < _THIN_BELOW_MM
+            row.kind == DRAWN and not row.is_copy and row.slice_mm <= THIN_UP_TO_MM
         ),
         f"second simulation, {copies}": lambda row: row.kind == DRAWN and row.is_copy,
         "as scanned, no fracture simulated": lambda row: not row.is_copy and row.kind == SCANNED,
