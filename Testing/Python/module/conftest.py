@@ -12,6 +12,7 @@ import pytest
 import slicer
 import slicer_stand_ins
 import vtk
+from leaning_vertebra import add_layout, show_in_all_views
 from panel_helpers import LINE, SECRET_FOLDER, SECRET_NAME, SECRET_UID, detect, until
 from report_samples import a_reported_vertebra
 
@@ -282,6 +283,22 @@ def the_real_widget(scene):  # noqa: ARG001  the widget finds the scene where Sl
     widget.setup()
     yield widget
     widget.cleanup()
+
+
+@pytest.fixture
+def logics(scene):
+    """Slicer's logic of the slice views, as long as a test runs."""
+    logics = add_layout(scene)
+    yield logics
+    for logic in logics:
+        logic.SetMRMLScene(None)
+
+
+@pytest.fixture
+def seen_result(widget, scene, logics, a_spine_ct, a_successful_worker):  # noqa: ARG001
+    detect(widget)
+    show_in_all_views(scene, a_spine_ct)
+    return find_results(scene)[0]
 
 
 @pytest.fixture

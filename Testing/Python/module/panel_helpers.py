@@ -72,11 +72,9 @@ def cells(table):
     return [[table.item(row, column).text() for column in columns] for row in range(table.rowCount)]
 
 
-def panel_state(widget):
-    """Everything that the panel says about the result that it shows."""
-    ui = widget.ui
-    colors = [ui.vertebraTable.item(row, 2).background().color().name() for row in range(ui.vertebraTable.rowCount)]
-    boxes = (
+def display_boxes(ui):
+    """The boxes of the section *Display*."""
+    return (
         ui.pointsCheckBox,
         ui.labelsCheckBox,
         ui.centerlineCheckBox,
@@ -84,6 +82,12 @@ def panel_state(widget):
         ui.outlinesCheckBox,
         ui.followCheckBox,
     )
+
+
+def panel_state(widget):
+    """Everything that the panel says about the result that it shows."""
+    ui = widget.ui
+    colors = [ui.vertebraTable.item(row, 2).background().color().name() for row in range(ui.vertebraTable.rowCount)]
     return {
         "input": ui.inputSelector.currentNode().GetName() if ui.inputSelector.currentNode() is not None else None,
         "headline": ui.impressionLabel.text,
@@ -92,7 +96,7 @@ def panel_state(widget):
         "chosen row": sorted({index.row() for index in ui.vertebraTable.selectedIndexes()}),
         "threshold": round(ui.thresholdSlider.value, 2),
         "rule": ui.ruleSelector.currentText,
-        "shown": [box.checked for box in boxes],
+        "shown": [box.checked for box in display_boxes(ui)],
         "opacity": round(ui.opacitySlider.value, 2),
         "second run": ui.secondRunSelector.currentText,
         "button": (ui.detectButton.text, ui.detectButton.enabled),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import slicer
 from curve_helpers import random_edits
-from panel_helpers import content, detect, until
+from panel_helpers import content, detect, display_boxes, until
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
@@ -443,19 +443,7 @@ def test_two_thousand_random_actions_raise_nothing(widget, scene, add_volume, ad
         "threshold": (10, lambda: ui.criteriaSection.enabled and setattr(ui.thresholdSlider, "value", rng.random())),
         "rule": (6, lambda: ui.criteriaSection.enabled and ui.ruleSelector.setCurrentIndex(rng.randrange(3))),
         "the model's own": (3, ui.ownCriteriaButton.click),
-        "boxes": (
-            6,
-            lambda: rng.choice(
-                (
-                    ui.pointsCheckBox,
-                    ui.labelsCheckBox,
-                    ui.centerlineCheckBox,
-                    ui.landmarksCheckBox,
-                    ui.outlinesCheckBox,
-                    ui.followCheckBox,
-                )
-            ).click(),
-        ),
+        "boxes": (6, lambda: rng.choice(display_boxes(ui)).click()),
         "opacity": (4, lambda: setattr(ui.opacitySlider, "value", rng.random())),
         "side by side": (4, ui.sideBySideButton.click),
         "choose a result": (

@@ -13,13 +13,12 @@ from leaning_vertebra import (
     find_vertebra,
     let_t12_lean,
     rotation,
-    show_in_all_views,
     view,
 )
 from panel_helpers import choose, close_and_load, detect, load_scene
 from PySide6.QtWidgets import QApplication
 
-from VertebralFractureLib.export.scene import find_results, new_scene, save_mrb
+from VertebralFractureLib.export.scene import new_scene, save_mrb
 from VertebralFractureLib.export.scene.turned_views import turn_views
 from VertebralFracturePanel.read.side_by_side import STRAIGHT_VIEW
 
@@ -27,21 +26,6 @@ from VertebralFracturePanel.read.side_by_side import STRAIGHT_VIEW
 @pytest.fixture
 def a_report(a_report):
     return let_t12_lean(a_report)
-
-
-@pytest.fixture
-def logics(scene):
-    logics = add_layout(scene)
-    yield logics
-    for logic in logics:
-        logic.SetMRMLScene(None)
-
-
-@pytest.fixture
-def a_result(widget, scene, logics, a_spine_ct, a_successful_worker):  # noqa: ARG001
-    detect(widget)
-    show_in_all_views(scene, a_spine_ct)
-    return find_results(scene)[0]
 
 
 def orientations(scene):
@@ -58,13 +42,13 @@ def off_the_plane(scene, name, points):
     return np.abs((np.array(points) - shown[:3, 3]) @ shown[:3, 2])
 
 
-def test_the_sagittal_view_shows_the_chosen_vertebra_where_its_outline_is_drawn(widget, scene, a_result, a_report):
+def test_the_sagittal_view_shows_the_chosen_vertebra_where_its_outline_is_drawn(widget, scene, seen_result, a_report):
     # Given a body that is turned, leaning and tilted, whose outline a plain sagittal slice cuts far from
     t12 = find_vertebra(a_report, "T12")
     choose(widget, "L1")
     view(scene, "Yellow").JumpSliceByCentering(*t12.center_ras)
     assert off_the_plane(scene, "Yellow", t12.outline_ras).max() > 3.0
-    assert a_result.bodies.GetDisplayNode().GetVisibility2D()
+    assert seen_result.bodies.GetDisplayNode().GetVisibility2D()
 
     # When it is chosen
     choose(widget, "T12")
@@ -85,7 +69,7 @@ def test_the_sagittal_view_shows_the_chosen_vertebra_where_its_outline_is_drawn(
         assert (turned * preset).sum(axis=0).min() > 0.8
 
 
-def test_a_vertebra_that_was_not_traced_is_shown_along_the_canal(widget, scene, a_result, a_report):  # noqa: ARG001
+def test_a_vertebra_that_was_not_traced_is_shown_along_the_canal(widget, scene, seen_result, a_report):  # noqa: ARG001
     choose(widget, "T11")
 
     tangent = np.array([0.0, np.cos(70.0 / 30.0) / 30.0, 1.0])
@@ -94,7 +78,7 @@ def test_a_vertebra_that_was_not_traced_is_shown_along_the_canal(widget, scene, 
     assert matrix(scene, "Yellow")[:3, 3] == pytest.approx(find_vertebra(a_report, "T11").center_ras)
 
 
-@pytest.mark.usefixtures("a_result")
+@pytest.mark.usefixtures("seen_result")
 def test_every_way_to_another_vertebra_turns_the_views_again(widget, scene):
     choose(widget, "T12")
     first = matrix(scene, "Red")
@@ -132,7 +116,7 @@ def detect_again(widget):
     detect(widget)
 
 
-@pytest.mark.usefixtures("a_result")
+@pytest.mark.usefixtures("seen_result")
 @pytest.mark.parametrize(
     "leave", [leave_module, choose_another_volume, close_scene, remove_result, switch_off, detect_again]
 )
@@ -147,7 +131,7 @@ def test_slicers_own_orientations_come_back(widget, scene, leave):
     assert not any(view(scene, name).HasSliceOrientationPreset("VertebraSagittal") for name in VIEWS)
 
 
-@pytest.mark.usefixtures("a_result")
+@pytest.mark.usefixtures("seen_result")
 def test_one_box_switches_it_off_and_on_and_stays_in_the_scene(widget, scene, tmp_path):
     widget.ui.followCheckBox.checked = False
     choose(widget, "T12")
@@ -161,7 +145,7 @@ def test_one_box_switches_it_off_and_on_and_stays_in_the_scene(widget, scene, tm
     assert orientations(scene)["Yellow"] == "VertebraSagittal"
 
 
-@pytest.mark.usefixtures("a_result")
+@pytest.mark.usefixtures("seen_result")
 def test_a_view_that_the_user_rotated_stays_as_it_is(widget, scene):
     # Given a turned view that the user goes on to rotate, and one that was rotated before
     before = matrix(scene, "Green").copy()
@@ -183,7 +167,8 @@ def test_a_view_that_the_user_rotated_stays_as_it_is(widget, scene):
         assert matrix(scene, "Yellow")[:3, :3] == pytest.approx(own[:3, :3])
 
 
-def test_linked_views_turn_each_for_itself_and_scroll_with_their_likes(widget, scene, logics, a_spine_ct, a_result):  # noqa: ARG001
+@pytest.mark.usefixtures("seen_result")
+def test_linked_views_turn_each_for_itself_and_scroll_with_their_likes(widget, scene, logics, a_spine_ct):
     # Given two rows of three linked views, all of the same CT
     layout = logics[0].GetLayoutNode()
     layout.SetViewArrangement(layout.SlicerLayoutThreeOverThreeView)
@@ -214,12 +199,12 @@ def test_linked_views_turn_each_for_itself_and_scroll_with_their_likes(widget, s
         assert np.abs(moved) == pytest.approx(3.0 * np.abs(AXES[:, 0]) if name in likes else np.zeros(3), abs=1e-4)
 
 
-def test_side_by_side_turns_the_patients_views_and_not_the_straightened_one(widget, scene, a_result, a_report):
+def test_side_by_side_turns_the_patients_views_and_not_the_straightened_one(widget, scene, seen_result, a_report):
     choose(widget, "T12")
 
     widget.ui.sideBySideButton.click()
 
-    assert a_result.straightened is not None
+    assert seen_result.straightened is not None
     assert view(scene, STRAIGHT_VIEW).GetOrientation() == "Sagittal"
     assert off_the_plane(scene, "Yellow", find_vertebra(a_report, "T12").outline_ras).max() < 0.01
 
@@ -230,7 +215,7 @@ def test_side_by_side_turns_the_patients_views_and_not_the_straightened_one(widg
     assert orientations(scene) == VIEWS
 
 
-@pytest.mark.usefixtures("a_result")
+@pytest.mark.usefixtures("seen_result")
 def test_a_view_that_shows_another_volume_keeps_its_own_orientation(widget, scene, add_volume):
     other = add_volume("Another patient")
     scene.GetSingletonNode("Green", "vtkMRMLSliceCompositeNode").SetBackgroundVolumeID(other.GetID())
@@ -240,7 +225,7 @@ def test_a_view_that_shows_another_volume_keeps_its_own_orientation(widget, scen
     assert orientations(scene) == {"Red": "VertebraAxial", "Yellow": "VertebraSagittal", "Green": "Coronal"}
 
 
-@pytest.mark.usefixtures("a_result")
+@pytest.mark.usefixtures("seen_result")
 def test_no_view_turns_while_points_are_placed_or_an_edit_is_made(widget, scene):
     interaction = scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
     interaction = interaction or scene.AddNewNodeByClass("vtkMRMLInteractionNode")
@@ -259,11 +244,11 @@ def test_no_view_turns_while_points_are_placed_or_an_edit_is_made(widget, scene)
 
 @pytest.mark.parametrize("sideBySide", [False, True])
 def test_a_scene_saved_turned_opens_upright_at_the_vertebra_where_this_module_is_missing(
-    widget, scene, a_result, a_report, tmp_path, sideBySide
+    widget, scene, seen_result, a_report, tmp_path, sideBySide
 ):
     # Given a scene that was saved with the views turned
     t12 = find_vertebra(a_report, "T12")
-    assert a_result.straightened is not None
+    assert seen_result.straightened is not None
     widget.ui.sideBySideButton.checked = sideBySide
     choose(widget, "T12")
     save_mrb(scene, tmp_path / "turned.mrb")
@@ -283,7 +268,7 @@ def test_a_scene_saved_turned_opens_upright_at_the_vertebra_where_this_module_is
         logic.SetMRMLScene(None)
 
 
-@pytest.mark.usefixtures("a_result")
+@pytest.mark.usefixtures("seen_result")
 def test_a_scene_saved_turned_is_led_back_where_this_module_opens_it(widget, scene, tmp_path):
     choose(widget, "T12")
     save_mrb(scene, tmp_path / "turned.mrb")
@@ -295,7 +280,7 @@ def test_a_scene_saved_turned_is_led_back_where_this_module_opens_it(widget, sce
     assert orientations(scene) == VIEWS
 
 
-def test_a_scan_whose_header_lies_is_turned_to_where_the_patient_is(scene, logics, a_result, a_report):  # noqa: ARG001
+def test_a_scan_whose_header_lies_is_turned_to_where_the_patient_is(scene, logics, seen_result, a_report):  # noqa: ARG001
     # Given a file that calls the patient's head front and the patient's back head
     axes = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
     there = tuple(tuple(point) for point in (np.array(a_report.centerline.points_ras) @ axes).tolist())
@@ -310,7 +295,7 @@ def test_a_scan_whose_header_lies_is_turned_to_where_the_patient_is(scene, logic
         for v in a_report.vertebrae
     ]
 
-    turn_views(scene, a_result, replace(a_report, centerline=line, vertebrae=tuple(moved)), 1)
+    turn_views(scene, seen_result, replace(a_report, centerline=line, vertebrae=tuple(moved)), 1)
 
     # Then the axial view is across the spine, and the sagittal one shows the head above and the front to the left
     assert matrix(scene, "Red")[1, 2] > 0.9

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from leaning_vertebra import VIEWS, add_layout, find_vertebra, let_t12_lean, show_in_all_views, view
-from panel_helpers import choose, detect, load_scene
+from leaning_vertebra import VIEWS, add_layout, find_vertebra, let_t12_lean, view
+from panel_helpers import choose, load_scene
 
 from VertebralFractureLib.export.scene import find_results, new_scene, save_mrb
 from VertebralFractureLib.export.scene.markups_nodes import EDITING_ATTRIBUTE, control_points
@@ -21,21 +21,6 @@ SEEN_MM = 0.5
 @pytest.fixture
 def a_report(a_report):
     return let_t12_lean(a_report)
-
-
-@pytest.fixture
-def logics(scene):
-    logics = add_layout(scene)
-    yield logics
-    for logic in logics:
-        logic.SetMRMLScene(None)
-
-
-@pytest.fixture
-def a_result(widget, scene, logics, a_spine_ct, a_successful_worker):  # noqa: ARG001
-    detect(widget)
-    show_in_all_views(scene, a_spine_ct)
-    return find_results(scene)[0]
 
 
 def in_the_picture(view, points):
@@ -79,16 +64,16 @@ def bodies_in(view, nodes):
 @pytest.mark.parametrize("name", list(VIEWS))
 @pytest.mark.parametrize("width_mm", [400.0, 240.0, 80.0, 40.0])
 def test_the_words_begin_beside_the_body_and_run_away_from_it_at_every_zoom(
-    widget, scene, a_result, a_report, name, width_mm
+    widget, scene, seen_result, a_report, name, width_mm
 ):
     choose(widget, "T12")
     shown = view(scene, name)
     shown.SetFieldOfView(width_mm, width_mm, 1.0)
 
-    ((begin,),) = [places for words, places in labels_in(shown, a_result).items() if words.startswith("T12")]
+    ((begin,),) = [places for words, places in labels_in(shown, seen_result).items() if words.startswith("T12")]
 
     # Slicer writes to the right: what lies left of where the words begin is never covered
-    body = bodies_in(shown, a_result)
+    body = bodies_in(shown, seen_result)
     assert len(body) > 10
     assert begin[0] > body[:, 0].max()
     if name == "Yellow":
@@ -99,7 +84,7 @@ def test_the_words_begin_beside_the_body_and_run_away_from_it_at_every_zoom(
     assert abs(begin[1] - center[1]) * shown.GetFieldOfView()[1] / shown.GetDimensions()[1] < 8.0
 
 
-def test_no_words_stand_on_a_vertebras_point_or_on_the_points_that_a_reader_drags(widget, a_result):
+def test_no_words_stand_on_a_vertebras_point_or_on_the_points_that_a_reader_drags(widget, seen_result):
     choose(widget, "T12")
     widget.ui.landmarksButton.click()
 
@@ -107,7 +92,12 @@ def test_no_words_stand_on_a_vertebras_point_or_on_the_points_that_a_reader_drag
         node for node in slicer.util.getNodesByClass("vtkMRMLMarkupsNode") if node.GetAttribute(EDITING_ATTRIBUTE)
     ]
     assert [node.GetName() for node in handles] == ["Height points"]
-    for node in (*handles, *a_result.points.values(), a_result.landmarks, a_result.straight_points):
+    for node in (
+        *handles,
+        *seen_result.points.values(),
+        seen_result.landmarks,
+        seen_result.straight_points,
+    ):
         assert not node.GetDisplayNode().GetPointLabelsVisibility()
 
 
@@ -115,8 +105,8 @@ def words(node):
     return [node.GetNthControlPointLabel(number) for number in range(node.GetNumberOfControlPoints())]
 
 
-def test_labels_follow_names_and_edits_and_the_chosen_one_stands_out(widget, scene, a_result):
-    nodes = (a_result.labels, a_result.side_labels, a_result.straight_labels)
+def test_labels_follow_names_and_edits_and_the_chosen_one_stands_out(widget, scene, seen_result):
+    nodes = (seen_result.labels, seen_result.side_labels, seen_result.straight_labels)
     assert all(words(node) == ["L1 · 0.10", "T12 · 0.93", "T11 · not evaluable"] for node in nodes)
 
     choose(widget, "T12")
@@ -135,42 +125,42 @@ def test_labels_follow_names_and_edits_and_the_chosen_one_stands_out(widget, sce
     assert all(node.GetLocked() for node in nodes)
 
 
-def test_one_box_hides_the_labels_of_both_spaces(widget, a_result):
+def test_one_box_hides_the_labels_of_both_spaces(widget, seen_result):
     widget.ui.labelsCheckBox.checked = False
 
-    assert not any(node.GetDisplayNode().GetPointLabelsVisibility() for node in a_result.label_nodes)
-    assert len(a_result.label_nodes) == 3
+    assert not any(node.GetDisplayNode().GetPointLabelsVisibility() for node in seen_result.label_nodes)
+    assert len(seen_result.label_nodes) == 3
     widget.ui.labelsCheckBox.checked = True
-    assert all(node.GetDisplayNode().GetPointLabelsVisibility() for node in a_result.label_nodes)
+    assert all(node.GetDisplayNode().GetPointLabelsVisibility() for node in seen_result.label_nodes)
 
 
-def test_the_straightened_view_has_labels_of_its_own_on_the_same_vertebrae(widget, scene, a_result):
-    back = a_result.transform.GetTransformFromParent()
-    patient = [back.TransformPoint(point) for point in control_points(a_result.straight_labels)]
-    assert np.array(patient) == pytest.approx(np.array(control_points(a_result.labels)), abs=0.05)
+def test_the_straightened_view_has_labels_of_its_own_on_the_same_vertebrae(widget, scene, seen_result):
+    back = seen_result.transform.GetTransformFromParent()
+    patient = [back.TransformPoint(point) for point in control_points(seen_result.straight_labels)]
+    assert np.array(patient) == pytest.approx(np.array(control_points(seen_result.labels)), abs=0.05)
 
     widget.ui.sideBySideButton.click()
 
     straight, yellow = view(scene, STRAIGHT_VIEW).GetID(), view(scene, "Yellow").GetID()
-    inside = a_result.straight_labels.GetDisplayNode()
+    inside = seen_result.straight_labels.GetDisplayNode()
     assert inside.GetVisibility()
     assert inside.GetSliceProjection()
     assert inside.IsDisplayableInView(straight)
     assert not inside.IsDisplayableInView(yellow)
-    for node in (a_result.labels, a_result.side_labels):
+    for node in (seen_result.labels, seen_result.side_labels):
         assert node.GetDisplayNode().IsDisplayableInView(yellow)
         assert not node.GetDisplayNode().IsDisplayableInView(straight)
 
     widget.ui.sideBySideButton.click()
 
     assert not inside.GetVisibility()
-    assert a_result.labels.GetDisplayNode().GetNumberOfViewNodeIDs() == 0
+    assert seen_result.labels.GetDisplayNode().GetNumberOfViewNodeIDs() == 0
 
 
-def test_a_scene_of_an_earlier_version_keeps_the_labels_at_its_points(widget, scene, a_result, tmp_path):
+def test_a_scene_of_an_earlier_version_keeps_the_labels_at_its_points(widget, scene, seen_result, tmp_path):
     # Given a scene without labels of their own
-    remove_nodes(scene, list(a_result.label_nodes))
-    for node in a_result.points.values():
+    remove_nodes(scene, list(seen_result.label_nodes))
+    for node in seen_result.points.values():
         node.GetDisplayNode().SetPointLabelsVisibility(True)
     save_mrb(scene, tmp_path / "older.mrb")
     scene.Clear(0)
@@ -185,7 +175,7 @@ def test_a_scene_of_an_earlier_version_keeps_the_labels_at_its_points(widget, sc
     choose(widget, "T12")
 
 
-def test_a_saved_scene_has_its_labels_in_the_same_places_without_this_module(widget, scene, a_result, tmp_path):
+def test_a_saved_scene_has_its_labels_in_the_same_places_without_this_module(widget, scene, seen_result, tmp_path):
     choose(widget, "T12")
     save_mrb(scene, tmp_path / "scene.mrb")
     other = new_scene()
@@ -193,7 +183,7 @@ def test_a_saved_scene_has_its_labels_in_the_same_places_without_this_module(wid
 
     load_scene(other, tmp_path / "scene.mrb")
 
-    for node in a_result.label_nodes[:2]:
+    for node in seen_result.label_nodes[:2]:
         again = other.GetFirstNodeByName(node.GetName())
         assert np.array(control_points(again)) == pytest.approx(np.array(control_points(node)), abs=1e-4)
         assert words(again) == words(node)
